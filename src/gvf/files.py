@@ -1,0 +1,124 @@
+"""Reading and writing files: whole or not at all, and never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gvf.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+PathLike = str | os.PathLike[str]
+
+
+@contextmanager
+def atomic_path(path: PathLike) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` (same suffix) that takes its name when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def fresh_directory(path: PathLike) -> Iterator[Path]:
+    """Yield an empty temporary directory beside `path` that replaces `path` when the block ends without an error."""
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_json(path: PathLike) -> Any:
+    """Parse a JSON file. Raises UserError when it is missing or not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not valid JSON ({error}).") from None
+
+
+def write_json(path: PathLike, value: Any) -> None:
+    """Write `value` as indented JSON ending in a newline."""
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def save_npz(path: PathLike, **arrays: np.ndarray) -> None:
+    """Write named arrays as a compressed npz (deflate level 1: pictures and meshes shrink as well as with higher ones)."""
+    import numpy as np
+
+    with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            # A fixed date, so that equal arrays give equal bytes and DVC sees no change.
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(info, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def load_npz(path: PathLike) -> dict[str, np.ndarray]:
+    """Read every array of an npz. Raises UserError when the file is missing, truncated or holds pickled objects."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a readable npz archive ({error}). Delete it and run its stage again.") from None
+
+
+def save_tensors(path: PathLike, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named tensors as safetensors; `metadata` holds strings only."""
+    from safetensors.torch import save_file
+
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as partial:
+        save_file(whole, partial, metadata=dict(metadata) if metadata else None)
+
+
+def load_tensors(path: PathLike, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """Read every tensor of a safetensors file. Raises UserError when it is missing or broken."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path, device=device)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error}).") from None
+
+
+def sha256(path: PathLike) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
