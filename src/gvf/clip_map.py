@@ -54,13 +54,13 @@ def map_clips(
     describe: text of the progress bar. item_id: name of an item in a Rejected and in errors.
     A ClipError costs its item only; any other exception ends the map and names the item.
     """
-    results: list[Value | Rejected | None] = [None] * len(items)
+    results: dict[int, Value | Rejected] = {}
     ids = [item_id(item) for item in items]
     call = _Call[Item, Value](function)
     done = _executors[run.executor](call, items, ids, run.workers)
     for index, value in tqdm(done, total=len(items), desc=describe, unit="clip", disable=not items, mininterval=1.0):
         results[index] = value
-    return [value for value in results if value is not None]
+    return [results[index] for index in range(len(items))]
 
 
 def _inline(call, items, ids, workers) -> Iterator[tuple[int, object]]:  # type: ignore[no-untyped-def]

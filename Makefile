@@ -1,0 +1,48 @@
+# Two commands: `make repro` runs the whole pipeline, `make test` the whole test suite. Both build .venv when it is missing.
+.DEFAULT_GOAL := help
+.PHONY: help repro test check format lock clean-venv
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Tools of the house neither phone home nor look for updates.
+export DVC_NO_ANALYTICS := true
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "uv==$(UV_VERSION)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(READY)
+
+repro: $(READY) ## data, training, generation, evaluation, reports/index.html (DVC skips what is up to date)
+	dvc repro
+
+test: $(READY) ## the whole test suite with coverage of src/gvf
+	pytest
+
+check: $(READY) ## lint, types, spelling
+	ruff check .
+	ruff format --check .
+	mypy
+	codespell
+
+format: $(READY) ## let ruff format and fix what it can
+	ruff check --fix .
+	ruff format .
+
+lock: $(READY) ## resolve pyproject.toml anew into requirements.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --no-emit-index-url --no-annotate --upgrade --quiet -o requirements.lock
+
+clean-venv: ## remove .venv
+	rm -rf $(VENV)

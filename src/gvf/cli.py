@@ -1,0 +1,120 @@
+"""The `gvf` command: a table of commands, each loaded when called, so that `gvf --help` needs no torch."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+
+import click
+
+from gvf import __version__
+from gvf.errors import GvfError
+
+# command -> (module:attribute of a click command, one line of help)
+COMMANDS = {
+    "bake": ("gvf.stages.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
+}
+
+# stage command -> (module of its run(params), one line of help)
+STAGES = {
+    "collect": ("gvf.stages.collect", "Gather animated assets and list their clips."),
+    "curate": ("gvf.stages.curate", "Bake every clip, decide which are kept and why, split them."),
+    "render": ("gvf.stages.render", "Ray-cast ground-truth views and conditioning videos."),
+    "featurize": ("gvf.stages.featurize", "Image features on active voxels and of conditioning videos."),
+    "encode": ("gvf.stages.encode", "Encode every clip to latents; their mean and standard deviation."),
+    "train-dit": ("gvf.stages.train_dit", "Train the diffusion transformer."),
+    "sample": ("gvf.stages.sample", "Generate 4D for held-out videos and render it."),
+    "evaluate": ("gvf.stages.evaluate", "Metrics of generated and reconstructed 4D against ground truth."),
+    "report": ("gvf.stages.report", "Tables, figures and reports/index.html."),
+}
+VAE_PHASES = {
+    "static": ("gvf.stages.train_vae_static", "canonical autoencoder"),
+    "joint": ("gvf.stages.train_vae_joint", "variation VAE and finetuned Gaussian decoder"),
+}
+
+
+class _LazyGroup(click.Group):
+    """Lists commands from the tables and imports one only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*STAGES, "train-vae", *COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in STAGES:
+            return _stage_command(cmd_name, *STAGES[cmd_name])
+        if cmd_name == "train-vae":
+            return _train_vae
+        if cmd_name in COMMANDS:
+            module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        stages = [(name, text) for name, (_, text) in STAGES.items()]
+        stages.insert(4, ("train-vae", "Train the VAE: --phase static, then --phase joint."))
+        with formatter.section("Stages (run by `dvc repro`, each reads params.yaml)"):
+            formatter.write_dl(stages)
+        with formatter.section("Tools"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _params_option(function: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--params",
+        "params_path",
+        default="params.yaml",
+        show_default=True,
+        type=click.Path(dir_okay=False),
+        help="The composed parameter file; the stage reads and writes relative to the current folder.",
+    )(function)
+
+
+def _stage_command(name: str, module: str, text: str) -> click.Command:
+    @_params_option
+    def run(params_path: str) -> None:
+        from gvf.stages.runner import run_stage
+
+        run_stage(name, module, params_path)
+
+    return click.command(name, help=f"{text} Stage `{name}` of dvc.yaml.")(run)
+
+
+@click.command("train-vae")
+@click.option("--phase", type=click.Choice(list(VAE_PHASES)), required=True, help="Which of the two phases to train.")
+@_params_option
+def _train_vae(phase: str, params_path: str) -> None:
+    """Train the VAE in two phases: canonical autoencoder, then variation VAE with a finetuned Gaussian decoder."""
+    from gvf.stages.runner import run_stage
+
+    run_stage(f"train-vae-{phase}", VAE_PHASES[phase][0], params_path)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="gvf")
+def _gvf() -> None:
+    """One video of an object to an animated 3D asset (4D Gaussian splats), and the workshop in which such models are made.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage or bad input.
+    """
+
+
+def main() -> None:
+    """Entry point: runs the command and turns errors meant for people into one message and an exit code."""
+    try:
+        _gvf.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        click.echo("Aborted.", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except GvfError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
