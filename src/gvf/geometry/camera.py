@@ -1,0 +1,102 @@
+"""Pinhole cameras: OpenCV world-to-camera matrices and intrinsics normalised by image size.
+
+World: right-handed, z up. Camera: x right, y down, z forward. `viewmats` [..., 4, 4] take world points to the camera;
+`Ks` [..., 3, 3] take camera points to image coordinates in [0, 1] (x right, y down, (0, 0) the top left corner of the
+top left pixel, so that pixel (column, row) of a W x H image has its centre at ((column + 0.5)/W, (row + 0.5)/H)).
+Azimuth 0 is the camera at (0, -radius, 0) looking along +y; azimuth grows towards +x, elevation towards +z.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def look_at(eyes: ArrayLike, targets: ArrayLike = (0.0, 0.0, 0.0), up: ArrayLike = (0.0, 0.0, 1.0)) -> Array:
+    """Cameras at `eyes` looking at `targets`, with `up` pointing up in the image.
+
+    eyes, targets, up: [..., 3], broadcast against each other. Returns viewmats [..., 4, 4] float64.
+    Raises ValueError where the direction of view is zero or parallel to `up`: the roll would be arbitrary.
+    """
+    eye, target, upward = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (eyes, targets, up)))
+    forward = target - eye
+    right = np.cross(forward, upward)
+    lengths = np.linalg.norm(right, axis=-1, keepdims=True)
+    scale = np.linalg.norm(forward, axis=-1, keepdims=True) * np.linalg.norm(upward, axis=-1, keepdims=True)
+    if np.any(lengths <= 1e-9 * np.maximum(scale, 1e-12)):
+        raise ValueError("look_at: the direction of view is zero or parallel to up; give another up vector")
+    right = right / lengths
+    forward = forward / np.linalg.norm(forward, axis=-1, keepdims=True)
+    return _viewmats(right, np.cross(forward, right), forward, eye)
+
+
+def orbit(azimuth_deg: ArrayLike, elevation_deg: ArrayLike, radius: ArrayLike) -> Array:
+    """Cameras on a sphere around the origin, looking at it, without roll; defined at the poles too.
+
+    azimuth_deg, elevation_deg: [...] degrees; radius: [...] world units. Returns viewmats [..., 4, 4] float64.
+    """
+    a, e, r = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (azimuth_deg, elevation_deg, radius)))
+    a, e = np.deg2rad(a), np.deg2rad(e)
+    zero = np.zeros_like(a)
+    forward = np.stack([-np.sin(a) * np.cos(e), np.cos(a) * np.cos(e), -np.sin(e)], axis=-1)
+    right = np.stack([np.cos(a), np.sin(a), zero], axis=-1)
+    return _viewmats(right, np.cross(forward, right), forward, -r[..., None] * forward)
+
+
+def intrinsics(fov_deg: ArrayLike) -> Array:
+    """Normalised intrinsics of a square image with this full field of view: fx = fy = 0.5/tan(fov/2), cx = cy = 0.5.
+
+    fov_deg: [...] degrees. Returns Ks [..., 3, 3] float64.
+    """
+    fov = np.asarray(fov_deg, dtype=np.float64)
+    Ks = np.zeros((*fov.shape, 3, 3))
+    Ks[..., 0, 0] = Ks[..., 1, 1] = 0.5 / np.tan(np.deg2rad(fov) / 2)
+    Ks[..., 0, 2] = Ks[..., 1, 2] = 0.5
+    Ks[..., 2, 2] = 1.0
+    return Ks
+
+
+def positions(viewmats: Array) -> Array:
+    """World positions [..., 3] of cameras `viewmats` [..., 4, 4]."""
+    rotations = viewmats[..., :3, :3]
+    return -np.einsum("...ji,...j->...i", rotations, viewmats[..., :3, 3])
+
+
+def project(points: NDArray[np.floating], viewmats: Array, Ks: Array) -> tuple[Array, Array]:
+    """Image coordinates and depths of world points seen by every camera.
+
+    points: [N, 3]; viewmats: [..., 4, 4]; Ks: [..., 3, 3]. Returns coordinates [..., N, 2] in [0, 1] inside the image,
+    and depths [..., N] along the camera's z; a point at depth 0 or less has no meaningful coordinates (nan or inf).
+    """
+    camera = points @ np.swapaxes(viewmats[..., :3, :3], -1, -2) + viewmats[..., None, :3, 3]
+    image = camera @ np.swapaxes(Ks, -1, -2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return image[..., :2] / image[..., 2:], camera[..., 2]
+
+
+def sphere_hammersley(count: int, offset: tuple[float, float] = (0.5, 0.0)) -> tuple[Array, Array]:
+    """Azimuths and elevations [count], degrees, spread evenly over the sphere by the Hammersley sequence.
+
+    Point i has height z = 1 - 2 (i + offset[0])/count, read from the top pole to the bottom one, and azimuth
+    360 (radical inverse of i in base 2 + offset[1]). A random offset in [0, 1)^2 gives another equally even set.
+    """
+    i = np.arange(count)
+    heights = 1.0 - 2.0 * (i + offset[0]) / max(count, 1)
+    turns = np.zeros(count)
+    digit_value, rest = 0.5, i.copy()
+    while rest.any():
+        turns += digit_value * (rest % 2)
+        rest //= 2
+        digit_value /= 2
+    return 360.0 * ((turns + offset[1]) % 1.0), np.rad2deg(np.arcsin(np.clip(heights, -1.0, 1.0)))
+
+
+def _viewmats(right: Array, down: Array, forward: Array, eye: Array) -> Array:
+    rotation = np.stack([right, down, forward], axis=-2)
+    viewmats = np.zeros((*rotation.shape[:-2], 4, 4))
+    viewmats[..., :3, :3] = rotation
+    viewmats[..., :3, 3] = -np.einsum("...ij,...j->...i", rotation, eye)
+    viewmats[..., 3, 3] = 1.0
+    return viewmats
