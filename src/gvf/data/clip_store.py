@@ -1,0 +1,88 @@
+"""Where the stages keep what belongs to a clip, and how to read it back as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from cachetools import LRUCache, cached
+from torch import Tensor
+
+from gvf.data.manifest import read_manifest
+from gvf.errors import UserError
+from gvf.files import load_npz, load_tensors
+
+RAW = Path("data/raw")
+CURATED = Path("data/curated")
+RENDERS = Path("data/renders")
+FEATURES = Path("data/features")
+LATENTS = Path("data/latents")
+PREDICTIONS = Path("data/predictions")
+MANIFEST = "clips.parquet"
+
+MEMORY_BYTES = 4 << 30
+"""How much of what was read stays in memory: all of a small data set, the clips last used of a large one."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Pictures and their cameras.
+
+    rgba: uint8 [..., H, W, 4], straight alpha. viewmats: [..., 4, 4] world-to-camera. Ks: [..., 3, 3], normalised.
+    """
+
+    rgba: Tensor
+    viewmats: Tensor
+    Ks: Tensor
+
+
+def _num_bytes(value: Views | dict[str, Tensor] | Tensor) -> int:
+    if isinstance(value, Tensor):
+        return value.nbytes
+    tensors = value.values() if isinstance(value, dict) else (value.rgba, value.viewmats, value.Ks)
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+_memory: LRUCache[object, object] = LRUCache(MEMORY_BYTES, getsizeof=_num_bytes)
+
+
+def clip_ids(split: str) -> list[str]:
+    """Ids of the accepted clips of `split` (train or held_out), in manifest order. Raises UserError when there are none."""
+    clips = read_manifest(CURATED / MANIFEST)
+    chosen = clips[(clips["decision"] == "accepted") & (clips["split"] == split)]["clip_id"].tolist()
+    if not chosen:
+        raise UserError(f"{CURATED / MANIFEST}: no accepted clip in split {split!r}; see its column `reason`.")
+    return chosen
+
+
+@cached(_memory, key=lambda clip_id, kind: (clip_id, kind))
+def load_views(clip_id: str, kind: str) -> Views:
+    """Views of one kind of a clip's renders: `canonical` [V, ...], `train` [T, V, ...], `video` [A, T, ...] or `eval` [T, V, ...].
+
+    Cameras have the axes of the pictures, except `video` (one camera a video) and `eval` (one set for all frames).
+    """
+    arrays = load_npz(RENDERS / f"{clip_id}.npz")
+    rgba, viewmats, Ks = (torch.from_numpy(arrays[f"{kind}_{part}"]) for part in ("rgba", "viewmats", "Ks"))
+    return Views(rgba, viewmats.float(), Ks.float())
+
+
+@cached(_memory, key=lambda clip_id: (clip_id, "features"))
+def load_features(clip_id: str) -> dict[str, Tensor]:
+    """`voxels` [M, 3] int32, `voxel_features` [M, F] float16, `video_tokens` [A, T, K, D] float16 of a clip."""
+    return load_tensors(FEATURES / f"{clip_id}.safetensors")
+
+
+@cached(_memory, key=lambda clip_id: (clip_id, "points"))
+def load_points(clip_id: str) -> Tensor:
+    """Surface points of a clip over time, [T, N, 3] float32, object units."""
+    with np.load(CURATED / f"{clip_id}.npz", allow_pickle=False) as archive:
+        return torch.from_numpy(archive["points"])
+
+
+def on_background(rgba: Tensor, background: Tensor) -> Tensor:
+    """uint8 RGBA with straight alpha [..., H, W, 4] over a colour [3]: float RGB in [0, 1], [..., H, W, 3]."""
+    picture = rgba.float() / 255.0
+    alpha = picture[..., 3:]
+    return picture[..., :3] * alpha + background * (1.0 - alpha)
