@@ -1,0 +1,256 @@
+"""From a glTF file to moving vertices: node hierarchy, morph targets, then skins, evaluated at given times."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from gvf.data.gltf import GltfDocument
+from gvf.data.gltf_animation import Animation, read_animation
+from gvf.data.gltf_geometry import Mesh, Primitive, Skin, mesh_size, read_mesh, read_skin
+from gvf.data.gltf_material import SourceMaterial, mean_linear_color, read_image, read_material, transform_uvs
+from gvf.data.gltf_scene import Node, NodePose, NodeTree, read_nodes
+from gvf.data.mesh import AnimatedMesh, Material
+from gvf.errors import ClipError
+
+
+@dataclass(frozen=True)
+class Part:
+    """One primitive where a node of the scene shows it.
+
+    node: index of that node. skin_weights: [V, J] rows sum to 1, None when the node moves the part rigidly.
+    """
+
+    node: int
+    primitive: Primitive
+    skin: Skin | None
+    skin_weights: csr_matrix | None
+
+
+@dataclass(frozen=True)
+class GltfModel:
+    """Everything of a file's default scene that its animations share. Fields as in AnimatedMesh; loaded once an asset."""
+
+    document: GltfDocument
+    tree: NodeTree
+    meshes: dict[int, Mesh]
+    parts: tuple[Part, ...]
+    faces: np.ndarray
+    face_materials: np.ndarray
+    uvs: np.ndarray
+    colors: np.ndarray
+    materials: tuple[Material, ...]
+    textures: tuple[np.ndarray, ...]
+
+    def animation(self, index: int) -> Animation:
+        """One animation of the file. Raises ClipError("invalid")."""
+        targets = {i: len(mesh.weights) for i, mesh in self.meshes.items() if len(mesh.weights)}
+        return read_animation(self.document, index, self.tree, targets)
+
+
+def scene_size(document: GltfDocument, tree: NodeTree) -> tuple[int, int]:
+    """Numbers of vertices and triangles of the default scene, without loading any array."""
+    sizes = {mesh: mesh_size(document, mesh) for mesh in {_mesh_of(tree, node) for node in tree.mesh_nodes}}
+    counted = [sizes[_mesh_of(tree, node)] for node in tree.mesh_nodes]
+    return sum(vertices for vertices, _ in counted), sum(triangles for _, triangles in counted)
+
+
+def load_model(document: GltfDocument, max_triangles: int | None = None) -> GltfModel:
+    """Read the meshes, skins, materials and textures of the default scene.
+
+    Raises ClipError("size") when it has more triangles than `max_triangles` (or three times as many vertices), before
+    any array is read, and ClipError("invalid") for whatever is broken.
+    """
+    tree = read_nodes(document)
+    num_vertices, num_triangles = scene_size(document, tree)
+    if max_triangles is not None and (num_triangles > max_triangles or num_vertices > 3 * max_triangles):
+        raise ClipError(
+            "size",
+            f"{document.name}: has {num_triangles} triangles and {num_vertices} vertices, "
+            f"at most {max_triangles} triangles are taken.",
+        )
+    if num_triangles == 0:
+        raise ClipError("invalid", f"{document.name}: its default scene has no triangles.")
+    meshes = {mesh: read_mesh(document, mesh) for mesh in sorted({_mesh_of(tree, node) for node in tree.mesh_nodes})}
+    skin_indices = {tree.nodes[node].skin for node in tree.mesh_nodes} - {None}
+    skins = {skin: read_skin(document, skin) for skin in skin_indices if skin is not None}
+    parts = tuple(
+        _part(document, node, tree.nodes[node], primitive, skins)
+        for node in tree.mesh_nodes
+        for primitive in meshes[_mesh_of(tree, node)].primitives
+    )
+    offsets = np.cumsum([0, *(len(part.primitive.positions) for part in parts)])
+    surface = _read_surface(document, parts)
+    return GltfModel(
+        document=document,
+        tree=tree,
+        meshes=meshes,
+        parts=parts,
+        faces=np.concatenate([part.primitive.faces + offset for part, offset in zip(parts, offsets)]).astype(np.int32),
+        face_materials=np.concatenate(
+            [np.full(len(part.primitive.faces), slot, np.int32) for part, slot in zip(parts, surface.slots)]
+        ),
+        uvs=np.concatenate(surface.uvs),
+        colors=np.concatenate([part.primitive.colors for part in parts]),
+        materials=surface.materials,
+        textures=surface.textures,
+    )
+
+
+def clip_times(animation: Animation, num_frames: int) -> np.ndarray:
+    """Times [T] float64 from the first key to the last, both included, evenly spaced."""
+    return np.linspace(animation.start, animation.end, num_frames)
+
+
+def bake_clip(model: GltfModel, animation: Animation, times: np.ndarray) -> AnimatedMesh:
+    """Evaluate one animation at `times` [T], in the file's own units and axes (y up).
+
+    Raises ClipError("invalid") when a vertex is not finite.
+    """
+    poses = animation.poses(times)
+    joints = [joint for part in model.parts if part.skin is not None for joint in part.skin.joints]
+    worlds = model.tree.world_matrices([*(part.node for part in model.parts), *joints], poses)
+    vertices = np.empty((len(times), len(model.colors), 3), np.float32)
+    joint_matrices: dict[int, np.ndarray] = {}
+    start = 0
+    with np.errstate(over="ignore", invalid="ignore"):  # huge values become infinite and are refused below
+        for part in model.parts:
+            stop = start + len(part.primitive.positions)
+            positions = _morphed(model, part, poses.get(part.node))
+            if part.skin is None or part.skin_weights is None:
+                vertices[:, start:stop] = _transformed(positions, worlds[part.node])
+            else:
+                key = id(part.skin)
+                if key not in joint_matrices:
+                    joint_matrices[key] = _joint_matrices(part.skin, worlds, len(times))
+                vertices[:, start:stop] = _skinned(positions, part.skin_weights, joint_matrices[key])
+            start = stop
+    if not np.isfinite(vertices).all():
+        raise ClipError("invalid", f"{model.document.name}: {animation.name!r} has a NaN or infinite vertex.")
+    return AnimatedMesh(
+        vertices=vertices,
+        faces=model.faces,
+        face_materials=model.face_materials,
+        uvs=model.uvs,
+        colors=model.colors,
+        materials=model.materials,
+        textures=model.textures,
+        times=times.astype(np.float32),
+    )
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """uvs: [V, 2] float32 of each part, slots: index of each part's material in `materials`."""
+
+    uvs: list[np.ndarray]
+    slots: list[int]
+    materials: tuple[Material, ...]
+    textures: tuple[np.ndarray, ...]
+
+
+def _mesh_of(tree: NodeTree, node: int) -> int:
+    mesh = tree.nodes[node].mesh
+    assert mesh is not None, "mesh_nodes holds nodes with a mesh only"
+    return mesh
+
+
+def _part(document: GltfDocument, index: int, node: Node, primitive: Primitive, skins: dict[int, Skin]) -> Part:
+    if node.skin is None or primitive.joints is None or primitive.joint_weights is None:
+        return Part(index, primitive, None, None)
+    skin = skins[node.skin]
+    used = primitive.joint_weights != 0.0
+    if (primitive.joint_weights < 0.0).any():
+        document.nodes[index].fail("its mesh has a negative joint weight.")
+    if (primitive.joints[used] >= len(skin.joints)).any():
+        document.nodes[index].fail(f"its mesh uses joint {primitive.joints[used].max()} of {len(skin.joints)}.")
+    joints, weights = np.where(used, primitive.joints, 0), primitive.joint_weights.copy()
+    # Weights should sum to 1 and are scaled to it; a vertex without any follows the first joint.
+    weights[~used.any(axis=1), 0] = 1.0
+    weights /= weights.sum(axis=1, keepdims=True)
+    rows = np.repeat(np.arange(len(joints)), joints.shape[1])
+    matrix = csr_matrix((weights.ravel(), (rows, joints.ravel())), (len(joints), len(skin.joints)))
+    return Part(index, primitive, skin, matrix)
+
+
+def _morphed(model: GltfModel, part: Part, pose: NodePose | None) -> np.ndarray:
+    """Positions [T or 1, V, 3] after the morph targets (section 3.7.2.2)."""
+    targets = part.primitive.targets
+    if len(targets) == 0:
+        return part.primitive.positions[None]
+    node = model.tree.nodes[part.node]
+    if pose is not None and pose.weights is not None:
+        weights = pose.weights
+    elif node.weights is not None:
+        if len(node.weights) != len(targets):
+            model.document.nodes[part.node].fail(f"has {len(node.weights)} weights for {len(targets)} morph targets.")
+        weights = np.array(node.weights)[None]
+    else:
+        weights = model.meshes[_mesh_of(model.tree, part.node)].weights[None]
+    return part.primitive.positions + np.tensordot(weights, targets, axes=1)
+
+
+def _transformed(positions: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """positions [T or 1, V, 3] under matrices [T or 1, 4, 4]."""
+    return positions @ matrices[:, :3, :3].transpose(0, 2, 1) + matrices[:, None, :3, 3]
+
+
+def _joint_matrices(skin: Skin, worlds: dict[int, np.ndarray], num_frames: int) -> np.ndarray:
+    """Joint transforms [J, T, 3, 4]: world transform of the joint after its inverse bind matrix (section 3.7.3.3).
+
+    The node that holds the skinned mesh has no say in them.
+    """
+    world = np.stack([np.broadcast_to(worlds[joint], (num_frames, 4, 4)) for joint in skin.joints])
+    return (world @ skin.inverse_bind_matrices[:, None])[:, :, :3]
+
+
+def _skinned(positions: np.ndarray, weights: csr_matrix, joint_matrices: np.ndarray) -> np.ndarray:
+    """Linear blend skinning. positions [T or 1, V, 3], weights [V, J], joint_matrices [J, T, 3, 4]; returns [T, V, 3]."""
+    num_joints, num_frames = joint_matrices.shape[:2]
+    blended = (weights @ joint_matrices.reshape(num_joints, -1)).reshape(-1, num_frames, 3, 4).transpose(1, 0, 2, 3)
+    return (blended[..., :3] @ positions[..., None])[..., 0] + blended[..., 3]
+
+
+def _read_surface(document: GltfDocument, parts: tuple[Part, ...]) -> _Surface:
+    """Materials, textures and texture coordinates of the parts; only what is used is read."""
+    slots: dict[int, int] = {}
+    sources: list[SourceMaterial] = []
+    images: dict[int, int] = {}
+    for part in parts:
+        if part.primitive.material not in slots:
+            slots[part.primitive.material] = len(sources)
+            sources.append(read_material(document, part.primitive.material))
+    materials = []
+    for source in sources:
+        material = source.material
+        if source.texture is not None:
+            image = source.texture.image
+            material = dataclasses.replace(material, texture=images.setdefault(image, len(images)))
+        if source.emissive_image is not None:
+            # Our surfaces glow evenly: the texture's mean stands for it.
+            mean = mean_linear_color(read_image(document, source.emissive_image))
+            red, green, blue = (float(value) for value in np.array(material.emissive) * mean)
+            material = dataclasses.replace(material, emissive=(red, green, blue))
+        materials.append(material)
+    uvs = [_read_uvs(document, part.primitive, sources[slots[part.primitive.material]]) for part in parts]
+    return _Surface(
+        uvs=uvs,
+        slots=[slots[part.primitive.material] for part in parts],
+        materials=tuple(materials),
+        textures=tuple(read_image(document, image) for image in images),
+    )
+
+
+def _read_uvs(document: GltfDocument, primitive: Primitive, source: SourceMaterial) -> np.ndarray:
+    """Texture coordinates [V, 2] float32 that the part's texture reads; zeros where it reads none."""
+    num_vertices = len(primitive.positions)
+    if source.texture is None or source.texture.uv_set not in primitive.uv_accessors:
+        return np.zeros((num_vertices, 2), np.float32)
+    accessor = primitive.uv_accessors[source.texture.uv_set]
+    uvs = document.floats(accessor, "VEC2")
+    if len(uvs) != num_vertices:
+        document.accessors[accessor].fail(f"has {len(uvs)} texture coordinates for {num_vertices} vertices.")
+    return transform_uvs(uvs, source.texture.transform).astype(np.float32)

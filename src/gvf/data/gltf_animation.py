@@ -1,0 +1,168 @@
+"""Animations of a glTF file: samplers and their interpolation (specification section 3.11, appendix C)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gvf.data.gltf import GltfDocument
+from gvf.data.gltf_fields import Fields
+from gvf.data.gltf_scene import NodePose, NodeTree, unit_quaternions
+
+_PATHS = ("translation", "rotation", "scale", "weights")
+_INTERPOLATIONS = ("LINEAR", "STEP", "CUBICSPLINE")
+_WIDTHS = {"translation": "VEC3", "rotation": "VEC4", "scale": "VEC3", "weights": "SCALAR"}
+# A time this close (in seconds) before a key counts as the key: file times are float32, sample times are not.
+_KEY_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Keys of one animated property.
+
+    times [K] seconds, increasing; values [K, D] float64, or [K, 3, D] (in-tangent, value, out-tangent) for CUBICSPLINE.
+    """
+
+    node: int
+    path: str
+    interpolation: str
+    times: np.ndarray
+    values: np.ndarray
+
+    def evaluate(self, at: np.ndarray) -> np.ndarray:
+        """Value at the times `at` [T], held before the first and after the last key. Returns [T, D]."""
+        rotation = self.path == "rotation"
+        if self.interpolation == "STEP":
+            values = sample_step(self.times, self.values, at)
+        elif self.interpolation == "CUBICSPLINE":
+            values = sample_cubic(self.times, self.values, at)
+        elif rotation:
+            values = sample_slerp(self.times, self.values, at)
+        else:
+            values = sample_linear(self.times, self.values, at)
+        return unit_quaternions(values) if rotation else values
+
+
+@dataclass(frozen=True)
+class Animation:
+    """One clip. start, end: its first and last key over all channels, in seconds."""
+
+    name: str
+    channels: tuple[Channel, ...]
+    start: float
+    end: float
+
+    def poses(self, at: np.ndarray) -> dict[int, NodePose]:
+        """Animated local transforms by node at the times `at` [T]."""
+        by_node: dict[int, dict[str, np.ndarray]] = {}
+        for channel in self.channels:
+            by_node.setdefault(channel.node, {})[channel.path] = channel.evaluate(at)
+        return {node: NodePose(**values) for node, values in by_node.items()}
+
+
+def read_animation(document: GltfDocument, index: int, tree: NodeTree, num_targets: Mapping[int, int]) -> Animation:
+    """Read one animation. Channels that target no node, or a property glTF 2.0 does not know, are left out.
+
+    num_targets: number of morph targets by mesh index; weights of other meshes are left out.
+    Raises ClipError("invalid") for a broken channel or an animation without any.
+    """
+    fields = document.animations[index]
+    samplers = fields.children("samplers")
+    channels: dict[tuple[int, str], Channel] = {}
+    for item in fields.children("channels"):
+        target = item.child("target")
+        node, path = target.index("node", len(document.nodes), None), target.text("path")
+        if node is None or path not in _PATHS:
+            continue
+        if (node, path) in channels:
+            item.fail(f"animates the {path} of node {node} a second time.")
+        if path != "weights" and tree.nodes[node].matrix is not None:
+            item.fail(f"animates the {path} of node {node}, which has a matrix.")
+        mesh = tree.nodes[node].mesh
+        if path == "weights" and (mesh is None or mesh not in num_targets):
+            continue
+        width = num_targets[mesh] if path == "weights" and mesh is not None else 1
+        sampler = samplers[item.index("sampler", len(samplers))]
+        channels[node, path] = _read_channel(document, sampler, node, path, width)
+    if not channels:
+        fields.fail(f"animation {document.animation_names[index]!r} has no channel that moves a node.")
+    start = min(float(channel.times[0]) for channel in channels.values())
+    end = max(float(channel.times[-1]) for channel in channels.values())
+    return Animation(document.animation_names[index], tuple(channels.values()), start, end)
+
+
+def sample_step(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Value of the last key at or before each time. times [K], values [K, D], at [T]; returns [T, D]."""
+    key = np.searchsorted(times, at + _KEY_TOLERANCE, side="right") - 1
+    return values[np.clip(key, 0, len(times) - 1)]
+
+
+def sample_linear(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Linear interpolation between keys. times [K], values [K, D], at [T]; returns [T, D]."""
+    left, right, fraction, _ = _segments(times, at)
+    fraction = fraction[:, None]
+    return (1.0 - fraction) * values[left] + fraction * values[right]
+
+
+def sample_slerp(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Spherical interpolation between quaternion keys along the shorter arc (appendix C.5).
+
+    times [K], values [K, 4] (scaled to unit length here), at [T]; returns [T, 4] of unit length.
+    """
+    left, right, fraction, _ = _segments(times, at)
+    unit = unit_quaternions(values)
+    first, second = unit[left], unit[right]
+    cosine = np.sum(first * second, axis=-1)
+    second = np.where(cosine[:, None] < 0.0, -second, second)
+    angle = np.arccos(np.minimum(np.abs(cosine), 1.0))
+    sine = np.sin(angle)
+    straight = sine < 1e-6  # the arc is so short that it is its own chord
+    safe = np.where(straight, 1.0, sine)
+    a = np.where(straight, 1.0 - fraction, np.sin((1.0 - fraction) * angle) / safe)
+    b = np.where(straight, fraction, np.sin(fraction * angle) / safe)
+    return unit_quaternions(a[:, None] * first + b[:, None] * second)
+
+
+def sample_cubic(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Cubic Hermite spline (appendix C.6): tangents are per second and scale with the length of their segment.
+
+    times [K], values [K, 3, D] (in-tangent, value, out-tangent), at [T]; returns [T, D].
+    """
+    left, right, fraction, length = _segments(times, at)
+    t, length = fraction[:, None], length[:, None]
+    t2, t3 = t * t, t * t * t
+    return (
+        (2 * t3 - 3 * t2 + 1) * values[left, 1]
+        + length * (t3 - 2 * t2 + t) * values[left, 2]
+        + (-2 * t3 + 3 * t2) * values[right, 1]
+        + length * (t3 - t2) * values[right, 0]
+    )
+
+
+def _segments(times: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Keys left and right of each time, the fraction of the way between them in [0, 1], and their distance [T] in s."""
+    if len(times) == 1:
+        zeros = np.zeros(len(at), np.int64)
+        return zeros, zeros, np.zeros(len(at)), np.zeros(len(at))
+    left = np.clip(np.searchsorted(times, at, side="right") - 1, 0, len(times) - 2)
+    length = times[left + 1] - times[left]
+    return left, left + 1, np.clip((at - times[left]) / length, 0.0, 1.0), length
+
+
+def _read_channel(document: GltfDocument, sampler: Fields, node: int, path: str, width: int) -> Channel:
+    """width: values a key beyond the element itself, i.e. the number of morph targets for weights."""
+    count = len(document.accessors)
+    times = document.floats(sampler.index("input", count), "SCALAR")
+    values = document.floats(sampler.index("output", count), _WIDTHS[path])
+    interpolation = sampler.text("interpolation", "LINEAR", _INTERPOLATIONS)
+    if (np.diff(times) <= 0.0).any():
+        sampler.fail("has key times that do not increase.")
+    per_key = 3 if interpolation == "CUBICSPLINE" else 1
+    expected = len(times) * per_key * width
+    if len(values) != expected:
+        sampler.fail(f"has {len(values)} values for {len(times)} keys, must have {expected}.")
+    dimension = width if path == "weights" else values.shape[1]
+    shape = (len(times), 3, dimension) if per_key == 3 else (len(times), dimension)
+    return Channel(node, path, interpolation, times, values.reshape(shape))

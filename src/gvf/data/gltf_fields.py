@@ -1,0 +1,155 @@
+"""Typed, checked access to the JSON part of a glTF file: a wrong type or a missing property names its place in the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from typing import Any, NoReturn
+
+from gvf.errors import ClipError
+
+
+class _Required:
+    """Default that means: there is none."""
+
+
+REQUIRED = _Required()
+
+
+class Fields:
+    """One JSON object of a glTF file. Every reader raises ClipError("invalid") on a wrong type or a missing property.
+
+    where: the place, as people would say it, e.g. `knight.glb: meshes[3]`.
+    """
+
+    __slots__ = ("values", "where")
+
+    def __init__(self, values: Any, where: str) -> None:
+        if not isinstance(values, dict):
+            raise ClipError("invalid", f"{where}: must be a JSON object, is {_kind(values)}.")
+        self.values: dict[str, Any] = values
+        self.where = where
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise ClipError("invalid") about this place."""
+        raise ClipError("invalid", f"{self.where}: {message}")
+
+    def integer(self, name: str, default: Any = REQUIRED, low: int = 0) -> Any:
+        """Whole number of at least `low`."""
+        value = self._value(name, default)
+        if value is default:
+            return value
+        # Some writers store whole numbers as 3.0.
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            self.fail(f"{name} must be a whole number of at least {low}, is {_kind(value)}.")
+        return value
+
+    def index(self, name: str, count: int, default: Any = REQUIRED) -> Any:
+        """Index into a list of `count` entries."""
+        value = self.integer(name, default)
+        if value is not default and value >= count:
+            self.fail(f"{name} is {value}, but the file has only {count} of them.")
+        return value
+
+    def indices(self, name: str, count: int) -> tuple[int, ...]:
+        """List of indices into a list of `count` entries; empty when absent."""
+        values = self._value(name, [])
+        if not isinstance(values, list):
+            self.fail(f"{name} must be a list of indices, is {_kind(values)}.")
+        return tuple(Fields({name: value}, self.where).index(name, count) for value in values)
+
+    def number(self, name: str, default: Any = REQUIRED) -> Any:
+        """Finite number, as float."""
+        value = self._value(name, default)
+        if value is default:
+            return value
+        if not _is_number(value):
+            self.fail(f"{name} must be a finite number, is {_kind(value)}.")
+        return float(value)
+
+    def numbers(self, name: str, length: int | None, default: Any = REQUIRED) -> Any:
+        """Tuple of `length` (any number when None) finite floats."""
+        values = self._value(name, default)
+        if values is default:
+            return values
+        if not isinstance(values, list) or not all(_is_number(value) for value in values):
+            self.fail(f"{name} must be a list of finite numbers, is {_kind(values)}.")
+        if length is not None and len(values) != length:
+            self.fail(f"{name} must have {length} numbers, has {len(values)}.")
+        return tuple(float(value) for value in values)
+
+    def text(self, name: str, default: Any = REQUIRED, allowed: Collection[str] | None = None) -> Any:
+        """Text, one of `allowed` when given."""
+        value = self._value(name, default)
+        if value is default:
+            return value
+        if not isinstance(value, str):
+            self.fail(f"{name} must be text, is {_kind(value)}.")
+        if allowed is not None and value not in allowed:
+            self.fail(f"{name} is {value!r}, must be one of {', '.join(allowed)}.")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """List of text; empty when absent."""
+        values = self._value(name, [])
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            self.fail(f"{name} must be a list of text, is {_kind(values)}.")
+        return tuple(values)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """True or false."""
+        value = self._value(name, default)
+        if not isinstance(value, bool):
+            self.fail(f"{name} must be true or false, is {_kind(value)}.")
+        return value
+
+    def child(self, name: str) -> Fields:
+        """Nested object; an empty one when absent."""
+        return Fields(self._value(name, {}), f"{self.where}.{name}")
+
+    def children(self, name: str, required: bool = False) -> list[Fields]:
+        """List of nested objects; empty when absent, unless `required`."""
+        values = self._value(name, REQUIRED if required else [])
+        if not isinstance(values, list) or (required and not values):
+            self.fail(f"{name} must be a list{' of at least one entry' if required else ''}, is {_kind(values)}.")
+        return [Fields(value, f"{self.where}.{name}[{i}]") for i, value in enumerate(values)]
+
+    def extension(self, name: str) -> Fields | None:
+        """Content of one extension, None when it is not used here."""
+        extensions = self.child("extensions")
+        return extensions.child(name) if name in extensions else None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def _value(self, name: str, default: Any) -> Any:
+        if name in self.values:
+            return self.values[name]
+        if default is REQUIRED:
+            self.fail(f"{name} is missing.")
+        return default
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an empty list" if not value else "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

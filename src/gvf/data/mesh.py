@@ -1,0 +1,135 @@
+"""An animated triangle mesh with its materials and textures: what one clip is once its animation has been evaluated."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from gvf.errors import ClipError
+from gvf.files import PathLike, load_npz, save_npz
+
+ALPHA_MODES = ("OPAQUE", "MASK", "BLEND")
+
+
+@dataclass(frozen=True)
+class Material:
+    """Surface of some faces.
+
+    base_color: linear RGBA, multiplies texture and vertex colour. texture: index into AnimatedMesh.textures, -1 for none.
+    alpha_mode: OPAQUE ignores alpha, MASK cuts below alpha_cutoff, BLEND is as transparent as alpha says.
+    emissive: linear RGB added whatever the light.
+    """
+
+    name: str
+    base_color: tuple[float, float, float, float]
+    texture: int
+    alpha_mode: str
+    alpha_cutoff: float
+    double_sided: bool
+    emissive: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class AnimatedMesh:
+    """A mesh whose vertices move over T frames while its faces stay.
+
+    vertices: [T, V, 3] float32. faces: [F, 3] int32. face_materials: [F] int32, index into materials.
+    uvs: [V, 2] float32, glTF convention (v downwards), already transformed. colors: [V, 4] float32, linear, ones when the
+    file has none. textures: uint8 [H, W, 4] sRGB. times: [T] float32 seconds, as in the file.
+    points: [T, N, 3] float32, the same N surface points in every frame; None unless sampled (curated clips have them).
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    face_materials: np.ndarray
+    uvs: np.ndarray
+    colors: np.ndarray
+    materials: tuple[Material, ...]
+    textures: tuple[np.ndarray, ...]
+    times: np.ndarray
+    points: np.ndarray | None = None
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.vertices)
+
+    def normalized(self) -> AnimatedMesh:
+        """From glTF's y-up axes to z up, centred, with the longest side of the box over all frames scaled to 1.
+
+        (x, y, z) becomes (x, -z, y). Raises ClipError("invalid") when the whole animation is a single point.
+        """
+        if self.points is not None:
+            raise ValueError("normalize before sampling points")
+        turned = self.vertices.astype(np.float64)[..., [0, 2, 1]] * (1.0, -1.0, 1.0)
+        low, high = turned.min(axis=(0, 1)), turned.max(axis=(0, 1))
+        side = float((high - low).max())
+        if side <= 0.0:
+            raise ClipError("invalid", "all vertices are in one place, so there is nothing to see.")
+        unit = ((turned - (low + high) / 2.0) / side).astype(np.float32)
+        return dataclasses.replace(self, vertices=np.clip(unit, -0.5, 0.5))
+
+    def save(self, path: PathLike, encoded_textures: Mapping[int, bytes] | None = None) -> None:
+        """Write an npz; textures are stored as PNG bytes. encoded_textures: PNG bytes by index that are already at hand."""
+        arrays = {
+            "vertices": self.vertices,
+            "faces": self.faces,
+            "face_materials": self.face_materials,
+            "uvs": self.uvs,
+            "colors": self.colors,
+            "times": self.times,
+            "materials": np.array(json.dumps([dataclasses.asdict(material) for material in self.materials])),
+        }
+        for i, texture in enumerate(self.textures):
+            png = encoded_textures[i] if encoded_textures else encode_png(texture)
+            arrays[f"texture_{i}"] = np.frombuffer(png, np.uint8)
+        if self.points is not None:
+            arrays["points"] = self.points
+        save_npz(path, **arrays)
+
+    @classmethod
+    def load(cls, path: PathLike) -> AnimatedMesh:
+        """Read what `save` wrote. Raises UserError when the file is missing or broken."""
+        arrays = load_npz(path)
+        materials = json.loads(str(arrays["materials"]))
+        textures = []
+        while f"texture_{len(textures)}" in arrays:
+            textures.append(decode_image(arrays[f"texture_{len(textures)}"].tobytes()))
+        return cls(
+            vertices=arrays["vertices"],
+            faces=arrays["faces"],
+            face_materials=arrays["face_materials"],
+            uvs=arrays["uvs"],
+            colors=arrays["colors"],
+            materials=tuple(_material(values) for values in materials),
+            textures=tuple(textures),
+            times=arrays["times"],
+            points=arrays.get("points"),
+        )
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """PNG bytes of an image [H, W, 4] uint8."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def decode_image(encoded: bytes) -> np.ndarray:
+    """RGBA [H, W, 4] uint8 of encoded image bytes. Raises OSError or ValueError when they cannot be decoded."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        if image.mode.startswith("I;16"):
+            # PIL would clip 16-bit grey to 255 instead of scaling it.
+            grey = (np.asarray(image, np.uint16) >> 8).astype(np.uint8)
+            return np.dstack([grey, grey, grey, np.full_like(grey, 255)])
+        return np.array(image.convert("RGBA"))
+
+
+def _material(values: Mapping[str, object]) -> Material:
+    fixed = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return Material(**fixed)  # type: ignore[arg-type]

@@ -1,0 +1,46 @@
+"""Uniform points on a moving surface: drawn once, then carried along by their triangles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SurfaceSamples:
+    """Points fixed to a mesh. faces: [N] face indices; barycentric: [N, 3], rows sum to 1."""
+
+    faces: np.ndarray
+    barycentric: np.ndarray
+
+    def positions(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+        """Where the points are. vertices: [..., V, 3], faces: [F, 3]. Returns [..., N, 3] in the type of the vertices."""
+        corners = vertices[..., faces[self.faces], :]  # [..., N, 3 corners, 3]
+        return np.einsum("...nci,nc->...ni", corners, self.barycentric.astype(vertices.dtype))
+
+
+def sample_surface(
+    vertices: np.ndarray, faces: np.ndarray, num_points: int, generator: np.random.Generator
+) -> SurfaceSamples:
+    """Draw points uniformly by area.
+
+    vertices: [V, 3], faces: [F, 3]. Raises ValueError when the surface has no area.
+    """
+    areas = triangle_areas(vertices, faces)
+    total = areas.sum()
+    if not total > 0.0:
+        raise ValueError("the surface has no area")
+    # Stratified along the cumulated area: the same density as independent draws, with less clumping.
+    positions = (np.arange(num_points) + generator.random(num_points)) / num_points * total
+    chosen = np.searchsorted(np.cumsum(areas), positions, side="right")
+    chosen = np.minimum(chosen, np.flatnonzero(areas)[-1])
+    root, second = np.sqrt(generator.random(num_points)), generator.random(num_points)
+    barycentric = np.stack([1.0 - root, root * (1.0 - second), root * second], axis=1)
+    return SurfaceSamples(chosen, barycentric)
+
+
+def triangle_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area of each triangle. vertices: [V, 3], faces: [F, 3]. Returns [F] float64."""
+    a, b, c = np.moveaxis(vertices.astype(np.float64)[faces], 1, 0)
+    return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
