@@ -58,13 +58,15 @@ def intrinsics(fov_deg: ArrayLike) -> Array:
     return Ks
 
 
-def positions(viewmats: Array) -> Array:
+def positions(viewmats: NDArray[np.floating]) -> Array:
     """World positions [..., 3] of cameras `viewmats` [..., 4, 4]."""
     rotations = viewmats[..., :3, :3]
     return -np.einsum("...ji,...j->...i", rotations, viewmats[..., :3, 3])
 
 
-def project(points: NDArray[np.floating], viewmats: Array, Ks: Array) -> tuple[Array, Array]:
+def project(
+    points: NDArray[np.floating], viewmats: NDArray[np.floating], Ks: NDArray[np.floating]
+) -> tuple[Array, Array]:
     """Image coordinates and depths of world points seen by every camera.
 
     points: [N, 3]; viewmats: [..., 4, 4]; Ks: [..., 3, 3]. Returns coordinates [..., N, 2] in [0, 1] inside the image,
