@@ -1,0 +1,238 @@
+"""The process that owns MLflow, and the only importer of it: one run, written from messages of `gvf.tracking` on stdin.
+
+It ends when its input ends, whatever happens to the stage: with an `end` message the run is finished or failed, without
+one (the stage was killed) the run is marked killed. A store that cannot be reached costs one line on standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gvf.files import write_json
+
+# `mlflow ui` listens here when nobody says otherwise.
+DEFAULT_UI = "http://127.0.0.1:5000"
+_BATCH = 1000  # MLflow's limit of metrics a request
+_PARAM_BATCH = 100
+_PARAM_LENGTH = 6000
+_CONNECT_SECONDS = 5.0
+
+Message = dict[str, Any]
+
+
+def main() -> None:
+    """Write the run described on standard input."""
+    # The whole group hears Ctrl-C and SIGTERM; the end of the input says when there is nothing left to write.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').resolve()}")
+    messages = _inbox()
+    start = messages.get()
+    if start is None:
+        return
+    try:
+        _check_reachable(os.environ["MLFLOW_TRACKING_URI"])
+        run = _Run(start)
+    except Exception as error:  # whatever a store raises, it must not reach the stage
+        _warn(f"no run is logged: {_brief(error)}")
+        while messages.get() is not None:
+            pass
+        return
+    run.serve(messages)
+
+
+def _inbox() -> queue.Queue[Message | None]:
+    """Messages as they come, None at the end. Read by a thread, so that the stage never waits for MLflow."""
+    inbox: queue.Queue[Message | None] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            if line.endswith("\n"):
+                inbox.put(json.loads(line))
+        inbox.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    return inbox
+
+
+def _check_reachable(uri: str) -> None:
+    """Raise OSError at once for a server that is down, where MLflow would retry for minutes."""
+    address = urlsplit(uri)
+    if address.scheme in ("http", "https") and address.hostname:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        try:
+            socket.create_connection((address.hostname, port), _CONNECT_SECONDS).close()
+        except OSError as error:
+            raise OSError(f"the tracking server {uri} cannot be reached ({error})") from None
+
+
+def _hide_tables() -> None:
+    """Import MLflow as its skinny installation would, without the table libraries this process has no use for.
+
+    It takes 4.6 s of processor time to the first run, against 7 s with them.
+    """
+    for name in ("pandas", "pyarrow", "scipy", "sklearn"):
+        sys.modules[name] = None  # type: ignore[assignment]
+
+
+def _warn(text: str) -> None:
+    print(f"Warning: MLflow: {text}", file=sys.stderr, flush=True)
+
+
+def _brief(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+
+
+class _Run:
+    """One MLflow run and the messages it understands, a method each."""
+
+    def __init__(self, start: Message) -> None:
+        _hide_tables()
+        import mlflow
+        from mlflow.entities import Param
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        self._client = mlflow.MlflowClient()
+        self._experiment = self._experiment_id(start["stage"])
+        tags = {**start["tags"], "mlflow.runName": start["run_name"]}
+        run = self._client.create_run(self._experiment, tags=tags, run_name=start["run_name"])
+        self._id = run.info.run_id
+        self._warned: set[str] = set()
+        address = os.environ["MLFLOW_TRACKING_URI"]
+        ui = address.rstrip("/") if address.startswith("http") else DEFAULT_UI
+        record = {
+            "stage": start["stage"],
+            "run_id": self._id,
+            "run_name": start["run_name"],
+            "experiment_id": self._experiment,
+            "url": f"{ui}/#/experiments/{self._experiment}/runs/{self._id}",
+        }
+        write_json(start["record"], record)
+        self._tags = {name: value for name, value in start["tags"].items() if not name.startswith("mlflow.")}
+        params = [Param(name, value[:_PARAM_LENGTH]) for name, value in start["params"].items()]
+        for first in range(0, len(params), _PARAM_BATCH):
+            self._client.log_batch(self._id, params=params[first : first + _PARAM_BATCH])
+        self._monitor = self._start_monitor(start["system_metrics_interval"])
+
+    def serve(self, messages: queue.Queue[Message | None]) -> None:
+        """Handle messages until the end; one that fails costs itself and one warning a kind."""
+        handlers: dict[str, Callable[[Message], None]] = {
+            "metrics": self._metrics,
+            "picture": self._picture,
+            "artifact": self._artifact,
+            "model": self._model,
+            "dataset": self._dataset,
+        }
+        status = "KILLED"
+        while (message := messages.get()) is not None:
+            if message["op"] == "end":
+                status = message["status"]
+                break
+            self._guarded(message["op"], handlers[message["op"]], message)
+        self._guarded("system metrics", self._finish_monitor)
+        self._guarded("end", self._client.set_terminated, self._id, status)
+
+    def _guarded(self, kind: str, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            function(*arguments)
+        except Exception as error:  # whatever a store raises, the stage goes on
+            if kind not in self._warned:
+                self._warned.add(kind)
+                _warn(f"{kind} not logged: {_brief(error)}")
+
+    def _experiment_id(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return self._client.create_experiment(name)
+            except MlflowException:  # another process was first
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+    def _metrics(self, message: Message) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(name, value, time, step) for name, value, step, time in message["points"]]
+        for first in range(0, len(metrics), _BATCH):
+            self._client.log_batch(self._id, metrics=metrics[first : first + _BATCH])
+
+    def _picture(self, message: Message) -> None:
+        from PIL import Image
+
+        with Image.open(message["path"]) as picture:
+            self._client.log_image(self._id, picture, key=message["name"], step=message["step"])
+
+    def _artifact(self, message: Message) -> None:
+        self._client.log_artifact(self._id, message["path"], message["folder"])
+
+    def _dataset(self, message: Message) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"uri": message["path"]})
+        data = Dataset(message["name"], message["digest"], source_type="local", source=source)
+        tags = [InputTag("mlflow.data.context", message["context"])]
+        self._client.log_inputs(self._id, [DatasetInput(data, tags)])
+
+    def _model(self, message: Message) -> None:
+        """Upload the folder as a logged model, with an MLmodel file that says what it is; register a new version."""
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.exceptions import MlflowException
+        from mlflow.models import Model
+
+        name = message["name"]
+        logged = self._client.create_logged_model(
+            self._experiment, name, source_run_id=self._id, tags=self._tags, model_type="safetensors"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            card = Model(artifact_path=logged.artifact_location, run_id=self._id, model_id=logged.model_id)
+            card.add_flavor("safetensors", weights="model.safetensors", config="config.json", loader="gvf")
+            card.save(str(Path(folder) / "MLmodel"))
+            self._client.log_model_artifacts(logged.model_id, folder)
+        self._client.log_model_artifacts(logged.model_id, message["directory"])
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        self._client.log_outputs(self._id, [LoggedModelOutput(logged.model_id, step=0)])
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        self._client.create_model_version(
+            name, logged.artifact_location, self._id, tags=self._tags, await_creation_for=0, model_id=logged.model_id
+        )
+
+    def _start_monitor(self, interval: float) -> Any:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = SystemMetricsMonitor(self._id, sampling_interval=interval)
+        monitor.start()
+        return monitor
+
+    def _finish_monitor(self) -> None:
+        """Stop sampling and publish what was sampled since the last time, so that a short stage has a point too."""
+        self._monitor.finish()
+        self._monitor.collect_metrics()
+        self._monitor.publish_metrics(self._monitor.aggregate_metrics())
+        self._monitor.mlflow_logger.flush()
+
+
+if __name__ == "__main__":
+    main()

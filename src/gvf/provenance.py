@@ -1,0 +1,74 @@
+"""Where a figure comes from: the code's commit, the data's digest, and one short id over both and the config."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gvf.files import PathLike, sha256
+
+# What decides a result. Reports, notes and dvc.lock are written after it, so they do not count.
+CODE = ("src", "evaluation", "conf", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """commit: the last one that changed the code, 40 hex digits, or `unknown`. dirty: the code differs from it."""
+
+    commit: str
+    dirty: bool
+
+    def __str__(self) -> str:
+        """The first 10 digits, with `+` when files were changed since."""
+        return (self.commit if self.commit == UNKNOWN else self.commit[:10]) + ("+" if self.dirty else "")
+
+
+def code_version(root: PathLike = ".") -> CodeVersion:
+    """The version of the code in `root`, blind to commits and changes that touch only results."""
+    present = [name for name in CODE if (Path(root) / name).exists()]
+    commit = git(root, "log", "-1", "--format=%H", "--", *present) if present else ""
+    status = git(root, "status", "--porcelain", "--", *present) if commit else ""
+    return CodeVersion(commit or UNKNOWN, bool(status))
+
+
+def head(root: PathLike = ".") -> str:
+    """The commit checked out in `root`, `unknown` outside Git."""
+    return git(root, "rev-parse", "HEAD") or UNKNOWN
+
+
+def git(root: PathLike, *arguments: str) -> str:
+    """What a Git command prints, stripped; empty when Git is absent or refuses."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def file_digest(path: PathLike) -> str:
+    """The first 32 hex digits of a file's SHA-256 (MLflow keeps 36), `missing` when there is no such file."""
+    return sha256(path)[:32] if Path(path).is_file() else "missing"
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots; lists stay values."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, key))
+        else:
+            flat[key] = value
+    return flat
+
+
+def run_key(stage: str, params: Mapping[str, Any], code: CodeVersion, data_digest: str) -> str:
+    """8 hex digits that name what was run: the same stage, config, code and data give the same key on any machine."""
+    text = json.dumps([stage, flatten(params), str(code), data_digest], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

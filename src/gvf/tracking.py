@@ -1,0 +1,206 @@
+"""One MLflow run a stage, told from the side: a writer process owns MLflow, this module only sends it messages.
+
+MLflow takes seconds to import and a server may be slow or down. Neither is the training's business, so both happen in
+`gvf.mlflow_writer`, started beside the stage. Every function here is a no-op when no run is open, on ranks other than 0
+and in forked workers; nothing here raises because of tracking.
+
+What stages log is also kept in `work/runs/<stage>/` (pictures) and `work/runs/<stage>.json` (the run's id and address),
+outside Git and DVC, where flows read it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gvf.config.tracking import TrackingConfig
+from gvf.files import PathLike, atomic_path, fresh_directory
+from gvf.provenance import UNKNOWN, code_version, file_digest, flatten, head, run_key
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RUNS = Path("work/runs")
+RAW, CURATED = Path("data/raw/clips.parquet"), Path("data/curated/clips.parquet")
+# stage -> (manifest it reads, manifest it writes); every other stage reads the curated one.
+MANIFESTS: dict[str, tuple[Path | None, Path | None]] = {"collect": (None, RAW), "curate": (RAW, CURATED)}
+
+_FLUSH_ITEMS = 500
+_FLUSH_SECONDS = 2.0
+_GRACE_SECONDS = 60.0  # how long the end of a stage waits for what is still to be written
+
+_logger = logging.getLogger(__name__)
+_session: _Session | None = None
+
+
+@contextmanager
+def stage_run(stage: str, params: Mapping[str, Any], settings: TrackingConfig) -> Iterator[None]:
+    """Open the run of a stage in the experiment of the same name; an exception inside marks it failed and goes on up.
+
+    params: resolved config, nested by section. The run gets it flattened, with the commit, a digest of dvc.lock and the
+    data set; its name is `<preset>-<data>-<key>` with `gvf.provenance.run_key`.
+    """
+    global _session
+    if not settings.enabled or os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    reads, writes = MANIFESTS.get(stage, (CURATED, None))
+    session = _Session(stage, _description(stage, params, reads, settings))
+    if reads is not None:
+        session.dataset(reads, "input")
+    _session = session
+    status = "FAILED"
+    try:
+        yield
+        if writes is not None:
+            session.dataset(writes, "output")
+        status = "FINISHED"
+    finally:
+        _session = None
+        session.close(status)
+
+
+def log(step: int, values: Mapping[str, float]) -> None:
+    """Log a point of each curve; buffered and sent in batches."""
+    if (session := _open_session()) is not None:
+        session.metrics(step, values)
+
+
+def log_metrics(values: Mapping[str, float]) -> None:
+    """Log final figures, one value each."""
+    if (session := _open_session()) is not None:
+        session.metrics(0, values)
+
+
+def log_figure(name: str, image: np.ndarray | PathLike, step: int = 0) -> None:
+    """Log a picture: uint8 [H,W,3] or [H,W,4], or the path of a PNG. Equal names with rising steps make a series."""
+    if (session := _open_session()) is not None:
+        session.picture(name, image, step)
+
+
+def log_video(path: PathLike) -> None:
+    """Log a video or other file as it is, by its own name."""
+    if (session := _open_session()) is not None:
+        session.send(op="artifact", path=str(Path(path).resolve()), folder="videos")
+
+
+def log_model(directory: PathLike, name: str) -> None:
+    """Log a folder of weights (safetensors beside config.json) as a model, registered as the next version of `name`."""
+    if (session := _open_session()) is not None:
+        session.send(op="model", directory=str(Path(directory).resolve()), name=name)
+
+
+def _open_session() -> _Session | None:
+    return _session if _session is not None and _session.pid == os.getpid() else None
+
+
+def _description(
+    stage: str, params: Mapping[str, Any], manifest: Path | None, settings: TrackingConfig
+) -> dict[str, Any]:
+    code = code_version()
+    digest = file_digest(manifest) if manifest is not None else UNKNOWN
+    key = run_key(stage, params, code, digest)
+    preset = params.get("run", {}).get("preset", "custom")
+    data = params.get("collect", {}).get("source", "data")
+    return {
+        "stage": stage,
+        "run_name": f"{preset}-{data}-{key}",
+        "params": {name: str(value) for name, value in flatten(params).items()},
+        "tags": {
+            "preset": str(preset),
+            "data": str(data),
+            "run_key": key,
+            "code": str(code),
+            "dvc_lock": file_digest("dvc.lock"),
+            "mlflow.source.name": f"gvf {stage}",
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.git.commit": head(),
+        },
+        "system_metrics_interval": settings.system_metrics_interval,
+        "record": str((RUNS / f"{stage}.json").resolve()),
+    }
+
+
+class _Session:
+    """The stage's end of the pipe to one writer process. One JSON object a line; the writer never answers."""
+
+    def __init__(self, stage: str, description: Mapping[str, Any]) -> None:
+        self.pid = os.getpid()
+        self._folder = RUNS / stage
+        self._points: list[tuple[str, float, int, int]] = []
+        self._sent_at = time.monotonic()
+        self._broken = False
+        (RUNS / f"{stage}.json").unlink(missing_ok=True)
+        with fresh_directory(self._folder):
+            pass
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gvf.mlflow_writer"], stdin=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+        self.send(op="start", **description)
+
+    def send(self, **message: Any) -> None:
+        """Send one message; a writer that is gone costs one warning and what it would have written."""
+        if self._broken:
+            return
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            self._broken = True
+            _logger.warning("MLflow's writer ended early (%s); this run is not tracked further.", error)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        now = int(time.time() * 1000)
+        self._points.extend((name, float(value), int(step), now) for name, value in values.items())
+        if len(self._points) >= _FLUSH_ITEMS or time.monotonic() - self._sent_at >= _FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._points:
+            self.send(op="metrics", points=self._points)
+        self._points = []
+        self._sent_at = time.monotonic()
+
+    def picture(self, name: str, image: np.ndarray | PathLike, step: int) -> None:
+        from PIL import Image
+
+        slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-")
+        path = self._folder / f"{slug}-{step:07d}.png"
+        with atomic_path(path) as partial:
+            if isinstance(image, str | os.PathLike):
+                with Image.open(image) as picture:
+                    picture.save(partial)
+            else:
+                Image.fromarray(image).save(partial)
+        self.send(op="picture", path=str(path.resolve()), name=slug, step=int(step))
+
+    def dataset(self, manifest: Path, context: str) -> None:
+        if manifest.is_file():
+            digest = file_digest(manifest)
+            self.send(op="dataset", name=manifest.parent.name, path=str(manifest), digest=digest, context=context)
+
+    def close(self, status: str) -> None:
+        """Send what is buffered and wait for the writer, at most `_GRACE_SECONDS`."""
+        self.flush()
+        self.send(op="end", status=status)
+        try:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        except OSError:
+            pass  # already reported by send
+        try:
+            self._process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            _logger.warning("MLflow was still busy after %.0f s; the rest of this run is not tracked.", _GRACE_SECONDS)
