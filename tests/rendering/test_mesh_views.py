@@ -25,7 +25,7 @@ PLAIN = Material(
 GLOWING = replace(PLAIN, base_color=(0.0, 0.0, 0.0, 1.0), emissive=(0.5, 0.25, 1.0))
 K = intrinsics(np.array([40.0]))
 FRONT = orbit([0.0], 0.0, 2.0)
-LIGHT_TOWARDS_FRONT = (SKY + GROUND) / 2 + 0.26 * 0.70 / np.sqrt(0.45**2 + 0.70**2 + 0.55**2)  # by hand, normal -y
+LIGHT_TOWARDS_FRONT = (SKY + GROUND) / 2 + 0.28 * 0.70 / np.sqrt(0.45**2 + 0.70**2 + 0.55**2)  # by hand, normal -y
 
 
 def make_mesh(

@@ -15,10 +15,10 @@ from gvf.rendering.texture import Texture
 
 FloatArray = NDArray[np.float32]
 
-SKY, GROUND = 0.72, 0.36  # irradiance of surfaces facing straight up and down; linear in the normal's z between
+SKY, GROUND = 0.70, 0.46  # irradiance of surfaces facing straight up and down; linear in the normal's z between
 LAMPS = (  # direction towards the lamp (world axes, normalised below), irradiance when it shines perpendicularly
-    ((-0.45, -0.70, 0.55), 0.26),  # key: front left, above
-    ((0.75, 0.35, 0.35), 0.12),  # fill: right, a little behind
+    ((-0.45, -0.70, 0.55), 0.28),  # key: front left, above
+    ((0.75, 0.35, 0.35), 0.10),  # fill: right, a little behind
 )
 _WELD_COSINE = np.cos(np.deg2rad(30.0))
 _LAMP_DIRECTIONS = np.array([np.array(d) / np.linalg.norm(d) for d, _ in LAMPS], dtype=np.float32)
@@ -107,18 +107,18 @@ class MeshShader:
         ray meets the back of the triangle; spacing: [n] distance between neighbouring samples at the hit, world units.
         """
         u, v = barycentrics[0][:, None], barycentrics[1][:, None]
-        corners = self._corners[prims]
+        corners = self._corners.take(prims, axis=0)
         values = corners[:, 0] * (1 - u - v) + corners[:, 1] * u + corners[:, 2] * v
-        materials = self._face_materials[prims]
-        colors = self._base_colors[materials]
+        materials = self._face_materials.take(prims)
+        colors = self._base_colors.take(materials, axis=0)
         if values.shape[1] > 5:
             colors = colors * values[:, 5:9]
-        self._apply_textures(colors, materials, values[:, 3:5], self._texel_density[prims] * spacing)
+        self._apply_textures(colors, materials, values[:, 3:5], self._texel_density.take(prims) * spacing)
         normals = values[:, :3]
         lengths = np.sqrt(np.einsum("nc,nc->n", normals, normals))
         signs = np.where(back, np.float32(-1), np.float32(1)) / np.maximum(lengths, np.float32(1e-12))
         light = irradiance(normals * signs[:, None])
-        rgb = np.minimum(colors[:, :3] * light[:, None] + self._emissive[materials], 1.0)
+        rgb = np.minimum(colors[:, :3] * light[:, None] + self._emissive.take(materials, axis=0), 1.0)
         return rgb, self._alphas(colors[:, 3], materials)
 
     def _alphas(self, alphas: FloatArray, materials: NDArray[np.int32]) -> FloatArray:
@@ -132,13 +132,12 @@ class MeshShader:
         self, colors: FloatArray, materials: NDArray[np.int32], uvs: FloatArray, texels_per_sample: FloatArray
     ) -> None:
         """Multiply colors [n, 4] by the texture of each hit, at the mip level whose texels are as wide as a sample."""
-        hit_textures = self._material_textures[materials]
-        for index in np.unique(hit_textures[hit_textures >= 0]):
-            texture = self._textures[index]
+        hit_textures = self._material_textures.take(materials)
+        for index, texture in enumerate(self._textures):
             (here,) = np.nonzero(hit_textures == index)
             levels = np.rint(np.log2(np.maximum(texels_per_sample[here], 1.0))).astype(np.int64)
             levels = np.minimum(levels, texture.num_levels - 1)
-            for level in np.unique(levels):
+            for level in np.flatnonzero(np.bincount(levels)):
                 chosen = here[levels == level]
                 colors[chosen] *= texture.sample(uvs[chosen], int(level))
 

@@ -156,14 +156,15 @@ def _cast(
         (hit,) = np.nonzero(result["primID"] >= 0)
         if not len(hit):
             break
-        depths = result["tfar"][hit]
-        back = np.einsum("nc,nc->n", result["Ng"][hit], directions[hit]) > 0
-        barycentrics = (result["u"][hit], result["v"][hit])
-        rgb, alpha = shader.shade(result["primID"][hit], barycentrics, back, spacings[hit] * depths)
-        rays = rays[hit]
-        so_far = light[rays]
-        layer = np.concatenate([rgb * alpha[:, None], alpha[:, None]], axis=1)
-        light[rays] = so_far = so_far + layer * (1 - so_far[:, 3:])
+        depths = result["tfar"].take(hit)
+        back = np.einsum("nc,nc->n", result["Ng"].take(hit, axis=0), directions.take(hit, axis=0)) > 0
+        barycentrics = (result["u"].take(hit), result["v"].take(hit))
+        rgb, alpha = shader.shade(result["primID"].take(hit), barycentrics, back, spacings.take(hit) * depths)
+        rays = rays.take(hit)
+        so_far = light.take(rays, axis=0)
+        layer = np.concatenate([rgb * alpha[:, None], alpha[:, None]], axis=1, dtype=np.float32)
+        so_far = so_far + layer * (1 - so_far[:, 3:])
+        light[rays] = so_far
         (onward,) = np.nonzero(so_far[:, 3] < 1 - _OPAQUE_ENOUGH)
         if not len(onward):
             break

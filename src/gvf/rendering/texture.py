@@ -48,14 +48,16 @@ class Texture:
         position = uvs * np.array([width, height], dtype=np.float32) - 0.5
         corner = np.floor(position)
         fraction = position - corner
-        corner = corner.astype(np.int64)
+        corner = corner.astype(np.int32)
         left, top = corner[:, 0] % width, corner[:, 1] % height
         right, bottom = (left + 1) % width, (top + 1) % height
         fx, fy = fraction[:, :1], fraction[:, 1:]
         top, bottom = top * width, bottom * width
-        upper = _decode(texels[top + left]) * (1 - fx) + _decode(texels[top + right]) * fx
-        lower = _decode(texels[bottom + left]) * (1 - fx) + _decode(texels[bottom + right]) * fx
-        return upper * (1 - fy) + lower * fy
+        corners = np.concatenate([top + left, top + right, bottom + left, bottom + right])
+        top_left, top_right, bottom_left, bottom_right = np.split(_decode(texels.take(corners)), 4)
+        upper = top_left + (top_right - top_left) * fx
+        lower = bottom_left + (bottom_right - bottom_left) * fx
+        return upper + (lower - upper) * fy
 
     def _level(self, level: int) -> NDArray[np.uint8]:
         while len(self._levels) <= level:
@@ -71,6 +73,6 @@ class Texture:
 def _decode(texels: NDArray[np.uint32]) -> FloatArray:
     """Linear RGBA [n, 4] of packed texels [n]."""
     encoded = texels.view(np.uint8).reshape(-1, 4)
-    decoded = _DECODE[encoded]
+    decoded = _DECODE.take(encoded)
     decoded[:, 3] = encoded[:, 3] * np.float32(1 / 255)
     return decoded
