@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 
 from gvf.data.gltf import GltfDocument
 from gvf.data.gltf_animation import Animation, read_animation
-from gvf.data.gltf_geometry import Mesh, Primitive, Skin, mesh_size, read_mesh, read_skin
+from gvf.data.gltf_geometry import Mesh, Primitive, Skin, mesh_size, read_mesh, read_skin, target_counts
 from gvf.data.gltf_material import SourceMaterial, mean_linear_color, read_image, read_material, transform_uvs
 from gvf.data.gltf_scene import Node, NodePose, NodeTree, read_nodes
 from gvf.data.mesh import AnimatedMesh, Material
@@ -32,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True)
 class GltfModel:
-    """Everything of a file's default scene that its animations share. Fields as in AnimatedMesh; loaded once an asset."""
+    """What the animations of a file share: its default scene, loaded once an asset. Fields as in AnimatedMesh."""
 
     document: GltfDocument
     tree: NodeTree
@@ -47,8 +47,7 @@ class GltfModel:
 
     def animation(self, index: int) -> Animation:
         """One animation of the file. Raises ClipError("invalid")."""
-        targets = {i: len(mesh.weights) for i, mesh in self.meshes.items() if len(mesh.weights)}
-        return read_animation(self.document, index, self.tree, targets)
+        return read_animation(self.document, index, self.tree, target_counts(self.document))
 
 
 def scene_size(document: GltfDocument, tree: NodeTree) -> tuple[int, int]:
@@ -208,7 +207,7 @@ def _joint_matrices(skin: Skin, worlds: dict[int, np.ndarray], num_frames: int) 
 
 
 def _skinned(positions: np.ndarray, weights: csr_matrix, joint_matrices: np.ndarray) -> np.ndarray:
-    """Linear blend skinning. positions [T or 1, V, 3], weights [V, J], joint_matrices [J, T, 3, 4]; returns [T, V, 3]."""
+    """Linear blend skinning of positions [T or 1, V, 3], weights [V, J], joint_matrices [J, T, 3, 4] to [T, V, 3]."""
     num_joints, num_frames = joint_matrices.shape[:2]
     blended = (weights @ joint_matrices.reshape(num_joints, -1)).reshape(-1, num_frames, 3, 4).transpose(1, 0, 2, 3)
     return (blended[..., :3] @ positions[..., None])[..., 0] + blended[..., 3]

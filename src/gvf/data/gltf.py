@@ -65,7 +65,7 @@ _BIN_CHUNK = 0x004E4942
 
 @dataclass(frozen=True)
 class AccessorHeader:
-    """What an accessor says of itself, before its data is touched. `element_shape` is () for scalars, (3,) for VEC3..."""
+    """What an accessor says of itself, before its data is touched; `element_shape` is () for scalars, (3,) for VEC3."""
 
     count: int
     element_shape: tuple[int, ...]
@@ -155,9 +155,10 @@ class GltfDocument:
         return AccessorHeader(fields.integer("count", low=1), shape, dtype, normalized)
 
     def array(self, accessor: int, element_type: str | None = None) -> np.ndarray:
-        """Data of an accessor, [count, *element shape]; float32 in [-1, 1] or [0, 1] where it is normalized, else as stored.
+        """Data of an accessor, [count, *element shape]; matrices come as [count, row, column].
 
-        element_type: what it must be, e.g. "VEC3"; any when None. Matrices come as [count, row, column].
+        As stored, or float32 in [-1, 1] or [0, 1] where it is normalized.
+        element_type: what it must be, e.g. "VEC3"; any when None.
         """
         fields, header = self.accessors[accessor], self.header(accessor)
         if element_type is not None and header.element_shape != _ELEMENT_SHAPES[element_type]:
@@ -256,10 +257,10 @@ class GltfDocument:
             # Columns of matrices start at multiples of 4 bytes (section 3.6.2.4).
             rows = header.element_shape[0]
             column = -(-rows * size // 4) * 4
-            element, inner = column * rows, (size, column)
+            element, inner = column * rows, [size, column]
         else:
             element = size * int(np.prod(header.element_shape, dtype=np.int64))
-            inner = (size,) * len(header.element_shape)
+            inner = [size] * len(header.element_shape)
         step = element if stride is None else stride
         if step < element:
             fields.fail(f"needs {element} bytes an element, but its byteStride is {step}.")

@@ -1,4 +1,4 @@
-"""Typed, checked access to the JSON part of a glTF file: a wrong type or a missing property names its place in the file."""
+"""Typed, checked access to the JSON of a glTF file: a wrong type or a missing property names its place in the file."""
 
 from __future__ import annotations
 

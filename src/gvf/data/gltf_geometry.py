@@ -59,6 +59,16 @@ def mesh_size(document: GltfDocument, mesh: int) -> tuple[int, int]:
     return vertices, triangles
 
 
+def target_counts(document: GltfDocument) -> dict[int, int]:
+    """Number of morph targets of each mesh that has any, by mesh index, without loading an array."""
+    counts = {}
+    for mesh in range(len(document.meshes)):
+        primitives = _triangle_primitives(document, mesh)
+        if primitives and primitives[0].children("targets"):
+            counts[mesh] = len(primitives[0].children("targets"))
+    return counts
+
+
 def read_mesh(document: GltfDocument, mesh: int) -> Mesh:
     """Read a mesh. Points and lines have no surface and are left out. Raises ClipError("invalid")."""
     fields = document.meshes[mesh]
@@ -160,7 +170,8 @@ def _read_joints(
     document: GltfDocument, fields: Fields, num_vertices: int
 ) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
     attributes = fields.child("attributes")
-    joints, weights = [], []
+    joints: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
     while f"JOINTS_{len(joints)}" in attributes:
         joint_name, weight_name = f"JOINTS_{len(joints)}", f"WEIGHTS_{len(joints)}"
         joints.append(document.integers(_attribute(document, fields, joint_name), "VEC4"))

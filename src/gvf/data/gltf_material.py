@@ -111,7 +111,7 @@ def _texture_use(document: GltfDocument, info: Fields) -> TextureUse:
         offset, scale = extension.numbers("offset", 2, (0.0, 0.0)), extension.numbers("scale", 2, (1.0, 1.0))
         angle = extension.number("rotation", 0.0)
         # Offset @ rotation @ scale. Counter-clockwise with v downwards, so the sine's sign is the opposite of the usual
-        # one: the extension's text and sample asset agree on it, its GLSL listing was wrong (KhronosGroup/glTF issue 1563).
+        # one: the extension's text and sample asset agree on it, its GLSL listing was wrong (glTF issue 1563).
         c, s = np.cos(angle), np.sin(angle)
         transform = np.array([[c * scale[0], s * scale[1], offset[0]], [-s * scale[0], c * scale[1], offset[1]]])
     return TextureUse(_texture_image(document, info), uv_set, transform)

@@ -13,7 +13,7 @@ from gvf.data.gltf_fields import Fields
 
 @dataclass(frozen=True)
 class Node:
-    """One node. Its local transform is `matrix` (row, column; [4, 4]) when given, else translation, rotation (xyzw), scale."""
+    """One node. Its local transform is `matrix` [row, column] when given, else translation, rotation (xyzw), scale."""
 
     name: str
     parent: int | None

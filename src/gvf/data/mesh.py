@@ -21,7 +21,7 @@ ALPHA_MODES = ("OPAQUE", "MASK", "BLEND")
 class Material:
     """Surface of some faces.
 
-    base_color: linear RGBA, multiplies texture and vertex colour. texture: index into AnimatedMesh.textures, -1 for none.
+    base_color: linear RGBA, multiplies texture and vertex colour. texture: index into AnimatedMesh.textures or -1.
     alpha_mode: OPAQUE ignores alpha, MASK cuts below alpha_cutoff, BLEND is as transparent as alpha says.
     emissive: linear RGB added whatever the light.
     """
@@ -40,9 +40,9 @@ class AnimatedMesh:
     """A mesh whose vertices move over T frames while its faces stay.
 
     vertices: [T, V, 3] float32. faces: [F, 3] int32. face_materials: [F] int32, index into materials.
-    uvs: [V, 2] float32, glTF convention (v downwards), already transformed. colors: [V, 4] float32, linear, ones when the
-    file has none. textures: uint8 [H, W, 4] sRGB. times: [T] float32 seconds, as in the file.
-    points: [T, N, 3] float32, the same N surface points in every frame; None unless sampled (curated clips have them).
+    uvs: [V, 2] float32, glTF convention (v downwards), already transformed. colors: [V, 4] float32, linear, ones when
+    the file has none. textures: uint8 [H, W, 4] sRGB. times: [T] float32 seconds, as in the file.
+    points: [T, N, 3] float32, the same N surface points in every frame; None unless sampled (curated clips are).
     """
 
     vertices: np.ndarray
@@ -75,7 +75,7 @@ class AnimatedMesh:
         return dataclasses.replace(self, vertices=np.clip(unit, -0.5, 0.5))
 
     def save(self, path: PathLike, encoded_textures: Mapping[int, bytes] | None = None) -> None:
-        """Write an npz; textures are stored as PNG bytes. encoded_textures: PNG bytes by index that are already at hand."""
+        """Write an npz with textures as PNG bytes. encoded_textures: those bytes by index, where already at hand."""
         arrays = {
             "vertices": self.vertices,
             "faces": self.faces,
@@ -97,7 +97,7 @@ class AnimatedMesh:
         """Read what `save` wrote. Raises UserError when the file is missing or broken."""
         arrays = load_npz(path)
         materials = json.loads(str(arrays["materials"]))
-        textures = []
+        textures: list[np.ndarray] = []
         while f"texture_{len(textures)}" in arrays:
             textures.append(decode_image(arrays[f"texture_{len(textures)}"].tobytes()))
         return cls(
@@ -118,6 +118,16 @@ def encode_png(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()
+
+
+def reduced(image: np.ndarray, longest: int) -> np.ndarray:
+    """The image [H, W, 4] uint8 scaled down so that its longer side is at most `longest`."""
+    height, width = image.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1.0:
+        return image
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
 def decode_image(encoded: bytes) -> np.ndarray:

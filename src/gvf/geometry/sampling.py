@@ -15,7 +15,7 @@ class SurfaceSamples:
     barycentric: np.ndarray
 
     def positions(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-        """Where the points are. vertices: [..., V, 3], faces: [F, 3]. Returns [..., N, 3] in the type of the vertices."""
+        """Where the points are, [..., N, 3], given vertices [..., V, 3] and faces [F, 3]."""
         corners = vertices[..., faces[self.faces], :]  # [..., N, 3 corners, 3]
         return np.einsum("...nci,nc->...ni", corners, self.barycentric.astype(vertices.dtype))
 
@@ -38,6 +38,12 @@ def sample_surface(
     root, second = np.sqrt(generator.random(num_points)), generator.random(num_points)
     barycentric = np.stack([1.0 - root, root * (1.0 - second), root * second], axis=1)
     return SurfaceSamples(chosen, barycentric)
+
+
+def motion_amount(points: np.ndarray) -> float:
+    """How much points [T, N, 3] move: mean over points of the largest distance from frame 0, in their unit."""
+    distances = np.linalg.norm(points - points[:1], axis=-1)
+    return float(distances.max(axis=0).mean())
 
 
 def triangle_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

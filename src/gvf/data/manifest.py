@@ -1,0 +1,111 @@
+"""The tables of clips that the first two stages write: what was found, and what was decided about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gvf.errors import UserError
+from gvf.files import PathLike, atomic_path
+
+RAW_MANIFEST = Path("data/raw/clips.parquet")
+CURATED_MANIFEST = Path("data/curated/clips.parquet")
+
+ACCEPTED, REJECTED = "accepted", "rejected"
+TRAIN, HELD_OUT = "train", "held_out"
+
+_RAW_FIELDS = [
+    pa.field("clip_id", pa.string(), nullable=False),
+    pa.field("asset", pa.string(), nullable=False),  # path relative to the manifest's folder
+    pa.field("asset_sha256", pa.string(), nullable=False),
+    pa.field("family", pa.string(), nullable=False),  # procedural family, or the file's stem
+    pa.field("animation", pa.string()),  # null when the file could not be read
+    pa.field("animation_index", pa.int64(), nullable=False),  # -1 when the file could not be read
+    pa.field("duration", pa.float64()),  # seconds, null when it could not be read
+    pa.field("error", pa.string()),  # slug of why the clip could not be read, else null
+    pa.field("message", pa.string()),
+]
+_DECISION_FIELDS = [
+    pa.field("decision", pa.string(), nullable=False),  # accepted or rejected
+    pa.field("reason", pa.string()),  # slug: invalid, motion, size, aesthetic, cap; null when accepted
+    pa.field("message", pa.string()),
+    pa.field("motion", pa.float64()),  # mean over points of the largest displacement from frame 0, object units
+    pa.field("num_vertices", pa.int64(), nullable=False),  # 0 when it could not be read
+    pa.field("num_triangles", pa.int64(), nullable=False),
+    pa.field("aesthetic_score", pa.float64()),
+    pa.field("aesthetic_note", pa.string()),  # why there is no score
+    pa.field("split", pa.string()),  # train or held_out, null when rejected
+    pa.field("asset_seen", pa.bool_(), nullable=False),  # held out, and the same asset is also in train
+]
+RAW_SCHEMA = pa.schema(_RAW_FIELDS)
+CURATED_SCHEMA = pa.schema([field for field in _RAW_FIELDS if field.name != "message"] + _DECISION_FIELDS)
+
+_ALLOWED: dict[str, set[str | None]] = {"decision": {ACCEPTED, REJECTED}, "split": {TRAIN, HELD_OUT, None}}
+
+
+def write_manifest(path: PathLike, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Write rows as parquet. Raises ValueError when they do not fit the schema or a clip_id repeats."""
+    try:
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+        _check(table, schema)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"rows do not fit the manifest: {error}") from error
+    with atomic_path(path) as partial:
+        pq.write_table(table, partial)
+
+
+def read_manifest(path: PathLike) -> pd.DataFrame:
+    """Read a manifest of either stage. Raises UserError when it is missing, broken or of another shape."""
+    path = Path(path)
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a readable parquet file ({error}). Run the stage that writes it again.") from None
+    schema = CURATED_SCHEMA if "decision" in table.column_names else RAW_SCHEMA
+    try:
+        _check(table, schema)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}. Run the stage that writes it again.") from None
+    return table.to_pandas()
+
+
+def slug(text: str) -> str:
+    """Text reduced to [a-z0-9_-], never empty: a name that is safe in paths and ids."""
+    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-") or "unnamed"
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """`name`, or `name-2`, `name-3`... when taken; the result is added to `taken`."""
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}-{number}"
+    taken.add(candidate)
+    return candidate
+
+
+def _check(table: pa.Table, schema: pa.Schema) -> None:
+    """Raise ValueError unless columns, types and words are the schema's and no id repeats."""
+    if table.column_names != schema.names:
+        wrong = sorted(set(table.column_names) ^ set(schema.names))
+        raise ValueError(f"columns must be {', '.join(schema.names)}; different: {', '.join(wrong) or 'their order'}")
+    for field in schema:
+        column = table.column(field.name)
+        if column.type != field.type:
+            raise ValueError(f"column {field.name!r} must be {field.type}, is {column.type}")
+        if not field.nullable and column.null_count:
+            raise ValueError(f"column {field.name!r} has empty entries")
+        strange = set(column.unique().to_pylist()) - _ALLOWED[field.name] if field.name in _ALLOWED else set()
+        if strange:
+            raise ValueError(f"column {field.name!r} holds {', '.join(map(repr, strange))}")
+    ids = table.column("clip_id")
+    if len(ids.unique()) != len(ids):
+        raise ValueError("column 'clip_id' names a clip twice")

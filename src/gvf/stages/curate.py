@@ -1,0 +1,206 @@
+"""Stage `curate`: bake every clip, decide which are kept and why, split them. Writes `data/curated`."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gvf.clip_map import Rejected, map_clips
+from gvf.config.curate import CurateConfig
+from gvf.data.baking import GltfModel, bake_clip, clip_times, load_model
+from gvf.data.gltf import read_gltf
+from gvf.data.manifest import (
+    ACCEPTED,
+    CURATED_MANIFEST,
+    CURATED_SCHEMA,
+    HELD_OUT,
+    RAW_MANIFEST,
+    REJECTED,
+    TRAIN,
+    read_manifest,
+    write_manifest,
+)
+from gvf.data.mesh import AnimatedMesh, encode_png, reduced
+from gvf.data.splits import held_out, pick_evenly
+from gvf.errors import ClipError, ConfigError, StageError
+from gvf.files import fresh_directory
+from gvf.geometry.sampling import motion_amount, sample_surface
+
+if TYPE_CHECKING:
+    from gvf.config.params import Params
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AssetClips:
+    """The clips of one asset, so that its file is read once. rows: their rows of the raw manifest."""
+
+    path: Path
+    rows: tuple[Row, ...]
+    folder: Path
+    config: CurateConfig
+    seed: int
+
+
+def run(params: Params) -> dict[str, float]:
+    """Decide every clip of the raw manifest. Raises StageError when too few are accepted to split them."""
+    config, seed = params.curate, params.run.seed
+    clips = read_manifest(RAW_MANIFEST)
+    records = clips.astype(object).where(clips.notna(), None).to_dict("records")
+    raw_rows: list[Row] = [{str(name): value for name, value in record.items()} for record in records]
+    by_asset: dict[str, list[Row]] = {}
+    for row in raw_rows:
+        by_asset.setdefault(row["asset"], []).append(row)
+    with fresh_directory(CURATED_MANIFEST.parent) as folder:
+        assets = [
+            AssetClips(RAW_MANIFEST.parent / asset, tuple(rows), folder, config, seed)
+            for asset, rows in by_asset.items()
+        ]
+        decided: dict[str, Row] = {}
+        for asset, result in zip(assets, map_clips(curate_asset, assets, params.run, "curate", lambda a: a.path.name)):
+            if isinstance(result, Rejected):
+                result = [_decision(row, reason=result.reason, message=result.message) for row in asset.rows]
+            decided.update({row["clip_id"]: row for row in result})
+        rows = [decided[row["clip_id"]] for row in raw_rows]
+        rows = apply_cap(rows, config.max_clips, np.random.default_rng([seed, 1]))
+        rows = apply_split(rows, config, np.random.default_rng([seed, 2]))
+        accepted = {row["clip_id"] for row in rows if row["decision"] == ACCEPTED}
+        for path in folder.glob("*.npz"):
+            if path.stem not in accepted:
+                path.unlink()
+        write_manifest(folder / CURATED_MANIFEST.name, rows, CURATED_SCHEMA)
+    return _metrics(rows)
+
+
+def curate_asset(asset: AssetClips) -> list[Row]:
+    """Decide each clip of one asset and write the accepted ones. Raises ClipError when the whole asset is no good."""
+    readable = [row for row in asset.rows if row["error"] is None]
+    decisions = [_decision(row, reason=row["error"], message=row["message"]) for row in asset.rows if row["error"]]
+    if readable:
+        source = _LoadedAsset(asset)
+        decisions += [_curate_clip(source, row) for row in readable]
+    return decisions
+
+
+class _LoadedAsset:
+    """An asset whose file has been read once, with its textures at the size in which they are stored."""
+
+    def __init__(self, asset: AssetClips) -> None:
+        self.asset = asset
+        model = load_model(read_gltf(asset.path), asset.config.max_triangles)
+        textures = tuple(reduced(texture, asset.config.max_texture_size) for texture in model.textures)
+        self.model: GltfModel = dataclasses.replace(model, textures=textures)
+
+    @cached_property
+    def encoded_textures(self) -> dict[int, bytes]:
+        return {i: encode_png(texture) for i, texture in enumerate(self.model.textures)}
+
+
+def _curate_clip(source: _LoadedAsset, row: Row) -> Row:
+    config, model = source.asset.config, source.model
+    facts: Row = {"num_vertices": len(model.colors), "num_triangles": len(model.faces)}
+    try:
+        animation = model.animation(row["animation_index"])
+        if animation.end <= animation.start:
+            raise ClipError("motion", f"{row['animation']!r} has a single key time, so nothing moves.")
+        mesh = bake_clip(model, animation, clip_times(animation, config.num_frames)).normalized()
+        mesh = with_points(mesh, config.num_points, np.random.default_rng([source.asset.seed, _stable(row["clip_id"])]))
+        assert mesh.points is not None
+        facts["motion"] = motion_amount(mesh.points)
+        if facts["motion"] < config.min_motion:
+            raise ClipError("motion", f"moves by {facts['motion']:.4f} of its size, less than {config.min_motion}.")
+        mesh.save(source.asset.folder / f"{row['clip_id']}.npz", source.encoded_textures)
+    except ClipError as error:
+        return _decision(row, reason=error.reason, message=error.message, **facts)
+    return _decision(row, **facts)
+
+
+def with_points(mesh: AnimatedMesh, num_points: int, generator: np.random.Generator) -> AnimatedMesh:
+    """The mesh with points drawn uniformly on its surface in frame 0. Raises ClipError when it has no surface."""
+    try:
+        samples = sample_surface(mesh.vertices[0], mesh.faces, num_points, generator)
+    except ValueError as error:
+        raise ClipError("invalid", f"{error} in its first frame.") from None
+    return dataclasses.replace(mesh, points=samples.positions(mesh.vertices, mesh.faces).astype(np.float32))
+
+
+def apply_cap(rows: list[Row], max_clips: int | None, generator: np.random.Generator) -> list[Row]:
+    """Keep at most `max_clips` accepted rows, drawn evenly over families; the others are rejected with reason `cap`."""
+    accepted = [i for i, row in enumerate(rows) if row["decision"] == ACCEPTED]
+    if max_clips is None or len(accepted) <= max_clips:
+        return rows
+    kept = {accepted[i] for i in pick_evenly([rows[i]["family"] for i in accepted], max_clips, generator)}
+    message = f"not among the {max_clips} clips drawn of {len(accepted)} (curate.max_clips)."
+    dropped = {"decision": REJECTED, "reason": "cap", "message": message}
+    return [{**row, **dropped} if i in accepted and i not in kept else row for i, row in enumerate(rows)]
+
+
+def apply_split(rows: list[Row], config: CurateConfig, generator: np.random.Generator) -> list[Row]:
+    """Put every accepted row in `train` or `held_out`. Raises StageError or ConfigError when both cannot have some."""
+    accepted = [row for row in rows if row["decision"] == ACCEPTED]
+    if len(accepted) < 2:
+        reasons = Counter(row["reason"] for row in rows if row["decision"] == REJECTED)
+        counts = ", ".join(f"{count} for {reason}" for reason, count in reasons.most_common()) or "none rejected"
+        first = next((row["message"] for row in rows if row["decision"] == REJECTED), "")
+        raise StageError(f"only {len(accepted)} of {len(rows)} clips were accepted ({counts}; first: {first}).")
+    column = {"clip": "clip_id", "animation": "animation", "asset": "asset"}[config.split_by]
+    keys, families = [row[column] for row in accepted], [row["family"] for row in accepted]
+    try:
+        apart = held_out(keys, families, config.held_out_fraction, generator)
+    except ValueError:
+        message = f"is {config.split_by}, but all accepted clips have the same. Choose clip."
+        raise ConfigError("curate.split_by", message) from None
+    splits = {row["clip_id"]: HELD_OUT if out else TRAIN for row, out in zip(accepted, apart)}
+    seen = {row["asset"] for row in accepted if splits[row["clip_id"]] == TRAIN}
+    return [
+        {
+            **row,
+            "split": splits.get(row["clip_id"]),
+            "asset_seen": splits.get(row["clip_id"]) == HELD_OUT and row["asset"] in seen,
+        }
+        for row in rows
+    ]
+
+
+def _decision(row: Row, reason: str | None = None, message: str | None = None, **facts: Any) -> Row:
+    """A row of the curated manifest; no split yet. facts: what was measured before the decision fell."""
+    return {
+        **row,
+        "decision": ACCEPTED if reason is None else REJECTED,
+        "reason": reason,
+        "message": message,
+        "motion": None,
+        "num_vertices": 0,
+        "num_triangles": 0,
+        "aesthetic_score": None,
+        "aesthetic_note": None,
+        "split": None,
+        "asset_seen": False,
+        **facts,
+    }
+
+
+def _stable(text: str) -> int:
+    return zlib.crc32(text.encode())
+
+
+def _metrics(rows: list[Row]) -> dict[str, float]:
+    accepted = [row for row in rows if row["decision"] == ACCEPTED]
+    reasons = Counter(row["reason"] for row in rows if row["decision"] == REJECTED)
+    return {
+        "clips": float(len(rows)),
+        "accepted": float(len(accepted)),
+        "train": float(sum(row["split"] == TRAIN for row in accepted)),
+        "held_out": float(sum(row["split"] == HELD_OUT for row in accepted)),
+        "held_out_asset_seen": float(sum(row["asset_seen"] for row in accepted)),
+        "mean_motion": float(np.mean([row["motion"] for row in accepted])),
+        **{f"rejected_{reason}": float(count) for reason, count in sorted(reasons.items())},
+    }
