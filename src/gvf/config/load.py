@@ -80,7 +80,9 @@ def _convert(expected: Any, value: Any, key: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise ConfigError(key, f"must be a mapping, is {_kind(value)}.")
-        return {str(name): _convert(typing.get_args(expected)[1], item, f"{key}.{name}") for name, item in value.items()}
+        return {
+            str(name): _convert(typing.get_args(expected)[1], item, f"{key}.{name}") for name, item in value.items()
+        }
     if expected is float and isinstance(value, str):
         # YAML 1.1 reads 1e-4 (no dot) as text; people mean a number.
         try:

@@ -10,18 +10,15 @@ import torch
 from cachetools import LRUCache, cached
 from torch import Tensor
 
-from gvf.data.manifest import read_manifest
+from gvf.data.manifest import ACCEPTED, CURATED_MANIFEST, read_manifest
 from gvf.errors import UserError
 from gvf.files import load_npz, load_tensors
 
-RAW = Path("data/raw")
 CURATED = Path("data/curated")
 RENDERS = Path("data/renders")
 FEATURES = Path("data/features")
 LATENTS = Path("data/latents")
 PREDICTIONS = Path("data/predictions")
-MANIFEST = "clips.parquet"
-
 MEMORY_BYTES = 4 << 30
 """How much of what was read stays in memory: all of a small data set, the clips last used of a large one."""
 
@@ -50,10 +47,10 @@ _memory: LRUCache[object, object] = LRUCache(MEMORY_BYTES, getsizeof=_num_bytes)
 
 def clip_ids(split: str) -> list[str]:
     """Ids of the accepted clips of `split` (train or held_out), in manifest order. Raises UserError when there are none."""
-    clips = read_manifest(CURATED / MANIFEST)
-    chosen = clips[(clips["decision"] == "accepted") & (clips["split"] == split)]["clip_id"].tolist()
+    clips = read_manifest(CURATED_MANIFEST)
+    chosen = clips[(clips["decision"] == ACCEPTED) & (clips["split"] == split)]["clip_id"].tolist()
     if not chosen:
-        raise UserError(f"{CURATED / MANIFEST}: no accepted clip in split {split!r}; see its column `reason`.")
+        raise UserError(f"{CURATED_MANIFEST}: no accepted clip in split {split!r}; see its column `reason`.")
     return chosen
 
 

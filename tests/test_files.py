@@ -1,0 +1,89 @@
+"""Whole-file writes: a reader sees the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gvf.errors import UserError
+from gvf.files import (
+    atomic_path,
+    fresh_directory,
+    load_npz,
+    load_tensors,
+    read_json,
+    save_npz,
+    save_tensors,
+    sha256,
+    write_json,
+)
+
+
+def test_atomic_path_keeps_the_old_file_when_the_writer_fails(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_fresh_directory_replaces_and_survives_failure(tmp_path):
+    out = tmp_path / "out"
+    with fresh_directory(out) as partial:
+        (partial / "first").write_text("1")
+    with pytest.raises(RuntimeError), fresh_directory(out) as partial:
+        (partial / "second").write_text("2")
+        raise RuntimeError
+    assert [p.name for p in out.iterdir()] == ["first"]
+    with fresh_directory(out) as partial:
+        (partial / "third").write_text("3")
+    assert [p.name for p in out.iterdir()] == ["third"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_npz_round_trip_and_equal_arrays_give_equal_bytes(tmp_path):
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array("text"), "c": np.zeros((0, 3), np.float32)}
+    save_npz(tmp_path / "one.npz", **arrays)
+    save_npz(tmp_path / "two.npz", **arrays)
+    loaded = load_npz(tmp_path / "one.npz")
+    assert loaded.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(loaded[name], array)
+        assert loaded[name].dtype == array.dtype
+    assert sha256(tmp_path / "one.npz") == sha256(tmp_path / "two.npz")
+
+
+def test_npz_refuses_pickles_truncation_and_absence(tmp_path):
+    with pytest.raises(ValueError, match="pickle"):
+        save_npz(tmp_path / "object.npz", a=np.array([{}], dtype=object))
+    np.savez(tmp_path / "pickled.npz", a=np.array([{}], dtype=object))
+    with pytest.raises(UserError, match=r"pickled\.npz"):
+        load_npz(tmp_path / "pickled.npz")
+    save_npz(tmp_path / "whole.npz", a=np.arange(1000))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"cut\.npz"):
+        load_npz(tmp_path / "cut.npz")
+    with pytest.raises(UserError, match="no such file"):
+        load_npz(tmp_path / "absent.npz")
+
+
+def test_tensors_round_trip_and_broken_file(tmp_path):
+    tensors = {"x": torch.arange(6).view(2, 3).t(), "h": torch.ones(3, dtype=torch.bfloat16)}
+    save_tensors(tmp_path / "t.safetensors", tensors, {"note": "a"})
+    loaded = load_tensors(tmp_path / "t.safetensors")
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+    (tmp_path / "broken.safetensors").write_bytes(b"not safetensors at all")
+    with pytest.raises(UserError, match=r"broken\.safetensors"):
+        load_tensors(tmp_path / "broken.safetensors")
+
+
+def test_json_round_trip_and_messages(tmp_path):
+    write_json(tmp_path / "a.json", {"psnr": 1.5})
+    assert read_json(tmp_path / "a.json") == {"psnr": 1.5}
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(UserError, match="not valid JSON"):
+        read_json(tmp_path / "bad.json")
