@@ -14,7 +14,7 @@ ATTRIBUTES = ("means", "scales", "quats", "colors", "opacities")
 class VariationVaeConfig:
     """width, num_layers, num_heads, feed_forward_ratio: the transformer (Table 4).
 
-    num_latents, latent_channels: L and C of the latent of one frame. drop_path: stochastic depth of the decoder's layers.
+    num_latents, latent_channels: L and C of the latent of a frame. drop_path: stochastic depth of the decoder's layers.
     query: what the encoder asks with (Table 2): `motion` (interpolated displacements) or `position`.
     attributes: which attributes of the Gaussians vary (Table 2). num_neighbors, beta: K and beta of Eq. 3 (Table 6).
     interpolation: Eq. 3 as `paper` or as `release`, which drops neighbours beyond the radius.

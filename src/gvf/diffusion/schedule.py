@@ -1,0 +1,55 @@
+"""The noise schedule: cosine, discrete, S steps (Sec. 4.2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+MAX_BETA = 0.999
+OFFSET = 0.008
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """Tables over diffusion steps s = 0..S-1, float64: z_s = alphas[s] z_0 + sigmas[s] noise, squares sum to 1."""
+
+    betas: Tensor  # [S]
+
+    @property
+    def num_steps(self) -> int:
+        """S."""
+        return len(self.betas)
+
+    @cached_property
+    def log_alphas(self) -> Tensor:
+        """[S], half the cumulative sum of log(1 - beta)."""
+        return 0.5 * torch.log1p(-self.betas).cumsum(0)
+
+    @cached_property
+    def alphas(self) -> Tensor:
+        """[S], factor of the data."""
+        return self.log_alphas.exp()
+
+    @cached_property
+    def sigmas(self) -> Tensor:
+        """[S], factor of the noise."""
+        return torch.sqrt(-torch.expm1(2.0 * self.log_alphas))
+
+    def coefficients(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and sigma of whole timesteps [B], shaped to multiply `like` [B, ...] and of its dtype and device."""
+        shape = (-1, *(1,) * (like.dim() - 1))
+        index = timesteps.cpu()
+        alpha, sigma = (table[index].to(like).view(shape) for table in (self.alphas, self.sigmas))
+        return alpha, sigma
+
+
+def cosine_schedule(num_steps: int) -> NoiseSchedule:
+    """beta_i = min(1 - a((i+1)/S) / a(i/S), 0.999) with a(u) = cos^2((u + 0.008)/1.008 pi/2)."""
+    curve = [math.cos((i / num_steps + OFFSET) / (1.0 + OFFSET) * math.pi / 2.0) ** 2 for i in range(num_steps + 1)]
+    betas = [min(1.0 - after / before, MAX_BETA) for before, after in pairwise(curve)]
+    return NoiseSchedule(torch.tensor(betas, dtype=torch.float64))

@@ -1,0 +1,62 @@
+"""Farthest point sampling: a subset of points spread evenly over the shape."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from gvf.errors import UserError
+
+
+@torch.no_grad()
+def farthest_points(points: Tensor, count: int, *, start: int = 0, generator: torch.Generator | None = None) -> Tensor:
+    """Choose points greedily, each as far as possible from those chosen before (squared distances, float32).
+
+    points: [N, 3] or [B, N, 3], N >= count. start: index of the first point; with a generator the first one is drawn
+    from it instead. Ties go to the lowest index, so the result is deterministic. Returns int64 indices [count] or
+    [B, count]. Raises UserError when there are fewer points than asked for.
+    """
+    if points.dim() == 2:
+        return farthest_points(points[None], count, start=start, generator=generator)[0]
+    batch, available, _ = points.shape
+    if available < count:
+        raise UserError(f"farthest point sampling: {count} asked for among {available} points. Ask for fewer.")
+    starts = torch.full((batch,), start)
+    if generator is not None:
+        starts = torch.randint(available, (batch,), generator=generator, device=generator.device).cpu()
+    if points.device.type == "cpu":
+        array = np.ascontiguousarray(points.detach().float().transpose(1, 2).numpy())
+        return torch.from_numpy(_choose_compiled(array, count, starts.numpy()))
+    return _choose_batched(points.detach().float(), count, starts.to(points.device))
+
+
+@numba.njit(cache=True, fastmath={"contract", "arcp", "nsz"})
+def _choose_compiled(points: np.ndarray, count: int, starts: np.ndarray) -> np.ndarray:
+    batch, _, available = points.shape
+    chosen = np.empty((batch, count), np.int64)
+    sq_dists = np.empty(available, np.float32)
+    for item in range(batch):
+        x, y, z = points[item]
+        sq_dists[:] = np.inf
+        last = starts[item]
+        chosen[item, 0] = last
+        for step in range(1, count):
+            for i in range(available):
+                dx, dy, dz = x[i] - x[last], y[i] - y[last], z[i] - z[last]
+                sq_dists[i] = min(sq_dists[i], dx * dx + dy * dy + dz * dz)
+            last = np.argmax(sq_dists)
+            chosen[item, step] = last
+    return chosen
+
+
+def _choose_batched(points: Tensor, count: int, starts: Tensor) -> Tensor:
+    chosen = [starts]
+    sq_dists = points.new_full(points.shape[:2], float("inf"))
+    items = torch.arange(len(points), device=points.device)
+    for _ in range(1, count):
+        last = points[items, chosen[-1]].unsqueeze(1)
+        sq_dists = torch.minimum(sq_dists, (points - last).square().sum(-1))
+        chosen.append(sq_dists.argmax(-1))
+    return torch.stack(chosen, dim=1)

@@ -1,0 +1,84 @@
+"""Mesh-guided interpolation: the motion of mesh points, carried to Gaussians (Eq. 3-4).
+
+One home for the weights that both the encoder's queries (Eq. 5) and the mesh-guided loss (Eq. 9) use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gvf.geometry.knn import nearest_neighbors
+
+VARIANTS = ("paper", "release")
+
+RADIUS_EPS = 1e-6
+SUM_EPS = 1e-8
+
+
+def interpolation_weights(sq_dists: Tensor, beta: float, variant: str = "paper") -> Tensor:
+    """Normalised weights of each Gaussian's K nearest points (Eq. 3-4).
+
+    w_k = exp(-beta d_k / r^2) with d_k the squared distance and r^2 the mean of the d_k, so that the scale of the scene
+    does not matter. Eq. 3 has no cut-off; the release drops points with d_k > r^2 (`variant="release"`).
+
+    sq_dists: [..., K], squared distances in object units. Returns [..., K], rows sum to 1.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"variant is {variant!r}, must be one of {VARIANTS}")
+    sq_radius = (sq_dists.mean(-1, keepdim=True).sqrt() + RADIUS_EPS).square()
+    logits = -beta * sq_dists / sq_radius
+    if variant == "paper":
+        return logits.softmax(-1)
+    weights = logits.exp().masked_fill(sq_dists > sq_radius, 0.0)
+    return weights / (weights.sum(-1, keepdim=True) + SUM_EPS)
+
+
+@dataclass(frozen=True)
+class MeshGuide:
+    """Which mesh points move each Gaussian, and how much: made once a clip, applied to any of its frames."""
+
+    indices: Tensor  # [M, K] or [B, M, K], int64, into the mesh points
+    weights: Tensor  # [M, K] or [B, M, K], rows sum to 1
+
+    def subset(self, chosen: Tensor) -> MeshGuide:
+        """The guide of some of the Gaussians. chosen: [L] or [B, L], int64."""
+        return MeshGuide(*(_gather_rows(part, chosen) for part in (self.indices, self.weights)))
+
+    @torch.no_grad()
+    def interpolate(self, displacements: Tensor) -> Tensor:
+        """Displacement of each Gaussian in each frame (Eq. 4), without gradient.
+
+        displacements: [T, N, 3] or [B, T, N, 3] of the mesh points. Returns [T, M, 3] or [B, T, M, 3].
+        """
+        if displacements.dim() == 3:
+            return MeshGuide(self.indices[None], self.weights[None]).interpolate(displacements[None])[0]
+        batch, num_frames, num_points, _ = displacements.shape
+        first = num_points * torch.arange(batch, device=self.indices.device).view(-1, 1, 1)
+        moved = F.embedding_bag(  # a weighted sum of rows; all frames of a point are one row
+            (self.indices + first).flatten(0, 1),
+            displacements.transpose(1, 2).reshape(batch * num_points, num_frames * 3),
+            per_sample_weights=self.weights.flatten(0, 1).to(displacements),
+            mode="sum",
+        )
+        return moved.view(batch, -1, num_frames, 3).transpose(1, 2)
+
+
+@torch.no_grad()
+def mesh_guide(
+    positions: Tensor, points: Tensor, *, num_neighbors: int, beta: float, variant: str = "paper"
+) -> MeshGuide:
+    """Neighbours and weights of Gaussians among the canonical mesh points (Eq. 3), without gradient.
+
+    positions: [M, 3] or [B, M, 3], canonical means of Gaussians; points: [N, 3] or [B, N, 3], canonical mesh points.
+    """
+    indices, sq_dists = nearest_neighbors(positions, points, num_neighbors)
+    return MeshGuide(indices, interpolation_weights(sq_dists, beta, variant))
+
+
+def _gather_rows(values: Tensor, rows: Tensor) -> Tensor:
+    """values: [..., N, C]; rows: [..., M], int64. Returns [..., M, C]."""
+    return values.gather(-2, rows.unsqueeze(-1).expand(*rows.shape, values.shape[-1]))

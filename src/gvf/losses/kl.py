@@ -1,0 +1,13 @@
+"""KL divergence of diagonal Gaussians from the standard normal: the regulariser of both autoencoders."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
+    """Mean over all elements of KL(N(mean, exp(logvar)) || N(0, 1)) = (mean^2 + var - 1 - logvar) / 2.
+
+    mean, logvar: [...], alike in shape. Returns a scalar.
+    """
+    return 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()

@@ -1,0 +1,34 @@
+"""Normalisations: of tokens, of the heads' queries and keys, and adaptive scale and shift."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class HeadRMSNorm(nn.Module):
+    """The learned gain `gamma` [H, D] of one QK norm; the arithmetic is `normalize_heads`."""
+
+    def __init__(self, num_heads: int, head_width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(num_heads, head_width))
+
+
+def normalize_heads(x: Tensor, gamma: Tensor) -> Tensor:
+    """Divide each head's vector by its L2 norm, multiply by sqrt(D) and by gamma, in float32.
+
+    x: [..., H, D]; gamma: broadcasts against x. Returns x's shape and dtype.
+    """
+    gain = gamma.float() * x.shape[-1] ** 0.5
+    return (F.normalize(x.float(), dim=-1) * gain).to(x.dtype)
+
+
+def layer_norm(x: Tensor, eps: float) -> Tensor:
+    """LayerNorm over the last axis without gain and bias."""
+    return F.layer_norm(x, x.shape[-1:], eps=eps)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Adaptive norm (adaLN): x (1 + scale) + shift. x: [B, N, C]; shift, scale: [B, 1, C]."""
+    return torch.addcmul(shift, x, 1 + scale)

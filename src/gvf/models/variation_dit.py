@@ -1,0 +1,151 @@
+"""The Gaussian variation field diffusion transformer (Sec. 3.2, A.1.4; details and names as in the published weights).
+
+It predicts the velocity of Eq. 10. Legend of shapes: B clips, T frames, L latents of C channels, K image tokens of a
+frame, S static (canonical Gaussian) tokens, H heads of D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from gvf.config.variation_dit import VariationDitConfig
+from gvf.models.layers.attention import CrossAttention, KeysValues, SelfAttention
+from gvf.models.layers.embedding import AbsolutePositionEmbedding, TimestepEmbedding
+from gvf.models.layers.feed_forward import FeedForward
+from gvf.models.layers.norm import layer_norm, modulate
+
+STATIC_CHANNELS = 14
+NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the network knows besides the noised latents: projected once, used at every diffusion step."""
+
+    image: tuple[KeysValues, ...]  # one a block, [B*T, H, K, D]
+    static: tuple[KeysValues, ...]  # one a block, [B, H, S, D]
+    positions: Tensor | None  # [B, 1, L, width], embedded; None without the positional prior
+
+
+class DitBlock(nn.Module):
+    """Spatial attention, temporal attention, attention to the frame's image, to the static Gaussians, feed-forward."""
+
+    def __init__(self, width: int, num_heads: int, ratio: int) -> None:
+        super().__init__()
+        self.norm3 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm4 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.spatial_self_attn = SelfAttention(width, num_heads, qk_norm=True)
+        self.temporal_self_attn = SelfAttention(width, num_heads, qk_norm=True)
+        self.image_cross_attn = CrossAttention(width, num_heads, bias=True)
+        self.static_cross_attn = CrossAttention(width, num_heads, bias=True)
+        self.mlp = FeedForward(width, ratio)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.adaLN_modulation_temporal = nn.Sequential(nn.SiLU(), nn.Linear(width, 3 * width))
+
+    def forward(self, x: Tensor, time: Tensor, image: KeysValues, static: KeysValues) -> Tensor:
+        """x: [B, T, L, width]; time: [B, width], embedded timestep. Returns [B, T, L, width]."""
+        frames = x.shape[:2]
+        shift_s, scale_s, gate_s, shift_f, scale_f, gate_f = self._modulation(self.adaLN_modulation, time, 6)
+        shift_t, scale_t, gate_t = self._modulation(self.adaLN_modulation_temporal, time, 3)
+
+        update = modulate(layer_norm(x, NORM_EPS), shift_s, scale_s).flatten(0, 1)
+        x = torch.addcmul(x, gate_s, self.spatial_self_attn(update).unflatten(0, frames))
+        update = modulate(layer_norm(x, NORM_EPS), shift_t, scale_t).transpose(1, 2).flatten(0, 1)
+        update = self.temporal_self_attn(update).unflatten(0, (frames[0], -1)).transpose(1, 2)
+        x = torch.addcmul(x, gate_t, update)
+        x = x + self.image_cross_attn(self.norm3(x).flatten(0, 1), image).unflatten(0, frames)
+        x = x + self.static_cross_attn(self.norm4(x).flatten(1, 2), static).unflatten(1, x.shape[1:3])
+        update = self.mlp(modulate(layer_norm(x, NORM_EPS), shift_f, scale_f))
+        return torch.addcmul(x, gate_f, update)
+
+    @staticmethod
+    def _modulation(layer: nn.Sequential, time: Tensor, parts: int) -> tuple[Tensor, ...]:
+        return layer(time)[:, None, None].chunk(parts, dim=-1)
+
+
+class FinalLayer(nn.Module):
+    """Adaptive norm and a Linear, zero at the start."""
+
+    def __init__(self, width: int, out_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, out_channels)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x: [B, T, L, width]; time: [B, width]. Returns [B, T, L, C]."""
+        shift, scale = self.adaLN_modulation(time)[:, None, None].chunk(2, dim=-1)
+        return self.linear(modulate(layer_norm(x, NORM_EPS), shift, scale))
+
+
+class VariationDiT(nn.Module):
+    """Velocity of noised latents given a video, the canonical Gaussians and the latents' positions."""
+
+    def __init__(self, config: VariationDitConfig, latent_channels: int) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.t_embedder = TimestepEmbedding(width)
+        self.position_embedding = AbsolutePositionEmbedding(width, config.position_scale)
+        self.input_layer = nn.Linear(latent_channels, width)
+        self.blocks = nn.ModuleList(
+            DitBlock(width, config.num_heads, config.feed_forward_ratio) for _ in range(config.num_layers)
+        )
+        self.final_layer = FinalLayer(width, latent_channels)
+        self.static_cond_proj = nn.Linear(STATIC_CHANNELS, width)
+        self.image_cond_proj = nn.Linear(config.image_channels, width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Xavier uniform, biases 0; 0.02 for timestep and condition projections; zero modulation and output."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        embeddings = (self.t_embedder.mlp[0], self.t_embedder.mlp[2], self.static_cond_proj, self.image_cond_proj)
+        modulations = [self.final_layer.adaLN_modulation, *(block.adaLN_modulation for block in self._blocks())]
+        zeros = (self.final_layer.linear, *(modulation[1] for modulation in modulations))
+        for layer in cast("tuple[nn.Linear, ...]", embeddings):
+            nn.init.normal_(layer.weight, std=0.02)
+        for layer in cast("tuple[nn.Linear, ...]", zeros):
+            nn.init.zeros_(layer.weight)
+
+    def _blocks(self) -> Iterator[DitBlock]:
+        return cast("Iterator[DitBlock]", iter(self.blocks))
+
+    def prepare_conditions(self, image_tokens: Tensor, static_gaussians: Tensor, positions: Tensor) -> Conditions:
+        """Keys and values of every block's cross attentions, and the embedded positions.
+
+        image_tokens: [B, T, K, image_channels], zeros where the video is dropped; static_gaussians: [B, S, 14],
+        normalised; positions: [B, L, 3], of the latents, normalised alike.
+        """
+        image = self.image_cond_proj(image_tokens.flatten(0, 1))
+        static = self.static_cond_proj(static_gaussians)
+        return Conditions(
+            tuple(block.image_cross_attn.project_context(image) for block in self._blocks()),
+            tuple(block.static_cross_attn.project_context(static) for block in self._blocks()),
+            self.position_embedding(positions).unsqueeze(1) if self.config.position_embedding else None,
+        )
+
+    def denoise(self, noised: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
+        """One evaluation with prepared conditions.
+
+        noised: [B, T, L, C]; timesteps: [B], 0..999, may be fractional. Returns the velocity [B, T, L, C], float32.
+        """
+        time = self.t_embedder(timesteps)
+        x = self.input_layer(noised)
+        if conditions.positions is not None:
+            x = x + conditions.positions.to(x.dtype)
+        for block, image, static in zip(self._blocks(), conditions.image, conditions.static):
+            x = block(x, time, image, static)
+        return self.final_layer(x, time).float()
+
+    def forward(
+        self, noised: Tensor, timesteps: Tensor, image_tokens: Tensor, static_gaussians: Tensor, positions: Tensor
+    ) -> Tensor:
+        """Velocity of one training step; arguments as in `denoise` and `prepare_conditions`. Returns [B, T, L, C]."""
+        return self.denoise(noised, timesteps, self.prepare_conditions(image_tokens, static_gaussians, positions))

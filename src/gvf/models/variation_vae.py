@@ -1,0 +1,192 @@
+"""The 4DMesh-to-GS variation field autoencoder (Sec. 3.1, Eq. 5-7; details and names as in the published weights).
+
+Frames are independent of one another: every attention sees one frame, T only multiplies the batch. Legend of shapes:
+B clips, T frames, N mesh points, L latents, C latent channels, G Gaussians.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gvf.config.variation_vae import ATTRIBUTES, VariationVaeConfig
+from gvf.errors import UserError
+from gvf.models.layers.attention import CrossAttention, KeysValues
+from gvf.models.layers.embedding import PointEmbedding
+from gvf.models.layers.feed_forward import GatedFeedForward
+from gvf.models.layers.norm import layer_norm
+
+GAUSSIAN_CHANNELS = 14
+ATTRIBUTE_CHANNELS = {"means": 3, "scales": 3, "quats": 4, "colors": 3, "opacities": 1}  # in the variation's order
+PRE_NORM_EPS = 1e-6
+LOGVAR_RANGE = (-30.0, 20.0)
+
+
+class Posterior(NamedTuple):
+    """Diagonal Gaussian distribution of the latents of one or many frames."""
+
+    mean: Tensor  # [..., L, C]
+    logvar: Tensor  # [..., L, C]
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw latents [..., L, C] with the reparametrisation trick."""
+        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return torch.addcmul(self.mean, (0.5 * self.logvar).exp(), noise)
+
+
+class Sublayer(nn.Module):
+    """Holder of the sublayer `fn`; in training `drop_path` is the chance that a frame goes without its update."""
+
+    def __init__(self, fn: nn.Module, drop_path: float) -> None:
+        super().__init__()
+        self.fn = fn
+        self.drop_path = drop_path
+
+    def add(self, x: Tensor, update: Tensor) -> Tensor:
+        """x plus the update, or x alone where it is dropped. x, update: [B, N, C]."""
+        if self.training and self.drop_path > 0.0:
+            keep = 1.0 - self.drop_path
+            update = update * (update.new_empty(len(update), 1, 1).bernoulli_(keep) / keep)
+        return x + update
+
+
+class Layer(nn.ModuleList):
+    """Attention and feed-forward, each with a norm before and a residual around; nameless in the published weights."""
+
+    def __init__(self, width: int, num_heads: int, ratio: int, drop_path: float) -> None:
+        super().__init__()
+        self.append(Sublayer(CrossAttention(width, num_heads, bias=False), drop_path))
+        self.append(Sublayer(GatedFeedForward(width, ratio), drop_path))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """x: [B, N, C]; context: [B, M, C], x itself by default. Returns [B, N, C]."""
+        attention, feed_forward = cast("tuple[Sublayer, Sublayer]", tuple(self))
+        queries = layer_norm(x, PRE_NORM_EPS)
+        source = queries if context is None else layer_norm(context, PRE_NORM_EPS)
+        cross = cast(CrossAttention, attention.fn)
+        x = attention.add(x, cross(queries, cross.project_context(source)))
+        return feed_forward.add(x, feed_forward.fn(layer_norm(x, PRE_NORM_EPS)))
+
+
+class VariationVAE(nn.Module):
+    """Encoder of displacements into L latents a frame, decoder of latents into the variation of any Gaussian."""
+
+    attribute_mask: Tensor
+
+    def __init__(self, config: VariationVaeConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, heads, ratio = config.width, config.num_heads, config.feed_forward_ratio
+        self.cross_attend_blocks = Layer(width, heads, ratio, drop_path=0.0)
+        self.input_embedding = nn.Sequential(nn.Linear(3, width), nn.LayerNorm(width, elementwise_affine=False))
+        self.gs_embedding = nn.Sequential(
+            nn.Linear(GAUSSIAN_CHANNELS, width), nn.LayerNorm(width, elementwise_affine=False)
+        )
+        self.position_encoding = nn.Sequential(
+            PointEmbedding(width, config.position_scale), nn.LayerNorm(width, elementwise_affine=False)
+        )
+        self.layers = nn.ModuleList(Layer(width, heads, ratio, config.drop_path) for _ in range(config.num_layers))
+        self.decoder_cross_attn = Sublayer(CrossAttention(width, heads, bias=False), drop_path=0.0)
+        self.to_outputs = nn.Linear(width, GAUSSIAN_CHANNELS)
+        self.proj = nn.Linear(config.latent_channels, width)
+        self.mean_fc = nn.Linear(width, config.latent_channels)
+        self.logvar_fc = nn.Linear(width, config.latent_channels)
+        mask = [float(name in config.attributes) for name in ATTRIBUTES for _ in range(ATTRIBUTE_CHANNELS[name])]
+        self.register_buffer("attribute_mask", torch.tensor(mask), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Truncated normal of 0.02, biases 0; the output starts at zero, so that at first nothing moves."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.zeros_(self.to_outputs.weight)
+
+    def encode(
+        self, query_positions: Tensor, query_displacements: Tensor, points: Tensor, displacements: Tensor
+    ) -> Posterior:
+        """Distribution of the latents of every frame (Eq. 5).
+
+        query_positions: [B, L, 3], canonical positions of L Gaussians; query_displacements: [B, T, L, 3], displacements
+        interpolated there (Eq. 4), not looked at where the query is `position`; points: [B, N, 3], canonical mesh
+        points; displacements: [B, T, N, 3] of the points (Eq. 1). Returns mean and logvar [B, T, L, C], float32.
+        """
+        frames = displacements.shape[:2]
+        queries = self._per_frame(self.position_encoding(query_positions), frames[1])
+        if self.config.query == "motion":
+            queries = queries + self.input_embedding(query_displacements.flatten(0, 1))
+        context = self.input_embedding(displacements).add(self.position_encoding(points).unsqueeze(1)).flatten(0, 1)
+        x = self.cross_attend_blocks(queries, context)
+        mean, logvar = (head(x).float().unflatten(0, frames) for head in (self.mean_fc, self.logvar_fc))
+        return Posterior(mean, logvar.clamp(*LOGVAR_RANGE))
+
+    def decode_context(self, latents: Tensor) -> KeysValues:
+        """The self-attention layers, up to the keys and values that Gaussians ask: once a frame, for any queries.
+
+        latents: [B, T, L, C]. Returns keys and values of B*T frames.
+        """
+        x = self.proj(latents.flatten(0, 1))
+        for layer in self.layers:
+            x = layer(x)
+        return self._decoder_attention().project_context(layer_norm(x, PRE_NORM_EPS))
+
+    def decode_queries(self, context: KeysValues, gaussians: Tensor) -> Tensor:
+        """Variations of Gaussians from the context of their clip's frames (Eq. 6).
+
+        context: of B*T frames, clip by clip; gaussians: [B, G, 14], activated values. Returns [B, T, G, 14], float32.
+        """
+        num_frames = len(context.keys) // len(gaussians)
+        tokens = self.gs_embedding(gaussians) + self.position_encoding(gaussians[..., :3])
+        attention = self._decoder_attention()
+        queries = attention.project_queries(layer_norm(tokens, PRE_NORM_EPS))
+        x = attention.attend(self._per_frame(queries, num_frames), context)
+        # Nothing stands between the attention's output projection and `to_outputs`: one 14-channel matrix does both.
+        head, out = self.to_outputs, attention.to_out
+        weight, bias = head.weight @ out.weight, head.weight @ out.bias + head.bias
+        variation = F.linear(x, weight, bias).float() * self.attribute_mask
+        return variation.unflatten(0, (-1, num_frames))
+
+    def decode(self, latents: Tensor, gaussians: Tensor) -> Tensor:
+        """Variation field of every frame (Eq. 6).
+
+        latents: [B, T, L, C]; gaussians: [B, G, 14], activated values of the canonical Gaussians. Returns [B, T, G, 14]
+        in the channel order of variations (means, scales, quats, colors, opacity). Without gradients it works through
+        `query_chunk` Gaussians at a time.
+        """
+        context = self.decode_context(latents)
+        if torch.is_grad_enabled():
+            return self.decode_queries(context, gaussians)
+        chunks = gaussians.split(self.config.query_chunk, dim=1)
+        return torch.cat([self.decode_queries(context, chunk) for chunk in chunks], dim=2)
+
+    def forward(
+        self,
+        query_positions: Tensor,
+        query_displacements: Tensor,
+        points: Tensor,
+        displacements: Tensor,
+        gaussians: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Posterior]:
+        """Encode, sample, decode: the training pass. Arguments as in `encode` and `decode`.
+
+        Returns the variation field [B, T, G, 14] and the posterior it was decoded from.
+        """
+        if query_positions.shape[1] != self.config.num_latents:
+            given, expected = query_positions.shape[1], self.config.num_latents
+            raise UserError(f"variation VAE: {given} query positions, but num_latents is {expected}.")
+        posterior = self.encode(query_positions, query_displacements, points, displacements)
+        return self.decode(posterior.sample(generator), gaussians), posterior
+
+    def _decoder_attention(self) -> CrossAttention:
+        return cast(CrossAttention, self.decoder_cross_attn.fn)
+
+    @staticmethod
+    def _per_frame(x: Tensor, num_frames: int) -> Tensor:
+        """[B, ...] -> [B*T, ...]: the same for every frame of a clip."""
+        return x.unsqueeze(1).expand(-1, num_frames, *x.shape[1:]).flatten(0, 1)
