@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -130,8 +130,14 @@ class Gaussians:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Gaussians:
         """The same Gaussians with `function` applied to every tensor field."""
-        tensors = [field.name for field in fields(self) if field.name != "activation"]
-        return replace(self, **{name: function(getattr(self, name)) for name in tensors})
+        return replace(
+            self,
+            means=function(self.means),
+            colors=function(self.colors),
+            raw_scales=function(self.raw_scales),
+            raw_quats=function(self.raw_quats),
+            raw_opacities=function(self.raw_opacities),
+        )
 
     def to(self, device: torch.device | str) -> Gaussians:
         """The same Gaussians on another device."""
@@ -152,7 +158,7 @@ class Gaussians:
         )
 
     @classmethod
-    def from_activated14(cls, values: Tensor, activation: GaussianActivation = GaussianActivation()) -> Gaussians:  # noqa: B008 (frozen)
+    def from_activated14(cls, values: Tensor, activation: GaussianActivation = GaussianActivation()) -> Gaussians:
         """Inverse of `to_activated14`, up to the lost length of raw quaternions. values: [..., N, 14]."""
         if values.ndim < 2 or values.shape[-1] != NUM_CHANNELS:
             raise UserError(f"Activated Gaussians need shape [..., N, 14], found {list(values.shape)}.")
@@ -173,7 +179,7 @@ class Gaussians:
         scales: Tensor,
         quats: Tensor,
         opacities: Tensor,
-        activation: GaussianActivation = GaussianActivation(),  # noqa: B008 (frozen)
+        activation: GaussianActivation = GaussianActivation(),
     ) -> Gaussians:
         """Gaussians of activated values given by name; `colors` are SH coefficients, `scales` are object units."""
         return cls.from_activated14(torch.cat([means, colors, opacities[..., None], scales, quats], -1), activation)

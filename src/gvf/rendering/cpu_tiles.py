@@ -1,0 +1,436 @@
+"""From projected Gaussians to pixels and back: binning, depth order, alpha compositing, gradient sums.
+
+A tile (32 x 32 pixels) is the unit of work and of sorting; a block (4 x 4 pixels, sixteen lanes) the unit of
+compositing. Each tile sorts its Gaussians by depth, then hands every block the ones whose ellipse reaches it, so a
+block's colour, transmittance and early exit live in registers and hardly a lane computes in vain.
+
+Compositing is front to back as in 3DGS: alpha = min(0.999, o exp(-sigma)), nothing below 1/255, a pixel ends before
+its transmittance would fall to 1e-4. Every (Gaussian, tile) pair writes a gradient row of its own, so sums have one
+order whatever the number of threads.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from gvf.rendering.cpu_projection import RECORD, TILE, cells, chord
+from gvf.rendering.simd import (
+    any_lane,
+    exp2,
+    float_bits,
+    fma,
+    load,
+    load_one,
+    select,
+    splat,
+    store,
+    sum_lanes,
+    take_next,
+)
+
+BLOCK = 4  # pixels a side, sixteen lanes
+BLOCKS = TILE // BLOCK
+_LOG2_MIN_ALPHA = -math.log2(255.0)
+_MAX_ALPHA = 0.999
+_MIN_TRANSMITTANCE = 1e-4
+_MIN_OPACITY_FOR_DEPTH = np.float32(1e-10)
+
+_jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+
+
+@_jit
+def lay_out(counts, tile_starts, row_starts):
+    """Turn counts [I, chunks, tiles] into each chunk's first slot of each tile, in place.
+
+    tile_starts: [I * tiles + 1]; row_starts: [I, chunks], first gradient row of a chunk's Gaussians. Returns the
+    longest tile list. A tile's list is ordered by Gaussian, a chunk's rows too: both independent of threads.
+    """
+    num_images, chunks, tiles = counts.shape
+    position = 0
+    row = 0
+    longest = 0
+    for i in range(num_images):
+        for piece in range(chunks):
+            row_starts[i, piece] = row
+            for tile in range(tiles):
+                row += counts[i, piece, tile]
+        for tile in range(tiles):
+            tile_starts[i * tiles + tile] = position
+            for piece in range(chunks):
+                count = counts[i, piece, tile]
+                counts[i, piece, tile] = position
+                position += count
+            longest = max(longest, position - tile_starts[i * tiles + tile])
+    tile_starts[num_images * tiles] = position
+    return longest
+
+
+@_jit
+def fill_tiles(counter, records, num_tiles, width, height, chunk, slots, row_starts, first_rows, entries, entry_rows):
+    """Write each Gaussian's index into the lists of its tiles, and the gradient row each pair will use.
+
+    slots: the result of `lay_out`, used up. entries, entry_rows: [number of pairs].
+    """
+    num_images, num_gaussians = num_tiles.shape
+    chunks = slots.shape[1]
+    tiles_x = (width + TILE - 1) // TILE
+    tiles_y = (height + TILE - 1) // TILE
+    size = np.float32(TILE)
+    half = np.float32(0.5)
+    while True:
+        item = take_next(counter)
+        if item >= num_images * chunks:
+            return
+        i = item // chunks
+        piece = item % chunks
+        row = records[i]
+        next_row = row_starts[i, piece]
+        for g in range(piece * chunk, min((piece + 1) * chunk, num_gaussians)):
+            first_rows[i, g] = next_row
+            if num_tiles[i, g] == 0:
+                continue
+            at = g * RECORD
+            first_x, last_x = cells(row[at] - row[at + 15], row[at] + row[at + 15], size, tiles_x)
+            first_y, last_y = cells(row[at + 1] - row[at + 13], row[at + 1] + row[at + 13], size, tiles_y)
+            for ty in range(first_y, last_y):
+                first, last = first_x, last_x
+                if last - first > 1 and last_y - first_y > 1:
+                    top = np.float32(ty * TILE) + half
+                    left, right = chord(row, at, top, top + size - np.float32(1))
+                    first, last = cells(left, right, size, tiles_x)
+                for tx in range(first, last):
+                    slot = slots[i, piece, ty * tiles_x + tx]
+                    slots[i, piece, ty * tiles_x + tx] = slot + 1
+                    entries[slot] = g
+                    entry_rows[slot] = next_row
+                    next_row += 1
+
+
+@_jit
+def sort_by_depth(keys, order, spare_keys, spare_order, count):
+    """`order` of the first `count` keys (uint32) that sorts them, stable; the keys may be permuted."""
+    lowest = keys[0]
+    highest = keys[0]
+    sorted_already = True
+    for k in range(count):
+        order[k] = k
+        lowest = min(lowest, keys[k])
+        highest = max(highest, keys[k])
+        sorted_already &= k == 0 or keys[k - 1] <= keys[k]
+    if sorted_already:
+        return
+    if count <= 48:
+        for k in range(1, count):
+            key = keys[k]
+            index = order[k]
+            j = k - 1
+            while j >= 0 and keys[j] > key:
+                keys[j + 1] = keys[j]
+                order[j + 1] = order[j]
+                j -= 1
+            keys[j + 1] = key
+            order[j + 1] = index
+        return
+    histogram = np.empty(256, np.int32)
+    span = highest - lowest
+    shift = np.uint32(0)
+    while (span >> shift) > 0:
+        histogram[:] = 0
+        for k in range(count):
+            histogram[((keys[k] - lowest) >> shift) & np.uint32(255)] += 1
+        total = 0
+        for digit in range(256):
+            here = histogram[digit]
+            histogram[digit] = total
+            total += here
+        for k in range(count):
+            digit = ((keys[k] - lowest) >> shift) & np.uint32(255)
+            slot = histogram[digit]
+            histogram[digit] = slot + 1
+            spare_keys[slot] = keys[k]
+            spare_order[slot] = order[k]
+        for k in range(count):
+            keys[k] = spare_keys[k]
+            order[k] = spare_order[k]
+        shift += np.uint32(8)
+        if shift >= 32:
+            return
+
+
+@_jit
+def order_tile(records, entries, entry_rows, start, count, keys, order, spare_keys, spare_order):
+    """Sort one tile's list by depth, equal depths by index, in place."""
+    for k in range(count):
+        keys[k] = float_bits(records[np.int64(entries[start + k]) * RECORD + 6])
+    sort_by_depth(keys, order, spare_keys, spare_order, count)
+    for k in range(count):
+        spare_order[k] = entries[start + k]
+    for k in range(count):
+        entries[start + k] = spare_order[order[k]]
+    for k in range(count):
+        spare_order[k] = entry_rows[start + k]
+    for k in range(count):
+        entry_rows[start + k] = spare_order[order[k]]
+
+
+@_jit
+def gather_tile(records, entries, start, count, x0, y0, blocks_x, blocks_y, local, block_fill, block_lists, capacity):
+    """Copy one tile's records, means relative to the tile, into `local`, and list the entries that reach each block."""
+    size = np.float32(BLOCK)
+    half = np.float32(0.5)
+    block_fill[:] = 0
+    for k in range(count):
+        at = k * RECORD
+        store(local, at, load(records, np.int64(entries[start + k]) * RECORD))
+        local[at] -= x0
+        local[at + 1] -= y0
+        first_y, last_y = cells(local[at + 1] - local[at + 13], local[at + 1] + local[at + 13], size, blocks_y)
+        for by in range(first_y, last_y):
+            top = np.float32(by * BLOCK) + half
+            left, right = chord(local, at, top, top + size - np.float32(1))
+            first, last = cells(left, right, size, blocks_x)
+            for bx in range(first, last):
+                block = by * BLOCKS + bx
+                block_lists[block * capacity + block_fill[block]] = k
+                block_fill[block] += 1
+
+
+@_jit
+def lane_positions(positions):
+    """x and y of the sixteen pixel centres of a block, relative to its corner: 32 values."""
+    for lane in range(16):
+        positions[lane] = np.float32(lane % BLOCK) + np.float32(0.5)
+        positions[16 + lane] = np.float32(lane // BLOCK) + np.float32(0.5)
+
+
+@_jit
+def log_alpha(local, at, x, y):
+    """log2 of opacity exp(-sigma) at sixteen pixels, and the pixels' offsets from the mean."""
+    dx = x - load_one(local, at)
+    dy = y - load_one(local, at + 1)
+    power = fma(load_one(local, at + 2), dx, load_one(local, at + 3) * dy)
+    power = fma(power, dx, load_one(local, at + 5))
+    return fma(load_one(local, at + 4) * dy, dy, power), dx, dy
+
+
+@_jit
+def draw_tiles(
+    counter, records, entries, entry_rows, tile_starts, longest, width, height, background, rgb, alpha, depth
+):
+    """Sort and composite every tile. rgb: [I, H, W, 3] over `background`; alpha, depth: [I, H, W]. Fills all pixels."""
+    tiles_x = (width + TILE - 1) // TILE
+    tiles_y = (height + TILE - 1) // TILE
+    tiles = tiles_x * tiles_y
+    keys = np.empty(longest, np.uint32)
+    spare_keys = np.empty(longest, np.uint32)
+    order = np.empty(longest, np.int32)
+    spare_order = np.empty(longest, np.int32)
+    local = np.empty(longest * RECORD, np.float32)
+    block_fill = np.empty(BLOCKS * BLOCKS, np.int64)
+    block_lists = np.empty(BLOCKS * BLOCKS * longest, np.int32)
+    positions = np.empty(32, np.float32)
+    lane_positions(positions)
+    lane_x = load(positions, 0)
+    lane_y = load(positions, 16)
+    pixels = np.empty(5 * 16, np.float32)
+    never = np.float32(np.inf)
+    while True:
+        item = take_next(counter)
+        if item >= len(tile_starts) - 1:
+            return
+        i = item // tiles
+        x0 = (item % tiles) % tiles_x * TILE
+        y0 = (item % tiles) // tiles_x * TILE
+        start = tile_starts[item]
+        count = tile_starts[item + 1] - start
+        blocks_x = min(BLOCKS, (width - x0 + BLOCK - 1) // BLOCK)
+        blocks_y = min(BLOCKS, (height - y0 + BLOCK - 1) // BLOCK)
+        block_fill[:] = 0
+        if count > 0:
+            order_tile(records[i], entries, entry_rows, start, count, keys, order, spare_keys, spare_order)
+            gather_tile(
+                records[i], entries, start, count, np.float32(x0), np.float32(y0), blocks_x, blocks_y,
+                local, block_fill, block_lists, longest,
+            )  # fmt: skip
+        for by in range(blocks_y):
+            for bx in range(blocks_x):
+                block = by * BLOCKS + bx
+                x = lane_x + np.float32(bx * BLOCK)
+                y = lane_y + np.float32(by * BLOCK)
+                threshold = select(x < np.float32(width - x0), splat(_LOG2_MIN_ALPHA), splat(never))
+                threshold = select(y < np.float32(height - y0), threshold, splat(never))
+                transmittance = splat(1.0)
+                red = splat(0.0)
+                green = splat(0.0)
+                blue = splat(0.0)
+                far = splat(0.0)
+                first = block * longest
+                for k in range(first, first + block_fill[block]):
+                    at = np.int64(block_lists[k]) * RECORD
+                    power, _, _ = log_alpha(local, at, x, y)
+                    visible = power >= threshold
+                    if any_lane(visible):
+                        value = exp2(power)
+                        value = select(value < _MAX_ALPHA, value, splat(_MAX_ALPHA))
+                        weight = select(visible, value, splat(0.0)) * transmittance
+                        ends = transmittance - weight <= _MIN_TRANSMITTANCE
+                        if any_lane(ends):
+                            weight = select(ends, splat(0.0), weight)
+                            threshold = select(ends, splat(never), threshold)
+                            if not any_lane(threshold < never):
+                                break
+                        transmittance = transmittance - weight
+                        red = fma(weight, load_one(local, at + 7), red)
+                        green = fma(weight, load_one(local, at + 8), green)
+                        blue = fma(weight, load_one(local, at + 9), blue)
+                        far = fma(weight, load_one(local, at + 6), far)
+                store(pixels, 0, fma(transmittance, background[0], red))
+                store(pixels, 16, fma(transmittance, background[1], green))
+                store(pixels, 32, fma(transmittance, background[2], blue))
+                store(pixels, 48, splat(1.0) - transmittance)
+                store(pixels, 64, far)
+                for lane in range(16):
+                    px = x0 + bx * BLOCK + lane % BLOCK
+                    py = y0 + by * BLOCK + lane // BLOCK
+                    if px < width and py < height:
+                        rgb[i, py, px, 0] = pixels[lane]
+                        rgb[i, py, px, 1] = pixels[16 + lane]
+                        rgb[i, py, px, 2] = pixels[32 + lane]
+                        alpha[i, py, px] = pixels[48 + lane]
+                        depth[i, py, px] = pixels[64 + lane] / max(pixels[48 + lane], _MIN_OPACITY_FOR_DEPTH)
+
+
+@_jit
+def draw_tiles_backward(
+    counter, records, entries, entry_rows, tile_starts, longest, width, height, background, alpha, depth,
+    grad_rgb, grad_alpha, grad_depth, rows,
+):  # fmt: skip
+    """Gradient rows of every (Gaussian, tile) pair: sums over the tile's pixels, in the lane order of `sum_lanes`.
+
+    With q = d loss / d ln alpha of a pixel, w its blending weight and (dx, dy) its offset from the mean: q, q dx,
+    q dy, q dx^2, q dx dy, q dy^2, w d red, w d green, w d blue, w d depth. A block walks front to back to recompute
+    alpha and transmittance, then back to front with one running value: what lies behind, dotted with the gradient.
+    """
+    tiles_x = (width + TILE - 1) // TILE
+    tiles_y = (height + TILE - 1) // TILE
+    tiles = tiles_x * tiles_y
+    local = np.empty(longest * RECORD, np.float32)
+    sums = np.empty(longest * RECORD, np.float32)
+    kept = np.empty(longest * 32, np.float32)
+    kept_entries = np.empty(longest, np.int32)
+    block_fill = np.empty(BLOCKS * BLOCKS, np.int64)
+    block_lists = np.empty(BLOCKS * BLOCKS * longest, np.int32)
+    positions = np.empty(32, np.float32)
+    lane_positions(positions)
+    lane_x = load(positions, 0)
+    lane_y = load(positions, 16)
+    pixels = np.empty(5 * 16, np.float32)
+    never = np.float32(np.inf)
+    while True:
+        item = take_next(counter)
+        if item >= len(tile_starts) - 1:
+            return
+        start = tile_starts[item]
+        count = tile_starts[item + 1] - start
+        if count == 0:
+            continue
+        i = item // tiles
+        x0 = (item % tiles) % tiles_x * TILE
+        y0 = (item % tiles) // tiles_x * TILE
+        blocks_x = min(BLOCKS, (width - x0 + BLOCK - 1) // BLOCK)
+        blocks_y = min(BLOCKS, (height - y0 + BLOCK - 1) // BLOCK)
+        gather_tile(
+            records[i], entries, start, count, np.float32(x0), np.float32(y0), blocks_x, blocks_y,
+            local, block_fill, block_lists, longest,
+        )  # fmt: skip
+        sums[: count * RECORD] = 0
+        for by in range(blocks_y):
+            for bx in range(blocks_x):
+                block = by * BLOCKS + bx
+                x = lane_x + np.float32(bx * BLOCK)
+                y = lane_y + np.float32(by * BLOCK)
+                threshold = select(x < np.float32(width - x0), splat(_LOG2_MIN_ALPHA), splat(never))
+                threshold = select(y < np.float32(height - y0), threshold, splat(never))
+                transmittance = splat(1.0)
+                num_kept = 0
+                first = block * longest
+                for k in range(first, first + block_fill[block]):
+                    entry = block_lists[k]
+                    power, _, _ = log_alpha(local, np.int64(entry) * RECORD, x, y)
+                    visible = power >= threshold
+                    if any_lane(visible):
+                        value = exp2(power)
+                        value = select(value < _MAX_ALPHA, value, splat(_MAX_ALPHA))
+                        value = select(visible, value, splat(0.0))
+                        remaining = transmittance - value * transmittance
+                        ends = remaining <= _MIN_TRANSMITTANCE
+                        if any_lane(ends):
+                            value = select(ends, splat(0.0), value)
+                            remaining = select(ends, transmittance, remaining)
+                            threshold = select(ends, splat(never), threshold)
+                            if not any_lane(threshold < never):
+                                break
+                        store(kept, num_kept * 32, value)
+                        store(kept, num_kept * 32 + 16, transmittance)
+                        kept_entries[num_kept] = entry
+                        num_kept += 1
+                        transmittance = remaining
+                if num_kept == 0:
+                    continue
+                for lane in range(16):
+                    px = x0 + bx * BLOCK + lane % BLOCK
+                    py = y0 + by * BLOCK + lane // BLOCK
+                    if px < width and py < height:
+                        opacity = alpha[i, py, px]
+                        v_depth = grad_depth[i, py, px] / max(opacity, _MIN_OPACITY_FOR_DEPTH)
+                        v_alpha = grad_alpha[i, py, px]
+                        if opacity > _MIN_OPACITY_FOR_DEPTH:
+                            v_alpha -= v_depth * depth[i, py, px]
+                        v_red = grad_rgb[i, py, px, 0]
+                        v_green = grad_rgb[i, py, px, 1]
+                        v_blue = grad_rgb[i, py, px, 2]
+                        pixels[lane] = v_red
+                        pixels[16 + lane] = v_green
+                        pixels[32 + lane] = v_blue
+                        pixels[48 + lane] = v_depth
+                        pixels[64 + lane] = (
+                            background[0] * v_red + background[1] * v_green + background[2] * v_blue - v_alpha
+                        )
+                    else:
+                        for channel in range(5):
+                            pixels[channel * 16 + lane] = 0
+                v_red = load(pixels, 0)
+                v_green = load(pixels, 16)
+                v_blue = load(pixels, 32)
+                v_depth = load(pixels, 48)
+                behind = load(pixels, 64)
+                for k in range(num_kept - 1, -1, -1):
+                    at = np.int64(kept_entries[k]) * RECORD
+                    value = load(kept, k * 32)
+                    transmittance = load(kept, k * 32 + 16)
+                    here = load_one(local, at + 7) * v_red
+                    here = fma(load_one(local, at + 8), v_green, here)
+                    here = fma(load_one(local, at + 9), v_blue, here)
+                    here = fma(load_one(local, at + 6), v_depth, here)
+                    here = here - behind
+                    behind = fma(value, here, behind)
+                    weight = value * transmittance
+                    q = select(value < _MAX_ALPHA, weight * here, splat(0.0))
+                    dx = x - load_one(local, at)
+                    dy = y - load_one(local, at + 1)
+                    q_x = q * dx
+                    q_y = q * dy
+                    total = sum_lanes(
+                        (
+                            q, q_x, q_y, q_x * dx, q_x * dy, q_y * dy,
+                            weight * v_red, weight * v_green, weight * v_blue, weight * v_depth,
+                        )
+                    )  # fmt: skip
+                    store(sums, at, load(sums, at) + total)
+        for k in range(count):
+            store(rows, np.int64(entry_rows[start + k]) * RECORD, load(sums, k * RECORD))

@@ -1,0 +1,324 @@
+"""Sixteen float32 lanes as one value inside numba functions.
+
+Numba leaves vectorising to LLVM's guesses; the rasteriser's inner loops are too branchy for those. `F32x16` maps to
+LLVM's `<16 x float>`: one AVX-512 register, two AVX2 registers or four NEON registers, whatever the machine has.
+Arithmetic between two vectors, or a vector and a scalar, uses the ordinary operators; the rest are functions below.
+Arithmetic may contract to fused multiply-adds, nothing else is reordered: results depend on the machine alone.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined"
+
+from __future__ import annotations
+
+import operator
+
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import cgutils, types
+from numba.extending import intrinsic, models, overload, register_model
+
+LANES = 16
+
+_FLOAT = ir.FloatType()
+_INT = ir.IntType(32)
+_F32X16 = ir.VectorType(_FLOAT, LANES)
+_I32X16 = ir.VectorType(_INT, LANES)
+_I1X16 = ir.VectorType(ir.IntType(1), LANES)
+_FLAGS = ("contract",)
+
+
+class _VectorType(types.Type):
+    def __init__(self) -> None:
+        super().__init__("f32x16")
+
+
+class _MaskType(types.Type):
+    def __init__(self) -> None:
+        super().__init__("mask16")
+
+
+F32x16 = _VectorType()
+Mask16 = _MaskType()
+
+
+@register_model(_VectorType)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type) -> None:
+        super().__init__(dmm, fe_type, _F32X16)
+
+
+@register_model(_MaskType)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type) -> None:
+        super().__init__(dmm, fe_type, _I1X16)
+
+
+def _broadcast(builder, scalar):
+    lane0 = builder.insert_element(ir.Constant(_F32X16, ir.Undefined), scalar, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(lane0, ir.Constant(_F32X16, ir.Undefined), ir.Constant(_I32X16, [0] * LANES))
+
+
+def _as_vector(context, builder, ty, value):
+    return value if ty is F32x16 else _broadcast(builder, context.cast(builder, value, ty, types.float32))
+
+
+def _constant(value: float):
+    return ir.Constant(_F32X16, [value] * LANES)
+
+
+def _operand(ty) -> bool:
+    return ty is F32x16 or isinstance(ty, (types.Number, types.Literal))
+
+
+def _binary(instruction: str):
+    @intrinsic
+    def operation(typingctx, a, b):
+        if not (_operand(a) and _operand(b)):
+            return None
+
+        def codegen(context, builder, signature, args):
+            left, right = (_as_vector(context, builder, ty, v) for ty, v in zip(signature.args, args))
+            return getattr(builder, instruction)(left, right, flags=_FLAGS)
+
+        return F32x16(types.unliteral(a), types.unliteral(b)), codegen
+
+    return operation
+
+
+def _comparison(predicate: str):
+    @intrinsic
+    def operation(typingctx, a, b):
+        if not (_operand(a) and _operand(b)):
+            return None
+
+        def codegen(context, builder, signature, args):
+            left, right = (_as_vector(context, builder, ty, v) for ty, v in zip(signature.args, args))
+            return builder.fcmp_ordered(predicate, left, right)
+
+        return Mask16(types.unliteral(a), types.unliteral(b)), codegen
+
+    return operation
+
+
+def _register(function, operation) -> None:
+    @overload(function, inline="always")
+    def implementation(a, b):
+        if (a is F32x16 or b is F32x16) and _operand(a) and _operand(b):
+            return lambda a, b: operation(a, b)
+        return None
+
+
+for _function, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+    _register(_function, _binary(_instruction))
+for _function, _predicate in ((operator.ge, ">="), (operator.gt, ">"), (operator.le, "<="), (operator.lt, "<")):
+    _register(_function, _comparison(_predicate))
+
+
+@intrinsic
+def splat(typingctx, scalar):
+    """Vector of sixteen equal lanes."""
+    if not isinstance(scalar, (types.Number, types.Literal)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return _as_vector(context, builder, signature.args[0], args[0])
+
+    return F32x16(types.unliteral(scalar)), codegen
+
+
+def _pointer(context, builder, array_type, array, index):
+    data = context.make_array(array_type)(context, builder, value=array).data
+    return builder.gep(data, [index])
+
+
+def _is_float_array(ty) -> bool:
+    return isinstance(ty, types.Array) and ty.dtype == types.float32 and ty.ndim == 1 and ty.layout == "C"
+
+
+@intrinsic
+def load(typingctx, array, index):
+    """Sixteen consecutive values of a flat float32 array from `index` on. Unchecked."""
+    if not (_is_float_array(array) and isinstance(index, types.Integer)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args)
+        return builder.load(builder.bitcast(pointer, _F32X16.as_pointer()), align=4, typ=_F32X16)
+
+    return F32x16(array, index), codegen
+
+
+@intrinsic
+def load_one(typingctx, array, index):
+    """Value `index` of a flat float32 array in all lanes. Unchecked."""
+    if not (_is_float_array(array) and isinstance(index, types.Integer)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return _broadcast(builder, builder.load(_pointer(context, builder, signature.args[0], *args)))
+
+    return F32x16(array, index), codegen
+
+
+@intrinsic
+def store(typingctx, array, index, vector):
+    """Write the lanes to sixteen consecutive values of a flat float32 array from `index` on. Unchecked."""
+    if not (_is_float_array(array) and isinstance(index, types.Integer) and vector is F32x16):
+        return None
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
+        builder.store(args[2], builder.bitcast(pointer, _F32X16.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, index, vector), codegen
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a b + c, rounded once where the machine can."""
+    if not (_operand(a) and _operand(b) and _operand(c)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        values = [_as_vector(context, builder, ty, v) for ty, v in zip(signature.args, args)]
+        name = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_F32X16, [_F32X16] * 3), "llvm.fmuladd.v16f32"
+        )
+        return builder.call(name, values)
+
+    return F32x16(types.unliteral(a), types.unliteral(b), types.unliteral(c)), codegen
+
+
+@intrinsic
+def select(typingctx, mask, a, b):
+    """a in the lanes where `mask` holds, b elsewhere."""
+    if not (mask is Mask16 and _operand(a) and _operand(b)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        left, right = (_as_vector(context, builder, ty, v) for ty, v in zip(signature.args[1:], args[1:]))
+        return builder.select(args[0], left, right)
+
+    return F32x16(mask, types.unliteral(a), types.unliteral(b)), codegen
+
+
+@intrinsic
+def any_lane(typingctx, mask):
+    """Whether `mask` holds in any lane."""
+    if mask is not Mask16:
+        return None
+
+    def codegen(context, builder, signature, args):
+        bits = builder.bitcast(args[0], ir.IntType(LANES))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(mask), codegen
+
+
+# 2^f for f in [-1/2, 1/2]: minimax polynomial of degree 5 for the relative error, coefficients from f^5 down.
+EXP2_COEFFICIENTS = (1.32764876e-3, 9.67554096e-3, 5.55071309e-2, 2.40221202e-1, 6.93146944e-1, 1.0)
+_ROUND = 12582912.0  # 1.5 * 2^23: adding it leaves the nearest integer in the low bits of a float32
+
+
+@intrinsic
+def exp2(typingctx, x):
+    """2^x with a relative error below 3e-7, for -120 <= x <= 120."""
+    if x is not F32x16:
+        return None
+
+    def codegen(context, builder, signature, args):
+        (value,) = args
+        rounded = builder.fadd(value, _constant(_ROUND))
+        fraction = builder.fsub(value, builder.fsub(rounded, _constant(_ROUND)))
+        muladd = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_F32X16, [_F32X16] * 3), "llvm.fmuladd.v16f32"
+        )
+        power = _constant(EXP2_COEFFICIENTS[0])
+        for coefficient in EXP2_COEFFICIENTS[1:]:
+            power = builder.call(muladd, [power, fraction, _constant(coefficient)])
+        exponent = builder.shl(builder.bitcast(rounded, _I32X16), ir.Constant(_I32X16, [23] * LANES))
+        return builder.bitcast(builder.add(builder.bitcast(power, _I32X16), exponent), _F32X16)
+
+    return F32x16(x), codegen
+
+
+def _shuffle(builder, a, b, lanes):
+    return builder.shuffle_vector(a, b, ir.Constant(_I32X16, list(lanes)))
+
+
+def _fold(builder, a, b, low, high):
+    """Sum of two shuffles of (a, b): each call halves the lanes that still have to be added up."""
+    return builder.fadd(_shuffle(builder, a, b, low), _shuffle(builder, a, b, high), flags=_FLAGS)
+
+
+def _fold_halves(builder, a, b):
+    return _fold(builder, a, b, [*range(8), *range(16, 24)], [*range(8, 16), *range(24, 32)])
+
+
+def _fold_quarters(builder, a, b):
+    low = [*range(0, 4), *range(8, 12), *range(16, 20), *range(24, 28)]
+    return _fold(builder, a, b, low, [i + 4 for i in low])
+
+
+def _fold_pairs(builder, a, b):
+    low = [4 * k + i for k in range(4) for i in (0, 1, 16, 17)]
+    return _fold(builder, a, b, low, [i + 2 for i in low])
+
+
+def _fold_ones(builder, a, b):
+    low = [4 * k + i for k in range(4) for i in (0, 2, 16, 18)]
+    return _fold(builder, a, b, low, [i + 1 for i in low])
+
+
+@intrinsic
+def sum_lanes(typingctx, vectors):
+    """Sums over the lanes of up to sixteen vectors at once: lane 4 (i % 4) + i // 4 holds the sum of vector i.
+
+    vectors: tuple of F32x16. Missing ones count as zero. Cheaper than one sum after another, in a fixed order.
+    """
+    if not (isinstance(vectors, types.UniTuple) and vectors.dtype is F32x16 and vectors.count <= LANES):
+        return None
+    count = vectors.count
+
+    def codegen(context, builder, signature, args):
+        zero = _constant(0.0)
+        given = [builder.extract_value(args[0], i) for i in range(count)] + [zero] * (LANES - count)
+        quads = []
+        for first in range(0, LANES, 4):
+            if first >= count:
+                quads.append(zero)
+                continue
+            halves = [_fold_halves(builder, given[first + i], given[first + i + 1]) for i in (0, 2)]
+            quads.append(_fold_quarters(builder, *halves))
+        return _fold_ones(
+            builder,
+            _fold_pairs(builder, quads[0], quads[1]),
+            _fold_pairs(builder, quads[2], quads[3]),
+        )
+
+    return F32x16(vectors), codegen
+
+
+@intrinsic
+def float_bits(typingctx, value):
+    """The 32 bits of a float32 as uint32; for positive values they sort like the values."""
+    if value != types.float32:
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], _INT)
+
+    return types.uint32(value), codegen
+
+
+@intrinsic
+def take_next(typingctx, counter):
+    """Atomically read counter[0] (int64) and add one: how threads share out work items."""
+    if not (isinstance(counter, types.Array) and counter.dtype == types.int64 and counter.layout == "C"):
+        return None
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, value=args[0]).data
+        return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "seq_cst")
+
+    return types.int64(counter), codegen
