@@ -90,7 +90,7 @@ def glb_sources(config: GlbSourceConfig, folder: Path) -> list[Source]:
 
 
 def collect_asset(source: Source) -> list[dict[str, Any]]:
-    """Copy one file into the assets folder and list its clips, still without ids. Raises ClipError if it cannot be copied."""
+    """Copy one file into the assets folder and list its clips, still without ids. Raises ClipError if copying fails."""
     kept = source.folder / source.destination
     try:
         if source.path != kept:
