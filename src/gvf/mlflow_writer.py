@@ -6,6 +6,7 @@ one (the stage was killed) the run is marked killed. A store that cannot be reac
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -20,14 +21,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gvf.files import write_json
+from gvf.files import atomic_path, write_json
 
+DEFAULT_STORE = "mlflow.db"
 # `mlflow ui` listens here when nobody says otherwise.
 DEFAULT_UI = "http://127.0.0.1:5000"
 _BATCH = 1000  # MLflow's limit of metrics a request
 _PARAM_BATCH = 100
 _PARAM_LENGTH = 6000
 _CONNECT_SECONDS = 5.0
+# The interface opens such experiments as training runs; without it, it guesses and may show pages about language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 Message = dict[str, Any]
 
@@ -38,7 +42,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').resolve()}")
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path(DEFAULT_STORE).resolve()}")
     messages = _inbox()
     start = messages.get()
     if start is None:
@@ -79,6 +83,23 @@ def _check_reachable(uri: str) -> None:
             raise OSError(f"the tracking server {uri} cannot be reached ({error})") from None
 
 
+def _create_store(uri: str) -> None:
+    """Create a SQLite store that is not there yet, whole or not at all, by one process at a time.
+
+    Left to MLflow, two first runs meet in its schema migrations and break the file, and so does a run killed in them.
+    """
+    if not uri.startswith("sqlite:///") or (store := Path(uri.removeprefix("sqlite:///"))).exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with store.with_name(f"{store.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not store.exists():
+            with atomic_path(store) as partial:
+                SqlAlchemyStore(f"sqlite:///{partial}", str(Path("mlruns").resolve())).engine.dispose()
+
+
 def _hide_tables() -> None:
     """Import MLflow as its skinny installation would, without the table libraries this process has no use for.
 
@@ -105,10 +126,11 @@ class _Run:
         from mlflow.entities import Param
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
+        _create_store(os.environ["MLFLOW_TRACKING_URI"])
         self._client = mlflow.MlflowClient()
         self._experiment = self._experiment_id(start["stage"])
         tags = {**start["tags"], "mlflow.runName": start["run_name"]}
-        run = self._client.create_run(self._experiment, tags=tags, run_name=start["run_name"])
+        run = self._client.create_run(self._experiment, start["time"], tags, run_name=start["run_name"])
         self._id = run.info.run_id
         self._warned: set[str] = set()
         address = os.environ["MLFLOW_TRACKING_URI"]
@@ -118,7 +140,7 @@ class _Run:
             "run_id": self._id,
             "run_name": start["run_name"],
             "experiment_id": self._experiment,
-            "url": f"{ui}/#/experiments/{self._experiment}/runs/{self._id}",
+            "url": f"{ui}/#/experiments/{self._experiment}/runs/{self._id}?workflowType=machine_learning",
         }
         write_json(start["record"], record)
         self._tags = {name: value for name, value in start["tags"].items() if not name.startswith("mlflow.")}
@@ -136,14 +158,14 @@ class _Run:
             "model": self._model,
             "dataset": self._dataset,
         }
-        status = "KILLED"
+        status, ended = "KILLED", None
         while (message := messages.get()) is not None:
             if message["op"] == "end":
-                status = message["status"]
+                status, ended = message["status"], message["time"]
                 break
             self._guarded(message["op"], handlers[message["op"]], message)
         self._guarded("system metrics", self._finish_monitor)
-        self._guarded("end", self._client.set_terminated, self._id, status)
+        self._guarded("end", self._client.set_terminated, self._id, status, ended)
 
     def _guarded(self, kind: str, function: Callable[..., object], *arguments: object) -> None:
         try:
@@ -159,7 +181,7 @@ class _Run:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return self._client.create_experiment(name)
+                return self._client.create_experiment(name, tags=_EXPERIMENT_TAGS)
             except MlflowException:  # another process was first
                 found = self._client.get_experiment_by_name(name)
                 if found is None:

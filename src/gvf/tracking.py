@@ -99,6 +99,11 @@ def log_model(directory: PathLike, name: str) -> None:
         session.send(op="model", directory=str(Path(directory).resolve()), name=name)
 
 
+def _now() -> int:
+    """Milliseconds since 1970, as MLflow counts."""
+    return int(time.time() * 1000)
+
+
 def _open_session() -> _Session | None:
     return _session if _session is not None and _session.pid == os.getpid() else None
 
@@ -145,7 +150,7 @@ class _Session:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "gvf.mlflow_writer"], stdin=subprocess.PIPE, text=True, encoding="utf-8"
         )
-        self.send(op="start", **description)
+        self.send(op="start", time=_now(), **description)
 
     def send(self, **message: Any) -> None:
         """Send one message; a writer that is gone costs one warning and what it would have written."""
@@ -160,7 +165,7 @@ class _Session:
             _logger.warning("MLflow's writer ended early (%s); this run is not tracked further.", error)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        now = int(time.time() * 1000)
+        now = _now()
         self._points.extend((name, float(value), int(step), now) for name, value in values.items())
         if len(self._points) >= _FLUSH_ITEMS or time.monotonic() - self._sent_at >= _FLUSH_SECONDS:
             self.flush()
@@ -192,7 +197,7 @@ class _Session:
     def close(self, status: str) -> None:
         """Send what is buffered and wait for the writer, at most `_GRACE_SECONDS`."""
         self.flush()
-        self.send(op="end", status=status)
+        self.send(op="end", time=_now(), status=status)
         try:
             if self._process.stdin is not None:
                 self._process.stdin.close()

@@ -1,0 +1,161 @@
+"""Tracking against a real SQLite store, read back with plain SQL; and what happens when the store is not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gvf import tracking
+from gvf.config.tracking import TrackingConfig
+
+ON = TrackingConfig(enabled=True, system_metrics_interval=1.0)
+PARAMS = {"run": {"preset": "cpu", "seed": 0}, "collect": {"source": "procedural"}, "train_dit": {"steps": 40}}
+KILLED_STAGE = """
+import time
+from gvf import tracking
+from gvf.config.tracking import TrackingConfig
+with tracking.stage_run("train-dit", {"run": {"preset": "killed"}}, TrackingConfig(True, 10.0)):
+    tracking.log(1, {"loss": 1.0})
+    print("open", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "data/curated").mkdir(parents=True)
+    (tmp_path / "data/curated/clips.parquet").write_bytes(b"clips")
+    return tmp_path
+
+
+def rows(store: Path, query: str) -> list[tuple]:
+    connection = sqlite3.connect(store)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert path.exists(), f"{path} was not written"
+
+
+def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None:
+    """The finished run holds everything logged; the killed one is marked so by its orphaned writer."""
+    other = subprocess.Popen([sys.executable, "-c", KILLED_STAGE], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "open\n"
+
+    weights = workspace / "models/dit"
+    weights.mkdir(parents=True)
+    (weights / "model.safetensors").write_bytes(b"weights")
+    (weights / "config.json").write_text("{}")
+    with tracking.stage_run("sample", PARAMS, ON):
+        for step in range(40):
+            tracking.log(step, {"loss": 1 / (1 + step), "grad_norm": np.float32(step)})
+        tracking.log_figure("knight / walk", np.zeros((4, 6, 3), np.uint8), step=7)
+        tracking.log_video(weights / "config.json")
+        tracking.log_model(weights, "dit")
+        tracking.log_metrics({"psnr": 21.5})
+
+    record = json.loads((workspace / "work/runs/sample.json").read_text())
+    store = workspace / "mlflow.db"
+    run_id = record["run_id"]
+    assert record["url"].startswith("http://127.0.0.1:5000/#/experiments/")
+    assert run_id in record["url"]
+    names = dict(rows(store, "select name, experiment_id from experiments"))
+    assert {"sample", "train-dit"} <= set(names)
+    assert str(names["sample"]) == record["experiment_id"]
+    assert rows(store, f"select status, name from runs where run_uuid = '{run_id}'") == [
+        ("FINISHED", record["run_name"])
+    ]
+    assert record["run_name"].startswith("cpu-procedural-")
+    params = dict(rows(store, f"select key, value from params where run_uuid = '{run_id}'"))
+    assert params == {
+        "run.preset": "cpu",
+        "run.seed": "0",
+        "collect.source": "procedural",
+        "train_dit.steps": "40",
+    }
+    losses = rows(store, f"select step, value from metrics where run_uuid = '{run_id}' and key = 'loss' order by step")
+    assert losses == [(step, 1 / (1 + step)) for step in range(40)]
+    (psnr,) = rows(store, f"select value from metrics where run_uuid = '{run_id}' and key = 'psnr'")
+    assert psnr == (21.5,)
+    assert rows(store, f"select count(*) from metrics where run_uuid = '{run_id}' and key like 'system/cpu%'")[0][0] > 0
+    tags = dict(rows(store, f"select key, value from tags where run_uuid = '{run_id}'"))
+    assert tags["preset"] == "cpu"
+    assert {"code", "dvc_lock", "run_key", "mlflow.source.git.commit"} <= set(tags)
+    assert [name for (name,) in rows(store, "select name from datasets")] == ["curated", "curated"]
+    assert rows(store, "select name, source_run_id from logged_models") == [("dit", run_id)]
+    ((name, location),) = rows(store, "select name, source from model_versions")
+    assert name == "dit"
+    assert (Path(location) / "model.safetensors").read_bytes() == b"weights"
+    assert (Path(location) / "MLmodel").is_file()
+    artifacts = workspace / "mlruns" / record["experiment_id"] / run_id / "artifacts"
+    assert any(path.name.startswith("knight-walk") for path in (artifacts / "images").iterdir())
+    assert (artifacts / "videos/config.json").is_file()
+    assert (workspace / "work/runs/sample/knight-walk-0000007.png").is_file()
+
+    killed = workspace / "work/runs/train-dit.json"
+    wait_for(killed)
+    os.kill(other.pid, signal.SIGKILL)
+    other.wait()
+    query = f"select status from runs where run_uuid = '{json.loads(killed.read_text())['run_id']}'"
+    deadline = time.monotonic() + 120
+    while rows(store, query) == [("RUNNING",)] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert rows(store, query) == [("KILLED",)]
+
+
+def test_an_error_goes_up_and_the_server_being_down_does_not(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        with tracking.stage_run("encode", PARAMS, ON):
+            tracking.log(0, {"loss": 1.0})
+        assert capfd.readouterr().err.count("cannot be reached") == 1
+        with pytest.raises(ZeroDivisionError), tracking.stage_run("encode", PARAMS, ON):
+            tracking.log(0, {"loss": 1 / 0})
+    assert not (workspace / "work/runs/encode.json").exists()
+
+
+def test_a_writer_that_dies_costs_one_warning(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tracking.sys, "executable", "/bin/true")
+    with tracking.stage_run("encode", PARAMS, ON):
+        for _ in range(3):
+            time.sleep(0.2)
+            tracking.log_model("models", "dit")
+    assert len(caplog.records) == 1
+    assert "not tracked further" in caplog.text
+
+
+@pytest.mark.parametrize("settings", [TrackingConfig(enabled=False, system_metrics_interval=1.0), ON])
+def test_off_and_on_other_ranks_nothing_happens(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, settings: TrackingConfig
+) -> None:
+    monkeypatch.setenv("RANK", "1" if settings.enabled else "0")
+    with tracking.stage_run("encode", PARAMS, settings):
+        tracking.log(0, {"loss": 1.0})
+        tracking.log_figure("picture", np.zeros((2, 2, 3), np.uint8))
+    tracking.log_metrics({"psnr": 1.0})
+    assert not (workspace / "work").exists()
+    assert not (workspace / "mlflow.db").exists()
