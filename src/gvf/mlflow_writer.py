@@ -30,7 +30,7 @@ _BATCH = 1000  # MLflow's limit of metrics a request
 _PARAM_BATCH = 100
 _PARAM_LENGTH = 6000
 _CONNECT_SECONDS = 5.0
-# The interface opens such experiments as training runs; without it, it guesses and may show pages about language models.
+# The interface opens such experiments as training runs; without it, it guesses, and may guess language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 Message = dict[str, Any]
