@@ -1,0 +1,159 @@
+"""The one Prefect task there is: `dvc repro STAGE`, watched.
+
+DVC knows what depends on what and what is up to date, so a task asks for its stage, and whatever that needs is brought
+up to date with it. Here is only what DVC does not do: lines in the flow's log, retries when the workspace is busy, no
+process left behind, and the stage's figures and pictures as an artifact with a link to its MLflow run.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from prefect import Task, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+
+ROOT = Path(__file__).resolve().parent.parent
+CURATE = ("collect", "curate", "render", "featurize")
+TRAIN_VAE = ("train-vae-static", "train-vae-joint", "encode")
+TRAIN_DIT = ("train-dit",)
+EVALUATE = ("sample", "evaluate", "report")
+
+# What DVC prints when another DVC process holds the workspace: the one failure that waiting mends.
+BUSY = ("Unable to acquire lock", "is busy, it is being blocked by")
+UNCHANGED = "Stage '{}' didn't change"
+RETRY_SECONDS = [10.0, 30.0, 60.0]
+PROGRESS_SECONDS = 10.0  # a progress bar redraws many times a second; the log gets it this often
+TAIL_LINES = 20
+MAX_PICTURES = 6
+MAX_PICTURE_BYTES = 400_000
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class StageFailed(RuntimeError):
+    """`dvc repro` ended with an error; the message has its exit code and its last lines."""
+
+
+class WorkspaceBusy(RuntimeError):
+    """Another DVC process holds the workspace's lock."""
+
+
+def is_busy(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed task may be retried: only when the workspace was busy."""
+    return isinstance(state.result(raise_on_failure=False), WorkspaceBusy)
+
+
+@task(
+    name="dvc-repro",
+    task_run_name="{stage}",
+    retries=len(RETRY_SECONDS),
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=is_busy,
+    cache_policy=NO_CACHE,
+)
+def dvc_stage(stage: str) -> None:
+    """Bring `stage` up to date with `dvc repro` and show what it measured.
+
+    Raises WorkspaceBusy (retried) or StageFailed. Ending the flow run, in any way, ends every process of the stage.
+    """
+    logger = get_run_logger()
+    command = ["dvc", "repro", stage]
+    tail: list[str] = []
+    seen = ""
+    with _guarded(command) as guard:
+        for line in log_lines(guard.stdout):
+            logger.info(line)
+            tail = [*tail[1 - TAIL_LINES :], line]
+            seen = next((phrase for phrase in (*BUSY, UNCHANGED.format(stage)) if phrase in line), seen)
+        code = guard.wait()
+    if code != 0:
+        kind = WorkspaceBusy if seen in BUSY else StageFailed
+        raise kind(f"`{' '.join(command)}` exited with {code}. Its last lines:\n" + "\n".join(tail))
+    create_markdown_artifact(summary(stage, skipped=seen == UNCHANGED.format(stage)), key=stage)
+
+
+def run_stages(stages: Iterable[str]) -> None:
+    """One task a stage, one after the other: two DVC processes in one workspace would only wait for each other."""
+    for stage in stages:
+        dvc_stage(stage)
+
+
+@contextmanager
+def _guarded(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """`command` under `guard.py`, which ends it when the block ends, or when this process does."""
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        # A worker started as .venv/bin/prefect has no .venv/bin on its path, where dvc and gvf are.
+        "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
+    }
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("guard.py")), *command],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as guard:
+        yield guard
+
+
+def log_lines(stream: IO[bytes] | None) -> Iterator[str]:
+    """Lines of a process's output as they come, without colour codes and blank ones.
+
+    What a progress bar draws over itself (up to a carriage return) passes once in `PROGRESS_SECONDS`.
+    """
+    assert stream is not None
+    shown = -PROGRESS_SECONDS
+    for raw in io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline=""):
+        text = _ANSI.sub("", raw).rstrip()
+        if not text:
+            continue
+        if raw.endswith("\r"):
+            if time.monotonic() - shown < PROGRESS_SECONDS:
+                continue
+            shown = time.monotonic()
+        yield text
+
+
+def summary(stage: str, skipped: bool) -> str:
+    """Markdown of what a stage measured: its MLflow run, figures and pictures, as far as they are there."""
+    lines = [f"## {stage}", ""]
+    if skipped:
+        lines += ["Up to date: DVC had nothing to run. The figures are those of the run that made the outputs.", ""]
+    if record := _read_json(ROOT / "work/runs" / f"{stage}.json"):
+        lines += [f"MLflow run: [{record['run_name']}]({record['url']})", ""]
+    if metrics := _read_json(ROOT / "reports/metrics" / f"{stage}.json"):
+        lines += ["| metric | value |", "| :-- | --: |"]
+        lines += [f"| {name} | {_figure(value)} |" for name, value in metrics.items()]
+        lines += [""]
+    for picture in sorted((ROOT / "work/runs" / stage).glob("*.png"))[-MAX_PICTURES:]:
+        if picture.stat().st_size <= MAX_PICTURE_BYTES:
+            data = base64.b64encode(picture.read_bytes()).decode()
+            lines += [f"**{picture.stem}**", "", f"![{picture.stem}](data:image/png;base64,{data})", ""]
+    return "\n".join(lines)
+
+
+def _figure(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None

@@ -1,0 +1,15 @@
+"""Flow `pipeline`. Run it here with `python -m flows.pipeline`, or as the deployment `pipeline/local`."""
+
+from prefect import flow
+
+from flows.dvc_stage import CURATE, EVALUATE, TRAIN_DIT, TRAIN_VAE, run_stages
+
+
+@flow(name="pipeline")
+def pipeline() -> None:
+    """Every stage in order, from the data source to the report; what is up to date is skipped."""
+    run_stages((*CURATE, *TRAIN_VAE, *TRAIN_DIT, *EVALUATE))
+
+
+if __name__ == "__main__":
+    pipeline()

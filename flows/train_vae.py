@@ -1,0 +1,15 @@
+"""Flow `train-vae`. Run it here with `python -m flows.train_vae`, or as the deployment `train-vae/local`."""
+
+from prefect import flow
+
+from flows.dvc_stage import TRAIN_VAE, run_stages
+
+
+@flow(name="train-vae")
+def train_vae() -> None:
+    """Train the VAE in its two phases and encode every clip with it."""
+    run_stages(TRAIN_VAE)
+
+
+if __name__ == "__main__":
+    train_vae()
