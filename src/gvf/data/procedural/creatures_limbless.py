@@ -160,17 +160,17 @@ def fish(rng: np.random.Generator, motion: Motion) -> bytes:
     elif motion.gesture == "turn":
         animate.move(nodes["spine 0"], rig.rest("spine 0"), y=0.08 * pulse)
     else:
-        animate.move(nodes["spine 0"], rig.rest("spine 0"), y=0.16 * pulse)
+        animate.move(nodes["spine 0"], rig.rest("spine 0"), y=0.12 * pulse)
     for index in range(_SPINE):
         reach = (index + 1) / _SPINE  # how far towards the tail
         if motion.gesture == "swim":
-            bend = -0.2 * sway if index == 0 else (0.08 + 0.2 * reach) * motion.sway(time, 0.35 * reach)
+            bend = -0.2 * sway if index == 0 else (0.08 + 0.2 * reach) * motion.sway(time, 0.25 * reach)
             animate.rotate(nodes[joints[index]], ("y", bend))
         elif motion.gesture == "turn":
-            bend = 0.4 * sway if index == 0 else -0.22 * motion.sway(time, 0.08 * index)
+            bend = 0.35 * sway if index == 0 else -0.18 * motion.sway(time, 0.08 * index)
             animate.rotate(nodes[joints[index]], ("y", bend))
         else:
-            bend = -0.4 * sway if index == 0 else 0.2 * motion.sway(time, 0.1 * index)
+            bend = -0.35 * sway if index == 0 else 0.18 * motion.sway(time, 0.1 * index)
             animate.rotate(nodes[joints[index]], ("x", bend))
     return builder.to_bytes(motion.gesture)
 

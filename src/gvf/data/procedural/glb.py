@@ -210,8 +210,9 @@ class GlbBuilder:
         attributes = {
             "POSITION": self._accessor(shape.positions.astype(np.float32), _VERTICES, bounds=True),
             "NORMAL": self._accessor(shape.normals.astype(np.float32), _VERTICES),
-            "TEXCOORD_0": self._accessor(shape.uvs.astype(np.float32), _VERTICES),
         }
+        if "baseColorTexture" in self._materials[primitive.material]["pbrMetallicRoughness"]:
+            attributes["TEXCOORD_0"] = self._accessor(shape.uvs.astype(np.float32), _VERTICES)
         if not np.all(shape.colors == 1.0):
             colors = np.round(np.clip(shape.colors, 0.0, 1.0) * 255.0).astype(np.uint8)
             attributes["COLOR_0"] = self._accessor(colors, _VERTICES, normalized=True)

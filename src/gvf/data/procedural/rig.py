@@ -67,7 +67,7 @@ class Rig:
         self._parts.append(_Part(shape, material, weights, np.where(weights > 0.0, indices[slots], 0)))
 
     def build(self, builder: GlbBuilder, name: str, parent: int) -> dict[str, int]:
-        """Write joints below the node `parent` and the skinned mesh beside them; returns the joints' nodes by name."""
+        """Write joints below the node `parent`, and the skinned mesh; returns the joints' nodes by name."""
         nodes: dict[str, int] = {}
         for joint in self._joints:
             above = parent if joint.parent is None else nodes[self._joints[joint.parent].name]
@@ -83,7 +83,7 @@ class Rig:
             weights = np.concatenate([part.weights for part in parts])
             primitives.append(Primitive(shape, material, influences=(joints, weights)))
         mesh = builder.add_mesh(name, primitives)
-        builder.add_node(name, parent, mesh=mesh, skin=skin)
+        builder.add_node(name, mesh=mesh, skin=skin)  # a root: only joints move a skinned mesh
         return nodes
 
 

@@ -91,7 +91,7 @@ def slime(rng: np.random.Generator, motion: Motion) -> bytes:
     elif motion.gesture == "stretch":
         animate.morph(body, 0.0, 0.75 * sway, 0.25 * motion.style * sway)
     else:
-        animate.move(body, (0.0, 0.0, 0.0), x=0.28 * sway, y=0.22 * bob)
+        animate.move(body, (0.0, 0.0, 0.0), x=0.22 * sway, y=0.17 * bob)
         animate.morph(body, 0.0, 0.5 * bob, -0.4 * motion.sway(time, -0.1))
     return builder.to_bytes(motion.gesture)
 
@@ -143,12 +143,12 @@ def flower(rng: np.random.Generator, motion: Motion) -> bytes:
     time = animate.time
     sway, pulse = motion.sway(time), motion.pulse(time)
     if motion.gesture == "breathe":
-        fold, bend = 1.0 * pulse, 0.25 * sway
+        fold, bend = 1.1 * pulse, 0.35 * sway
     elif motion.gesture == "sway":
         fold, bend = 0.25 * pulse, 0.9 * sway
     else:
-        fold = motion.amplitude * (0.85 - 0.9 * smoothstep(time))
-        bend = (0.3 + 0.2 * motion.style) * motion.sway(time)
+        fold = 1.15 * motion.amplitude * (1.0 - smoothstep(time))
+        bend = (0.5 + 0.2 * motion.style) * motion.sway(time)
     animate.morph(head, fold, bend)
     animate.morph(stand, bend)
     return builder.to_bytes(motion.gesture)
@@ -237,8 +237,8 @@ def jellyfish(rng: np.random.Generator, motion: Motion) -> bytes:
     sway, pulse = motion.sway(time), motion.pulse(time)
     ripple = motion.amplitude * np.cos(motion.angle(time))
     if motion.gesture == "pulse":
-        animate.move(body, (0.0, 0.0, 0.0), y=0.14 * motion.sway(time, 0.1))
-        animate.morph(body, 0.9 * pulse, 0.3 * sway, 0.0)
+        animate.move(body, (0.0, 0.0, 0.0), y=0.11 * motion.sway(time, 0.1))
+        animate.morph(body, 0.8 * pulse, 0.3 * sway, 0.0)
     elif motion.gesture == "drift":
         animate.move(body, (0.0, 0.0, 0.0), x=0.12 * sway)
         animate.morph(body, 0.15 * pulse, 0.8 * sway, 0.8 * ripple)
