@@ -21,7 +21,7 @@ def crane(rng: np.random.Generator, motion: Motion) -> bytes:
     """A robot arm with two links and a gripper that holds a ball; a warning lamp blinks in steps."""
     palette = draw_palette(rng)
     boom, forearm = around(rng, 0.62, 0.15), around(rng, 0.52, 0.15)
-    thick, base = around(rng, 0.15), around(rng, 0.26, 0.15)
+    thick, base = around(rng, 0.19, 0.15), around(rng, 0.25, 0.15)
 
     builder = GlbBuilder()
     hazard = builder.add_material("hazard", texture=builder.add_texture(stripes((0.98, 0.80, 0.10), BLACK, 4, slope=4)))
