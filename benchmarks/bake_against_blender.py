@@ -11,7 +11,7 @@ relative to the object's size, the longest side of its box over the clip. Goals:
 Blender interpolates quaternions by component and glTF asks for the great circle. To tell that difference from a fault,
 the last column is the distance between keys when our rotations, too, are interpolated by component.
 
-Measured on 2026-11-22 with bpy 4.5: at keys 8.3e-7; between 1.8e-3 (Rogue, Throw, which turns far from key to key),
+Measured on 2026-11-22 with bpy 4.5: at keys 8.3e-7; between 1.8e-3 (Rogue, Throw, whose hand turns 65 degrees in a key),
 all others below 8e-4; by component 8.8e-7.
 """
 
