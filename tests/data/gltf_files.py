@@ -60,6 +60,7 @@ class GltfFile:
     def channel(self, animation: int, node: int, path: str, times: Any, values: Any, mode: str = "LINEAR") -> None:
         """Add one animated property to an animation."""
         kind = {"rotation": "VEC4", "weights": "SCALAR"}.get(path, "VEC3")
+        values = np.ravel(values) if path == "weights" else values
         item = self.json["animations"][animation]
         sampler = {
             "input": self.accessor(times, "SCALAR"),
