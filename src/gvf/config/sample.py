@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gvf.config.checks import at_least, one_of, positive
+from gvf.config.checks import at_least, between, one_of, positive
 
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """solver: `adaptive` DPM-Solver of order 2 with tolerances atol and rtol, or `multistep` with `steps` steps.
+    """solver: `adaptive` (DPM-Solver of order 2, A.2) or `multistep` with `steps` steps.
 
-    guidance: scale of classifier-free guidance on the video; 1 is none. batch_size: clips denoised together.
+    absolute_tolerance, relative_tolerance: of an adaptive step. first_step: of it, in log(alpha/sigma). safety: factor
+    on the size of the next one. video_guidance, static_guidance: scales of classifier-free guidance; 1 is none.
+    batch_size: clips denoised together.
     """
 
     solver: str
-    atol: float
-    rtol: float
     steps: int
-    guidance: float
+    absolute_tolerance: float
+    relative_tolerance: float
+    first_step: float
+    safety: float
+    video_guidance: float
+    static_guidance: float
     batch_size: int
 
     def __post_init__(self) -> None:
         one_of("sample.solver", self.solver, ("adaptive", "multistep"))
-        positive("sample.atol", self.atol)
-        positive("sample.rtol", self.rtol)
         at_least("sample.steps", self.steps, 1)
-        at_least("sample.guidance", self.guidance, 0.0)
+        positive("sample.absolute_tolerance", self.absolute_tolerance)
+        positive("sample.relative_tolerance", self.relative_tolerance)
+        positive("sample.first_step", self.first_step)
+        between("sample.safety", self.safety, 0.01, 1.0)
+        at_least("sample.video_guidance", self.video_guidance, 0.0)
+        at_least("sample.static_guidance", self.static_guidance, 0.0)
         at_least("sample.batch_size", self.batch_size, 1)

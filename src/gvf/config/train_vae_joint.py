@@ -13,7 +13,7 @@ from gvf.config.training import TrainingConfig
 class VariationLossConfig:
     """Weights of the variation loss: image L1 (weight 1) + ssim (1 - SSIM) + lpips LPIPS (Eq. 8) + mesh_guided Eq. 9 + kl KL.
 
-    mesh_guided_norm: `squared` as Eq. 9 reads, or `l1` as the release computes it.
+    mesh_guided_norm: `l2` as Eq. 9 reads (squared), or `l1` as the release computes it.
     """
 
     ssim: float
@@ -25,7 +25,7 @@ class VariationLossConfig:
     def __post_init__(self) -> None:
         for name in ("ssim", "lpips", "mesh_guided", "kl"):
             at_least(f"train_vae_joint.variation_loss.{name}", getattr(self, name), 0.0)
-        one_of("train_vae_joint.variation_loss.mesh_guided_norm", self.mesh_guided_norm, ("squared", "l1"))
+        one_of("train_vae_joint.variation_loss.mesh_guided_norm", self.mesh_guided_norm, ("l2", "l1"))
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,14 @@ def load_points(clip_id: str) -> Tensor:
         return torch.from_numpy(archive["points"])
 
 
-def on_background(rgba: Tensor, background: Tensor) -> Tensor:
-    """uint8 RGBA with straight alpha [..., H, W, 4] over a colour [3]: float RGB in [0, 1], [..., H, W, 3]."""
+def pick_views(views: Views, count: int, generator: torch.Generator) -> Views:
+    """`count` different views of [V, ...], or all of them in another order when there are fewer."""
+    chosen = torch.randperm(len(views.rgba), generator=generator)[:count]
+    return Views(views.rgba[chosen], views.viewmats[chosen], views.Ks[chosen])
+
+
+def on_white(rgba: Tensor) -> Tensor:
+    """uint8 RGBA with straight alpha [..., H, W, 4] over white: float RGB in [0, 1], [..., H, W, 3]."""
     picture = rgba.float() / 255.0
     alpha = picture[..., 3:]
-    return picture[..., :3] * alpha + background * (1.0 - alpha)
+    return picture[..., :3] * alpha + (1.0 - alpha)

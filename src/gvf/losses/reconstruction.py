@@ -1,0 +1,26 @@
+"""The image loss of both VAE phases: L1 + lambda_ssim (1 - SSIM) + lambda_lpips LPIPS (Eq. 8)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gvf.losses.image import ssim
+from gvf.losses.perceptual import lpips_distance
+
+
+def reconstruction_loss(
+    rendered: Tensor, target: Tensor, *, ssim_weight: float, lpips_weight: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """rendered, target: [..., H, W, 3] in [0, 1]. Returns the loss and its terms by name, means over all pictures.
+
+    Raises UserError when LPIPS has a weight but its published network is not here.
+    """
+    terms = {"l1": (rendered - target).abs().mean()}
+    loss = terms["l1"]
+    if ssim_weight > 0.0:
+        terms["ssim"] = ssim(rendered, target).mean()
+        loss = loss + ssim_weight * (1.0 - terms["ssim"])
+    if lpips_weight > 0.0:
+        terms["lpips"] = lpips_distance(rendered, target).mean()
+        loss = loss + lpips_weight * terms["lpips"]
+    return loss, terms

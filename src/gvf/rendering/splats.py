@@ -1,0 +1,34 @@
+"""Pictures of Gaussians as the paper's release draws them: Mip-Splatting's filter, square images, a plain background."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gvf.gaussians.gaussians import Gaussians
+from gvf.rendering.rasterize import rasterize
+
+LOW_PASS = 0.1  # pixels^2, with opacity compensation (release, sparse_vae.py:184)
+WHITE = 1.0
+
+
+def draw_gaussians(gaussians: Gaussians, viewmats: Tensor, Ks: Tensor, size: int, background: float = WHITE) -> Tensor:
+    """RGB over a grey level, [..., C, size, size, 3] float32 in [0, 1], not clamped.
+
+    gaussians: fields [..., N, ...]; viewmats: [..., C, 4, 4]; Ks: [..., C, 3, 3], normalised; leading axes broadcast.
+    """
+    level = torch.full((3,), background, device=gaussians.means.device)
+    return rasterize(
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        gaussians.rgb,
+        viewmats,
+        Ks,
+        size,
+        size,
+        background=level,
+        low_pass=LOW_PASS,
+        compensate=True,
+    ).rgb

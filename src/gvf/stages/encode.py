@@ -1,0 +1,48 @@
+"""Stage `encode`: the latents of every clip and their statistics, what the diffusion transformer learns from."""
+
+from __future__ import annotations
+
+import torch
+from tqdm import tqdm
+
+from gvf.config.params import Params
+from gvf.data.clip_store import LATENTS, clip_ids, load_features, load_points
+from gvf.data.latents import STATISTICS, LatentClip, LatentStatistics, save
+from gvf.files import fresh_directory
+from gvf.models.joint_vae import JointVAE
+from gvf.pipelines.animate import canonical_from_features, choose_handles
+from gvf.pipelines.models import load_joint_vae
+from gvf.stages.train_vae_joint import OUTPUT as VAE
+
+
+def run(params: Params) -> dict[str, float]:
+    """Encode training and held-out clips with mean canonical latents; statistics are of the training clips alone."""
+    device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
+    vae = load_joint_vae(VAE, device)
+    train, held_out = clip_ids("train"), clip_ids("held_out")
+    num_static = params.variation_dit.num_static
+    with fresh_directory(LATENTS) as folder:
+        records = []
+        for clip in tqdm([*train, *held_out], desc="encode", unit="clip", mininterval=1.0):
+            record = encode_clip(vae, clip, num_static, device)
+            save(folder / f"{clip}.safetensors", record)
+            if clip in set(train):
+                records.append(record)
+        statistics = LatentStatistics.of(records)
+        save(folder / STATISTICS.name, statistics)
+    return {
+        "clips": len(train) + len(held_out),
+        "latent_std_mean": statistics.latent_std.mean().item(),
+        "posterior_std_mean": torch.cat([record.logvar.flatten() for record in records]).mul(0.5).exp().mean().item(),
+    }
+
+
+@torch.no_grad()
+def encode_clip(vae: JointVAE, clip: str, num_static: int, device: torch.device) -> LatentClip:
+    """Posterior of a clip's latents for all its frames, and the canonical Gaussians that go with them."""
+    features, points = load_features(clip), load_points(clip).to(device)
+    canonical = canonical_from_features(vae, features["voxel_features"].to(device), features["voxels"].to(device))
+    motion = vae.motion(canonical, torch.cat([points[:1], points]).unsqueeze(0))
+    posterior = vae.encode(canonical, motion)
+    handles = choose_handles(canonical.clip(0), vae.variation.config.num_latents, num_static)
+    return LatentClip(posterior.mean[0], posterior.logvar[0], handles.positions, handles.static)

@@ -1,0 +1,119 @@
+"""Stage `sample`: moving Gaussians for held-out clips, generated and reconstructed, with the references beside them."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gvf.config.params import Params
+from gvf.data.clip_store import PREDICTIONS, clip_ids, load_features, load_points, load_views
+from gvf.data.latents import LatentStatistics, load_statistics
+from gvf.diffusion.schedule import NoiseSchedule
+from gvf.files import fresh_directory, save_npz, save_tensors
+from gvf.gaussians.gaussians import Gaussians
+from gvf.models.joint_vae import Canonical, JointVAE, moved
+from gvf.models.variation_dit import VariationDiT
+from gvf.pipelines.animate import canonical_from_features, choose_handles, reconstruct, sample_latents
+from gvf.pipelines.models import load_dit, load_joint_vae
+from gvf.rendering.splats import draw_gaussians
+from gvf.stages.train_dit import OUTPUT as DIT
+from gvf.stages.train_vae_joint import OUTPUT as VAE
+from gvf.training.randomness import derive_seed
+
+VIDEO = 0  # the frontal conditioning video
+
+
+def run(params: Params) -> dict[str, float]:
+    """For every held-out clip: `static`, `interpolated`, `vae` and `dit`, drawn from the evaluation views.
+
+    Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone.
+    """
+    device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
+    statistics = load_statistics()
+    vae = load_joint_vae(VAE, device)
+    dit, schedule = load_dit(DIT, len(statistics.latent_mean), device)
+    clips = clip_ids("held_out")
+    errors: dict[str, list[float]] = {"vae": [], "dit": []}
+    evaluations, seconds = [], []
+    with fresh_directory(PREDICTIONS) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
+        for start in range(0, len(clips), params.sample.batch_size):
+            group = clips[start : start + params.sample.batch_size]
+            canonicals = [_canonical(vae, clip, device) for clip in group]
+            began = time.monotonic()
+            latents, count = _generate(dit, vae, schedule, statistics, group, canonicals, params, device)
+            variations = [vae.decode(c, z.unsqueeze(0))[0] for c, z in zip(canonicals, latents)]
+            seconds.append((time.monotonic() - began) / len(group))
+            evaluations.append(count)
+            for clip, canonical, generated in zip(group, canonicals, variations):
+                points = load_points(clip).to(device)
+                reconstructed, displacements = reconstruct(vae, canonical, points)
+                gaussians = canonical.clip(0)
+                methods = {
+                    "static": moved(gaussians, torch.zeros_like(displacements)),
+                    "interpolated": moved(gaussians, displacements),
+                    "vae": gaussians.vary(reconstructed),
+                    "dit": gaussians.vary(generated),
+                }
+                views = load_views(clip, "eval")
+                pictures = {f"{name}_rgb": _draw(method, views, device) for name, method in methods.items()}
+                save_npz(folder / f"{clip}.npz", **pictures)
+                save_tensors(
+                    folder / f"{clip}.safetensors",
+                    {"canonical": gaussians.to_activated14(), "variation": generated},
+                )
+                for name, variation in (("vae", reconstructed), ("dit", generated)):
+                    errors[name].append(relative_error(variation[..., :3], displacements))
+                bar.update()
+    return {
+        "vae_displacement_error": float(np.mean(errors["vae"])),
+        "dit_displacement_error": float(np.mean(errors["dit"])),
+        "network_evaluations": float(np.mean(evaluations)),
+        "seconds_per_clip": float(np.mean(seconds)),
+    }
+
+
+def relative_error(displacements: Tensor, reference: Tensor) -> float:
+    """RMS of the difference over the RMS of the reference: 0 is perfect, 1 is what standing still scores."""
+    return ((displacements - reference).square().mean() / reference.square().mean()).sqrt().item()
+
+
+def _canonical(vae: JointVAE, clip: str, device: torch.device) -> Canonical:
+    features = load_features(clip)
+    return canonical_from_features(vae, features["voxel_features"].to(device), features["voxels"].to(device))
+
+
+@torch.no_grad()
+def _generate(
+    dit: VariationDiT,
+    vae: JointVAE,
+    schedule: NoiseSchedule,
+    statistics: LatentStatistics,
+    clips: list[str],
+    canonicals: list[Canonical],
+    params: Params,
+    device: torch.device,
+) -> tuple[Tensor, int]:
+    """Latents [B, T, L, C] and the network evaluations they took; noise depends on the seed and the clip alone."""
+    config = vae.variation.config
+    handles = [choose_handles(c.clip(0), config.num_latents, dit.config.num_static) for c in canonicals]
+    tokens = torch.stack([load_features(clip)["video_tokens"][VIDEO].float() for clip in clips]).to(device)
+    noise = []
+    for clip in clips:
+        generator = torch.Generator().manual_seed(derive_seed(params.run.seed, "sample", clip))
+        noise.append(torch.randn(tokens.shape[1], config.num_latents, config.latent_channels, generator=generator))
+    solution = sample_latents(
+        dit, schedule, statistics, handles, tokens, torch.stack(noise).to(device), params.sample
+    )
+    return solution.sample, solution.num_evaluations
+
+
+@torch.no_grad()
+def _draw(gaussians: Gaussians, views, device: torch.device) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """uint8 [T, V, H, W, 3] over white of Gaussians [T, N, ...] from cameras [V, ...]."""
+    size = views.rgba.shape[-2]
+    rgb = draw_gaussians(gaussians, views.viewmats.to(device), views.Ks.to(device), size)
+    return (rgb.clamp(0, 1) * 255.0).round().byte().cpu().numpy()

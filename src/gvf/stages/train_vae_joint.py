@@ -1,0 +1,128 @@
+"""Stage `train-vae-joint`: the variation VAE with the Gaussian decoder finetuned beside it (Sec. 4.2, second stage)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gvf.config.params import Params
+from gvf.data.clip_store import clip_ids, load_points, load_views, on_white
+from gvf.files import load_tensors
+from gvf.losses.canonical import canonical_loss
+from gvf.losses.kl import kl_divergence
+from gvf.losses.mesh_guided import mesh_guided_loss
+from gvf.losses.reconstruction import reconstruction_loss
+from gvf.models.joint_vae import JointVAE, varied
+from gvf.rendering.splats import draw_gaussians
+from gvf.stages.fit import fit
+from gvf.stages.train_vae_static import OUTPUT as STATIC
+from gvf.stages.train_vae_static import CanonicalBatch, load_canonical
+from gvf.training.batches import Draw
+from gvf.training.checkpoint import restore_state
+from gvf.training.optimizer import ParameterGroup, parameter_group
+
+OUTPUT = Path("models/vae_joint")
+CANONICAL_VIEWS = 1  # of each clip of a batch, for the canonical loss
+
+
+@dataclass(frozen=True)
+class JointBatch:
+    """points: [B, 1 + F, N, 3], the canonical frame first, then F drawn frames. target: [B, F, 1, H, W, 3] on white,
+    one view of each drawn frame; viewmats, Ks: [B, F, 1, ...].
+    """
+
+    canonical: CanonicalBatch
+    points: Tensor
+    target: Tensor
+    viewmats: Tensor
+    Ks: Tensor
+
+
+def load_joint(clips: list[str], num_frames: int, generator: torch.Generator) -> JointBatch:
+    """Some frames of each clip, drawn without repetition, each from one of its views."""
+    canonical = load_canonical(clips, CANONICAL_VIEWS, generator)
+    points, targets, viewmats, Ks = [], [], [], []
+    for clip in clips:
+        track, views = load_points(clip), load_views(clip, "train")
+        frames = torch.randperm(len(track), generator=generator)[:num_frames]
+        cameras = torch.randint(views.rgba.shape[1], (len(frames),), generator=generator)
+        points.append(torch.cat([track[:1], track[frames]]))
+        targets.append(on_white(views.rgba[frames, cameras]).unsqueeze(1))
+        viewmats.append(views.viewmats[frames, cameras].unsqueeze(1))
+        Ks.append(views.Ks[frames, cameras].unsqueeze(1))
+    return JointBatch(canonical, *(torch.stack(parts) for parts in (points, targets, viewmats, Ks)))
+
+
+def run(params: Params) -> dict[str, float]:
+    """Train the variation VAE from random weights and go on training D_GS from stage 1's."""
+    config = params.train_vae_joint
+    weights = config.variation_loss
+    clips = clip_ids("train")
+
+    def build() -> JointVAE:
+        model = JointVAE(params.static_vae, params.variation_vae)
+        path = STATIC / "model.safetensors"
+        restore_state(model.static, load_tensors(path), path)
+        model.static.decoder.requires_grad_(config.finetune_decoder)
+        return model
+
+    def groups(model: JointVAE) -> Sequence[ParameterGroup]:
+        variation = parameter_group([model.variation])
+        decoder = parameter_group([model.static.decoder], config.decoder_rate)
+        return [variation, decoder] if config.finetune_decoder else [variation]
+
+    def load(draw: Draw) -> JointBatch:
+        return load_joint([clips[index] for index in draw.indices], config.frames_per_clip, draw.generator)
+
+    def loss(model: JointVAE, batch: JointBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        static = batch.canonical
+        canonical = model.canonical(static.features, static.voxels, draw.generator)
+        motion = model.motion(canonical, batch.points, draw.generator)
+        posterior = model.encode(canonical, motion)
+        variation = model.decode(canonical, posterior.sample(draw.generator))
+        with torch.autocast(variation.device.type, enabled=False):
+            moving = varied(canonical.gaussians, variation)
+            size = batch.target.shape[-2]
+            image, terms = reconstruction_loss(
+                draw_gaussians(moving, batch.viewmats, batch.Ks, size),
+                batch.target,
+                ssim_weight=weights.ssim,
+                lpips_weight=weights.lpips,
+            )
+            terms["mesh_guided"] = mesh_guided_loss(
+                variation[..., :3], motion.interpolated, norm=weights.mesh_guided_norm, valid=canonical.valid
+            )
+            terms["kl"] = kl_divergence(posterior.mean, posterior.logvar)
+            still, still_terms = canonical_loss(
+                draw_gaussians(canonical.gaussians, static.viewmats, static.Ks, size),
+                static.target,
+                canonical.posterior,
+                canonical.gaussians,
+                canonical.valid,
+                1.0 / params.static_vae.resolution,
+                config.canonical_loss,
+            )
+        total = image + weights.mesh_guided * terms["mesh_guided"] + weights.kl * terms["kl"] + still
+        return total, terms | {f"canonical_{name}": value for name, value in still_terms.items()}
+
+    return fit(
+        "train-vae-joint",
+        params.run,
+        config.training,
+        build,
+        groups,
+        len(clips),
+        load,
+        loss,
+        sections={
+            "static_vae": params.static_vae,
+            "variation_vae": params.variation_vae,
+            "train_vae_joint": config,
+        },
+        inputs=[STATIC / "model.safetensors"],
+        output=OUTPUT,
+    )

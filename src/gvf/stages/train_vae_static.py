@@ -1,0 +1,79 @@
+"""Stage `train-vae-static`: the canonical autoencoder, mesh features to Gaussians of frame 0 (Sec. 4.2, first stage)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gvf.config.params import Params
+from gvf.data.clip_store import clip_ids, load_features, load_views, on_white, pick_views
+from gvf.gaussians.padding import pad
+from gvf.losses.canonical import canonical_loss
+from gvf.models.layers.windows import VoxelBatch
+from gvf.models.static_vae import StaticVAE
+from gvf.rendering.splats import draw_gaussians
+from gvf.stages.fit import fit
+from gvf.training.batches import Draw
+from gvf.training.optimizer import parameter_group
+from gvf.training.world import World
+
+OUTPUT = Path("models/vae_static")
+
+
+@dataclass(frozen=True)
+class CanonicalBatch:
+    """features: [M, F] of the voxels of B clips. target: [B, V, H, W, 3] on white. viewmats, Ks: [B, V, ...]."""
+
+    voxels: VoxelBatch
+    features: Tensor
+    target: Tensor
+    viewmats: Tensor
+    Ks: Tensor
+
+
+def load_canonical(clips: list[str], num_views: int, generator: torch.Generator) -> CanonicalBatch:
+    """Voxels, features and some canonical views, drawn anew for each clip."""
+    features = [load_features(clip) for clip in clips]
+    views = [pick_views(load_views(clip, "canonical"), num_views, generator) for clip in clips]
+    return CanonicalBatch(
+        VoxelBatch.pack([item["voxels"] for item in features]),
+        torch.cat([item["voxel_features"].float() for item in features]),
+        torch.stack([on_white(view.rgba) for view in views]),
+        torch.stack([view.viewmats for view in views]),
+        torch.stack([view.Ks for view in views]),
+    )
+
+
+def run(params: Params) -> dict[str, float]:
+    """Train E_GS and D_GS from random weights on the canonical views of the training clips."""
+    config = params.train_vae_static
+    clips = clip_ids("train")
+
+    def load(draw: Draw) -> CanonicalBatch:
+        return load_canonical([clips[index] for index in draw.indices], config.views_per_clip, draw.generator)
+
+    def loss(model: StaticVAE, batch: CanonicalBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        posterior = model.encode(batch.features, batch.voxels)
+        gaussians, valid = pad(model.decode(posterior.sample(draw.generator), batch.voxels))
+        with torch.autocast(gaussians.means.device.type, enabled=False):
+            rendered = draw_gaussians(gaussians, batch.viewmats, batch.Ks, batch.target.shape[-2])
+            return canonical_loss(
+                rendered, batch.target, posterior, gaussians, valid, 1.0 / params.static_vae.resolution, config.canonical_loss
+            )
+
+    return fit(
+        "train-vae-static",
+        params.run,
+        config.training,
+        lambda: StaticVAE(params.static_vae),
+        lambda model: [parameter_group([model])],
+        len(clips),
+        load,
+        loss,
+        sections={"static_vae": params.static_vae, "train_vae_static": config},
+        inputs=[],
+        output=OUTPUT,
+    )
