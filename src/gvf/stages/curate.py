@@ -138,9 +138,10 @@ def apply_cap(rows: list[Row], max_clips: int | None, generator: np.random.Gener
     if max_clips is None or len(accepted) <= max_clips:
         return rows
     kept = {accepted[i] for i in pick_evenly([rows[i]["family"] for i in accepted], max_clips, generator)}
+    left_out = set(accepted) - kept
     message = f"not among the {max_clips} clips drawn of {len(accepted)} (curate.max_clips)."
     dropped = {"decision": REJECTED, "reason": "cap", "message": message}
-    return [{**row, **dropped} if i in accepted and i not in kept else row for i, row in enumerate(rows)]
+    return [{**row, **dropped} if i in left_out else row for i, row in enumerate(rows)]
 
 
 def apply_split(rows: list[Row], config: CurateConfig, generator: np.random.Generator) -> list[Row]:

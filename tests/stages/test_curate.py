@@ -1,0 +1,279 @@
+"""Stage curate: one decision a clip with its reason, and a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gvf.config.collect import CollectConfig, GlbSourceConfig
+from gvf.config.curate import CurateConfig
+from gvf.config.run import RunConfig
+from gvf.data.manifest import CURATED_MANIFEST, read_manifest
+from gvf.data.mesh import AnimatedMesh
+from gvf.errors import ConfigError, StageError
+from gvf.stages import collect, curate
+from tests.data.gltf_files import TRIANGLE, GltfFile, sliding_triangle
+
+CONFIG: dict[str, Any] = {
+    "num_frames": 4,
+    "num_points": 16,
+    "min_motion": 0.02,
+    "max_triangles": 1000,
+    "max_texture_size": 2,
+    "min_aesthetic_score": 5.5,
+    "max_clips": None,
+    "held_out_fraction": 0.25,
+    "split_by": "clip",
+}
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty source folder beside an empty working folder."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "source").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "source"
+
+
+def _curate(source: Path, seed: int = 0, executor: str = "inline", **config: Any) -> dict[str, float]:
+    params: Any = SimpleNamespace(
+        run=RunConfig(preset="cpu", seed=seed, device="cpu", executor=executor, workers=2),
+        collect=CollectConfig(source="glb", watch=str(source), glb=GlbSourceConfig(str(source))),
+        curate=CurateConfig(**{**CONFIG, **config}),
+    )
+    collect.run(params)
+    return curate.run(params)
+
+
+def _clips() -> pd.DataFrame:
+    return read_manifest(CURATED_MANIFEST).set_index("clip_id")
+
+
+def _good(source: Path, count: int = 2) -> None:
+    for i in range(count):
+        sliding_triangle(f"slide{i % 3}").glb(source / f"good{i}.glb")
+
+
+def _many_triangles() -> GltfFile:
+    """Ten million triangles that the file only claims to have: reading them would fail, counting them must not."""
+    file = sliding_triangle()
+    file.json["accessors"][0] = {"bufferView": 0, "count": 30_000_000, "type": "VEC3", "componentType": 5126}
+    return file
+
+
+def _not_a_number() -> GltfFile:
+    file = sliding_triangle()
+    file.json["meshes"][0]["primitives"][0]["attributes"]["POSITION"] = file.accessor(
+        np.where(TRIANGLE == 1, np.nan, TRIANGLE), "VEC3"
+    )
+    return file
+
+
+def _infinite() -> GltfFile:
+    file = sliding_triangle()
+    file.json["nodes"][0]["scale"] = [1e300, 1e300, 1]
+    return file
+
+
+def _no_texture() -> GltfFile:
+    file = sliding_triangle()
+    file.entry("images", uri="absent.png")
+    file.entry("textures", source=0)
+    file.entry("materials", pbrMetallicRoughness={"baseColorTexture": {"index": 0}})
+    file.json["meshes"][0]["primitives"][0]["material"] = 0
+    return file
+
+
+def _one_key() -> GltfFile:
+    file = GltfFile()
+    node = file.node(mesh=file.triangle_mesh())
+    file.animation("pose")
+    file.channel(0, node, "translation", [0.0], [[0, 0, 0]])
+    return file
+
+
+def _flat_line() -> GltfFile:
+    file = GltfFile()
+    node = file.node(mesh=file.triangle_mesh(np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0]], np.float32)))
+    file.animation("line")
+    file.channel(0, node, "translation", [0, 1], [[0, 0, 0], [5, 0, 0]])
+    return file
+
+
+def _no_mesh() -> GltfFile:
+    file = GltfFile()
+    node = file.node()
+    file.animation("nothing")
+    file.channel(0, node, "translation", [0, 1], [[0, 0, 0], [5, 0, 0]])
+    return file
+
+
+@pytest.mark.parametrize(
+    ("make", "reason", "words"),
+    [
+        (_many_triangles, "size", "has 10000000 triangles"),
+        (_not_a_number, "invalid", "NaN or infinite value"),
+        (_infinite, "invalid", "NaN or infinite vertex"),
+        (_no_texture, "invalid", "cannot read its file 'absent.png'"),
+        (_one_key, "motion", "single key time"),
+        (lambda: sliding_triangle(distance=0.001), "motion", "less than 0.02"),
+        (lambda: sliding_triangle(distance=0.0), "motion", "moves by 0.0000"),
+        (_flat_line, "invalid", "no area"),
+        (_no_mesh, "invalid", "no triangles"),
+    ],
+)
+def test_a_bad_clip_is_rejected_with_its_reason_and_the_run_goes_on(
+    source: Path, make: Callable[[], GltfFile], reason: str, words: str
+) -> None:
+    _good(source)
+    make().glb(source / "bad.glb")
+    metrics = _curate(source)
+    (clip_id,) = [name for name in _clips().index if name.startswith("bad")]
+    clip = _clips().loc[clip_id]
+    assert (clip["decision"], clip["reason"]) == ("rejected", reason)
+    assert words in clip["message"]
+    assert pd.isna(clip["split"])
+    assert (metrics["accepted"], metrics[f"rejected_{reason}"]) == (2, 1)
+    assert sorted(path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")) == ["good0--slide0", "good1--slide1"]
+
+
+def test_files_that_collect_could_not_read_stay_rejected(source: Path) -> None:
+    _good(source)
+    (source / "empty.glb").touch()
+    sliding_triangle().gltf(source / "torn.gltf", embedded=False)
+    (source / "buffer data.bin").unlink()
+    _curate(source)
+    clips = _clips()
+    assert clips.loc["empty--unreadable", "reason"] == "invalid"
+    assert clips.loc["torn--slide", "reason"] == "invalid"
+    assert "cannot read its file" in clips.loc["torn--slide", "message"]
+
+
+def test_an_accepted_clip_is_stored_normalised_with_points(source: Path) -> None:
+    _good(source)
+    file = sliding_triangle("go", distance=3.0)
+    texture = file.image(np.full((4, 4, 3), 80))
+    file.entry("materials", pbrMetallicRoughness={"baseColorTexture": {"index": texture}})
+    file.json["meshes"][0]["primitives"][0]["material"] = 0
+    file.glb(source / "car.glb")
+    _curate(source)
+    mesh, clip = AnimatedMesh.load(CURATED_MANIFEST.parent / "car--go.npz"), _clips().loc["car--go"]
+    # Along x from 0 to 4 over the clip, so the unit is 4 long; up (y in the file) is z.
+    np.testing.assert_allclose(mesh.vertices[0], [[-0.5, 0, -0.125], [-0.25, 0, -0.125], [-0.5, 0, 0.125]], atol=1e-6)
+    np.testing.assert_allclose(mesh.vertices[3, 0], [0.25, 0, -0.125], atol=1e-6)
+    assert mesh.points is not None
+    assert mesh.points.shape == (4, 16, 3)
+    assert np.abs(mesh.points).max() <= 0.5
+    assert clip["motion"] == pytest.approx(0.75, abs=1e-6)
+    assert (clip["num_vertices"], clip["num_triangles"]) == (3, 1)
+    assert mesh.textures[0].shape == (2, 2, 4)  # curate.max_texture_size
+    assert mesh.times.tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
+def test_every_accepted_clip_is_on_one_side_and_the_seed_decides(source: Path) -> None:
+    _good(source, 8)
+    metrics = _curate(source)
+    first = _clips()
+    assert (metrics["train"], metrics["held_out"]) == (6, 2)
+    assert not first["asset_seen"].any()  # one clip an asset
+    _curate(source)
+    assert first.equals(_clips())
+    sides = set()
+    for seed in range(4):
+        _curate(source, seed=seed)
+        sides.add(tuple(_clips()["split"]))
+    assert len(sides) > 1
+
+
+def test_seen_assets_and_whole_keys(source: Path) -> None:
+    for name in ("one", "two"):
+        file = GltfFile()
+        node = file.node(mesh=file.triangle_mesh())
+        for i in range(4):
+            file.animation(f"move{i}")
+            file.channel(i, node, "translation", [0, 1], [[0, 0, 0], [i + 1, 0, 0]])
+        file.glb(source / f"{name}.glb")
+    _curate(source, split_by="clip")
+    clips = _clips()
+    assert clips[clips["split"] == "held_out"]["asset_seen"].tolist() == [True, True]
+    assert not clips[clips["split"] == "train"]["asset_seen"].any()
+    assert clips[clips["split"] == "held_out"]["family"].nunique() == 2  # evenly over files
+    _curate(source, split_by="animation")
+    clips = _clips()
+    assert clips[clips["split"] == "held_out"]["animation"].nunique() == 1
+    assert clips["split"].value_counts().to_dict() == {"train": 6, "held_out": 2}
+    _curate(source, split_by="asset", held_out_fraction=0.5)
+    clips = _clips()
+    assert clips.groupby("asset")["split"].nunique().tolist() == [1, 1]
+    assert not clips["asset_seen"].any()
+    (source / "two.glb").unlink()
+    with pytest.raises(ConfigError, match="Choose clip") as caught:
+        _curate(source, split_by="asset")
+    assert caught.value.key == "curate.split_by"
+
+
+def test_the_cap_keeps_some_of_each_file_and_says_so(source: Path) -> None:
+    _good(source, 6)
+    metrics = _curate(source, max_clips=4)
+    clips = _clips()
+    dropped = clips[clips["reason"] == "cap"]
+    assert (metrics["accepted"], metrics["rejected_cap"], len(dropped)) == (4, 2, 2)
+    assert dropped["message"].str.contains("not among the 4 clips drawn of 6").all()
+    assert dropped["motion"].notna().all()
+    kept = {path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")}
+    assert kept == set(clips.index) - set(dropped.index)
+
+
+def test_too_few_clips_stop_the_run_and_say_why(source: Path) -> None:
+    _good(source, 1)
+    _one_key().glb(source / "pose.glb")
+    with pytest.raises(
+        StageError, match=r"only 1 of 2 clips were accepted \(1 for motion; first: 'pose' has a single key"
+    ):
+        _curate(source)
+    assert not CURATED_MANIFEST.parent.exists()
+
+
+def test_a_process_pool_decides_the_same(source: Path) -> None:
+    _good(source, 4)
+    _curate(source)
+    inline = _clips()
+    digest = (CURATED_MANIFEST.parent / "good1--slide1.npz").read_bytes()
+    _curate(source, executor="process")
+    assert inline.equals(_clips())
+    assert (CURATED_MANIFEST.parent / "good1--slide1.npz").read_bytes() == digest
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"num_frames": 1}, "curate.num_frames"),
+        ({"min_motion": 0.0}, "curate.min_motion"),
+        ({"held_out_fraction": 1.0}, "curate.held_out_fraction"),
+        ({"split_by": "file"}, "curate.split_by"),
+        ({"max_clips": 1}, "curate.max_clips"),
+    ],
+)
+def test_bad_settings_name_their_key(change: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        CurateConfig(**{**CONFIG, **change})
+    assert caught.value.key == key
+
+
+def test_still_poses_of_a_real_character_are_rejected_for_their_motion(source: Path, shared: Path) -> None:
+    (source / "Knight.glb").write_bytes((shared / "data" / "kaykit" / "Knight.glb").read_bytes())
+    _curate(source, max_triangles=20_000, max_texture_size=64, split_by="animation")
+    clips = _clips().reset_index().set_index("animation")
+    still = [name for name in clips.index if name.endswith("Pose")]
+    assert len(still) == 7
+    assert (clips.loc[still, "reason"] == "motion").all()
+    moving = ["Running_A", "2H_Melee_Attack_Spinning", "Walking_A", "Jump_Full_Long", "Death_A"]
+    assert (clips.loc[moving, "decision"] == "accepted").all()
+    assert (clips["decision"] == "accepted").sum() >= 60
