@@ -11,9 +11,9 @@ from gvf.diffusion.guidance import Prediction, guided
 from gvf.diffusion.schedule import cosine_schedule
 from gvf.errors import StageError
 
-PUBLISHED = Tolerances(absolute=0.0078, relative=0.05, first_step=0.05, safety=0.9)
-MIDDLE = Tolerances(absolute=1e-3, relative=1e-3, first_step=0.05, safety=0.9)
-STRICT = Tolerances(absolute=1e-4, relative=1e-4, first_step=0.05, safety=0.9)
+PUBLISHED = Tolerances(absolute=0.0078, relative=0.05)
+MIDDLE = Tolerances(absolute=1e-3, relative=1e-3)
+STRICT = Tolerances(absolute=1e-4, relative=1e-4)
 MEAN, STD = 0.7, 0.3
 
 
@@ -81,7 +81,7 @@ def test_the_adaptive_solver_follows_the_exact_flow(solver: DpmSolver, noise: Te
 
 
 def test_steps_that_are_too_long_are_rejected(solver: DpmSolver, noise: Tensor) -> None:
-    eager = Tolerances(absolute=1e-3, relative=1e-3, first_step=8.0, safety=0.9)
+    eager = Tolerances(absolute=1e-3, relative=1e-3, first_step=8.0)
     times: list[float] = []
     solution = solver.sample_adaptive(noise, eager, times.append)
     assert solution.num_rejected >= 1

@@ -84,13 +84,13 @@ class Tolerances:
     """When the adaptive solver accepts a step, and how it sizes the next.
 
     absolute, relative: of the difference between first and second order. first_step: in lambda. safety: factor on the
-    size that the error estimate allows. The published sampler has 0.0078, 0.05, 0.05 and 0.9.
+    size that the error estimate allows. The published sampler: 0.0078, 0.05, 0.05, 0.9.
     """
 
     absolute: float
     relative: float
-    first_step: float
-    safety: float
+    first_step: float = 0.05
+    safety: float = 0.9
 
 
 class DpmSolver:

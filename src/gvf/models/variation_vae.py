@@ -6,7 +6,7 @@ B clips, T frames, N mesh points, L latents, C latent channels, G Gaussians.
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -18,23 +18,12 @@ from gvf.models.layers.attention import CrossAttention, KeysValues
 from gvf.models.layers.embedding import PointEmbedding
 from gvf.models.layers.feed_forward import GatedFeedForward
 from gvf.models.layers.norm import layer_norm
+from gvf.models.layers.posterior import Posterior
 
 GAUSSIAN_CHANNELS = 14
 ATTRIBUTE_CHANNELS = {"means": 3, "scales": 3, "quats": 4, "colors": 3, "opacities": 1}  # in the variation's order
 PRE_NORM_EPS = 1e-6
 LOGVAR_RANGE = (-30.0, 20.0)
-
-
-class Posterior(NamedTuple):
-    """Diagonal Gaussian distribution of the latents of one or many frames."""
-
-    mean: Tensor  # [..., L, C]
-    logvar: Tensor  # [..., L, C]
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw latents [..., L, C] with the reparametrisation trick."""
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
-        return torch.addcmul(self.mean, (0.5 * self.logvar).exp(), noise)
 
 
 class Sublayer(nn.Module):

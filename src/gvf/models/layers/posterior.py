@@ -1,0 +1,23 @@
+"""The diagonal Gaussian that an encoder returns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Posterior(NamedTuple):
+    """Mean and log variance of latents, alike in shape."""
+
+    mean: Tensor  # [..., C]
+    logvar: Tensor  # [..., C]
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw latents [..., C] with the reparametrisation trick."""
+        device = self.mean.device if generator is None else generator.device
+        noise = torch.randn(self.mean.shape, generator=generator, device=device, dtype=self.mean.dtype).to(
+            self.mean.device
+        )
+        return torch.addcmul(self.mean, (0.5 * self.logvar).exp(), noise)

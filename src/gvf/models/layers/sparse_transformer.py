@@ -1,0 +1,76 @@
+"""The sparse transformer of E_GS and D_GS: attention in shifted 3D windows of active voxels (A.1.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gvf.models.layers.attention import SelfAttention, attend, merge_heads
+from gvf.models.layers.embedding import AbsolutePositionEmbedding
+from gvf.models.layers.feed_forward import FeedForward
+from gvf.models.layers.norm import layer_norm
+from gvf.models.layers.windows import VoxelBatch, Windows
+
+NORM_EPS = 1e-6
+LAST_NORM_EPS = 1e-5
+
+
+class WindowAttention(SelfAttention):
+    """Self attention of tokens [M, C] inside their windows."""
+
+    def forward_windows(self, x: Tensor, windows: Windows) -> Tensor:
+        """x: [M, C]. Returns [M, C]."""
+        outputs = []
+        for part, mask in zip(windows.gather(self.to_qkv(x)), windows.masks):
+            queries, keys, values = part.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+            outputs.append(merge_heads(attend(queries, keys, values, mask)))
+        return self.to_out(windows.scatter(outputs))
+
+
+class SparseBlock(nn.Module):
+    """Window attention and feed-forward, each with a norm before and a residual around."""
+
+    def __init__(self, width: int, num_heads: int, ratio: int) -> None:
+        super().__init__()
+        self.attn = WindowAttention(width, num_heads)
+        self.mlp = FeedForward(width, ratio)
+
+    def forward(self, x: Tensor, windows: Windows) -> Tensor:
+        """x: [M, C]. Returns [M, C]."""
+        x = x + self.attn.forward_windows(layer_norm(x, NORM_EPS), windows)
+        return x + self.mlp(layer_norm(x, NORM_EPS))
+
+
+class SparseTransformer(nn.Module):
+    """Linear, position embedding, blocks of which every second has its windows shifted by half, norm, Linear."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        width: int,
+        num_layers: int,
+        num_heads: int,
+        feed_forward_ratio: int,
+        window: int,
+    ) -> None:
+        super().__init__()
+        self.window = window
+        self.position_embedding = AbsolutePositionEmbedding(width)
+        self.input_layer = nn.Linear(in_channels, width)
+        self.blocks = nn.ModuleList(SparseBlock(width, num_heads, feed_forward_ratio) for _ in range(num_layers))
+        self.out_layer = nn.Linear(width, out_channels)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def transform(self, x: Tensor, voxels: VoxelBatch) -> Tensor:
+        """x: [M, in_channels], one row a voxel. Returns [M, out_channels]; the last Linear runs in float32."""
+        h = self.input_layer(x)
+        h = h + self.position_embedding(voxels.coords).to(h.dtype)
+        for index, block in enumerate(self.blocks):
+            h = block(h, voxels.windows(self.window, self.window // 2 if index % 2 else 0))
+        with torch.autocast(h.device.type, enabled=False):
+            return self.out_layer(layer_norm(h.float(), LAST_NORM_EPS))
