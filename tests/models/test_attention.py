@@ -30,7 +30,10 @@ def test_values_and_gradients_of_attention(dtype: torch.dtype, tolerance: float,
     inputs = [part.to(dtype).requires_grad_() for part in reference]
     reference = [part.requires_grad_() for part in reference]
     weight = torch.randn(2, 3, 5, 8, dtype=torch.float64)
-    result, expected = attend(*inputs, mask=mask), plain_attention(*reference, mask=mask)
+    result, expected = (
+        attend(inputs[0], inputs[1], inputs[2], mask),
+        plain_attention(reference[0], reference[1], reference[2], mask),
+    )
     assert result.dtype == dtype
     torch.testing.assert_close(result.double(), expected, atol=tolerance, rtol=tolerance)
     (result.double() * weight).sum().backward()
