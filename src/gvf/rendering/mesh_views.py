@@ -22,17 +22,59 @@ _OPAQUE_ENOUGH = 1 / 512  # a ray ends when less than half an 8-bit step shines 
 _MAX_RAYS = 2_000_000  # rays cast at once, which bounds the memory
 
 
+class MeshRenderer:
+    """Draws the frames of one animated mesh; what does not move is prepared once."""
+
+    def __init__(self, mesh: AnimatedMesh) -> None:
+        self._faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
+        self._used = np.zeros(len(mesh.uvs), dtype=bool)
+        self._used[mesh.faces] = True
+        self._shader = MeshShader(mesh)
+
+    def render(
+        self,
+        vertices: NDArray[np.floating],
+        viewmats: NDArray[np.floating],
+        Ks: NDArray[np.floating],
+        size: int,
+        samples: int,
+    ) -> NDArray[np.uint8]:
+        """Views of one frame.
+
+        vertices: [V, 3]; viewmats: [C, 4, 4] and Ks: [C, 3, 3], OpenCV world-to-camera and normalised intrinsics; size:
+        height and width, pixels; samples: rays along each side of a pixel. Returns [C, size, size, 4] uint8 sRGB with
+        straight alpha.
+        """
+        vertices = np.ascontiguousarray(vertices, dtype=np.float32)
+        scene = EmbreeScene()
+        TriangleMesh(scene, vertices, self._faces)
+        self._shader.set_frame(vertices)
+        coordinates, depths = project(vertices[self._used], viewmats, Ks)
+        images = np.zeros((len(viewmats), size, size, 4), dtype=np.uint8)
+        offsets = _sample_offsets(samples)
+        pending: list[tuple[int, _Bundle]] = []
+        num_rays = 0
+        for camera in range(len(viewmats)):
+            rows, columns = _covered(coordinates[camera], depths[camera], size)
+            count = (rows.stop - rows.start) * (columns.stop - columns.start) * len(offsets)
+            if pending and num_rays + count > _MAX_RAYS:
+                _render_bundles(scene, self._shader, pending, images)
+                pending, num_rays = [], 0
+            if count:
+                pending.append((camera, _bundle(viewmats[camera], Ks[camera], rows, columns, size, offsets)))
+                num_rays += count
+        if pending:
+            _render_bundles(scene, self._shader, pending, images)
+        return images
+
+
 def render_clip(
     mesh: AnimatedMesh, viewmats: NDArray[np.floating], Ks: NDArray[np.floating], size: int, samples: int
 ) -> NDArray[np.uint8]:
-    """Views of every frame of a clip.
-
-    viewmats: [T, C, 4, 4] and Ks: [T, C, 3, 3], OpenCV world-to-camera and normalised intrinsics; size: height and
-    width, pixels; samples: rays along each side of a pixel. Returns [T, C, size, size, 4] uint8, straight alpha, sRGB.
-    """
-    shader = MeshShader(mesh)
+    """Views of every frame of a clip: viewmats [T, C, 4, 4], Ks [T, C, 3, 3]; returns [T, C, size, size, 4] uint8."""
+    renderer = MeshRenderer(mesh)
     frames = zip(mesh.vertices, viewmats, Ks, strict=True)
-    return np.stack([_render_frame(shader, mesh, *frame, size, samples) for frame in frames])
+    return np.stack([renderer.render(*frame, size, samples) for frame in frames])
 
 
 def render_mesh(
@@ -43,11 +85,8 @@ def render_mesh(
     size: int,
     samples: int,
 ) -> NDArray[np.uint8]:
-    """Views of one shape of a mesh: vertices [V, 3] with the faces and materials of `mesh`.
-
-    viewmats: [C, 4, 4]; Ks: [C, 3, 3]; size and samples as in `render_clip`. Returns [C, size, size, 4] uint8.
-    """
-    return _render_frame(MeshShader(mesh), mesh, vertices, viewmats, Ks, size, samples)
+    """Views of one shape [V, 3] of a mesh; arguments and result as in `MeshRenderer.render`."""
+    return MeshRenderer(mesh).render(vertices, viewmats, Ks, size, samples)
 
 
 @dataclass(frozen=True)
@@ -59,40 +98,6 @@ class _Bundle:
     directions: FloatArray  # [rays, 3], of unit depth along the camera's z
     origin: FloatArray  # [3]
     spacing: float  # distance of neighbouring samples at unit depth
-
-
-def _render_frame(
-    shader: MeshShader,
-    mesh: AnimatedMesh,
-    vertices: NDArray[np.floating],
-    viewmats: NDArray[np.floating],
-    Ks: NDArray[np.floating],
-    size: int,
-    samples: int,
-) -> NDArray[np.uint8]:
-    vertices = np.ascontiguousarray(vertices, dtype=np.float32)
-    scene = EmbreeScene()
-    TriangleMesh(scene, vertices, np.ascontiguousarray(mesh.faces, dtype=np.int32))
-    shader.set_frame(vertices)
-    used = np.zeros(len(vertices), dtype=bool)
-    used[mesh.faces] = True
-    coordinates, depths = project(vertices[used], viewmats, Ks)
-    images = np.zeros((len(viewmats), size, size, 4), dtype=np.uint8)
-    offsets = _sample_offsets(samples)
-    pending: list[tuple[int, _Bundle]] = []
-    num_rays = 0
-    for camera in range(len(viewmats)):
-        rows, columns = _covered(coordinates[camera], depths[camera], size)
-        count = (rows.stop - rows.start) * (columns.stop - columns.start) * len(offsets)
-        if pending and num_rays + count > _MAX_RAYS:
-            _render_bundles(scene, shader, pending, images)
-            pending, num_rays = [], 0
-        if count:
-            pending.append((camera, _bundle(viewmats[camera], Ks[camera], rows, columns, size, offsets)))
-            num_rays += count
-    if pending:
-        _render_bundles(scene, shader, pending, images)
-    return images
 
 
 def _sample_offsets(samples: int) -> FloatArray:
