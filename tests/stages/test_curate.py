@@ -17,6 +17,7 @@ from gvf.config.run import RunConfig
 from gvf.data.manifest import CURATED_MANIFEST, read_manifest
 from gvf.data.mesh import AnimatedMesh
 from gvf.errors import ConfigError, StageError
+from gvf.metrics.aesthetic import AestheticWeights
 from gvf.stages import collect, curate
 from tests.data.gltf_files import TRIANGLE, GltfFile, sliding_triangle
 
@@ -249,6 +250,40 @@ def test_a_process_pool_decides_the_same(source: Path) -> None:
     _curate(source, executor="process")
     assert inline.equals(_clips())
     assert (CURATED_MANIFEST.parent / "good1--slide1.npz").read_bytes() == digest
+
+
+def test_clips_are_scored_where_the_weights_are(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scorer itself is tested with its module; here its verdict is the mean brightness of the views."""
+    _good(source)
+    dark = sliding_triangle("dark")
+    dark.entry("materials", doubleSided=True, pbrMetallicRoughness={"baseColorFactor": [0, 0, 0, 1]})
+    dark.json["meshes"][0]["primitives"][0]["material"] = 0
+    dark.glb(source / "dark.glb")
+
+    def absent() -> AestheticWeights:
+        raise FileNotFoundError("head.pth")
+
+    monkeypatch.setattr(curate, "find_weights", absent)
+    assert _curate(source)["accepted"] == 3
+    assert (_clips()["aesthetic_note"] == "not scored: head.pth absent").all()
+    assert _clips()["aesthetic_score"].isna().all()
+
+    shapes = []
+
+    class Brightness:
+        def score(self, images: np.ndarray) -> np.ndarray:
+            shapes.append(images.shape)
+            return images.astype(float).min(axis=(1, 2, 3)) / 255.0 * 10.0
+
+    monkeypatch.setattr(curate, "find_weights", lambda: AestheticWeights(Path("head"), Path("clip")))
+    monkeypatch.setattr(curate, "load_scorer", lambda weights: Brightness())
+    metrics = _curate(source)
+    clips = _clips()
+    assert (metrics["accepted"], metrics["rejected_aesthetic"]) == (2, 1)
+    assert clips.loc["dark--dark", "reason"] == "aesthetic"
+    assert clips.loc["dark--dark", "aesthetic_score"] < 5.5 < clips.loc["good0--slide0", "aesthetic_score"]
+    assert clips["aesthetic_note"].isna().all()
+    assert shapes == [(4, 224, 224, 3)] * 3
 
 
 @pytest.mark.parametrize(

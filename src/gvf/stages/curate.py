@@ -31,23 +31,34 @@ from gvf.data.mesh import AnimatedMesh, encode_png, reduced
 from gvf.data.splits import held_out, pick_evenly
 from gvf.errors import ClipError, ConfigError, StageError
 from gvf.files import fresh_directory
+from gvf.geometry.camera import intrinsics, orbit
 from gvf.geometry.sampling import motion_amount, sample_surface
+from gvf.metrics.aesthetic import AestheticWeights, find_weights, load_scorer
+from gvf.rendering.mesh_views import render_mesh
 
 if TYPE_CHECKING:
     from gvf.config.params import Params
 
 Row = dict[str, Any]
 
+# The views of frame 0 whose mean aesthetic score counts (supplement B: 4 views): level with the object, all round.
+_SCORED_AZIMUTHS, _SCORED_SIZE = (0.0, 90.0, 180.0, 270.0), 224  # degrees, pixels
+
 
 @dataclass(frozen=True)
 class AssetClips:
-    """The clips of one asset, so that its file is read once. rows: their rows of the raw manifest."""
+    """The clips of one asset, so that its file is read once. rows: their rows of the raw manifest.
+
+    aesthetic: weights of the scorer, or None, and then aesthetic_note says why clips are not scored.
+    """
 
     path: Path
     rows: tuple[Row, ...]
     folder: Path
     config: CurateConfig
     seed: int
+    aesthetic: AestheticWeights | None
+    aesthetic_note: str | None
 
 
 def run(params: Params) -> dict[str, float]:
@@ -56,12 +67,13 @@ def run(params: Params) -> dict[str, float]:
     clips = read_manifest(RAW_MANIFEST)
     records = clips.astype(object).where(clips.notna(), None).to_dict("records")
     raw_rows: list[Row] = [{str(name): value for name, value in record.items()} for record in records]
+    weights, note = _aesthetic_weights()
     by_asset: dict[str, list[Row]] = {}
     for row in raw_rows:
         by_asset.setdefault(row["asset"], []).append(row)
     with fresh_directory(CURATED_MANIFEST.parent) as folder:
         assets = [
-            AssetClips(RAW_MANIFEST.parent / asset, tuple(rows), folder, config, seed)
+            AssetClips(RAW_MANIFEST.parent / asset, tuple(rows), folder, config, seed, weights, note)
             for asset, rows in by_asset.items()
         ]
         decided: dict[str, Row] = {}
@@ -117,6 +129,13 @@ def _curate_clip(source: _LoadedAsset, row: Row) -> Row:
         facts["motion"] = motion_amount(mesh.points)
         if facts["motion"] < config.min_motion:
             raise ClipError("motion", f"moves by {facts['motion']:.4f} of its size, less than {config.min_motion}.")
+        if source.asset.aesthetic is None:
+            facts["aesthetic_note"] = source.asset.aesthetic_note
+        else:
+            facts["aesthetic_score"] = aesthetic_score(mesh, source.asset.aesthetic)
+            if facts["aesthetic_score"] < config.min_aesthetic_score:
+                message = f"scores {facts['aesthetic_score']:.2f}, less than {config.min_aesthetic_score}."
+                raise ClipError("aesthetic", message)
         mesh.save(source.asset.folder / f"{row['clip_id']}.npz", source.encoded_textures)
     except ClipError as error:
         return _decision(row, reason=error.reason, message=error.message, **facts)
@@ -130,6 +149,16 @@ def with_points(mesh: AnimatedMesh, num_points: int, generator: np.random.Genera
     except ValueError as error:
         raise ClipError("invalid", f"{error} in its first frame.") from None
     return dataclasses.replace(mesh, points=samples.positions(mesh.vertices, mesh.faces).astype(np.float32))
+
+
+def aesthetic_score(mesh: AnimatedMesh, weights: AestheticWeights) -> float:
+    """Mean score of the views of frame 0 on white."""
+    viewmats = orbit(_SCORED_AZIMUTHS, np.zeros(len(_SCORED_AZIMUTHS)), 2.0)
+    Ks = np.tile(intrinsics(49.1), (len(_SCORED_AZIMUTHS), 1, 1))
+    views = render_mesh(mesh.vertices[0], mesh, viewmats, Ks, _SCORED_SIZE, samples=2).astype(np.float32)
+    alpha = views[..., 3:] / 255.0
+    on_white = np.rint(views[..., :3] * alpha + 255.0 * (1.0 - alpha)).astype(np.uint8)
+    return float(load_scorer(weights).score(on_white).mean())
 
 
 def apply_cap(rows: list[Row], max_clips: int | None, generator: np.random.Generator) -> list[Row]:
@@ -187,6 +216,14 @@ def _decision(row: Row, reason: str | None = None, message: str | None = None, *
         "asset_seen": False,
         **facts,
     }
+
+
+def _aesthetic_weights() -> tuple[AestheticWeights | None, str | None]:
+    """The scorer's weights, or why clips will not be scored."""
+    try:
+        return find_weights(), None
+    except FileNotFoundError as error:
+        return None, f"not scored: {error} absent"
 
 
 def _stable(text: str) -> int:

@@ -1,0 +1,97 @@
+"""Aesthetic score of pictures: the published predictor on CLIP ViT-L/14 embeddings (supplement B, footnote 1).
+
+Source: github.com/christophschuhmann/improved-aesthetic-predictor, the head `sac+logos+ava1-l14-linearMSE`: a stack of
+linear layers on the unit image embedding, trained on ratings from 1 to 10.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gvf.errors import UserError
+
+HEAD_FILE = "sac+logos+ava1-l14-linearMSE.pth"
+CLIP_NAME = "clip-vit-large-patch14"
+
+
+@dataclass(frozen=True)
+class AestheticWeights:
+    """head: file of the linear layers. clip: folder of the CLIP model in the layout of transformers."""
+
+    head: Path
+    clip: Path
+
+
+def find_weights() -> AestheticWeights:
+    """Look in the folder that GVF_WEIGHTS names, then in the caches of torch and of the model hub; fetches nothing.
+
+    Raises FileNotFoundError whose text is the name of the first file that is missing.
+    """
+    named = os.environ.get("GVF_WEIGHTS")
+    folders = [Path(named)] if named else []
+    torch_home = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
+    heads = [folder / HEAD_FILE for folder in (*folders, torch_home / "hub" / "checkpoints")]
+    hub_home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")) / "hub"
+    snapshots = sorted((hub_home / f"models--openai--{CLIP_NAME}" / "snapshots").glob("*"))
+    clips = [folder / CLIP_NAME for folder in folders] + snapshots
+    head = next((path for path in heads if path.is_file()), None)
+    if head is None:
+        raise FileNotFoundError(HEAD_FILE)
+    clip = next((path for path in clips if (path / "config.json").is_file() and _has_weights(path)), None)
+    if clip is None:
+        raise FileNotFoundError(f"openai/{CLIP_NAME}")
+    return AestheticWeights(head, clip)
+
+
+@dataclass(frozen=True)
+class AestheticScorer:
+    """CLIP's vision tower, its preprocessing, and the (weight, bias) of each linear layer of the head."""
+
+    vision: Any
+    processor: Any
+    layers: tuple[tuple[Any, Any], ...]
+
+    def score(self, images: np.ndarray) -> np.ndarray:
+        """Scores [N] float of RGB pictures [N, H, W, 3] uint8; higher is more pleasing, about 1 to 10."""
+        import torch
+
+        with torch.inference_mode():
+            pixels = self.processor(images=list(images), return_tensors="pt")["pixel_values"]
+            value = torch.nn.functional.normalize(self.vision(pixel_values=pixels).image_embeds, dim=-1)
+            for weight, bias in self.layers:
+                value = torch.nn.functional.linear(value, weight, bias)
+        return value[:, 0].double().numpy()
+
+
+@cache
+def load_scorer(weights: AestheticWeights) -> AestheticScorer:
+    """Load the scorer, once a process. Raises UserError when a file is not what it should be."""
+    from pickle import UnpicklingError
+
+    import torch
+    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+    try:
+        state = torch.load(weights.head, map_location="cpu", weights_only=True)
+        numbers = sorted({int(name.split(".")[1]) for name in state})
+        layers = tuple((state[f"layers.{i}.weight"].float(), state[f"layers.{i}.bias"].float()) for i in numbers)
+        vision = CLIPVisionModelWithProjection.from_pretrained(weights.clip, local_files_only=True).eval()
+        processor = CLIPImageProcessor.from_pretrained(weights.clip, local_files_only=True)
+    except (OSError, RuntimeError, KeyError, IndexError, ValueError, UnpicklingError) as error:
+        first_line = str(error).partition("\n")[0]
+        message = f"{weights.head}, {weights.clip}: not the aesthetic predictor's weights ({first_line})."
+        raise UserError(message) from None
+    if layers[0][0].shape[1] != vision.config.projection_dim:
+        width, expected = layers[0][0].shape[1], vision.config.projection_dim
+        raise UserError(f"{weights.head}: takes embeddings of width {width}, {weights.clip} gives {expected}.")
+    return AestheticScorer(vision, processor, layers)
+
+
+def _has_weights(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("model.safetensors", "pytorch_model.bin"))
