@@ -1,0 +1,97 @@
+"""Which items a step reads, as a function of the step alone: resuming needs no other position than its number."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+import torch
+
+from gvf.config.training import TrainingConfig
+from gvf.errors import UserError
+from gvf.training.randomness import derive_seed
+from gvf.training.world import World
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One pass of one process: what it reads and how it draws.
+
+    step: the optimiser step it belongs to, from 1. indices: items, in [0, num_items). seed: of this pass alone.
+    generator: made from it, on CPU (augmentations, noise, timesteps); first `load` draws from it, then the loss.
+    """
+
+    step: int
+    indices: tuple[int, ...]
+    seed: int
+    generator: torch.Generator
+
+
+class Batches(Generic[Batch]):
+    """Batches over shuffled epochs: every item once an epoch, in an order drawn from the seed and the epoch.
+
+    load: reads the items of a Draw. It may run in a thread ahead of its step, so it draws from `draw.generator` only.
+    The global batch of a step is the same for every number of processes and passes.
+    """
+
+    def __init__(
+        self, num_items: int, load: Callable[[Draw], Batch], config: TrainingConfig, seed: int, world: World
+    ) -> None:
+        """Raises UserError when there is no item, or the batch cannot be divided over the processes."""
+        if num_items < 1:
+            raise UserError("There is nothing to train on: no accepted training clip. See data/curated/clips.parquet.")
+        self._per_pass, rest = divmod(config.batch_size, config.accumulation * world.size)
+        if rest:
+            raise UserError(
+                f"training.batch_size {config.batch_size} cannot be divided over {world.size} processes x "
+                f"{config.accumulation} accumulated passes. Choose a multiple of {world.size * config.accumulation}."
+            )
+        self._num_items, self._load, self._config, self._seed, self._world = num_items, load, config, seed, world
+        self._order = lru_cache(maxsize=3)(self._shuffle)
+
+    def draw(self, step: int, part: int) -> Draw:
+        """The Draw of pass `part` (from 0) of optimiser step `step` (from 1) in this process."""
+        start = (step - 1) * self._config.batch_size + (part * self._world.size + self._world.rank) * self._per_pass
+        seed = derive_seed(self._seed, "step", step, part, self._world.rank)
+        indices = tuple(self._item(position) for position in range(start, start + self._per_pass))
+        return Draw(step, indices, seed, torch.Generator().manual_seed(seed))
+
+    def after(self, step: int) -> Iterator[tuple[Draw, Batch]]:
+        """Every pass of the steps that follow `step`, up to the last; `accumulation` of them make a step."""
+        draws = (
+            self.draw(later, part)
+            for later in range(step + 1, self._config.steps + 1)
+            for part in range(self._config.accumulation)
+        )
+        threads = self._config.loader_threads
+        if threads == 0:
+            for draw in draws:
+                yield draw, self._load(draw)
+            return
+        with ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
+            ahead: deque[tuple[Draw, Future[Batch]]] = deque()
+            try:
+                for draw in draws:
+                    ahead.append((draw, pool.submit(self._load, draw)))
+                    if len(ahead) > threads:
+                        ready, future = ahead.popleft()
+                        yield ready, future.result()
+                for ready, future in ahead:
+                    yield ready, future.result()
+            finally:
+                for _, future in ahead:
+                    future.cancel()
+
+    def _item(self, position: int) -> int:
+        epoch, place = divmod(position, self._num_items)
+        return self._order(epoch)[place]
+
+    def _shuffle(self, epoch: int) -> list[int]:
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
+        return torch.randperm(self._num_items, generator=generator).tolist()

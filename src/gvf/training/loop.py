@@ -1,0 +1,189 @@
+"""The training loop: steps, curves, checkpoints, looks at the model, and going on where a killed run stopped.
+
+On CPU a run that is killed and resumed gives the same weights and curves, bit for bit, as one that is not.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from gvf.config.training import TrainingConfig
+from gvf.errors import StageError, UserError
+from gvf.files import PathLike, atomic_path
+from gvf.training.batches import Batches, Draw
+from gvf.training.checkpoint import Checkpoints
+from gvf.training.engine import Engine
+from gvf.training.optimizer import learning_rate
+from gvf.training.randomness import deterministic, seed_everything
+
+Batch = TypeVar("Batch")
+# (model, batch, draw) -> (mean loss over the batch's items, scalars worth a curve). It runs under autocast: what needs
+# float32 (rendering, solvers) opens its own `torch.autocast(..., enabled=False)`.
+LossFunction = Callable[[Any, Batch, Draw], tuple[Tensor, Mapping[str, Tensor]]]
+Log = Callable[[int, Mapping[str, float]], None]
+OnSample = Callable[[int, nn.Module], None]
+
+
+@dataclass
+class Curves:
+    """rows: points so far, each with `step`, the loss and its terms. sums, count: the steps since the last point."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Take in one step."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+
+    def point(self, step: int) -> dict[str, float]:
+        """End the window with a point at `step`: the mean of every value over its steps."""
+        row = {name: total / self.count for name, total in self.sums.items()}
+        self.rows.append({"step": step, **row})
+        self.sums, self.count = {}, 0
+        return row
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """rows: the whole curve, also of the part before resuming. resumed_from: step of the checkpoint, 0 for none.
+
+    seconds_per_step: of this process, checkpoints and samples included; 0 when nothing was left to do.
+    """
+
+    rows: Sequence[Mapping[str, float]]
+    resumed_from: int
+    seconds_per_step: float
+
+
+def train(
+    engine: Engine,
+    batches: Batches[Batch],
+    loss_function: LossFunction[Batch],
+    config: TrainingConfig,
+    log: Log,
+    checkpoints: Checkpoints,
+    *,
+    describe: str,
+    on_sample: OnSample | None = None,
+) -> TrainingResult:
+    """Train to `config.steps` optimiser steps, from the newest checkpoint if there is one.
+
+    log: called by the main process with every point of the curves; after resuming with the earlier ones again, so that
+    a new tracking run has them all. on_sample: called there every `sample_every` steps with the averaged model in
+    evaluation mode. describe: shown before the progress bar.
+    Raises StageError when a loss or gradient is not finite (the last good checkpoint stays), UserError when the
+    checkpoint is of another run.
+    """
+    world = engine.world
+    start, curves = _resume(engine, checkpoints, config)
+    if world.is_main:
+        for row in curves.rows:
+            log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
+    engine.model.train()
+    passes = batches.after(start)
+    began = saved = time.monotonic()
+    with deterministic(world.device), _progress_bar(start, config.steps, describe, shown=world.is_main) as bar:
+        for step in range(start + 1, config.steps + 1):
+            values = _step(engine, passes, loss_function, config, step, checkpoints)
+            curves.add(values)
+            bar.set_postfix_str(f"loss {values['loss']:.4g}", refresh=False)
+            bar.update()
+            if step % config.log_every == 0 or step == config.steps:
+                row = curves.point(step)
+                if world.is_main:
+                    log(step, row)
+            if on_sample is not None and step % config.sample_every == 0:
+                with engine.averaged(), torch.no_grad():
+                    if world.is_main:
+                        on_sample(step, engine.model)
+            late = engine.first(time.monotonic() - saved >= config.checkpoint_seconds)
+            if late or step % config.checkpoint_every == 0 or step == config.steps:
+                state = engine.state(step, asdict(curves))
+                if world.is_main:
+                    checkpoints.save(state)
+                saved = time.monotonic()
+    done = config.steps - start
+    return TrainingResult(curves.rows, start, (time.monotonic() - began) / done if done else 0.0)
+
+
+def write_curve(rows: Sequence[Mapping[str, float]], path: PathLike) -> None:
+    """Write the curve as CSV: a column `step` and one a value."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _step(
+    engine: Engine,
+    passes: Iterator[tuple[Draw, Batch]],
+    loss_function: LossFunction[Batch],
+    config: TrainingConfig,
+    step: int,
+    checkpoints: Checkpoints,
+) -> dict[str, float]:
+    """One optimiser step; returns its loss, the loss's terms, the gradient norm and the learning rate."""
+    sums: dict[str, Tensor] = {}
+    for part in range(config.accumulation):
+        draw, batch = next(passes)
+        seed_everything(draw.seed)
+        loss, terms = engine.backward(lambda model: loss_function(model, batch, draw))  # noqa: B023
+        for name, value in {"loss": loss, **terms}.items():
+            sums[name] = sums[name] + value / config.accumulation if part else value / config.accumulation
+        if part + 1 == config.accumulation:
+            values = engine.mean(sums)
+            _demand_finite("loss", values["loss"], values, step, checkpoints)
+        norm = engine.step(step)
+    _demand_finite("gradient", norm, values, step, checkpoints)
+    return values | {"gradient_norm": norm, "learning_rate": learning_rate(step, config)}
+
+
+def _demand_finite(what: str, value: float, values: Mapping[str, float], step: int, checkpoints: Checkpoints) -> None:
+    if math.isfinite(value):
+        return
+    terms = ", ".join(f"{name} {number:.4g}" for name, number in values.items())
+    last = checkpoints.newest()
+    kept = f"The last good checkpoint is {last}." if last else "No checkpoint had been written yet."
+    raise StageError(
+        f"the {what} is {value} at step {step} ({terms}). {kept} Resuming would meet it again: lower "
+        f"training.learning_rate or training.clip_norm, or train in float32, and delete {checkpoints.directory}."
+    )
+
+
+def _resume(engine: Engine, checkpoints: Checkpoints, config: TrainingConfig) -> tuple[int, Curves]:
+    state = checkpoints.latest()
+    step = 0 if state is None else state.step
+    if engine.first(step) != step:
+        raise StageError(
+            f"{checkpoints.directory}: processes see different checkpoints. Put the folder on a shared file system."
+        )
+    if state is None:
+        return 0, Curves()
+    if step > config.steps:
+        raise UserError(
+            f"{checkpoints.directory}: the checkpoint is at step {step}, past training.steps {config.steps}. "
+            "Raise training.steps, or delete the directory to start afresh."
+        )
+    engine.restore(state, str(checkpoints.newest()))
+    if engine.world.is_main:
+        tqdm.write(f"Going on from {checkpoints.newest()} (step {step} of {config.steps}).")
+    return step, Curves(**state.progress)
+
+
+def _progress_bar(start: int, steps: int, describe: str, shown: bool) -> tqdm[Any]:
+    return tqdm(
+        total=steps, initial=start, desc=describe, unit="step", disable=not shown, mininterval=1.0, dynamic_ncols=True
+    )

@@ -1,0 +1,74 @@
+"""Sampling as a function of the step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gvf.config.training import TrainingConfig
+from gvf.errors import UserError
+from gvf.training.batches import Batches, Draw
+from gvf.training.world import World
+from tests.training.toy_training import CONFIG
+
+
+def make(config: TrainingConfig = CONFIG, items: int = 20, rank: int = 0, size: int = 1) -> Batches[Draw]:
+    return Batches(items, lambda draw: draw, config, seed=3, world=World(rank, size, torch.device("cpu")))
+
+
+def test_every_item_is_read_once_an_epoch() -> None:
+    batches = make(replace(CONFIG, batch_size=6), items=20)
+    read = [index for step in range(1, 11) for index in batches.draw(step, 0).indices]  # 60 items: three epochs
+    for epoch in range(3):
+        assert Counter(read[20 * epoch : 20 * epoch + 20]) == Counter(range(20))
+    assert read[:20] != read[20:40]
+
+
+@pytest.mark.parametrize(("accumulation", "size"), [(2, 1), (1, 4), (2, 2)])
+def test_a_step_reads_the_same_items_however_it_is_divided(accumulation: int, size: int) -> None:
+    divided = replace(CONFIG, accumulation=accumulation)
+    for step in (1, 2, 5):
+        parts = [
+            make(divided, rank=rank, size=size).draw(step, part).indices
+            for part in range(accumulation)
+            for rank in range(size)
+        ]
+        assert tuple(index for part in parts for index in part) == make().draw(step, 0).indices
+
+
+def test_a_pass_draws_the_same_numbers_whenever_it_is_reached() -> None:
+    later = next(make().after(7))[0]
+    whole = list(make().after(0))
+    assert later.step == 8
+    assert later.seed == whole[7][0].seed
+    assert torch.equal(torch.rand(5, generator=later.generator), torch.rand(5, generator=whole[7][0].generator))
+    assert len({draw.seed for draw, _ in whole}) == CONFIG.steps
+    assert make(rank=1, size=2).draw(8, 0).seed != later.seed
+
+
+def test_reading_ahead_in_threads_changes_nothing() -> None:
+    ahead = list(make(replace(CONFIG, loader_threads=3, accumulation=2)).after(0))
+    plain = list(make(replace(CONFIG, accumulation=2)).after(0))
+    assert len(ahead) == 2 * CONFIG.steps
+    assert [(d.step, d.indices, d.seed) for d, _ in ahead] == [(d.step, d.indices, d.seed) for d, _ in plain]
+    assert all(draw is batch for draw, batch in ahead)
+
+
+def test_a_reader_that_fails_ends_the_run() -> None:
+    def load(draw: Draw) -> None:
+        if draw.step == 3:
+            raise OSError("gone")
+
+    batches = Batches(20, load, replace(CONFIG, loader_threads=2), 3, World(0, 1, torch.device("cpu")))
+    with pytest.raises(OSError, match="gone"):
+        list(batches.after(0))
+
+
+def test_what_cannot_be_divided_is_refused() -> None:
+    with pytest.raises(UserError, match=r"batch_size 8 .* 3 processes"):
+        make(size=3)
+    with pytest.raises(UserError, match="no accepted training clip"):
+        make(items=0)

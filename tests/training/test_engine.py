@@ -1,0 +1,250 @@
+"""The engine and the loop in one process: steps, clipping, ZeRO stages, samples, failures, resuming."""
+
+from __future__ import annotations
+
+import csv
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gvf.errors import StageError, UserError
+from gvf.training.batches import Draw
+from gvf.training.checkpoint import Checkpoints, TrainingState
+from gvf.training.engine import Engine
+from gvf.training.loop import TrainingResult
+from gvf.training.optimizer import learning_rate, parameter_group
+from gvf.training.world import join
+from tests.training import toy_training
+from tests.training.toy_training import CONFIG, ToyModel, noisy_loss, plain_loss, run
+
+
+def weights(engine: Engine) -> dict[str, Tensor]:
+    """Live and averaged weights, whole."""
+    state = engine.state(0, {})
+    return {**state.model, **{f"average.{name}": value for name, value in state.average.items()}}
+
+
+def assert_same_bits(first: tuple[TrainingResult, Engine], second: tuple[TrainingResult, Engine]) -> None:
+    assert first[0].rows == second[0].rows
+    left, right = weights(first[1]), weights(second[1])
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert torch.equal(value, right[name]), name
+
+
+def assert_close(first: tuple[TrainingResult, Engine], second: tuple[TrainingResult, Engine]) -> None:
+    """Equal up to the order of float32 sums, which 12 steps of Adam spread."""
+    for left, right in zip(first[0].rows, second[0].rows, strict=True):
+        assert left == pytest.approx(right, rel=1e-4)
+    others = weights(second[1])
+    for name, value in weights(first[1]).items():
+        torch.testing.assert_close(value, others[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, Engine]:
+    return run(tmp_path_factory.mktemp("uninterrupted"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, Engine]:
+    return run(tmp_path_factory.mktemp("plain"), loss=plain_loss)
+
+
+def test_it_is_torch_s_own_training(plain: tuple[TrainingResult, Engine], tmp_path: Path) -> None:
+    """The same steps written out with torch alone: losses, weights and average."""
+    model = ToyModel()
+    fast, slow = [*model.embed.parameters(), model.unused], list(model.body.parameters())
+    optimizer = torch.optim.AdamW([{"params": fast}, {"params": slow}], betas=CONFIG.betas, weight_decay=0.01)
+    average = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+    batches = toy_training.Batches(toy_training.NUM_ITEMS, toy_training.load, CONFIG, 7, join("cpu"))
+    losses = []
+    for draw, batch in batches.after(0):
+        for group, rate in zip(optimizer.param_groups, (1.0, 0.1)):
+            group["lr"] = rate * learning_rate(draw.step, CONFIG)
+        loss, _ = plain_loss(model, batch, draw)
+        loss.backward()
+        model.unused.grad = torch.zeros(3)
+        torch.nn.utils.clip_grad_norm_(fast + slow, CONFIG.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        for name, value in model.named_parameters():
+            if name in average:
+                average[name] = CONFIG.ema_decay * average[name] + (1 - CONFIG.ema_decay) * value.detach()
+        losses.append(loss.item())
+    rows = plain[0].rows
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
+    assert [row["loss"] for row in rows] == pytest.approx(
+        [sum(losses[i : i + 2]) / 2 for i in range(0, 12, 2)], rel=1e-5
+    )
+    trained = weights(plain[1])
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(trained[name], value.detach(), rtol=1e-4, atol=1e-6)
+    for name, value in average.items():
+        torch.testing.assert_close(trained[f"average.{name}"], value, rtol=1e-4, atol=1e-6)
+
+
+def test_accumulated_passes_equal_one(plain: tuple[TrainingResult, Engine], tmp_path: Path) -> None:
+    assert_close(run(tmp_path, replace(CONFIG, accumulation=4), plain_loss), plain)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_zero_stages_equal_none(stage: int, plain: tuple[TrainingResult, Engine], tmp_path: Path) -> None:
+    assert_close(run(tmp_path, replace(CONFIG, zero_stage=stage, accumulation=2), plain_loss), plain)
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_the_largest_gradient_norm_is_kept(stage: int, tmp_path: Path) -> None:
+    """Plain SGD in Adam's clothes is not to be had, so the clipped gradient shows in Adam's first moment."""
+    config = replace(CONFIG, steps=1, zero_stage=stage, betas=(0.0, 0.99), clip_norm=0.25, weight_decay=0.0)
+    result, engine = run(tmp_path, config, plain_loss)
+    moments = engine.state(1, {}).optimizer
+    norm = torch.stack([value.norm() for name, value in moments.items() if name.startswith("exp_avg/")]).norm()
+    assert result.rows[0]["gradient_norm"] > 0.25
+    assert float(norm) == pytest.approx(0.25, rel=1e-4)
+
+
+def test_bfloat16_keeps_float32_weights(plain: tuple[TrainingResult, Engine], tmp_path: Path) -> None:
+    result, engine = run(tmp_path, replace(CONFIG, precision="bfloat16"), plain_loss)
+    assert all(value.dtype == torch.float32 for value in weights(engine).values())
+    assert result.rows[-1]["loss"] == pytest.approx(plain[0].rows[-1]["loss"], rel=0.05)
+    assert result.rows[-1]["loss"] != plain[0].rows[-1]["loss"]
+
+
+def test_frozen_weights_stay(plain: tuple[TrainingResult, Engine]) -> None:
+    trained = weights(plain[1])
+    assert torch.equal(trained["frozen.weight"], ToyModel().frozen.weight)
+    assert "average.frozen.weight" not in trained
+
+
+def test_groups_must_hold_every_parameter_once() -> None:
+    model = ToyModel()
+    for modules in ([model.embed], [model, model.embed]):
+        with pytest.raises(ValueError, match="exactly once"):
+            Engine(model, [parameter_group([module]) for module in modules], CONFIG, join("cpu"))
+
+
+def test_samples_see_the_average_and_change_nothing(
+    uninterrupted: tuple[TrainingResult, Engine], tmp_path: Path
+) -> None:
+    seen = []
+
+    def on_sample(step: int, model: nn.Module) -> None:
+        torch.rand(3)
+        seen.append((step, model.training, torch.is_grad_enabled(), model.embed.weight.clone()))
+
+    watched = run(tmp_path, on_sample=on_sample)
+    assert [entry[:3] for entry in seen] == [(5, False, False), (10, False, False)]
+    assert not torch.equal(seen[1][3], weights(watched[1])["embed.weight"])
+    assert_same_bits(watched, uninterrupted)
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(
+    uninterrupted: tuple[TrainingResult, Engine], tmp_path: Path
+) -> None:
+    """SIGKILL after step 10, the last checkpoint being of step 8: curve, weights and average come out bit for bit."""
+    command = [sys.executable, toy_training.__file__, str(tmp_path), "noisy", "10", "{}"]
+    killed = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "0" / "curve.csv").exists()
+    logged: list[int] = []
+    resumed = run(tmp_path / "0", log=lambda step, values: logged.append(step))
+    assert resumed[0].resumed_from == 8
+    assert logged == [2, 4, 6, 8, 10, 12]
+    assert_same_bits(resumed, uninterrupted)
+    with (tmp_path / "0" / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [2, 4, 6, 8, 10, 12]
+    assert [float(row["loss"]) for row in rows] == [row["loss"] for row in uninterrupted[0].rows]
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_resuming_between_two_points_of_the_curve(stage: int, tmp_path: Path) -> None:
+    config = replace(
+        CONFIG, zero_stage=stage, accumulation=2, checkpoint_every=3
+    )  # step 9 is half way to the point at 10
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, config, log=_interrupt_at(10))
+    resumed = run(tmp_path, config)
+    assert resumed[0].resumed_from == 9
+    assert_same_bits(resumed, run(tmp_path / "whole", config))
+
+
+def test_a_finished_run_has_nothing_left_to_do(uninterrupted: tuple[TrainingResult, Engine], tmp_path: Path) -> None:
+    run(tmp_path)
+    again = run(tmp_path, loss=None)
+    assert again[0].resumed_from == CONFIG.steps
+    assert_same_bits(again, uninterrupted)
+
+
+def test_seconds_also_make_a_checkpoint(tmp_path: Path) -> None:
+    config = replace(CONFIG, checkpoint_every=1000, checkpoint_seconds=1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, config, log=_interrupt_at(8))
+    assert Checkpoints(tmp_path / "work", {"toy": config.identity()}).newest() == tmp_path / "work" / "step-00000007"
+
+
+def test_fewer_steps_than_done_is_an_error(tmp_path: Path) -> None:
+    config = replace(CONFIG, schedule="constant")
+    run(tmp_path, replace(config, steps=4))
+    with pytest.raises(UserError, match=r"at step 4, past training\.steps 2"):
+        run(tmp_path, replace(config, steps=2))
+    assert run(tmp_path, replace(config, steps=6))[0].resumed_from == 4
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_a_loss_that_is_not_finite_stops_the_run(stage: int, tmp_path: Path) -> None:
+    def loss(model: nn.Module, batch: Tensor, draw: Draw) -> tuple[Tensor, Mapping[str, Tensor]]:
+        error, terms = noisy_loss(model, batch, draw)
+        return error * (math.nan if draw.step == 7 else 1.0), terms
+
+    with pytest.raises(StageError, match=r"the loss is nan at step 7 \(.*error .*\).*step-00000004") as caught:
+        run(tmp_path, replace(CONFIG, zero_stage=stage), loss)
+    assert "learning_rate" in str(caught.value)
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_an_infinite_gradient_is_never_applied(stage: int, tmp_path: Path) -> None:
+    def loss(model: nn.Module, batch: Tensor, draw: Draw) -> tuple[Tensor, Mapping[str, Tensor]]:
+        error, terms = noisy_loss(model, batch, draw)
+        if draw.step == 2:
+            error = error + (model.unused - model.unused.detach()).sum().sqrt()  # value 0, slope infinite
+        return error, terms
+
+    world = join("cpu")
+    config = replace(CONFIG, zero_stage=stage, weight_decay=0.0)
+    model = ToyModel()
+    engine = Engine(model, [parameter_group([model])], config, world)
+    batches = toy_training.Batches(toy_training.NUM_ITEMS, toy_training.load, config, 7, world)
+    passes = batches.after(0)
+    for step in (1, 2):
+        draw, batch = next(passes)
+        before = weights(engine)
+        engine.backward(lambda model: loss(model, batch, draw))  # noqa: B023
+        norm = engine.step(step)
+    assert not math.isfinite(norm)
+    after = weights(engine)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    work = Checkpoints(tmp_path / "work", {"toy": CONFIG.identity()})
+    work.save(TrainingState(4, {"embed.weight": torch.ones(1)}, {}, {}, {"rows": [], "sums": {}, "count": 0}))
+    with pytest.raises(UserError, match=r"step-00000004.*do not fit the model"):
+        run(tmp_path)
+
+
+def _interrupt_at(last: int) -> object:
+    def log(step: int, values: Mapping[str, float]) -> None:
+        if step == last:
+            raise KeyboardInterrupt
+
+    return log
