@@ -1,8 +1,4 @@
-"""The differentiable rasteriser on CPUs: `cpu_projection` and `cpu_tiles` joined up as one autograd function.
-
-Compiled code is cached beside the source, or where that is read-only in numba's folder under the user's cache
-directory, or in NUMBA_CACHE_DIR where that is set; the first call ever on a machine compiles, later processes load.
-"""
+"""The differentiable rasteriser on CPUs: `cpu_projection` and `cpu_tiles` joined up as one autograd function."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gvf.errors import UserError
-from gvf.rendering import cpu_projection, cpu_tiles, threads
+from gvf.rendering import cpu_projection, cpu_tiles, kernels
 from gvf.rendering.cpu_projection import RECORD, TILE
 from gvf.rendering.view import View
 
@@ -49,6 +45,10 @@ def _chunk_size(num_gaussians: int) -> int:
 def _bin(gaussians: tuple[np.ndarray, ...], viewmats: np.ndarray, Ks: np.ndarray, view: View) -> _Binned:
     means, quats, scales, opacities, colors = gaussians
     num_images, num_gaussians = len(viewmats), means.shape[1]
+    if not np.isfinite(viewmats).all():
+        raise UserError("rasterize: viewmats: not finite.")
+    if not (np.isfinite(Ks).all() and (Ks[:, (0, 1), (0, 1)] > 0).all()):
+        raise UserError("rasterize: Ks: not finite, or a focal length that is not positive.")
     cameras = cpu_projection.pack_cameras(viewmats, Ks, view.width, view.height)
     chunk = _chunk_size(num_gaussians)
     chunks = -(-num_gaussians // chunk)
@@ -57,7 +57,7 @@ def _bin(gaussians: tuple[np.ndarray, ...], viewmats: np.ndarray, Ks: np.ndarray
     num_tiles = np.empty((num_images, num_gaussians), np.int32)
     counts = np.zeros((num_images, chunks, tiles), np.int64)
     faults = np.zeros((num_images, chunks), np.int64)
-    threads.run(
+    kernels.run(
         cpu_projection.project, num_images * chunks, means, quats, scales, opacities, colors, cameras,
         view.width, view.height, view.near, view.far, view.low_pass, view.compensate,
         chunk, records, num_tiles, counts, faults,
@@ -71,7 +71,7 @@ def _bin(gaussians: tuple[np.ndarray, ...], viewmats: np.ndarray, Ks: np.ndarray
     first_rows = np.empty((num_images, num_gaussians), np.int64)
     entries = np.empty(tile_starts[-1], np.int32)
     entry_rows = np.empty(tile_starts[-1], np.int64)
-    threads.run(
+    kernels.run(
         cpu_tiles.fill_tiles, num_images * chunks, records, num_tiles, view.width, view.height, chunk, counts,
         row_starts, first_rows, entries, entry_rows,
     )  # fmt: skip
@@ -99,7 +99,7 @@ class _Rasterize(torch.autograd.Function):
         rgb = torch.empty(num_images, view.height, view.width, 3)
         alpha = torch.empty(num_images, view.height, view.width)
         depth = torch.empty(num_images, view.height, view.width)
-        threads.run(
+        kernels.run(
             cpu_tiles.draw_tiles, len(binned.tile_starts) - 1, binned.records, binned.entries, binned.entry_rows,
             binned.tile_starts, binned.longest, view.width, view.height, background.detach().numpy(),
             rgb.numpy(), alpha.numpy(), depth.numpy(),
@@ -119,7 +119,7 @@ class _Rasterize(torch.autograd.Function):
         grads = [torch.empty(tensor.shape) for tensor in tensors]
         rows = np.empty(len(binned.entries) * RECORD, np.float32)
         grad_images = [grad.float().contiguous() for grad in (grad_rgb, grad_alpha, grad_depth)]
-        threads.run(
+        kernels.run(
             cpu_tiles.draw_tiles_backward, len(binned.tile_starts) - 1, binned.records, binned.entries,
             binned.entry_rows, binned.tile_starts, binned.longest, view.width, view.height,
             background.detach().numpy(), alpha.detach().numpy(), depth.detach().numpy(),
@@ -130,7 +130,7 @@ class _Rasterize(torch.autograd.Function):
         chunks = -(-num_gaussians // chunk)
         with_cameras = ctx.needs_input_grad[5]
         grad_cameras = np.zeros((len(binned.cameras), chunks, 12) if with_cameras else (0, 0, 12))
-        threads.run(
+        kernels.run(
             cpu_projection.project_backward, batch * chunks, means, quats, scales, opacities, binned.cameras,
             view.low_pass, view.compensate, chunk, binned.first_rows, binned.num_tiles, rows,
             *(grad.numpy() for grad in grads), grad_cameras,

@@ -19,8 +19,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from gvf.rendering.kernels import helper, kernel
 from gvf.rendering.simd import take_next
 
 RECORD = 16  # float32 values a projected Gaussian
@@ -29,8 +29,6 @@ CAMERA = 20  # float64 values a camera, see `pack_cameras`
 MIN_ALPHA = 1.0 / 255.0
 _SLACK = 2e-3  # added to the ellipse's log2 level, so that rounding never culls a visible pixel
 _LOG2E = 1.0 / math.log(2.0)
-
-_jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
 def pack_cameras(viewmats: np.ndarray, Ks: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -53,7 +51,7 @@ def pack_cameras(viewmats: np.ndarray, Ks: np.ndarray, width: int, height: int) 
     return cameras
 
 
-@_jit
+@helper
 def rotation(quats, b, g):
     """Nine entries, row by row, of the rotation of quaternion [b, g] after normalisation, and 1 / its length."""
     w, x, y, z = (
@@ -75,7 +73,7 @@ def rotation(quats, b, g):
     )
 
 
-@_jit
+@helper
 def camera_axes(camera, r0, r1, r2, s0, s1, s2):
     """Rows of (view rotation) R diag(s): the Gaussian's scaled axes in camera space, and without the scales."""
     a0 = camera[0] * r0[0] + camera[1] * r1[0] + camera[2] * r2[0]
@@ -97,7 +95,7 @@ def camera_axes(camera, r0, r1, r2, s0, s1, s2):
     )
 
 
-@_jit
+@helper
 def image_axes(camera, x, y, z, m0, m1, m2):
     """Rows of the 2x3 P whose P P^T is the projected covariance, the Jacobian, and whether x and y were inside it."""
     inverse = 1.0 / z
@@ -113,7 +111,7 @@ def image_axes(camera, x, y, z, m0, m1, m2):
     return p0, p1, (j00, j11, j02, j12), tu == u, tv == v
 
 
-@_jit
+@helper
 def determinant(p0, p1):
     """det(P P^T) as a sum of squares: no cancellation for needles."""
     c0 = p0[1] * p1[2] - p0[2] * p1[1]
@@ -122,12 +120,12 @@ def determinant(p0, p1):
     return c0 * c0 + c1 * c1 + c2 * c2
 
 
-@_jit
+@helper
 def dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@_jit
+@helper
 def chord(records, at, top, bottom):
     """Leftmost and rightmost x of record `at`'s ellipse between two rows; (1, 0) where it does not reach them."""
     my = records[at + 1]
@@ -150,17 +148,17 @@ def chord(records, at, top, bottom):
     )
 
 
-@_jit
+@helper
 def cells(low, high, size, count):
     """First and last (exclusive) of `count` cells of `size` pixels with a pixel centre between two coordinates."""
-    half = np.float32(0.5)
-    limit = np.float32(count) * size
-    first = math.ceil((max(low, -size) - (size - half)) / size)
-    last = math.floor((min(high, limit + size) - half) / size)
-    return np.int64(max(first, 0)), np.int64(min(last, count - 1)) + 1
+    start = (low + np.float32(0.5)) / size
+    end = (high - np.float32(0.5)) / size + np.float32(1)
+    first = np.int64(start) if np.float32(0) < start < count else (0 if start < count else count)
+    last = np.int64(end) if np.float32(0) < end < count else (0 if end < count else count)
+    return first, last
 
 
-@_jit
+@kernel
 def project(
     counter, means, quats, scales, opacities, colors, cameras, width, height, near, far, low_pass, compensate,
     chunk, records, num_tiles, counts, faults,
@@ -257,7 +255,7 @@ def project(
             num_tiles[i, g] = total
 
 
-@_jit
+@kernel
 def project_backward(
     counter, means, quats, scales, opacities, cameras, low_pass, compensate, chunk, first_rows, num_tiles, rows,
     grad_means, grad_quats, grad_scales, grad_opacities, grad_colors, grad_cameras,

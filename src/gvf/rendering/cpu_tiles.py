@@ -16,18 +16,22 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from gvf.rendering.cpu_projection import RECORD, TILE, cells, chord
+from gvf.rendering.kernels import helper, kernel
 from gvf.rendering.simd import (
     any_lane,
     exp2,
     float_bits,
     fma,
+    interval_bits,
     load,
     load_one,
+    lowest_bit,
+    prefetch,
     select,
     splat,
+    square_root,
     store,
     sum_lanes,
     take_next,
@@ -37,13 +41,12 @@ BLOCK = 4  # pixels a side, sixteen lanes
 BLOCKS = TILE // BLOCK
 _LOG2_MIN_ALPHA = -math.log2(255.0)
 _MAX_ALPHA = 0.999
+_AHEAD = 8  # records asked for before they are needed
 _MIN_TRANSMITTANCE = 1e-4
 _MIN_OPACITY_FOR_DEPTH = np.float32(1e-10)
 
-_jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
-
-@_jit
+@kernel
 def lay_out(counts, tile_starts, row_starts):
     """Turn counts [I, chunks, tiles] into each chunk's first slot of each tile, in place.
 
@@ -70,7 +73,7 @@ def lay_out(counts, tile_starts, row_starts):
     return longest
 
 
-@_jit
+@kernel
 def fill_tiles(counter, records, num_tiles, width, height, chunk, slots, row_starts, first_rows, entries, entry_rows):
     """Write each Gaussian's index into the lists of its tiles, and the gradient row each pair will use.
 
@@ -111,7 +114,7 @@ def fill_tiles(counter, records, num_tiles, width, height, chunk, slots, row_sta
                     next_row += 1
 
 
-@_jit
+@helper
 def sort_by_depth(keys, order, spare_keys, spare_order, count):
     """`order` of the first `count` keys (uint32) that sorts them, stable; the keys may be permuted."""
     lowest = keys[0]
@@ -162,7 +165,7 @@ def sort_by_depth(keys, order, spare_keys, spare_order, count):
             return
 
 
-@_jit
+@helper
 def order_tile(records, entries, entry_rows, start, count, keys, order, spare_keys, spare_order):
     """Sort one tile's list by depth, equal depths by index, in place."""
     for k in range(count):
@@ -178,29 +181,65 @@ def order_tile(records, entries, entry_rows, start, count, keys, order, spare_ke
         entry_rows[start + k] = spare_order[order[k]]
 
 
-@_jit
-def gather_tile(records, entries, start, count, x0, y0, blocks_x, blocks_y, local, block_fill, block_lists, capacity):
+@helper
+def smaller(a, b):
+    return select(a < b, a, b)
+
+
+@helper
+def larger(a, b):
+    return select(a > b, a, b)
+
+
+@helper
+def block_bits(local, at, first_tops, signs, blocks_x):
+    """Which of a tile's 8 x 8 blocks the ellipse of record `at` (relative to the tile) reaches: bit 8 y + x of uint64.
+
+    The lanes hold the left ends of the eight rows of blocks, then their right ends; `signs` is -1 and 1 there, and
+    `first_tops` the y of each row's first pixel centres, huge for rows outside the image.
+    """
+    mx = load_one(local, at)
+    half_height = load_one(local, at + 13)
+    top = first_tops - load_one(local, at + 1)
+    low = larger(top, half_height * np.float32(-1))
+    high = smaller(top + np.float32(BLOCK - 1), half_height)
+    y = smaller(larger(signs * load_one(local, at + 14), low), high)
+    half_chord = square_root(larger(load_one(local, at + 11) - load_one(local, at + 12) * y * y, splat(0.0)))
+    x = fma(load_one(local, at + 10), y, mx) + signs * half_chord
+    # Left ends: the first block whose last pixel centre is at x or right of it; right ends: one past the last block.
+    ends = fma(x, np.float32(1 / BLOCK), fma(signs, np.float32(0.375), splat(0.5)))
+    ends = smaller(larger(ends, splat(0.0)), splat(blocks_x))
+    return interval_bits(select(low <= high, ends, splat(0.0)))
+
+
+@helper
+def gather_tile(records, entries, start, count, x0, y0, width, height, local, block_fill, block_lists, capacity):
     """Copy one tile's records, means relative to the tile, into `local`, and list the entries that reach each block."""
-    size = np.float32(BLOCK)
-    half = np.float32(0.5)
+    tops = np.empty(32, np.float32)
+    for lane in range(16):
+        top = np.float32(lane % BLOCKS * BLOCK) + np.float32(0.5)
+        tops[lane] = top if y0 + top < height else np.float32(np.inf)
+        tops[16 + lane] = -1 if lane < BLOCKS else 1
+    first_tops = load(tops, 0)
+    signs = load(tops, 16)
+    blocks_x = np.float32(min(BLOCKS, (width - x0 + BLOCK - 1) // BLOCK))
     block_fill[:] = 0
     for k in range(count):
+        prefetch(records, np.int64(entries[start + min(k + _AHEAD, count - 1)]) * RECORD)
         at = k * RECORD
         store(local, at, load(records, np.int64(entries[start + k]) * RECORD))
-        local[at] -= x0
-        local[at + 1] -= y0
-        first_y, last_y = cells(local[at + 1] - local[at + 13], local[at + 1] + local[at + 13], size, blocks_y)
-        for by in range(first_y, last_y):
-            top = np.float32(by * BLOCK) + half
-            left, right = chord(local, at, top, top + size - np.float32(1))
-            first, last = cells(left, right, size, blocks_x)
-            for bx in range(first, last):
-                block = by * BLOCKS + bx
-                block_lists[block * capacity + block_fill[block]] = k
-                block_fill[block] += 1
+        local[at] -= np.float32(x0)
+        local[at + 1] -= np.float32(y0)
+        bits = block_bits(local, at, first_tops, signs, blocks_x)
+        while bits != 0:
+            block = lowest_bit(bits)
+            bits &= bits - np.uint64(1)
+            filled = block_fill[block]
+            block_lists[block * capacity + filled] = k
+            block_fill[block] = filled + 1
 
 
-@_jit
+@helper
 def lane_positions(positions):
     """x and y of the sixteen pixel centres of a block, relative to its corner: 32 values."""
     for lane in range(16):
@@ -208,7 +247,7 @@ def lane_positions(positions):
         positions[16 + lane] = np.float32(lane // BLOCK) + np.float32(0.5)
 
 
-@_jit
+@helper
 def log_alpha(local, at, x, y):
     """log2 of opacity exp(-sigma) at sixteen pixels, and the pixels' offsets from the mean."""
     dx = x - load_one(local, at)
@@ -218,7 +257,7 @@ def log_alpha(local, at, x, y):
     return fma(load_one(local, at + 4) * dy, dy, power), dx, dy
 
 
-@_jit
+@kernel
 def draw_tiles(
     counter, records, entries, entry_rows, tile_starts, longest, width, height, background, rgb, alpha, depth
 ):
@@ -254,8 +293,7 @@ def draw_tiles(
         if count > 0:
             order_tile(records[i], entries, entry_rows, start, count, keys, order, spare_keys, spare_order)
             gather_tile(
-                records[i], entries, start, count, np.float32(x0), np.float32(y0), blocks_x, blocks_y,
-                local, block_fill, block_lists, longest,
+                records[i], entries, start, count, x0, y0, width, height, local, block_fill, block_lists, longest,
             )  # fmt: skip
         for by in range(blocks_y):
             for bx in range(blocks_x):
@@ -305,7 +343,7 @@ def draw_tiles(
                         depth[i, py, px] = pixels[64 + lane] / max(pixels[48 + lane], _MIN_OPACITY_FOR_DEPTH)
 
 
-@_jit
+@kernel
 def draw_tiles_backward(
     counter, records, entries, entry_rows, tile_starts, longest, width, height, background, alpha, depth,
     grad_rgb, grad_alpha, grad_depth, rows,
@@ -345,8 +383,7 @@ def draw_tiles_backward(
         blocks_x = min(BLOCKS, (width - x0 + BLOCK - 1) // BLOCK)
         blocks_y = min(BLOCKS, (height - y0 + BLOCK - 1) // BLOCK)
         gather_tile(
-            records[i], entries, start, count, np.float32(x0), np.float32(y0), blocks_x, blocks_y,
-            local, block_fill, block_lists, longest,
+            records[i], entries, start, count, x0, y0, width, height, local, block_fill, block_lists, longest,
         )  # fmt: skip
         sums[: count * RECORD] = 0
         for by in range(blocks_y):

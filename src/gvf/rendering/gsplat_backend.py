@@ -32,7 +32,7 @@ def draw(
     """
     from gsplat import rasterization
 
-    _check_finite(means, quats, scales, opacities, colors)
+    _check_values(means, quats, scales, opacities, colors, viewmats, Ks)
     batch, num_cameras = viewmats.shape[:2]
     in_pixels = Ks.clone()
     in_pixels[..., 0, :] *= view.width
@@ -59,12 +59,23 @@ def draw(
     return colors_and_depth[..., :3], alpha[..., 0], colors_and_depth[..., 3]
 
 
-def _check_finite(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor) -> None:
-    named = {"means": means, "quats": quats, "scales": scales, "opacities": opacities, "colors": colors}
+def _check_values(
+    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, viewmats: Tensor, Ks: Tensor
+) -> None:
     with torch.no_grad():
-        good = torch.stack([tensor.isfinite().all() for tensor in named.values()] + [quats.any(-1).all()]).tolist()
-    faults = [f"{name}: not finite" for name, fine in zip(named, good) if not fine]
-    if not good[-1]:
-        faults.append("quats: a quaternion of length zero")
+        checks = {
+            "means: not finite": means.isfinite().all(),
+            "quats: not finite": quats.isfinite().all(),
+            "scales: not finite": scales.isfinite().all(),
+            "opacities: not finite": opacities.isfinite().all(),
+            "colors: not finite": colors.isfinite().all(),
+            "quats: a quaternion of length zero": quats.any(-1).all(),
+            "viewmats: not finite": viewmats.isfinite().all(),
+            "Ks: not finite, or a focal length that is not positive": (
+                Ks.isfinite().all() & (Ks[..., (0, 1), (0, 1)] > 0).all()
+            ),
+        }
+        passed = torch.stack(list(checks.values())).tolist()
+    faults = [fault for fault, fine in zip(checks, passed) if not fine]
     if faults:
         raise UserError(f"rasterize: {'; '.join(faults)}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from gvf.errors import UserError
@@ -65,7 +65,7 @@ def rasterize(
         tail = tensor.shape[-axes:]
         return tensor.float().expand(*lead, *tail).reshape(-1, *tail)
 
-    backdrop = means.new_zeros(3, dtype=torch.float32) if background is None else background.float()
+    backdrop = means.new_zeros(3).float() if background is None else background.float()
     num_cameras = viewmats.shape[-3]
     shape = (*lead, num_cameras, height, width)
     if means.shape[-2] == 0 or shape.count(0):
@@ -136,7 +136,7 @@ def _check(
     if width < 1 or height < 1:
         raise UserError(f"rasterize: width and height must be at least 1, found {width} x {height}.")
     try:
-        return tuple(torch.broadcast_shapes(*leads))
-    except RuntimeError:
+        return np.broadcast_shapes(*leads)  # torch's own imports sympy: a second at first use
+    except ValueError:
         shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, (tensor, _) in wanted.items())
         raise UserError(f"rasterize: leading axes do not broadcast: {shapes}.") from None

@@ -174,6 +174,24 @@ def store(typingctx, array, index, vector):
 
 
 @intrinsic
+def prefetch(typingctx, array, index):
+    """Ask for the cache line of value `index` of a flat float32 array, which will be read soon. Unchecked."""
+    if not (_is_float_array(array) and isinstance(index, types.Integer)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args)
+        byte = ir.IntType(8).as_pointer()
+        ask = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT]), "llvm.prefetch.p0"
+        )
+        builder.call(ask, [builder.bitcast(pointer, byte), *(ir.Constant(_INT, flag) for flag in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, index), codegen
+
+
+@intrinsic
 def fma(typingctx, a, b, c):
     """a b + c, rounded once where the machine can."""
     if not (_operand(a) and _operand(b) and _operand(c)):
@@ -200,6 +218,52 @@ def select(typingctx, mask, a, b):
         return builder.select(args[0], left, right)
 
     return F32x16(mask, types.unliteral(a), types.unliteral(b)), codegen
+
+
+@intrinsic
+def square_root(typingctx, x):
+    """Correctly rounded square root."""
+    if x is not F32x16:
+        return None
+
+    def codegen(context, builder, signature, args):
+        name = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_F32X16, [_F32X16]), "llvm.sqrt.v16f32")
+        return builder.call(name, args)
+
+    return F32x16(x), codegen
+
+
+@intrinsic
+def interval_bits(typingctx, ends):
+    """Eight intervals of bits, a byte each: byte b has bits first..last-1 set, none where last <= first.
+
+    ends: F32x16 in [0, 8], truncated to integers; lane b is `first` of byte b, lane 8 + b its `last`. Returns uint64.
+    """
+    if ends is not F32x16:
+        return None
+
+    def codegen(context, builder, signature, args):
+        powers = builder.shl(ir.Constant(_I32X16, [1] * LANES), builder.fptosi(args[0], _I32X16))
+        half = ir.VectorType(_INT, 8)
+        low, high = (
+            builder.shuffle_vector(powers, powers, ir.Constant(half, list(range(first, first + 8)))) for first in (0, 8)
+        )
+        bits = builder.select(builder.icmp_signed(">", high, low), builder.sub(high, low), ir.Constant(half, [0] * 8))
+        return builder.bitcast(builder.trunc(bits, ir.VectorType(ir.IntType(8), 8)), ir.IntType(64))
+
+    return types.uint64(ends), codegen
+
+
+@intrinsic
+def lowest_bit(typingctx, bits):
+    """Index of the lowest set bit of a uint64 that is not zero."""
+    if bits != types.uint64:
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(bits), codegen
 
 
 @intrinsic

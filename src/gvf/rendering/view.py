@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class View(NamedTuple):
-    """width, height: pixels. near, far: camera z, object units. low_pass: pixels^2. compensate: lower opacities by it."""
+    """width, height in pixels; near, far in object units; low_pass in pixels^2, whose area `compensate` takes back."""
 
     width: int
     height: int
