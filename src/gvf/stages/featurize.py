@@ -1,0 +1,95 @@
+"""Stage `featurize`: inputs of E_GS and of the diffusion transformer. Writes `data/features/<clip_id>.safetensors`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from gvf.clip_map import Rejected, map_clips
+from gvf.config.featurize import FeaturizeConfig
+from gvf.data.clip_store import CURATED, FEATURES, RENDERS, Views
+from gvf.data.manifest import ACCEPTED, CURATED_MANIFEST, read_manifest
+from gvf.data.mesh import AnimatedMesh
+from gvf.errors import StageError
+from gvf.files import fresh_directory, load_npz, save_tensors, write_json
+from gvf.models.image_encoder import ImageEncoder, build_image_encoder
+from gvf.pipelines.features import video_tokens, voxel_features
+
+if TYPE_CHECKING:
+    from gvf.config.params import Params
+
+
+@dataclass(frozen=True)
+class FeaturizeTask:
+    """One clip to be encoded into `folder`."""
+
+    clip_id: str
+    folder: Path
+    config: FeaturizeConfig
+    device: str
+
+
+def run(params: Params) -> dict[str, float]:
+    """Encode every accepted clip. Raises UserError when renders or the encoder's weights are missing."""
+    clips = read_manifest(CURATED_MANIFEST)
+    accepted = clips[clips["decision"] == ACCEPTED]["clip_id"].tolist()
+    if not accepted:
+        raise StageError(f"{CURATED_MANIFEST}: no accepted clip; see its column `reason`.")
+    device = "cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu"
+    encoder = build_image_encoder(params.featurize, torch.device("cpu"))  # missing weights are said once, here
+    facts = {
+        "encoder": params.featurize.encoder,
+        "voxel_resolution": params.featurize.voxel_resolution,
+        "voxel_weighting": params.featurize.voxel_weighting,
+        "voxel_channels": encoder.voxel_dim,
+        "token_channels": encoder.token_dim,
+        "num_tokens": encoder.num_tokens,
+    }
+    with fresh_directory(FEATURES) as folder:
+        tasks = [FeaturizeTask(clip_id, folder, params.featurize, device) for clip_id in accepted]
+        results = map_clips(featurize_clip, tasks, params.run, "featurize", lambda task: task.clip_id)
+        num_voxels = [result for result in results if not isinstance(result, Rejected)]
+        write_json(folder / "features.json", facts)
+        megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    return {
+        "clips": float(len(num_voxels)),
+        "mean_voxels": float(np.mean(num_voxels)),
+        "max_voxels": float(max(num_voxels)),
+        "megabytes": megabytes,
+    }
+
+
+def featurize_clip(task: FeaturizeTask) -> int:
+    """Encode one clip; returns the number of its active voxels."""
+    config, device = task.config, torch.device(task.device)
+    encoder = _encoder(config, task.device)
+    mesh = AnimatedMesh.load(CURATED / f"{task.clip_id}.npz")
+    renders = load_npz(RENDERS / f"{task.clip_id}.npz")
+    canonical = Views(*(torch.from_numpy(renders[f"canonical_{part}"]) for part in ("rgba", "viewmats", "Ks")))
+    voxels, features = voxel_features(
+        encoder,
+        mesh.vertices[0],
+        mesh.faces,
+        canonical,
+        config.voxel_resolution,
+        config.voxel_weighting,
+        config.batch_size,
+        device,
+    )
+    tokens = video_tokens(encoder, torch.from_numpy(renders["video_rgba"]), config.batch_size, device)
+    save_tensors(
+        task.folder / f"{task.clip_id}.safetensors",
+        {"voxels": voxels, "voxel_features": features.half(), "video_tokens": tokens.half()},
+    )
+    return len(voxels)
+
+
+@lru_cache(maxsize=1)
+def _encoder(config: FeaturizeConfig, device: str) -> ImageEncoder:
+    """One encoder a process."""
+    return build_image_encoder(config, torch.device(device))

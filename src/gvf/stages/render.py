@@ -1,0 +1,143 @@
+"""Stage `render`: pictures of every accepted clip with their cameras. Writes `data/renders/<clip_id>.npz`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gvf import tracking
+from gvf.clip_map import Rejected, map_clips
+from gvf.config.render import RenderConfig
+from gvf.data.clip_store import CURATED, RENDERS
+from gvf.data.manifest import ACCEPTED, CURATED_MANIFEST, HELD_OUT, read_manifest
+from gvf.data.mesh import AnimatedMesh
+from gvf.errors import StageError
+from gvf.files import fresh_directory, load_npz, save_npz
+from gvf.geometry.camera import intrinsics, orbit, sphere_hammersley
+from gvf.rendering.mesh_views import MeshRenderer
+from gvf.training.randomness import derive_seed
+
+if TYPE_CHECKING:
+    from gvf.config.params import Params
+
+# Protocol `consistent4d`: four views at elevation 0.
+EVAL_AZIMUTHS, EVAL_RADIUS, EVAL_FOV = (-75.0, 15.0, 105.0, 195.0), 2.0, 49.1
+TRAIN_ELEVATIONS = (-15.0, 45.0)  # release, data rendering: about this range
+VIDEO_AZIMUTHS, VIDEO_ELEVATIONS = (-25.0, 25.0), (-15.0, 15.0)  # release: augmented conditioning renders
+_SHEET_CLIPS = 8
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """viewmats: [..., 4, 4] and Ks: [..., 3, 3] of one kind of view."""
+
+    viewmats: np.ndarray
+    Ks: np.ndarray
+
+
+@dataclass(frozen=True)
+class RenderTask:
+    """One clip to be rendered into `folder`."""
+
+    clip_id: str
+    held_out: bool
+    folder: Path
+    config: RenderConfig
+    seed: int
+
+
+def run(params: Params) -> dict[str, float]:
+    """Render every accepted clip. Raises UserError when the curated manifest is missing or has none."""
+    clips = read_manifest(CURATED_MANIFEST)
+    clips = clips[clips["decision"] == ACCEPTED]
+    if clips.empty:
+        raise StageError(f"{CURATED_MANIFEST}: no accepted clip; see its column `reason`.")
+    with fresh_directory(RENDERS) as folder:
+        tasks = [
+            RenderTask(clip_id, split == HELD_OUT, folder, params.render, params.run.seed)
+            for clip_id, split in zip(clips["clip_id"], clips["split"])
+        ]
+        results = map_clips(render_clip_views, tasks, params.run, "render", lambda task: task.clip_id)
+        coverages = [result for result in results if not isinstance(result, Rejected)]
+        shown = np.unique(np.linspace(0, len(tasks) - 1, _SHEET_CLIPS).round().astype(int))
+        tracking.log_figure("videos", contact_sheet([tasks[i].folder / f"{tasks[i].clip_id}.npz" for i in shown]))
+        megabytes = sum(path.stat().st_size for path in folder.glob("*.npz")) / 1e6
+    return {"clips": float(len(coverages)), "mean_coverage": float(np.mean(coverages)), "megabytes": megabytes}
+
+
+def render_clip_views(task: RenderTask) -> float:
+    """Render one clip; returns the mean alpha of its pictures."""
+    mesh = AnimatedMesh.load(CURATED / f"{task.clip_id}.npz")
+    generator = np.random.default_rng(derive_seed(task.seed, "render", task.clip_id))
+    cameras = plan_cameras(task.config, mesh.num_frames, task.held_out, generator)
+    pictures = render_kinds(mesh, cameras, task.config.image_size, task.config.samples)
+    arrays: dict[str, np.ndarray] = {}
+    for kind, chosen in cameras.items():
+        arrays[f"{kind}_rgba"] = pictures[kind]
+        arrays[f"{kind}_viewmats"] = chosen.viewmats.astype(np.float32)
+        arrays[f"{kind}_Ks"] = chosen.Ks.astype(np.float32)
+    save_npz(task.folder / f"{task.clip_id}.npz", **arrays)
+    return float(np.mean([picture[..., 3].mean() / 255.0 for picture in pictures.values()]))
+
+
+def plan_cameras(
+    config: RenderConfig, num_frames: int, held_out: bool, generator: np.random.Generator
+) -> dict[str, Cameras]:
+    """Cameras of a clip by kind.
+
+    `canonical` [V] of frame 0; `video` [A] of every frame, the frontal one first; for training clips `train` [T, V],
+    other ones in every frame; for held-out clips `eval` [4] of every frame.
+    """
+    offset = (float(generator.random()), float(generator.random()))
+    azimuths, elevations = sphere_hammersley(config.canonical_views, offset)
+    cameras = {"canonical": _cameras(azimuths, elevations, config.radius, config.view_fov)}
+    if held_out:
+        cameras["video"] = _cameras(np.zeros(1), np.zeros(1), config.radius, config.video_fov)
+        cameras["eval"] = _cameras(np.array(EVAL_AZIMUTHS), np.zeros(4), EVAL_RADIUS, EVAL_FOV)
+        return cameras
+    azimuths = np.r_[0.0, generator.uniform(*VIDEO_AZIMUTHS, config.videos - 1)]
+    elevations = np.r_[0.0, generator.uniform(*VIDEO_ELEVATIONS, config.videos - 1)]
+    cameras["video"] = _cameras(azimuths, elevations, config.radius, config.video_fov)
+    shape = (num_frames, config.train_views)
+    azimuths, elevations = generator.uniform(-180.0, 180.0, shape), generator.uniform(*TRAIN_ELEVATIONS, shape)
+    cameras["train"] = _cameras(azimuths, elevations, config.radius, config.view_fov)
+    return cameras
+
+
+def render_kinds(mesh: AnimatedMesh, cameras: dict[str, Cameras], size: int, samples: int) -> dict[str, np.ndarray]:
+    """uint8 RGBA by kind, all of a frame in one go: canonical [V, H, W, 4], video [A, T, ...], others [T, V, ...]."""
+    renderer = MeshRenderer(mesh)
+    pictures: dict[str, list[np.ndarray]] = {kind: [] for kind in cameras}
+    for frame in range(mesh.num_frames):
+        chosen = {
+            kind: Cameras(c.viewmats[frame], c.Ks[frame]) if kind == "train" else c
+            for kind, c in cameras.items()
+            if kind != "canonical" or frame == 0
+        }
+        viewmats = np.concatenate([c.viewmats for c in chosen.values()])
+        Ks = np.concatenate([c.Ks for c in chosen.values()])
+        drawn = renderer.render(mesh.vertices[frame], viewmats, Ks, size, samples)
+        ends = np.cumsum([len(c.viewmats) for c in chosen.values()])
+        for kind, part in zip(chosen, np.split(drawn, ends[:-1])):
+            pictures[kind].append(part)
+    axes = {"canonical": 0, "video": 1}
+    stacked = {kind: np.stack(frames, axis=axes.get(kind, 0)) for kind, frames in pictures.items()}
+    return stacked | {"canonical": stacked["canonical"][0]}
+
+
+def contact_sheet(paths: list[Path]) -> np.ndarray:
+    """uint8 [H, W, 3]: a row of frames of the frontal video for each rendered clip, on white."""
+    rows = []
+    for path in paths:
+        rgba = load_npz(path)["video_rgba"][0]
+        alpha = rgba[..., 3:] / 255.0
+        on_white = rgba[..., :3] * alpha + 255.0 * (1.0 - alpha)
+        rows.append(np.concatenate(list(on_white.round().astype(np.uint8)), axis=1))
+    return np.concatenate(rows)
+
+
+def _cameras(azimuths: np.ndarray, elevations: np.ndarray, radius: float, fov: float) -> Cameras:
+    return Cameras(orbit(azimuths, elevations, radius), intrinsics(np.full(azimuths.shape, fov)))
