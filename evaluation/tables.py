@@ -1,0 +1,126 @@
+"""Tables for people: one pandas frame to csv (all digits), md and tex (rounded, titled)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from gvf.files import atomic_path
+
+ABSENT = "n/a"
+_TEX_SPECIAL = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"} | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "~": r"$\sim$", "×": r"$\times$"}
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. format: of `str.format` for numbers (`{:.2f}`, `{:.1%}`); best: `max`, `min` or none."""
+
+    key: str
+    title: str
+    format: str = "{}"
+    best: str | None = None
+
+    @property
+    def heading(self) -> str:
+        """The title with the direction in which the figure is better."""
+        return self.title + {"max": " ↑", "min": " ↓", None: ""}[self.best]
+
+
+# How each figure is called and rounded, wherever it is shown.
+COLUMNS = {
+    column.key: column
+    for column in (
+        Column("group", "Clips"),
+        Column("method", "Method"),
+        Column("num_clips", "Number"),
+        Column("clip_id", "Clip"),
+        Column("family", "Family"),
+        Column("asset_seen", "Asset seen"),
+        Column("psnr", "PSNR", "{:.2f}", "max"),
+        Column("ssim", "SSIM", "{:.3f}", "max"),
+        Column("lpips", "LPIPS", "{:.3f}", "min"),
+        Column("clip", "CLIP", "{:.3f}", "max"),
+        Column("fvd", "FVD", "{:.1f}", "min"),
+        Column("gap_closed", "Gap closed", "{:.1%}", "max"),
+    )
+}
+
+
+def columns_of(table: pd.DataFrame) -> list[Column]:
+    """The columns of a frame as they are shown; a name not in COLUMNS is its own title."""
+    return [COLUMNS.get(str(name), Column(str(name), str(name).replace("_", " "))) for name in table.columns]
+
+
+def cell(value: object, column: Column) -> str:
+    """One value as text; missing ones read n/a."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return column.format.format(value) if isinstance(value, int | float) else str(value)
+
+
+def rows_of(table: pd.DataFrame, columns: Sequence[Column]) -> list[list[str]]:
+    """Every row of a frame as text."""
+    return [
+        [cell(value, column) for value, column in zip(row, columns)] for row in table.astype(object).values.tolist()
+    ]
+
+
+def to_markdown(table: pd.DataFrame, caption: str) -> str:
+    """A pipe table under its caption, padded so that it reads as plain text too."""
+    columns = columns_of(table)
+    rows = [[column.heading for column in columns], *rows_of(table, columns)]
+    rows = [[text.replace("|", "\\|") for text in row] for row in rows]
+    widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(columns))]
+    numeric = [column.format != "{}" or column.key == "num_clips" for column in columns]
+    lines = [_pipe(text.rjust(w) if n else text.ljust(w) for text, w, n in zip(row, widths, numeric)) for row in rows]
+    rule = _pipe("-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric))
+    return "\n".join([caption, "", lines[0], rule, *lines[1:], ""])
+
+
+def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
+    """A booktabs table."""
+    columns = columns_of(table)
+    align = "".join("l" if column.format == "{}" and column.key != "num_clips" else "r" for column in columns)
+    body = [" & ".join(text.translate(_TEX_SPECIAL) for text in row) + r" \\" for row in rows_of(table, columns)]
+    heading = " & ".join(column.heading.translate(_TEX_SPECIAL) for column in columns) + r" \\"
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption.translate(_TEX_SPECIAL)}}}",
+            rf"\label{{tab:{label}}}",
+            rf"\begin{{tabular}}{{{align}}}",
+            r"\toprule",
+            heading,
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def write_table(table: pd.DataFrame, folder: Path, name: str, caption: str) -> None:
+    """Write `name`.csv, .md and .tex in `folder`."""
+    written = {
+        "csv": table.to_csv(index=False, lineterminator="\n"),
+        "md": to_markdown(table, caption),
+        "tex": to_latex(table, caption, name),
+    }
+    for suffix, text in written.items():
+        with atomic_path(folder / f"{name}.{suffix}") as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def _pipe(cells: object) -> str:
+    return "| " + " | ".join(cells) + " |"  # type: ignore[arg-type]
