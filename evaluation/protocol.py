@@ -1,4 +1,4 @@
-"""The protocol of Sec. 4.1: four views of every frame, scored picture by picture, averaged over frames, views and clips.
+"""The protocol of Sec. 4.1: four views a frame, scored picture by picture, averaged over frames, views and clips.
 
 Every method is scored beside two references that need no network: `static`, the canonical Gaussians without motion, and
 `interpolated`, the canonical Gaussians moved by the true mesh (Eq. 3-4). How much of the way from one to the other a
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -47,7 +48,7 @@ def score_clip(prediction: Tensor, truth: Tensor, measures: Mapping[str, Picture
     """
     if prediction.shape != truth.shape or prediction.dim() != 5:
         raise ValueError(
-            f"prediction is {tuple(prediction.shape)}, truth is {tuple(truth.shape)}; both [T, V, H, W, 3]."
+            f"prediction {tuple(prediction.shape)} and truth {tuple(truth.shape)} are not one [T, V, H, W, 3]"
         )
     frames, views = prediction.shape[:2]
     pictures = prediction.flatten(0, 1), truth.flatten(0, 1)
@@ -71,15 +72,14 @@ def gap_closed(score: float, static: float, interpolated: float) -> float:
 
 def clip_table(scores: Iterable[tuple[Clip, str, Mapping[str, float]]]) -> pd.DataFrame:
     """One row a clip and method, with `gap_closed` of the clip. scores: (clip, method, measures) of every method."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"clip_id": clip.clip_id, "family": clip.family, "asset_seen": clip.asset_seen, "method": method, **measures}
         for clip, method, measures in scores
     ]
     table = pd.DataFrame(rows)
-    psnr = table.pivot(index="clip_id", columns="method", values="psnr")
+    psnr = {(row["clip_id"], row["method"]): row["psnr"] for row in rows}
     table["gap_closed"] = [
-        gap_closed(row.psnr, psnr.at[row.clip_id, STATIC], psnr.at[row.clip_id, INTERPOLATED])
-        for row in table.itertuples()
+        gap_closed(value, psnr[clip, STATIC], psnr[clip, INTERPOLATED]) for (clip, _), value in psnr.items()
     ]
     return table
 
@@ -90,9 +90,8 @@ def summary_table(clips: pd.DataFrame, set_scores: Mapping[str, Mapping[str, flo
     clips: of `clip_table`. set_scores: method -> measures of the whole set, which join the rows of group `all`.
     `gap_closed` is that of the mean PSNRs, not the mean of the clips' own.
     """
-    measures = [
-        name for name in clips.columns if name not in ("clip_id", "family", "asset_seen", "method", "gap_closed")
-    ]
+    known = ("clip_id", "family", "asset_seen", "method", "gap_closed")
+    measures = [name for name in clips.columns if name not in known]
     groups = {"all": clips, "seen": clips[clips["asset_seen"]], "unseen": clips[~clips["asset_seen"]]}
     groups |= {f"family {name}": part for name, part in sorted(clips.groupby("family"), key=lambda item: str(item[0]))}
     rows = []

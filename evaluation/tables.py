@@ -68,9 +68,8 @@ def cell(value: object, column: Column) -> str:
 
 def rows_of(table: pd.DataFrame, columns: Sequence[Column]) -> list[list[str]]:
     """Every row of a frame as text."""
-    return [
-        [cell(value, column) for value, column in zip(row, columns)] for row in table.astype(object).values.tolist()
-    ]
+    rows = table.astype(object).values.tolist()
+    return [[cell(value, column) for value, column in zip(row, columns)] for row in rows]
 
 
 def to_markdown(table: pd.DataFrame, caption: str) -> str:
