@@ -10,7 +10,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from gvf.errors import UserError
+from gvf.errors import StageError, UserError
 
 # Rank 0 writes checkpoints and draws samples while the others wait.
 _TIMEOUT = timedelta(hours=1)
@@ -33,8 +33,9 @@ class World:
 def join(device: str) -> World:
     """Enter the process group that a launcher (`deepspeed`, `torchrun`) has described, or one of this process alone.
 
-    device: `auto`, `cpu` or `cuda`. Without a launcher no port is opened and no variable needs to be set. Calling it
-    again returns the same place. Raises UserError when the GPU or the launcher's description is missing.
+    device: `auto`, `cpu` or `cuda`. Without a launcher no port has to be agreed on and no variable set. Calling it
+    again returns the same place. Raises UserError when the GPU or the launcher's description is missing,
+    StageError when this process has joined with another kind of device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -43,8 +44,11 @@ def join(device: str) -> World:
     local_rank = int(os.environ.setdefault("LOCAL_RANK", "0"))
     if device == "cuda":
         torch.cuda.set_device(local_rank)
+    backend = "nccl" if device == "cuda" else "gloo"
     if not dist.is_initialized():
-        _initialise("nccl" if device == "cuda" else "gloo")
+        _initialise(backend)
+    elif dist.get_backend() != backend:
+        raise StageError(f"this process trains on another kind of device already; train on {device} in a new one.")
     place = torch.device("cuda", local_rank) if device == "cuda" else torch.device("cpu")
     return World(dist.get_rank(), dist.get_world_size(), place)
 
