@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gvf.losses.image import ssim
-from gvf.losses.perceptual import lpips_distance
+from gvf.losses.image import l1, ssim
 
 
 def reconstruction_loss(
@@ -15,12 +14,14 @@ def reconstruction_loss(
 
     Raises UserError when LPIPS has a weight but its published network is not here.
     """
-    terms = {"l1": (rendered - target).abs().mean()}
+    terms = {"l1": l1(rendered, target).mean()}
     loss = terms["l1"]
     if ssim_weight > 0.0:
         terms["ssim"] = ssim(rendered, target).mean()
         loss = loss + ssim_weight * (1.0 - terms["ssim"])
     if lpips_weight > 0.0:
+        from gvf.metrics.lpips import lpips_distance  # seconds to import
+
         terms["lpips"] = lpips_distance(rendered, target).mean()
         loss = loss + lpips_weight * terms["lpips"]
     return loss, terms
