@@ -1,0 +1,158 @@
+"""Stages render and featurize on clips of a two-coloured box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gvf.config.featurize import FeaturizeConfig
+from gvf.config.render import RenderConfig
+from gvf.config.run import RunConfig
+from gvf.data.clip_store import FEATURES, RENDERS
+from gvf.errors import StageError, UserError
+from gvf.files import load_npz, load_tensors, read_json
+from gvf.geometry.camera import intrinsics, orbit, positions
+from gvf.stages import featurize, render
+from tests.stages.curated_clips import write_curated
+
+RENDER = RenderConfig(
+    image_size=48, samples=2, canonical_views=5, train_views=2, videos=3, radius=2.0, view_fov=40.0, video_fov=49.1
+)
+FEATURIZE = FeaturizeConfig(
+    encoder="efficientnet_lite0",
+    weights=None,
+    token_grid=3,
+    voxel_resolution=8,
+    voxel_weighting="visible",
+    batch_size=4,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def params(seed: int = 0, executor: str = "inline") -> Any:
+    run = RunConfig(preset="cpu", seed=seed, device="cpu", executor=executor, workers=2)
+    return SimpleNamespace(run=run, render=RENDER, featurize=FEATURIZE)
+
+
+def rendered(clip_id: str) -> dict[str, np.ndarray]:
+    return load_npz(RENDERS / f"{clip_id}.npz")
+
+
+def test_what_a_clip_gets_depends_on_its_split(folder: Path) -> None:
+    write_curated({"a": "train", "b": "held_out", "c": None})
+    metrics = render.run(params())
+    assert metrics["clips"] == 2
+    assert sorted(path.name for path in RENDERS.iterdir()) == ["a.npz", "b.npz"]
+    train, held_out = rendered("a"), rendered("b")
+    shapes = {name: array.shape[:-3] for name, array in train.items() if name.endswith("rgba")}
+    assert shapes == {"canonical_rgba": (5,), "train_rgba": (3, 2), "video_rgba": (3, 3)}
+    shapes = {name: array.shape[:-3] for name, array in held_out.items() if name.endswith("rgba")}
+    assert shapes == {"canonical_rgba": (5,), "video_rgba": (1, 3), "eval_rgba": (3, 4)}
+    for arrays in (train, held_out):
+        for name, array in arrays.items():
+            assert array.dtype == (np.uint8 if name.endswith("rgba") else np.float32)
+            if name.endswith("rgba"):
+                assert array.shape[-3:] == (48, 48, 4)
+                assert np.all((array[..., 3] > 0).mean(axis=(-2, -1)) > 0.05)
+    assert train["train_viewmats"].shape == (3, 2, 4, 4)
+    assert held_out["eval_Ks"].shape == (4, 3, 3)
+
+
+def test_cameras_are_where_the_protocols_say(folder: Path) -> None:
+    write_curated({"a": "train", "b": "held_out"})
+    render.run(params())
+    train, held_out = rendered("a"), rendered("b")
+    for arrays in (train, held_out):
+        np.testing.assert_allclose(positions(arrays["video_viewmats"][0]), [0, -2, 0], atol=1e-6)
+        np.testing.assert_allclose(arrays["video_Ks"][0], intrinsics(49.1), atol=1e-6)
+        distances = np.linalg.norm(positions(arrays["canonical_viewmats"]), axis=-1)
+        np.testing.assert_allclose(distances, 2.0, atol=1e-6)
+    expected = positions(orbit([-75.0, 15.0, 105.0, 195.0], 0.0, 2.0))
+    np.testing.assert_allclose(positions(held_out["eval_viewmats"]), expected, atol=1e-6)
+    train_positions = positions(train["train_viewmats"])
+    elevations = np.rad2deg(np.arcsin(train_positions[..., 2] / 2))
+    assert np.all((elevations > -15.001) & (elevations < 45.001))
+    assert len(np.unique(train_positions.reshape(-1, 3).round(4), axis=0)) == 6
+
+
+def test_pictures_show_the_frame_and_the_camera_they_belong_to(folder: Path) -> None:
+    """Red faces the front; the sway of the box moves its pixels sideways over the video; the back is blue."""
+    write_curated({"a": "train", "b": "held_out"}, num_frames=4)
+    render.run(params())
+    video = rendered("a")["video_rgba"][0].astype(float)
+    assert video[0, 24, 24, 0] > 250
+    columns = [(np.arange(48) * frame[..., 3].sum(axis=0)).sum() / frame[..., 3].sum() for frame in video]
+    assert columns[1] > columns[0] + 1 > columns[3] + 2  # sin: 0, 1, 0, -1
+    assert columns[2] == pytest.approx(columns[0], abs=0.01)
+    eval_views = rendered("b")["eval_rgba"][0].astype(float)
+    assert eval_views[1, 24, 24, 0] > 250  # azimuth 15: the front
+    assert eval_views[3, 24, 24, 2] > 250  # azimuth 195: the back
+
+
+def test_a_clips_pictures_do_not_depend_on_the_others(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    write_curated({"a": "train", "b": "train"})
+    render.run(params())
+    first = rendered("b")
+    assert not np.array_equal(first["train_viewmats"], rendered("a")["train_viewmats"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("alone"))
+        write_curated({"b": "train"})
+        render.run(params(executor="process"))
+        alone = rendered("b")
+        render.run(params(seed=1))
+        reseeded = rendered("b")
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, alone[name])
+    assert not np.array_equal(first["train_viewmats"], reseeded["train_viewmats"])
+
+
+def test_featurize_writes_what_the_models_read(folder: Path) -> None:
+    write_curated({"a": "train", "b": "held_out", "c": None})
+    render.run(params())
+    metrics = featurize.run(params())
+    facts = read_json(FEATURES / "features.json")
+    assert facts["voxel_resolution"] == 8
+    for clip_id, num_videos in (("a", 3), ("b", 1)):
+        tensors = load_tensors(FEATURES / f"{clip_id}.safetensors")
+        voxels, features, tokens = (tensors[name] for name in ("voxels", "voxel_features", "video_tokens"))
+        assert voxels.dtype == torch.int32
+        assert features.dtype == tokens.dtype == torch.float16
+        assert features.shape == (len(voxels), facts["voxel_channels"])
+        assert tokens.shape == (num_videos, 3, facts["num_tokens"], facts["token_channels"])
+        assert voxels.min() >= 0
+        assert voxels.max() < 8
+        assert features.isfinite().all()
+        # The box is 0.6 x 0.4 x 0.8: its shell in voxels of 1/8 along x, y, z.
+        low, high = voxels.min(dim=0).values.tolist(), voxels.max(dim=0).values.tolist()
+        assert (low, high) == ([1, 2, 0], [6, 5, 7])
+        front = voxels[:, 1] == 2
+        colors = features.float()[:, :3] * 128 / 255 + 127 / 255
+        assert colors[front, 0].mean() > 0.6 > 0.1 > colors[front, 2].mean()
+    assert metrics["clips"] == 2
+    assert metrics["max_voxels"] >= metrics["mean_voxels"]
+
+
+def test_nothing_accepted_or_rendered_is_said(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"clips\.parquet"):
+        render.run(params())
+    write_curated({"a": None})
+    for stage in (render, featurize):
+        with pytest.raises(StageError, match="no accepted clip"):
+            stage.run(params())
+
+
+def test_features_need_renders(folder: Path) -> None:
+    write_curated({"a": "train"})
+    with pytest.raises(UserError, match=r"a\.npz: no such file"):
+        featurize.run(params())
+    assert not FEATURES.exists()
