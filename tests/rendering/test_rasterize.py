@@ -55,7 +55,7 @@ def draw(
     low_pass: float = 0.3,
     compensate: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One image of N Gaussians: rgb [H, W, 3], alpha, depth [H, W], and where rounding may decide a threshold [H, W]."""
+    """One image of N Gaussians: rgb [H, W, 3], alpha, depth [H, W], and where rounding may decide [H, W]."""
     w, x, y, z = (quats / quats.norm(dim=-1, keepdim=True)).unbind(-1)
     rotation = torch.stack(
         [

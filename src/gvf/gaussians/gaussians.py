@@ -74,6 +74,9 @@ class GaussianActivation:
         )
 
 
+RELEASE_ACTIVATION = GaussianActivation()
+
+
 @dataclass(frozen=True)
 class Gaussians:
     """N Gaussians, or any batch of them: every field may carry the same leading axes (frames, clips).
@@ -88,7 +91,7 @@ class Gaussians:
     raw_scales: Tensor
     raw_quats: Tensor
     raw_opacities: Tensor
-    activation: GaussianActivation = GaussianActivation()
+    activation: GaussianActivation = RELEASE_ACTIVATION
 
     def __post_init__(self) -> None:
         lead = self.means.shape[:-1]
@@ -158,7 +161,7 @@ class Gaussians:
         )
 
     @classmethod
-    def from_activated14(cls, values: Tensor, activation: GaussianActivation = GaussianActivation()) -> Gaussians:
+    def from_activated14(cls, values: Tensor, activation: GaussianActivation = RELEASE_ACTIVATION) -> Gaussians:
         """Inverse of `to_activated14`, up to the lost length of raw quaternions. values: [..., N, 14]."""
         if values.ndim < 2 or values.shape[-1] != NUM_CHANNELS:
             raise UserError(f"Activated Gaussians need shape [..., N, 14], found {list(values.shape)}.")
@@ -179,7 +182,7 @@ class Gaussians:
         scales: Tensor,
         quats: Tensor,
         opacities: Tensor,
-        activation: GaussianActivation = GaussianActivation(),
+        activation: GaussianActivation = RELEASE_ACTIVATION,
     ) -> Gaussians:
         """Gaussians of activated values given by name; `colors` are SH coefficients, `scales` are object units."""
         return cls.from_activated14(torch.cat([means, colors, opacities[..., None], scales, quats], -1), activation)

@@ -1,4 +1,4 @@
-"""Photometric losses; each returns one value a picture, the caller reduces."""
+"""Photometric losses between pictures; each returns one value a picture, the caller reduces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WINDOW, SIGMA = 11, 1.5
+WINDOW, SIGMA = 11, 1.5  # pixels
 C1, C2 = 0.01**2, 0.03**2
 
 
@@ -16,30 +16,29 @@ def l1(rendered: Tensor, target: Tensor) -> Tensor:
 
 
 def ssim(rendered: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004) for data in [0, 1]: Gaussian window of 11 pixels, zeros outside the picture.
+    """Structural similarity (Wang et al. 2004) of data in [0, 1], as the release's loss has it: a Gaussian window of
+    11 x 11 pixels and sigma 1.5, zeros outside the picture, means over all pixels and channels.
 
-    rendered, target: [..., H, W, 3]. Returns [...], the mean over pixels and channels.
+    rendered, target: [..., H, W, 3] of one shape; computed in float32 also under autocast. Returns [...].
     """
-    lead = rendered.shape[:-3]
-    x, y = (image.reshape(-1, *image.shape[-3:]).permute(0, 3, 1, 2).flatten(0, 1) for image in (rendered, target))
-    moments = _blur(torch.stack((x, y, x * x, y * y, x * y)))
-    mean_x, mean_y, xx, yy, xy = moments
-    cross, squares = mean_x * mean_y, mean_x.square() + mean_y.square()
-    numerator = (2.0 * cross + C1) * (2.0 * (xy - cross) + C2)
-    denominator = (squares + C1) * (xx + yy - squares + C2)
-    return (numerator / denominator).mean((-2, -1)).unflatten(0, (-1, 3)).mean(-1).view(lead)
+    with torch.autocast(rendered.device.type, enabled=False):
+        x, y = (image.float().movedim(-1, -3).flatten(0, -3) for image in (rendered, target))
+        # Only the sum of the two variances enters, so four local means do.
+        mean_x, mean_y, squares, product = _blur(torch.stack((x, y, x * x + y * y, x * y)))
+        both = mean_x * mean_y
+        means = mean_x.square() + mean_y.square()
+        similarity = (2 * both + C1) * (2 * (product - both) + C2) / ((means + C1) * (squares - means + C2))
+        channels = rendered.shape[-1]
+        return similarity.mean((-2, -1)).unflatten(0, (-1, channels)).mean(-1).view(rendered.shape[:-3])
 
 
-def _blur(x: Tensor) -> Tensor:
-    """x: [..., H, W]. The window is separable and the same for all, so it is two banded matrix products."""
-    rows, columns = (_band(size, x) for size in x.shape[-2:])
-    return rows @ x @ columns
-
-
-def _band(size: int, like: Tensor) -> Tensor:
-    offsets = torch.arange(size, device=like.device, dtype=torch.float64)
-    distance = offsets[:, None] - offsets
-    reach = (WINDOW - 1) / 2
-    norm = torch.exp(-torch.arange(-reach, reach + 1, dtype=torch.float64).square() / (2 * SIGMA**2)).sum()
-    weights = torch.exp(-distance.square() / (2 * SIGMA**2)) / norm.to(like.device)
-    return weights.where(distance.abs() <= reach, weights.new_zeros(())).to(like.dtype)
+def _blur(planes: Tensor) -> Tensor:
+    """Gaussian window of every plane [..., H, W]: down, then across, all planes as channels of one image."""
+    offsets = torch.arange(WINDOW, device=planes.device, dtype=planes.dtype) - (WINDOW - 1) / 2
+    weights = torch.exp(-offsets.square() / (2 * SIGMA**2))
+    weights = weights / weights.sum()
+    image = planes.flatten(0, -3)[None]
+    count, reach = image.shape[1], (WINDOW - 1) // 2
+    image = F.conv2d(image, weights.view(1, 1, -1, 1).expand(count, 1, -1, 1), padding=(reach, 0), groups=count)
+    image = F.conv2d(image, weights.view(1, 1, 1, -1).expand(count, 1, 1, -1), padding=(0, reach), groups=count)
+    return image.view(planes.shape)

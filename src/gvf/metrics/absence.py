@@ -1,0 +1,17 @@
+"""What a metric returns when it cannot be measured: the reason and the way out, never a made-up number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Absence:
+    """metric: its name. reason: what is missing. remedy: what to do about it. The report prints them under a table."""
+
+    metric: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.metric}: n/a, {self.reason}. {self.remedy}"
