@@ -44,8 +44,8 @@ class EfficientNetEncoder(nn.Module):
     """EfficientNet-Lite0 features, every channel standardised by its batch norm's own statistics, for small presets.
 
     Voxel maps are the colours and the alpha at half size, so that appearance can be read off them, and strides 4, 8 and
-    16 brought to that grid. (Stride 2 adds nothing to a linear regression of the voxels' colours from these; without
-    stride 16 one of their normals loses a tenth.)
+    16 brought to that grid. (Linear regressions on voxels of unseen characters: stride 2 adds nothing; without 16 the
+    mean normal has 51% of its variance unexplained instead of 45%.)
 
     Tokens cover the central three quarters of a frame, which the unit box never leaves by more than its corners when
     seen from radius 2 at 49.1 degrees. A token holds stride 16 averaged over its cell, strides 4 and 8 over its four
