@@ -7,23 +7,24 @@ method goes, in PSNR, is its gap closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
+
+from gvf.metrics.absence import Absence
 
 STATIC, INTERPOLATED = "static", "interpolated"
 METHODS = (STATIC, INTERPOLATED, "vae", "dit")
 # A gap smaller than this has no meaningful part: the clip hardly moves in these views. dB.
 SMALLEST_GAP = 0.1
 
-# Prediction and truth, float32 [P, H, W, 3] in [0, 1], to one value a picture.
-PictureMeasure = Callable[[Tensor, Tensor], Sequence[float]]
-# Prediction and truth, float32 [S, T, H, W, 3] in [0, 1]: S videos, to one value of the whole set.
-SetMeasure = Callable[[Tensor, Tensor], float]
+# Prediction and truth, float32 [P, H, W, 3] in [0, 1], to one value a picture, [P], or why there is none.
+PictureMeasure = Callable[[Tensor, Tensor], Tensor | Absence]
+# Prediction and truth, float32 [S, T, H, W, 3] in [0, 1]: S videos, to one value of the set, or why there is none.
+SetMeasure = Callable[[Tensor, Tensor], float | Absence]
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,6 @@ class Clip:
     clip_id: str
     family: str
     asset_seen: bool
-
-
-def over_white(rgba: Tensor) -> Tensor:
-    """uint8 [..., H, W, 4] with straight alpha, over white: float32 [..., H, W, 3] in [0, 1]."""
-    alpha = rgba[..., 3:].float() / 255.0
-    return rgba[..., :3].float() / 255.0 * alpha + (1.0 - alpha)
 
 
 def score_clip(prediction: Tensor, truth: Tensor, measures: Mapping[str, PictureMeasure]) -> dict[str, float]:
@@ -54,8 +49,10 @@ def score_clip(prediction: Tensor, truth: Tensor, measures: Mapping[str, Picture
     pictures = prediction.flatten(0, 1), truth.flatten(0, 1)
     scores = {}
     for name, measure in measures.items():
-        values = torch.as_tensor(measure(*pictures), dtype=torch.float64).reshape(frames, views)
-        scores[name] = values.mean(0).mean().item()
+        values = measure(*pictures)
+        if isinstance(values, Absence):
+            raise ValueError(f"{name} was said to be there: {values}")
+        scores[name] = values.double().reshape(frames, views).mean(0).mean().item()
     return scores
 
 

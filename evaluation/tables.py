@@ -57,6 +57,12 @@ def columns_of(table: pd.DataFrame) -> list[Column]:
     return [COLUMNS.get(str(name), Column(str(name), str(name).replace("_", " "))) for name in table.columns]
 
 
+def numeric_columns(table: pd.DataFrame) -> list[bool]:
+    """Which columns hold numbers and are aligned to the right."""
+    kinds = table.dtypes
+    return [pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in kinds]
+
+
 def cell(value: object, column: Column) -> str:
     """One value as text; missing ones read n/a."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -78,7 +84,7 @@ def to_markdown(table: pd.DataFrame, caption: str) -> str:
     rows = [[column.heading for column in columns], *rows_of(table, columns)]
     rows = [[text.replace("|", "\\|") for text in row] for row in rows]
     widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(columns))]
-    numeric = [column.format != "{}" or column.key == "num_clips" for column in columns]
+    numeric = numeric_columns(table)
     lines = [_pipe(text.rjust(w) if n else text.ljust(w) for text, w, n in zip(row, widths, numeric)) for row in rows]
     rule = _pipe("-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric))
     return "\n".join([caption, "", lines[0], rule, *lines[1:], ""])
@@ -87,7 +93,7 @@ def to_markdown(table: pd.DataFrame, caption: str) -> str:
 def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
     """A booktabs table."""
     columns = columns_of(table)
-    align = "".join("l" if column.format == "{}" and column.key != "num_clips" else "r" for column in columns)
+    align = "".join("r" if numeric else "l" for numeric in numeric_columns(table))
     body = [" & ".join(text.translate(_TEX_SPECIAL) for text in row) + r" \\" for row in rows_of(table, columns)]
     heading = " & ".join(column.heading.translate(_TEX_SPECIAL) for column in columns) + r" \\"
     return "\n".join(

@@ -68,6 +68,31 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What was run: preset and data source by name, the code's version, the data's digest, and the key of it all."""
+
+    preset: str
+    data: str
+    code: str
+    data_digest: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """What the run is called in MLflow and in reports."""
+        return f"{self.preset}-{self.data}-{self.key}"
+
+
+def identify(stage: str, params: Mapping[str, Any], manifest: PathLike | None) -> Identity:
+    """The identity of a stage's run in this folder. params: by section. manifest: the clips it reads, if any."""
+    code = code_version()
+    digest = file_digest(manifest) if manifest is not None else UNKNOWN
+    preset = str(params.get("run", {}).get("preset", "custom"))
+    data = str(params.get("collect", {}).get("source", "data"))
+    return Identity(preset, data, str(code), digest, run_key(stage, params, code, digest))
+
+
 def run_key(stage: str, params: Mapping[str, Any], code: CodeVersion, data_digest: str) -> str:
     """8 hex digits that name what was run: the same stage, config, code and data give the same key on any machine."""
     text = json.dumps([stage, flatten(params), str(code), data_digest], sort_keys=True, default=str)

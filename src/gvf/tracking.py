@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from gvf.config.tracking import TrackingConfig
 from gvf.files import PathLike, atomic_path, fresh_directory
-from gvf.provenance import UNKNOWN, code_version, file_digest, flatten, head, run_key
+from gvf.provenance import file_digest, flatten, head, identify
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,20 +111,16 @@ def _open_session() -> _Session | None:
 def _description(
     stage: str, params: Mapping[str, Any], manifest: Path | None, settings: TrackingConfig
 ) -> dict[str, Any]:
-    code = code_version()
-    digest = file_digest(manifest) if manifest is not None else UNKNOWN
-    key = run_key(stage, params, code, digest)
-    preset = params.get("run", {}).get("preset", "custom")
-    data = params.get("collect", {}).get("source", "data")
+    identity = identify(stage, params, manifest)
     return {
         "stage": stage,
-        "run_name": f"{preset}-{data}-{key}",
+        "run_name": identity.name,
         "params": {name: str(value) for name, value in flatten(params).items()},
         "tags": {
-            "preset": str(preset),
-            "data": str(data),
-            "run_key": key,
-            "code": str(code),
+            "preset": identity.preset,
+            "data": identity.data,
+            "run_key": identity.key,
+            "code": identity.code,
             "dvc_lock": file_digest("dvc.lock"),
             "mlflow.source.name": f"gvf {stage}",
             "mlflow.source.type": "LOCAL",

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from gvf.config.collect import CollectConfig
 from gvf.config.curate import CurateConfig
+from gvf.config.evaluate import EvaluateConfig
 from gvf.config.featurize import FeaturizeConfig
 from gvf.config.render import RenderConfig
+from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
 from gvf.config.sample import SampleConfig
 from gvf.config.static_vae import StaticVaeConfig
@@ -36,3 +38,5 @@ class Params:
     train_vae_joint: TrainVaeJointConfig
     train_dit: TrainDitConfig
     sample: SampleConfig
+    evaluate: EvaluateConfig
+    report: ReportConfig

@@ -1,0 +1,48 @@
+"""The columns of the tables that can be measured here, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from evaluation.protocol import PictureMeasure, SetMeasure
+from gvf.metrics import clip, fvd, lpips
+from gvf.metrics.psnr import psnr
+from gvf.metrics.ssim import ssim
+
+LARGEST_PSNR = 100.0  # dB; what a picture that equals the truth counts, where the formula says infinity
+
+
+@dataclass(frozen=True)
+class Measures:
+    """pictures: one value a picture. sets: one of all videos. absent: name -> what is missing and how to get it."""
+
+    pictures: dict[str, PictureMeasure]
+    sets: dict[str, SetMeasure]
+    absent: dict[str, str]
+
+
+def load_measures(names: Sequence[str]) -> Measures:
+    """Those of psnr, ssim, lpips, clip and fvd in `names`, as far as their weights are on this machine."""
+    pictures: dict[str, PictureMeasure] = {
+        "psnr": finite_psnr,
+        "ssim": ssim,
+        "lpips": lpips.lpips,
+        "clip": clip.clip_similarity,
+    }
+    sets: dict[str, SetMeasure] = {"fvd": fvd.fvd}
+    missing = {name: module.absence() for name, module in (("lpips", lpips), ("clip", clip), ("fvd", fvd))}
+    absent = {name: str(missing[name]) for name in names if missing.get(name) is not None}
+    here = [name for name in names if name not in absent]
+    return Measures(
+        {name: pictures[name] for name in here if name in pictures},
+        {name: sets[name] for name in here if name in sets},
+        absent,
+    )
+
+
+def finite_psnr(prediction: Tensor, truth: Tensor) -> Tensor:
+    """PSNR of each picture in dB, at most `LARGEST_PSNR`."""
+    return psnr(prediction, truth).clamp(max=LARGEST_PSNR)

@@ -1,0 +1,23 @@
+"""Section `evaluate`: what is measured on held-out clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gvf.config.checks import one_of
+
+PICTURE_METRICS = ("psnr", "ssim", "lpips", "clip")
+SET_METRICS = ("fvd",)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """metrics: columns of the tables, `psnr` among them; those whose weights are missing read n/a, with the reason."""
+
+    metrics: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in self.metrics:
+            one_of("evaluate.metrics", name, (*PICTURE_METRICS, *SET_METRICS))
+        if "psnr" not in self.metrics:
+            one_of("evaluate.metrics", ", ".join(self.metrics), ("a list with psnr",))

@@ -1,0 +1,143 @@
+"""The report page: one HTML file with its style and pictures inside, made from templates and plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gvf.reporting.charts import LineChart, line_chart
+from gvf.reporting.shown_clips import ShownClip
+
+# Columns of a curve file that are settings rather than results.
+_NOT_CURVES = ("step", "learning_rate")
+AXIS_LOW, AXIS_HIGH = -0.25, 1.0  # of the chart of gaps closed; what lies outside is drawn at the edge
+
+
+@dataclass(frozen=True)
+class Table:
+    """headings and rows of text; numeric: which columns are right aligned; strong: rows to stress."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: Sequence[bool]
+    strong: Sequence[bool]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline figure with its meaning in one line."""
+
+    title: str
+    figure: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A count of clips. share: percent of the longest bar. kind: style of the bar."""
+
+    label: str
+    count: int
+    share: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class GapRow:
+    """A clip's gaps closed. vae, dit: positions on the axis in percent, None without a gap; text: the figures."""
+
+    clip_id: str
+    vae: float | None
+    dit: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Curves:
+    """All charts of one training stage."""
+
+    stage: str
+    charts: list[LineChart]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything the template shows, in its order."""
+
+    measurement: Mapping[str, Any]
+    tiles: Sequence[Tile]
+    quality: Table
+    groups: Table
+    shown: Sequence[ShownClip]
+    gaps: Sequence[GapRow]
+    axis: Sequence[tuple[float, str]]
+    curves: Sequence[Curves]
+    decisions: Sequence[Bar]
+    rejected: Table | None
+    published: Table
+    published_source: str
+    figures: Sequence[tuple[str, Table]]
+
+
+def render(page: Page) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        loader=PackageLoader("gvf.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = Markup(environment.get_template("style.css").render())
+    return environment.get_template("index.html").render(page=page, style=style) + "\n"
+
+
+def curves_of(stage: str, curve: pd.DataFrame) -> Curves:
+    """Charts of every column of a curve, the loss first."""
+    names = [str(name) for name in curve.columns if name not in _NOT_CURVES]
+    names.sort(key=lambda name: name != "loss")
+    charts = [line_chart(name.replace("_", " "), curve["step"].tolist(), curve[name].tolist()) for name in names]
+    return Curves(stage, [chart for chart in charts if chart is not None])
+
+
+def decision_bars(clips: pd.DataFrame) -> list[Bar]:
+    """Counts of clips by split and by reason of rejection. clips: the curated manifest."""
+    kept = clips[clips["decision"] == "accepted"]["split"].value_counts()
+    dropped = clips[clips["decision"] != "accepted"]["reason"].value_counts()
+    counts = [
+        ("accepted, training", int(kept.get("train", 0)), "kept"),
+        ("accepted, held out", int(kept.get("held_out", 0)), "kept"),
+    ]
+    counts += [(f"rejected: {reason}", int(count), "dropped") for reason, count in sorted(dropped.items(), key=str)]
+    longest = max(count for _, count, _ in counts) or 1
+    return [Bar(label, count, round(100 * count / longest, 2), kind) for label, count, kind in counts]
+
+
+def gap_rows(clips: pd.DataFrame) -> list[GapRow]:
+    """One row a clip, the largest gap closed by the DiT first; clips without a gap last."""
+    gaps = clips.pivot(index="clip_id", columns="method", values="gap_closed")
+    gaps = gaps.sort_values(["dit", "vae"], ascending=False, na_position="last", kind="stable")
+    rows = []
+    for clip_id, gap in gaps.iterrows():
+        vae, dit = float(gap["vae"]), float(gap["dit"])
+        text = f"VAE {vae:.0%}, DiT {dit:.0%}" if dit == dit else "hardly moves in these views"
+        rows.append(GapRow(str(clip_id), axis_position(vae), axis_position(dit), text))
+    return rows
+
+
+def axis_position(value: float) -> float | None:
+    """Percent along the axis of gaps, held inside it; None for NaN."""
+    if value != value:
+        return None
+    inside = min(max(value, AXIS_LOW), AXIS_HIGH)
+    return round(100 * (inside - AXIS_LOW) / (AXIS_HIGH - AXIS_LOW), 2)
+
+
+def gap_axis() -> list[tuple[float, str]]:
+    """Ticks of the axis of gaps."""
+    return [(axis_position(value) or 0.0, f"{value:.0%}") for value in (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0)]

@@ -1,0 +1,117 @@
+"""Stage `evaluate`: every method's pictures of held-out clips against the ground truth, by `evaluation.protocol`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from evaluation.measures import Measures, load_measures
+from evaluation.protocol import (
+    METHODS,
+    Clip,
+    as_videos,
+    clip_table,
+    flat_metrics,
+    score_clip,
+    summary_table,
+)
+from gvf.config.load import as_dict
+from gvf.config.params import Params
+from gvf.data.clip_store import PREDICTIONS, load_views, on_white
+from gvf.data.manifest import ACCEPTED, CURATED_MANIFEST, HELD_OUT, read_manifest
+from gvf.errors import UserError
+from gvf.files import atomic_path, load_npz, write_json
+from gvf.metrics.absence import Absence
+from gvf.provenance import identify
+
+FOLDER = Path("reports/evaluation")
+TRUTH = "truth"
+CLIPS, SUMMARY, MEASUREMENT = FOLDER / "clips.csv", FOLDER / "summary.csv", FOLDER / "measurement.json"
+
+
+def run(params: Params) -> dict[str, float]:
+    """Score every method, write the tables of `reports/evaluation`, return the figures of all clips."""
+    device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
+    measures = load_measures(params.evaluate.metrics)
+    clips = _held_out()
+    scores = []
+    videos: dict[str, list[Tensor]] = {name: [] for name in (TRUTH, *METHODS)}
+    for clip in tqdm(clips, desc="evaluate", unit="clip"):
+        truth = on_white(load_views(clip.clip_id, "eval").rgba.to(device))
+        arrays = load_npz(PREDICTIONS / f"{clip.clip_id}.npz")
+        pictures = {method: _prediction(arrays, method, clip.clip_id, device) for method in METHODS}
+        scores += [(clip, method, score_clip(pictures[method], truth, measures.pictures)) for method in METHODS]
+        if measures.sets:
+            for name, value in {TRUTH: truth, **pictures}.items():
+                videos[name].append(as_videos(value))
+    set_scores, absent = _score_sets(videos, measures)
+    per_clip = clip_table(scores)
+    summary = summary_table(per_clip, set_scores)
+    _write_csv(per_clip, CLIPS)
+    _write_csv(_in_order(summary, params.evaluate.metrics), SUMMARY)
+    frames, views, size = truth.shape[:3]
+    identity = identify("evaluate", as_dict(params), CURATED_MANIFEST)
+    measurement = {
+        "preset": identity.preset,
+        "data": identity.data,
+        "code": identity.code,
+        "data_digest": identity.data_digest,
+        "run": identity.name,
+        "num_clips": len(clips),
+        "num_frames": frames,
+        "num_views": views,
+        "image_size": size,
+        "absent": absent,
+    }
+    write_json(MEASUREMENT, measurement)
+    return flat_metrics(summary)
+
+
+def _in_order(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """The columns as the params list them; metrics without their weights are there, empty."""
+    return summary.reindex(columns=["group", "method", "num_clips", *metrics, "gap_closed"])
+
+
+def _held_out() -> list[Clip]:
+    manifest = read_manifest(CURATED_MANIFEST)
+    rows = manifest[(manifest["decision"] == ACCEPTED) & (manifest["split"] == HELD_OUT)]
+    if rows.empty:
+        raise UserError(
+            f"{CURATED_MANIFEST}: no held-out clip, so there is nothing to evaluate. Raise curate.held_out_fraction."
+        )
+    return [Clip(row["clip_id"], row["family"], bool(row["asset_seen"])) for row in rows.to_dict("records")]
+
+
+def _score_sets(
+    videos: Mapping[str, list[Tensor]], measures: Measures
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """method -> measures of all its videos, and every measure that is absent with its reason."""
+    scores: dict[str, dict[str, float]] = {method: {} for method in METHODS}
+    absent = dict(measures.absent)
+    for name, measure in measures.sets.items():
+        truth = torch.cat(videos[TRUTH])
+        for method in METHODS:
+            value = measure(torch.cat(videos[method]), truth)
+            if isinstance(value, Absence):
+                absent[name] = str(value)
+            else:
+                scores[method][name] = value
+    return scores, absent
+
+
+def _prediction(arrays: Mapping[str, np.ndarray], method: str, clip_id: str, device: torch.device) -> Tensor:
+    """float32 [T, V, H, W, 3] in [0, 1] of one method."""
+    if f"{method}_rgb" not in arrays:
+        raise UserError(f"{PREDICTIONS / clip_id}.npz: has no array '{method}_rgb'. Run `dvc repro sample` again.")
+    return torch.from_numpy(arrays[f"{method}_rgb"]).to(device).float() / 255.0
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False, lineterminator="\n", float_format="%.6f")

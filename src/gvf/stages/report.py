@@ -1,0 +1,176 @@
+"""Stage `report`: tables (csv, md, tex) and one self-contained page from what the other stages wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from evaluation.published import TABLE_1_SOURCE, table_1
+from evaluation.tables import columns_of, numeric_columns, rows_of, write_table
+from gvf import tracking
+from gvf.config.params import Params
+from gvf.config.report import ReportConfig
+from gvf.data.clip_store import PREDICTIONS, load_views, on_white
+from gvf.data.manifest import CURATED_MANIFEST, REJECTED, read_manifest
+from gvf.errors import UserError
+from gvf.files import atomic_path, fresh_directory, load_npz, read_json
+from gvf.reporting.page import Page, Table, Tile, curves_of, decision_bars, gap_axis, gap_rows, render
+from gvf.reporting.pictures import stack
+from gvf.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, show
+from gvf.stages.evaluate import CLIPS, MEASUREMENT, SUMMARY
+
+FRONTAL = 0  # the conditioning video that sampling starts from
+CURVES = Path("reports/curves")
+METRICS = Path("reports/metrics")
+TABLES = Path("reports/tables")
+PAGE = Path("reports/index.html")
+MOST_REJECTED = 50  # rows shown of the table of rejected clips
+
+LABELS = {
+    **METHOD_LABELS,
+    "static": "Static (reference)",
+    "interpolated": "Interpolated (reference)",
+    "all": "all",
+    "seen": "asset seen in training",
+    "unseen": "asset not seen",
+}
+
+
+def run(params: Params) -> dict[str, float]:
+    """Write `reports/tables` and `reports/index.html`. The same inputs give the same bytes."""
+    measurement = read_json(MEASUREMENT)
+    clips, summary = _read_table(CLIPS), _read_table(SUMMARY)
+    manifest = read_manifest(CURATED_MANIFEST)
+    _write_tables(measurement, clips, summary, manifest)
+    shown = _show(clips, params.report)
+    page = _page(measurement, clips, summary, manifest, shown)
+    text = render(page)
+    with atomic_path(PAGE) as partial:
+        partial.write_text(text, encoding="utf-8")
+    for clip in shown:
+        tracking.log_figure(f"{clip.why}-{clip.clip_id}", stack(clip.strips))
+    return {"clips_shown": len(shown), "page_bytes": len(text.encode())}
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Run the stage that writes it: `dvc repro evaluate`.") from None
+
+
+def _show(clips: pd.DataFrame, config: ReportConfig) -> list[ShownClip]:
+    shown = []
+    for why, clip_id in choose(clips):
+        video, truth = (_bytes(on_white(load_views(clip_id, kind).rgba)) for kind in ("video", "eval"))
+        predictions = load_npz(PREDICTIONS / f"{clip_id}.npz")
+        methods = {name: predictions[f"{name}_rgb"] for name in METHOD_LABELS}
+        frames, size = config.strip_frames, config.tile_size
+        shown.append(show(why, clip_id, clips, video[FRONTAL], truth, methods, frames, size))
+    return shown
+
+
+def _bytes(picture: Tensor) -> np.ndarray:
+    return (picture * 255.0).round().byte().numpy()
+
+
+def _write_tables(
+    measurement: Mapping[str, Any], clips: pd.DataFrame, summary: pd.DataFrame, manifest: pd.DataFrame
+) -> None:
+    source = measured_caption(measurement)
+    with fresh_directory(TABLES) as folder:
+        write_table(_overall(summary), folder, "quality", f"Quality on held-out clips. {source}")
+        write_table(_labelled(summary), folder, "quality_by_group", f"Quality by split and family. {source}")
+        write_table(_labelled(clips), folder, "quality_by_clip", f"Quality clip by clip. {source}")
+        write_table(curation_table(manifest), folder, "curation", f"Clips by decision. {source}")
+        caption = f"Published: {TABLE_1_SOURCE}. Not measured here and not comparable with our measured figures."
+        write_table(table_1(), folder, "table_1_published", caption)
+
+
+def measured_caption(measurement: Mapping[str, Any]) -> str:
+    """Where measured figures come from, in one sentence."""
+    return (
+        "Measured: preset {preset}, data {data}, code {code}, run {run}, {num_clips} held-out clips, "
+        "{num_views} views of {num_frames} frames, {image_size} x {image_size} pixels.".format(**measurement)
+    )
+
+
+def curation_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Clips of each family: accepted in either split, and rejected by reason."""
+    outcome = manifest["split"].where(manifest["decision"] != REJECTED, "rejected: " + manifest["reason"].astype(str))
+    counts = pd.crosstab(manifest["family"], outcome)
+    first = [name for name in ("train", "held_out") if name in counts.columns]
+    counts = counts[first + [name for name in counts.columns if name not in first]]
+    return counts.reset_index()
+
+
+def _page(
+    measurement: Mapping[str, Any],
+    clips: pd.DataFrame,
+    summary: pd.DataFrame,
+    manifest: pd.DataFrame,
+    shown: list[ShownClip],
+) -> Page:
+    rejected = manifest[manifest["decision"] == REJECTED][["clip_id", "reason", "message"]]
+    ours = {"vae", "dit"}
+    metrics = [path for path in sorted(METRICS.glob("*.json")) if path.stem != "report"]  # its own come afterwards
+    return Page(
+        measurement=measurement,
+        tiles=_tiles(summary, measurement),
+        quality=_table(_overall(summary), lambda row: row[0] in {LABELS[name] for name in ours}),
+        groups=_table(_labelled(summary)),
+        shown=shown,
+        gaps=gap_rows(clips),
+        axis=gap_axis(),
+        curves=[curves_of(path.stem, pd.read_csv(path)) for path in sorted(CURVES.glob("*.csv"), key=_stage_order)],
+        decisions=decision_bars(manifest),
+        rejected=None if rejected.empty else _table(rejected.head(MOST_REJECTED)),
+        published=_table(table_1()),
+        published_source=TABLE_1_SOURCE,
+        figures=[(path.stem, _figures(read_json(path))) for path in metrics],
+    )
+
+
+def _stage_order(path: Path) -> tuple[bool, bool, str]:
+    """Training stages as they run: the VAE's two phases, then the DiT."""
+    return path.stem == "train-dit", path.stem != "train-vae-static", path.stem
+
+
+def _tiles(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> list[Tile]:
+    rows = summary[summary["group"] == "all"].set_index("method")
+    psnr = rows["psnr"].astype(float).to_dict()
+    gaps = rows["gap_closed"].astype(float).to_dict()
+    between = f"from {psnr['static']:.2f} static to {psnr['interpolated']:.2f} interpolated"
+    tiles = []
+    for name, title in (("dit", "Generation (DiT)"), ("vae", "Reconstruction (VAE)")):
+        figure = f"{gaps[name]:.1%}" if gaps[name] == gaps[name] else "n/a"
+        tiles.append(Tile(title, figure, f"of the gap closed: PSNR {psnr[name]:.2f} dB, {between}"))
+    ssim = f"SSIM {float(rows['ssim']['dit']):.3f}; " if "ssim" in rows.columns else ""
+    tiles.append(Tile("PSNR of the DiT", f"{psnr['dit']:.2f} dB", f"{ssim}mean over pictures, views and clips"))
+    seen = summary[(summary["group"] == "seen") & (summary["method"] == "dit")]["num_clips"].sum()
+    tiles.append(Tile("Held-out clips", str(measurement["num_clips"]), f"{seen} show an asset that training saw"))
+    return tiles
+
+
+def _overall(summary: pd.DataFrame) -> pd.DataFrame:
+    return _labelled(summary[summary["group"] == "all"].drop(columns=["group", "num_clips"]))
+
+
+def _labelled(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(**{name: table[name].replace(LABELS) for name in ("method", "group") if name in table.columns})
+
+
+def _table(frame: pd.DataFrame, strong: Callable[[list[str]], bool] = lambda row: False) -> Table:
+    columns = columns_of(frame)
+    rows = rows_of(frame, columns)
+    return Table([c.heading for c in columns], rows, numeric_columns(frame), [strong(row) for row in rows])
+
+
+def _figures(metrics: Mapping[str, float]) -> Table:
+    rows = [[name, f"{value:.6g}" if isinstance(value, float) else str(value)] for name, value in metrics.items()]
+    return Table(["Figure", "Value"], rows, [False, True], [False] * len(rows))
