@@ -9,6 +9,7 @@ from torch import Tensor
 
 from evaluation.protocol import PictureMeasure, SetMeasure
 from gvf.metrics import clip, fvd, lpips
+from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
 from gvf.metrics.ssim import ssim
 
@@ -34,13 +35,18 @@ def load_measures(names: Sequence[str]) -> Measures:
     }
     sets: dict[str, SetMeasure] = {"fvd": fvd.fvd}
     missing = {name: module.absence() for name, module in (("lpips", lpips), ("clip", clip), ("fvd", fvd))}
-    absent = {name: str(missing[name]) for name in names if missing.get(name) is not None}
+    absent = {name: why(gap) for name in names if (gap := missing.get(name)) is not None}
     here = [name for name in names if name not in absent]
     return Measures(
         {name: pictures[name] for name in here if name in pictures},
         {name: sets[name] for name in here if name in sets},
         absent,
     )
+
+
+def why(absence: Absence) -> str:
+    """What is missing and what to do about it."""
+    return f"{absence.reason}. {absence.remedy}"
 
 
 def finite_psnr(prediction: Tensor, truth: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ class Column:
 COLUMNS = {
     column.key: column
     for column in (
-        Column("group", "Clips"),
+        Column("group", "Group"),
         Column("method", "Method"),
-        Column("num_clips", "Number"),
+        Column("num_clips", "Clips"),
         Column("clip_id", "Clip"),
         Column("family", "Family"),
         Column("asset_seen", "Asset seen"),
@@ -46,15 +46,17 @@ COLUMNS = {
         Column("ssim", "SSIM", "{:.3f}", "max"),
         Column("lpips", "LPIPS", "{:.3f}", "min"),
         Column("clip", "CLIP", "{:.3f}", "max"),
-        Column("fvd", "FVD", "{:.1f}", "min"),
+        Column("fvd", "FVD", "{:.2f}", "min"),
         Column("gap_closed", "Gap closed", "{:.1%}", "max"),
     )
 }
 
 
 def columns_of(table: pd.DataFrame) -> list[Column]:
-    """The columns of a frame as they are shown; a name not in COLUMNS is its own title."""
-    return [COLUMNS.get(str(name), Column(str(name), str(name).replace("_", " "))) for name in table.columns]
+    """The columns of a frame as they are shown; a name not in COLUMNS titles itself."""
+    return [
+        COLUMNS.get(str(name), Column(str(name), str(name).replace("_", " ").capitalize())) for name in table.columns
+    ]
 
 
 def numeric_columns(table: pd.DataFrame) -> list[bool]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from evaluation.measures import Measures, load_measures
+from evaluation.measures import Measures, load_measures, why
 from evaluation.protocol import (
     METHODS,
     Clip,
@@ -99,7 +99,7 @@ def _score_sets(
         for method in METHODS:
             value = measure(torch.cat(videos[method]), truth)
             if isinstance(value, Absence):
-                absent[name] = str(value)
+                absent[name] = why(value)
             else:
                 scores[method][name] = value
     return scores, absent

@@ -123,7 +123,7 @@ def _page(
         measurement=measurement,
         tiles=_tiles(summary, measurement),
         quality=_table(_overall(summary), lambda row: row[0] in {LABELS[name] for name in ours}),
-        groups=_table(_labelled(summary)),
+        groups=_table(_labelled(summary[summary["group"] != "all"])),
         shown=shown,
         gaps=gap_rows(clips),
         axis=gap_axis(),
