@@ -1,0 +1,83 @@
+"""The protocol's arithmetic, worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from evaluation.measures import LARGEST_PSNR, finite_psnr, load_measures
+from evaluation.protocol import Clip, as_videos, clip_table, flat_metrics, gap_closed, score_clip, summary_table
+
+SEEN, UNSEEN = Clip("cat-0--walk", "cat", True), Clip("dog-0--walk", "dog", False)
+
+
+def table() -> pd.DataFrame:
+    psnr = {
+        SEEN: {"static": 20.0, "interpolated": 30.0, "vae": 28.0, "dit": 22.0},
+        UNSEEN: {"static": 24.0, "interpolated": 24.05, "vae": 24.0, "dit": 23.0},  # hardly moves
+    }
+    scores = ((clip, name, value) for clip, values in psnr.items() for name, value in values.items())
+    return clip_table((clip, name, {"psnr": value, "ssim": value / 40}) for clip, name, value in scores)
+
+
+def test_gap_closed_of_clips_and_of_the_means() -> None:
+    clips = table().set_index(["clip_id", "method"])
+    assert clips.at[("cat-0--walk", "vae"), "gap_closed"] == pytest.approx(0.8)
+    assert clips.at[("cat-0--walk", "dit"), "gap_closed"] == pytest.approx(0.2)
+    assert clips.at[("cat-0--walk", "static"), "gap_closed"] == 0
+    assert math.isnan(clips.at[("dog-0--walk", "dit"), "gap_closed"])
+    assert gap_closed(19.0, 20.0, 30.0) == pytest.approx(-0.1)
+
+    summary = summary_table(table(), {"dit": {"fvd": 7.0}}).set_index(["group", "method"])
+    # means: static 22, interpolated 27.025, vae 26, dit 22.5
+    assert summary.at[("all", "vae"), "gap_closed"] == pytest.approx(4 / 5.025)
+    assert summary.at[("all", "dit"), "psnr"] == pytest.approx(22.5)
+    assert summary.at[("all", "dit"), "fvd"] == 7.0
+    assert math.isnan(summary.at[("all", "vae"), "fvd"])
+    assert summary.at[("seen", "dit"), "gap_closed"] == pytest.approx(0.2)
+    assert math.isnan(summary.at[("unseen", "dit"), "gap_closed"])
+    assert list(summary.index.get_level_values(0).unique()) == ["all", "seen", "unseen", "family cat", "family dog"]
+    assert list(summary.loc["all"].index) == ["static", "interpolated", "vae", "dit"]
+    assert summary.at[("family dog", "vae"), "num_clips"] == 1
+
+
+def test_flat_metrics_hold_every_figure_that_exists_and_no_reference_gaps() -> None:
+    figures = flat_metrics(summary_table(table()))
+    assert figures["num_clips"] == 2
+    assert figures["dit_psnr"] == pytest.approx(22.5)
+    assert figures["static_ssim"] == pytest.approx(0.55)
+    assert figures["vae_gap_closed_seen"] == pytest.approx(0.8)
+    assert not {"static_gap_closed", "interpolated_gap_closed", "dit_gap_closed_unseen", "dit_fvd"} & set(figures)
+    assert all(math.isfinite(value) for value in figures.values())
+
+
+def test_pictures_are_averaged_over_frames_then_views() -> None:
+    truth = torch.zeros(2, 3, 12, 12, 3)
+    prediction = truth.clone()
+    prediction[1, 2] = 0.1  # one of six pictures, 20 dB
+    scores = score_clip(prediction, truth, {"psnr": finite_psnr, "sum": lambda p, t: (p - t).sum(dim=(1, 2, 3))})
+    assert scores["psnr"] == pytest.approx((5 * LARGEST_PSNR + 20.0) / 6)
+    assert scores["sum"] == pytest.approx(12 * 12 * 3 * 0.1 / 6, rel=1e-5)
+    with pytest.raises(ValueError, match="not one"):
+        score_clip(prediction[:1], truth, {})
+
+
+def test_a_view_is_a_video() -> None:
+    pictures = torch.arange(6.0).reshape(2, 3, 1, 1, 1)
+    assert as_videos(pictures).flatten(1).tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+def test_measures_without_their_weights_are_absent_with_a_remedy(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    measures = load_measures(["psnr", "ssim", "lpips", "fvd"])
+    assert list(measures.pictures) == ["psnr", "ssim"]
+    assert not measures.sets
+    assert set(measures.absent) == {"lpips", "fvd"}
+    assert "vgg16" in measures.absent["lpips"]
+    assert "GVF_WEIGHTS" in measures.absent["lpips"]

@@ -1,0 +1,81 @@
+"""Charts as numbers: ticks, positions, smoothing."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from gvf.reporting.charts import line_chart, log_ticks, short, smoothed, ticks
+from gvf.reporting.page import axis_position, curves_of, decision_bars, gap_rows
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert ticks(0, 100) == [0, 20, 40, 60, 80, 100]
+    assert ticks(10, 800) == [200, 400, 600, 800]
+    assert ticks(-0.13, 0.34) == pytest.approx([-0.1, 0, 0.1, 0.2, 0.3])
+    assert log_ticks(0.9, 110) == [1, 10, 100]
+    assert log_ticks(0.9, 6) == [1, 2, 5]
+
+
+def test_a_curve_spans_its_box_with_y_downwards() -> None:
+    chart = line_chart("loss", [0, 5, 10], [3.0, 2.0, 1.0])
+    assert chart is not None
+    assert not chart.logarithmic
+    assert chart.last == "1"
+    points = [tuple(map(float, point.split())) for point in chart.raw[1:].split("L")]
+    assert [x for x, _ in points] == [0, 50, 100]
+    # the range 1..3 with a margin of 5 % on either side
+    assert [y for _, y in points] == pytest.approx([100 * 0.1 / 2.2, 50, 100 * 2.1 / 2.2], rel=1e-3)
+
+
+def test_wide_curves_are_logarithmic_and_hopeless_ones_left_out() -> None:
+    chart = line_chart("loss", [1, 2, 3], [100.0, 10.0, 1.0])
+    assert chart is not None
+    assert chart.logarithmic
+    assert [tick.text for tick in chart.y_ticks] == ["1", "10", "100"]
+    assert line_chart("loss", [1, 2], [1.0, math.nan]) is None
+    assert line_chart("loss", [], []) is None
+    flat = line_chart("loss", [1, 2], [0.0, 0.0])
+    assert flat is not None
+    assert flat.raw == "M0 50L100 50"
+
+
+def test_smoothing_keeps_lines_and_means() -> None:
+    line = [float(value) for value in range(50)]
+    inner = smoothed(line)[10:-10]
+    assert inner == pytest.approx(line[10:-10])
+    spike = [0.0] * 20 + [1.0] + [0.0] * 20
+    assert sum(smoothed(spike)) == pytest.approx(1.0)
+    assert max(smoothed(spike)) < 0.5
+
+
+def test_short_numbers() -> None:
+    assert [short(v) for v in (0, 0.25, 800, 12000, 3e-05, 0.123456)] == ["0", "0.25", "800", "12k", "3e-05", "0.123"]
+
+
+def test_curves_show_results_not_settings_and_the_loss_first() -> None:
+    curve = pd.DataFrame({"step": [1, 2], "kl": [1.0, 2.0], "loss": [2.0, 1.0], "learning_rate": [0.1, 0.1]})
+    assert [chart.title for chart in curves_of("train-dit", curve).charts] == ["loss", "kl"]
+
+
+def test_gaps_are_ranked_clamped_and_may_be_missing() -> None:
+    rows = [("a", "vae", 0.9), ("a", "dit", -2.0), ("b", "vae", 0.5), ("b", "dit", 0.25)]
+    rows += [("c", "vae", math.nan), ("c", "dit", math.nan)]
+    shown = gap_rows(pd.DataFrame(rows, columns=["clip_id", "method", "gap_closed"]))
+    assert [row.clip_id for row in shown] == ["b", "a", "c"]
+    assert shown[0].dit == axis_position(0.25) == 40.0
+    assert shown[1].dit == 0.0
+    assert shown[1].text == "VAE 90%, DiT -200%"
+    assert shown[2].vae is None
+    assert shown[2].dit is None
+
+
+def test_decisions_are_counted_by_split_and_reason() -> None:
+    clips = pd.DataFrame(
+        [("accepted", "train", None), ("accepted", "train", None), ("rejected", None, "motion")],
+        columns=["decision", "split", "reason"],
+    )
+    bars = [(bar.label, bar.count, bar.share) for bar in decision_bars(clips)]
+    assert bars == [("accepted, training", 2, 100.0), ("accepted, held out", 0, 0.0), ("rejected: motion", 1, 50.0)]
