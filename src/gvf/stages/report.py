@@ -29,6 +29,9 @@ CURVES = Path("reports/curves")
 METRICS = Path("reports/metrics")
 TABLES = Path("reports/tables")
 PAGE = Path("reports/index.html")
+# What the page shows of each stage; its own figures come afterwards.
+TRAINED = ("train-vae-static", "train-vae-joint", "train-dit")
+STAGES = ("collect", "curate", "render", "featurize", *TRAINED[:2], "encode", *TRAINED[2:], "sample", "evaluate")
 MOST_REJECTED = 50  # rows shown of the table of rejected clips
 
 LABELS = {
@@ -61,7 +64,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file. Run the stage that writes it: `dvc repro evaluate`.") from None
+        raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
 
 
 def _show(clips: pd.DataFrame, config: ReportConfig) -> list[ShownClip]:
@@ -118,7 +121,6 @@ def _page(
 ) -> Page:
     rejected = manifest[manifest["decision"] == REJECTED][["clip_id", "reason", "message"]]
     ours = {"vae", "dit"}
-    metrics = [path for path in sorted(METRICS.glob("*.json")) if path.stem != "report"]  # its own come afterwards
     return Page(
         measurement=measurement,
         tiles=_tiles(summary, measurement),
@@ -127,18 +129,13 @@ def _page(
         shown=shown,
         gaps=gap_rows(clips),
         axis=gap_axis(),
-        curves=[curves_of(path.stem, pd.read_csv(path)) for path in sorted(CURVES.glob("*.csv"), key=_stage_order)],
+        curves=[curves_of(stage, _read_table(CURVES / f"{stage}.csv")) for stage in TRAINED],
         decisions=decision_bars(manifest),
         rejected=None if rejected.empty else _table(rejected.head(MOST_REJECTED)),
         published=_table(table_1()),
         published_source=TABLE_1_SOURCE,
-        figures=[(path.stem, _figures(read_json(path))) for path in metrics],
+        figures=[(stage, _figures(read_json(METRICS / f"{stage}.json"))) for stage in STAGES],
     )
-
-
-def _stage_order(path: Path) -> tuple[bool, bool, str]:
-    """Training stages as they run: the VAE's two phases, then the DiT."""
-    return path.stem == "train-dit", path.stem != "train-vae-static", path.stem
 
 
 def _tiles(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> list[Tile]:
