@@ -57,7 +57,13 @@ def test_arrows_run_downwards(path):
 
 
 def test_each_outside_tool_has_one_home():
-    homes = {"mlflow": {"mlflow_writer"}, "deepspeed": {"training"}, "gsplat": {"rendering"}, "prefect": set(), "hydra": set()}
+    homes = {
+        "mlflow": {"mlflow_writer"},
+        "deepspeed": {"training"},
+        "gsplat": {"rendering"},
+        "prefect": set(),
+        "hydra": set(),
+    }
     for path in modules():
         for tool in imports(path) & homes.keys():
             assert unit(path) in homes[tool], f"{path.relative_to(SOURCE)} imports {tool}"

@@ -79,9 +79,7 @@ def test_every_field_is_read_somewhere_outside_its_own_file():
             inner = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
             for kind in inner:
                 check(kind)
-            read = any(
-                re.search(rf"\.{field}\b", text) for path, text in texts.items() if not str(path).endswith(home)
-            )
+            read = any(re.search(rf"\.{field}\b", text) for path, text in texts.items() if not str(path).endswith(home))
             watched_by_dvc = field == "watch"  # a dependency of the stage collect in dvc.yaml
             assert read or watched_by_dvc, f"{config.__name__}.{field} is never read"
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
@@ -63,7 +63,7 @@ def map_clips(
     return [results[index] for index in range(len(items))]
 
 
-def _inline(call, items, ids, workers) -> Iterator[tuple[int, object]]:  # type: ignore[no-untyped-def]
+def _inline(call, items, ids, workers) -> Iterator[tuple[int, Any]]:  # type: ignore[no-untyped-def]
     for index, item in enumerate(items):
         try:
             yield index, call(item, ids[index])
@@ -77,7 +77,7 @@ def _single_threaded() -> None:
         os.environ[name] = "1"
 
 
-def _process(call, items, ids, workers) -> Iterator[tuple[int, object]]:  # type: ignore[no-untyped-def]
+def _process(call, items, ids, workers) -> Iterator[tuple[int, Any]]:  # type: ignore[no-untyped-def]
     if workers == 1 or len(items) <= 1:
         yield from _inline(call, items, ids, workers)
         return
@@ -106,7 +106,7 @@ def _process(call, items, ids, workers) -> Iterator[tuple[int, object]]:  # type
                 os.environ[name] = value
 
 
-def _ray(call, items, ids, workers) -> Iterator[tuple[int, object]]:  # type: ignore[no-untyped-def]
+def _ray(call, items, ids, workers) -> Iterator[tuple[int, Any]]:  # type: ignore[no-untyped-def]
     try:
         import ray
     except ImportError:

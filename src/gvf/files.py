@@ -93,7 +93,9 @@ def load_npz(path: PathLike) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: not a readable npz archive ({error}). Delete it and run its stage again.") from None
 
 
-def save_tensors(path: PathLike, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(
+    path: PathLike, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write named tensors as safetensors; `metadata` holds strings only."""
     from safetensors.torch import save_file
 

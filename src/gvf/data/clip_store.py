@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class Views:
     Ks: Tensor
 
 
-def _num_bytes(value: Views | dict[str, Tensor] | Tensor) -> int:
+def _num_bytes(value: Any) -> int:
     if isinstance(value, Tensor):
         return value.nbytes
     tensors = value.values() if isinstance(value, dict) else (value.rgba, value.viewmats, value.Ks)

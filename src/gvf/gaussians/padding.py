@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ def pad(items: Sequence[Gaussians]) -> tuple[Gaussians, Tensor]:
     """
     longest = max(item.num_gaussians for item in items)
     first = items[0]
-    batch = {}
+    batch: dict[str, Any] = {}
     for name in (field.name for field in fields(first) if field.name != "activation"):
         fill = _INVISIBLE if name == "raw_opacities" else 0.0
         rows = []

@@ -57,9 +57,7 @@ class JointVAE(nn.Module):
         self.variation = VariationVAE(variation)
         self.static.encoder.requires_grad_(False)  # E_GS stays, so that image-to-3D models of its latents stay usable
 
-    def canonical(
-        self, features: Tensor, voxels: VoxelBatch, generator: torch.Generator | None = None
-    ) -> Canonical:
+    def canonical(self, features: Tensor, voxels: VoxelBatch, generator: torch.Generator | None = None) -> Canonical:
         """G_1 = D_GS(E_GS(M_1)); with a generator the latent is drawn from its posterior, without it is the mean."""
         with torch.no_grad():
             posterior = self.static.encode(features, voxels)

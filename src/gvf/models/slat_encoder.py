@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gvf.config.static_vae import StaticVaeConfig
-from gvf.models.layers.posterior import Posterior
+from gvf.models.layers.posterior import INITIAL_LOGVAR, Posterior
 from gvf.models.layers.sparse_transformer import SparseTransformer
 from gvf.models.layers.windows import VoxelBatch
 
@@ -23,6 +23,7 @@ class SlatEncoder(SparseTransformer):
             feed_forward_ratio=config.feed_forward_ratio,
             window=config.window,
         )
+        nn.init.constant_(self.out_layer.bias[config.latent_channels :], INITIAL_LOGVAR)
 
     def forward(self, features: Tensor, voxels: VoxelBatch) -> Posterior:
         """features: [M, feature_channels] of the voxels, float. Returns mean and logvar, each [M, latent_channels]."""

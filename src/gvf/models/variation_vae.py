@@ -18,11 +18,14 @@ from gvf.models.layers.attention import CrossAttention, KeysValues
 from gvf.models.layers.embedding import PointEmbedding
 from gvf.models.layers.feed_forward import GatedFeedForward
 from gvf.models.layers.norm import layer_norm
-from gvf.models.layers.posterior import Posterior
+from gvf.models.layers.posterior import INITIAL_LOGVAR, Posterior
 
 GAUSSIAN_CHANNELS = 14
 ATTRIBUTE_CHANNELS = {"means": 3, "scales": 3, "quats": 4, "colors": 3, "opacities": 1}  # in the variation's order
 PRE_NORM_EPS = 1e-6
+PAPER_WIDTH = 768
+EMBEDDING_STD = 0.2
+COMMON_DISPLACEMENT = 0.1  # object units
 LOGVAR_RANGE = (-30.0, 20.0)
 
 
@@ -88,13 +91,23 @@ class VariationVAE(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Truncated normal of 0.02, biases 0; the output starts at zero, so that at first nothing moves."""
+        """Truncated normal, 0.02 at the paper's width and wider for narrower networks; biases 0; at first nothing moves.
+
+        Two biases are not 0. That of the displacements' embedding has the size of common displacements (a tenth of the
+        object) times the weights: the norm behind it would otherwise erase how far a point moves and keep only where to.
+        That of the log variance: see INITIAL_LOGVAR.
+        """
+        std = 0.02 * (PAPER_WIDTH / self.config.width) ** 0.5
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.zeros_(self.to_outputs.weight)
+        embedding = cast(nn.Linear, self.input_embedding[0])
+        nn.init.normal_(embedding.weight, std=EMBEDDING_STD)
+        nn.init.normal_(embedding.bias, std=EMBEDDING_STD * COMMON_DISPLACEMENT)
+        nn.init.constant_(self.logvar_fc.bias, INITIAL_LOGVAR)
 
     def encode(
         self, query_positions: Tensor, query_displacements: Tensor, points: Tensor, displacements: Tensor

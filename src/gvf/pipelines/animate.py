@@ -77,9 +77,7 @@ def sample_latents(
     if config.solver == "multistep":
         solution = solver.sample_multistep(noise, config.steps)
     else:
-        tolerances = Tolerances(
-            config.absolute_tolerance, config.relative_tolerance, config.first_step, config.safety
-        )
+        tolerances = Tolerances(config.absolute_tolerance, config.relative_tolerance, config.first_step, config.safety)
         solution = solver.sample_adaptive(noise, tolerances)
     return solution._replace(sample=statistics.denormalize(solution.sample))
 

@@ -27,9 +27,7 @@ def load_joint_vae(directory: PathLike, device: torch.device) -> JointVAE:
     return _restored(model, directory, device)
 
 
-def load_dit(
-    directory: PathLike, latent_channels: int, device: torch.device
-) -> tuple[VariationDiT, NoiseSchedule]:
+def load_dit(directory: PathLike, latent_channels: int, device: torch.device) -> tuple[VariationDiT, NoiseSchedule]:
     """The diffusion transformer, in evaluation mode, and the noise schedule it was trained with. Raises as above."""
     config = read_json(Path(directory) / "config.json")
     model = VariationDiT(parse(VariationDitConfig, config["variation_dit"], "variation_dit"), latent_channels)

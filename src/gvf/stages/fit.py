@@ -25,6 +25,7 @@ from gvf.training.randomness import seed_everything
 from gvf.training.world import join
 
 Batch = TypeVar("Batch")
+Model = TypeVar("Model", bound=nn.Module)
 
 CURVES = Path("reports/curves")
 CHECKPOINTS = Path("work")
@@ -34,8 +35,8 @@ def fit(
     stage: str,
     run: RunConfig,
     training: TrainingConfig,
-    build: Callable[[], nn.Module],
-    groups: Callable[[nn.Module], Sequence[ParameterGroup]],
+    build: Callable[[], Model],
+    groups: Callable[[Model], Sequence[ParameterGroup]],
     num_items: int,
     load: Callable[[Draw], Batch],
     loss_function: LossFunction[Batch],
@@ -57,7 +58,9 @@ def fit(
     engine = Engine(model, groups(model), training, world)
     plain = {name: as_dict(section) for name, section in sections.items()}
     digests = {str(path): sha256(path) for path in (CURATED_MANIFEST, *inputs)}
-    method = {name: {key: value for key, value in section.items() if key != "training"} for name, section in plain.items()}
+    method = {
+        name: {key: value for key, value in section.items() if key != "training"} for name, section in plain.items()
+    }
     identity = method | {"training": training.identity(), "seed": run.seed, "inputs": digests}
     checkpoints = Checkpoints(CHECKPOINTS / stage.replace("-", "_"), identity)
     batches = Batches(num_items, load, training, run.seed, world)

@@ -105,9 +105,7 @@ def _generate(
     for clip in clips:
         generator = torch.Generator().manual_seed(derive_seed(params.run.seed, "sample", clip))
         noise.append(torch.randn(tokens.shape[1], config.num_latents, config.latent_channels, generator=generator))
-    solution = sample_latents(
-        dit, schedule, statistics, handles, tokens, torch.stack(noise).to(device), params.sample
-    )
+    solution = sample_latents(dit, schedule, statistics, handles, tokens, torch.stack(noise).to(device), params.sample)
     return solution.sample, solution.num_evaluations
 
 

@@ -18,7 +18,6 @@ from gvf.rendering.splats import draw_gaussians
 from gvf.stages.fit import fit
 from gvf.training.batches import Draw
 from gvf.training.optimizer import parameter_group
-from gvf.training.world import World
 
 OUTPUT = Path("models/vae_static")
 
@@ -61,7 +60,13 @@ def run(params: Params) -> dict[str, float]:
         with torch.autocast(gaussians.means.device.type, enabled=False):
             rendered = draw_gaussians(gaussians, batch.viewmats, batch.Ks, batch.target.shape[-2])
             return canonical_loss(
-                rendered, batch.target, posterior, gaussians, valid, 1.0 / params.static_vae.resolution, config.canonical_loss
+                rendered,
+                batch.target,
+                posterior,
+                gaussians,
+                valid,
+                1.0 / params.static_vae.resolution,
+                config.canonical_loss,
             )
 
     return fit(

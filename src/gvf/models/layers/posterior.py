@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+INITIAL_LOGVAR = -6.0
+"""Where log variances start: with a KL weight of 1e-6 a unit of noise would be unlearned first, at the price of steps."""
+
 
 class Posterior(NamedTuple):
     """Mean and log variance of latents, alike in shape."""
