@@ -1,0 +1,226 @@
+"""Stages evaluate and report on drawn clips: figures worked out by hand, one page that needs nothing from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gvf.config.evaluate import EvaluateConfig
+from gvf.config.report import ReportConfig
+from gvf.config.run import RunConfig
+from gvf.data.manifest import CURATED_MANIFEST
+from gvf.errors import ConfigError, UserError
+from gvf.files import read_json, save_npz, write_json
+from gvf.stages import evaluate, report
+from gvf.stages.report import STAGES, TRAINED
+from tests.stages.curated_clips import write_curated
+
+CLIPS = {
+    "shown-near": 0.25,
+    "shown-half": 0.5,
+    "shown-far": 0.9,
+}  # how much of the error of standing still the DiT keeps
+FRAMES, SIZE = 3, 16
+
+
+@dataclass(frozen=True)
+class Source:
+    source: str = "procedural"
+
+
+@dataclass(frozen=True)
+class Sections:
+    run: RunConfig = RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1)
+    collect: Source = Source()
+    evaluate: EvaluateConfig = EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd"))
+    report: ReportConfig = ReportConfig(strip_frames=2, tile_size=128)
+
+
+def draw_truth() -> np.ndarray:
+    """[T, 4, S, S, 4]: an opaque red square that moves sideways over nothing."""
+    rgba = np.zeros((FRAMES, 4, SIZE, SIZE, 4), np.uint8)
+    for frame in range(FRAMES):
+        rgba[frame, :, 4:12, 2 + 3 * frame : 8 + 3 * frame] = (200, 30, 30, 255)
+    return rgba
+
+
+def draw_methods(keep: float) -> dict[str, np.ndarray]:
+    """uint8 [T, 4, S, S, 3] over white: standing still, nearly the truth, and two mixtures."""
+    rgba = draw_truth().astype(float)
+    truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0)
+    still = np.broadcast_to(truth[:1], truth.shape)
+    shares = {"static": 1.0, "interpolated": 0.05, "vae": 0.1, "dit": keep}
+    return {f"{name}_rgb": np.rint(truth + share * (still - truth)).astype(np.uint8) for name, share in shares.items()}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Everything the two stages read; evaluated once."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        write_curated({**dict.fromkeys(CLIPS, "held_out"), "kept": "train", "dropped": None})
+        cameras = {"viewmats": np.zeros((4, 4, 4), np.float32), "Ks": np.zeros((4, 3, 3), np.float32)}
+        for clip, keep in CLIPS.items():
+            truth = draw_truth()
+            pictures = {"eval_rgba": truth, "video_rgba": truth[None, :, 0]}
+            named = {f"{kind}_{name}": value for kind in ("eval", "video") for name, value in cameras.items()}
+            save_npz(f"data/renders/{clip}.npz", **pictures, **named)
+            save_npz(f"data/predictions/{clip}.npz", **draw_methods(keep))
+        for stage in TRAINED:
+            Path("reports/curves").mkdir(parents=True, exist_ok=True)
+            Path(f"reports/curves/{stage}.csv").write_text("step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n3,0.5,0.1\n")
+        for stage in STAGES:
+            write_json(f"reports/metrics/{stage}.json", {"figure": 1.5})
+        write_json("reports/metrics/evaluate.json", evaluate.run(Sections()))  # type: ignore[arg-type]
+        yield folder
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture
+def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+def test_figures_are_those_of_plain_numpy(here: Path) -> None:
+    clips = pd.read_csv(evaluate.CLIPS).set_index(["clip_id", "method"])
+    rgba = draw_truth().astype(float)
+    truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0) / 255
+    expected: dict[str, list[float]] = {}
+    for clip, keep in CLIPS.items():
+        for name, picture in draw_methods(keep).items():
+            errors = ((picture / 255 - truth) ** 2).mean(axis=(2, 3, 4))
+            values = np.where(
+                errors > 0, -10 * np.log10(np.maximum(errors, 1e-30)), 100.0
+            )  # frame 0 is the truth itself
+            method = name.removesuffix("_rgb")
+            assert clips.at[(clip, method), "psnr"] == pytest.approx(values.mean(), abs=1e-4)
+            expected.setdefault(method, []).append(values.mean())
+    means = {method: np.mean(values) for method, values in expected.items()}
+    figures = read_json("reports/metrics/evaluate.json")
+    assert figures["num_clips"] == 3
+    assert figures["dit_psnr"] == pytest.approx(means["dit"], abs=1e-4)
+    gap = (means["dit"] - means["static"]) / (means["interpolated"] - means["static"])
+    assert figures["dit_gap_closed"] == pytest.approx(gap, abs=1e-4)
+    assert 0 < figures["dit_gap_closed"] < figures["vae_gap_closed"] < 1
+    assert figures["vae_gap_closed_seen"] == pytest.approx(figures["vae_gap_closed"])
+
+
+def test_the_measurement_says_where_it_comes_from_and_what_is_missing(here: Path) -> None:
+    measurement = read_json(evaluate.MEASUREMENT)
+    assert measurement["run"].startswith("cpu-procedural-")
+    assert (measurement["num_clips"], measurement["num_frames"], measurement["num_views"]) == (3, FRAMES, 4)
+    assert measurement["image_size"] == SIZE
+    for name, reason in measurement["absent"].items():
+        assert name in ("lpips", "fvd")
+        assert len(reason) > 20
+
+
+class Page(HTMLParser):
+    """Collects tags, addresses and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.images = 0
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.addresses += [str(values[name]) for name in ("src", "href", "srcset") if name in values]
+        if tag == "img":
+            self.images += 1
+            assert values["alt"]
+        if tag not in ("meta", "link", "img", "br", "source", "path"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "path":
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) -> None:
+    figures = report.run(Sections())  # type: ignore[arg-type]
+    assert figures["clips_shown"] == 3
+    first = report.PAGE.read_bytes()
+    tables = {path.name: path.read_bytes() for path in report.TABLES.iterdir()}
+    report.run(Sections())  # type: ignore[arg-type]
+    assert report.PAGE.read_bytes() == first
+    assert {path.name: path.read_bytes() for path in report.TABLES.iterdir()} == tables
+
+    text = first.decode()
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert text.startswith("<!doctype html>")
+    assert not re.search(r"@import|url\(|<script|https?://(?!download\.pytorch\.org)", text)
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert page.images == 3 * 6 * 2
+    assert text.count('<path class="raw"') == len(TRAINED)
+    for label in (
+        "Conditioning video",
+        "Ground truth",
+        "Static",
+        "Interpolated",
+        "VAE reconstruction",
+        "DiT generation",
+    ):
+        assert label in page.text
+    places = [page.text.index(f"{why}: {clip}") for why, clip in zip(("Best", "Median", "Worst"), CLIPS)]
+    assert places == sorted(places)
+    assert "18.47" in page.text[page.text.index("What others report") :]
+    assert "18.47" not in page.text[: page.text.index("What others report")]
+
+
+def test_every_table_is_there_three_times_and_marked(here: Path) -> None:
+    report.run(Sections())  # type: ignore[arg-type]
+    names = {path.stem for path in report.TABLES.iterdir()}
+    assert names == {"quality", "quality_by_group", "quality_by_clip", "curation", "table_1_published"}
+    for name in names:
+        markdown = (report.TABLES / f"{name}.md").read_text()
+        assert ("Published" in markdown) == (name == "table_1_published")
+        assert ("Measured: preset cpu, data procedural" in markdown) == (name != "table_1_published")
+        assert (report.TABLES / f"{name}.csv").is_file()
+        assert r"\begin{tabular}" in (report.TABLES / f"{name}.tex").read_text()
+    curation = pd.read_csv(report.TABLES / "curation.csv")
+    assert curation.to_dict("records") == [{"family": "box", "train": 1, "held_out": 3, "rejected: motion": 1}]
+
+
+def test_missing_input_names_the_file_and_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"measurement.json: no such file"):
+        report.run(Sections())  # type: ignore[arg-type]
+    write_curated({"kept": "train"})
+    with pytest.raises(UserError, match=f"{CURATED_MANIFEST}: no held-out clip"):
+        evaluate.run(Sections())  # type: ignore[arg-type]
+    (tmp_path / "data/curated").rename(tmp_path / "old")
+    write_curated({"unsampled": "held_out"})
+    cameras = {"eval_viewmats": np.zeros((4, 4, 4), np.float32), "eval_Ks": np.zeros((4, 3, 3), np.float32)}
+    save_npz("data/renders/unsampled.npz", eval_rgba=draw_truth(), **cameras)
+    save_npz("data/predictions/unsampled.npz", dit_rgb=np.zeros((1, 1, 1, 1, 3), np.uint8))
+    with pytest.raises(UserError, match=r"unsampled.npz: has no array 'static_rgb'"):
+        evaluate.run(Sections())  # type: ignore[arg-type]
+
+
+def test_configs_refuse_what_cannot_be() -> None:
+    with pytest.raises(ConfigError, match=r"evaluate\.metrics"):
+        EvaluateConfig(metrics=("psnr", "pnsr"))
+    with pytest.raises(ConfigError, match="psnr"):
+        EvaluateConfig(metrics=("ssim",))
+    with pytest.raises(ConfigError, match=r"report\.tile_size"):
+        ReportConfig(strip_frames=1, tile_size=8)
