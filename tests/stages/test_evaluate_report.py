@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,29 +20,35 @@ from gvf.config.run import RunConfig
 from gvf.data.manifest import CURATED_MANIFEST
 from gvf.errors import ConfigError, UserError
 from gvf.files import read_json, save_npz, write_json
+from gvf.reporting.shown_clips import METHOD_LABELS
 from gvf.stages import evaluate, report
 from gvf.stages.report import STAGES, TRAINED
 from tests.stages.curated_clips import write_curated
 
-CLIPS = {
-    "shown-near": 0.25,
-    "shown-half": 0.5,
-    "shown-far": 0.9,
-}  # how much of the error of standing still the DiT keeps
+# How much of the error of standing still the DiT keeps on each clip.
+CLIPS = {"shown-near": 0.25, "shown-half": 0.5, "shown-far": 0.9}
 FRAMES, SIZE = 3, 16
 
 
 @dataclass(frozen=True)
 class Source:
-    source: str = "procedural"
+    source: str
 
 
 @dataclass(frozen=True)
 class Sections:
-    run: RunConfig = RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1)
-    collect: Source = Source()
-    evaluate: EvaluateConfig = EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd"))
-    report: ReportConfig = ReportConfig(strip_frames=2, tile_size=128)
+    run: RunConfig
+    collect: Source
+    evaluate: EvaluateConfig
+    report: ReportConfig
+
+
+SECTIONS: Any = Sections(
+    RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1),
+    Source("procedural"),
+    EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd")),
+    ReportConfig(strip_frames=2, tile_size=128),
+)
 
 
 def draw_truth() -> np.ndarray:
@@ -81,7 +88,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             Path(f"reports/curves/{stage}.csv").write_text("step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n3,0.5,0.1\n")
         for stage in STAGES:
             write_json(f"reports/metrics/{stage}.json", {"figure": 1.5})
-        write_json("reports/metrics/evaluate.json", evaluate.run(Sections()))  # type: ignore[arg-type]
+        write_json("reports/metrics/evaluate.json", evaluate.run(SECTIONS))
         yield folder
     finally:
         os.chdir(before)
@@ -101,9 +108,7 @@ def test_figures_are_those_of_plain_numpy(here: Path) -> None:
     for clip, keep in CLIPS.items():
         for name, picture in draw_methods(keep).items():
             errors = ((picture / 255 - truth) ** 2).mean(axis=(2, 3, 4))
-            values = np.where(
-                errors > 0, -10 * np.log10(np.maximum(errors, 1e-30)), 100.0
-            )  # frame 0 is the truth itself
+            values = np.where(errors > 0, -10 * np.log10(np.maximum(errors, 1e-30)), 100.0)
             method = name.removesuffix("_rgb")
             assert clips.at[(clip, method), "psnr"] == pytest.approx(values.mean(), abs=1e-4)
             expected.setdefault(method, []).append(values.mean())
@@ -155,11 +160,11 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) -> None:
-    figures = report.run(Sections())  # type: ignore[arg-type]
+    figures = report.run(SECTIONS)
     assert figures["clips_shown"] == 3
     first = report.PAGE.read_bytes()
     tables = {path.name: path.read_bytes() for path in report.TABLES.iterdir()}
-    report.run(Sections())  # type: ignore[arg-type]
+    report.run(SECTIONS)
     assert report.PAGE.read_bytes() == first
     assert {path.name: path.read_bytes() for path in report.TABLES.iterdir()} == tables
 
@@ -172,14 +177,7 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
     assert all(address.startswith("data:") for address in page.addresses)
     assert page.images == 3 * 6 * 2
     assert text.count('<path class="raw"') == len(TRAINED)
-    for label in (
-        "Conditioning video",
-        "Ground truth",
-        "Static",
-        "Interpolated",
-        "VAE reconstruction",
-        "DiT generation",
-    ):
+    for label in ("Conditioning video", "Ground truth", *METHOD_LABELS.values()):
         assert label in page.text
     places = [page.text.index(f"{why}: {clip}") for why, clip in zip(("Best", "Median", "Worst"), CLIPS)]
     assert places == sorted(places)
@@ -188,7 +186,7 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
 
 
 def test_every_table_is_there_three_times_and_marked(here: Path) -> None:
-    report.run(Sections())  # type: ignore[arg-type]
+    report.run(SECTIONS)
     names = {path.stem for path in report.TABLES.iterdir()}
     assert names == {"quality", "quality_by_group", "quality_by_clip", "curation", "table_1_published"}
     for name in names:
@@ -204,17 +202,17 @@ def test_every_table_is_there_three_times_and_marked(here: Path) -> None:
 def test_missing_input_names_the_file_and_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"measurement.json: no such file"):
-        report.run(Sections())  # type: ignore[arg-type]
+        report.run(SECTIONS)
     write_curated({"kept": "train"})
     with pytest.raises(UserError, match=f"{CURATED_MANIFEST}: no held-out clip"):
-        evaluate.run(Sections())  # type: ignore[arg-type]
+        evaluate.run(SECTIONS)
     (tmp_path / "data/curated").rename(tmp_path / "old")
     write_curated({"unsampled": "held_out"})
     cameras = {"eval_viewmats": np.zeros((4, 4, 4), np.float32), "eval_Ks": np.zeros((4, 3, 3), np.float32)}
     save_npz("data/renders/unsampled.npz", eval_rgba=draw_truth(), **cameras)
     save_npz("data/predictions/unsampled.npz", dit_rgb=np.zeros((1, 1, 1, 1, 3), np.uint8))
     with pytest.raises(UserError, match=r"unsampled.npz: has no array 'static_rgb'"):
-        evaluate.run(Sections())  # type: ignore[arg-type]
+        evaluate.run(SECTIONS)
 
 
 def test_configs_refuse_what_cannot_be() -> None:
