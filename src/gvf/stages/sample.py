@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gvf import tracking
 from gvf.config.params import Params
 from gvf.data.clip_store import PREDICTIONS, clip_ids, load_features, load_points, load_views
 from gvf.data.latents import LatentStatistics, load_statistics
 from gvf.diffusion.schedule import NoiseSchedule
+from gvf.data.video import write_video
 from gvf.files import fresh_directory, save_npz, save_tensors
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.joint_vae import Canonical, JointVAE, moved
 from gvf.models.variation_dit import VariationDiT
 from gvf.pipelines.animate import canonical_from_features, choose_handles, reconstruct, sample_latents
 from gvf.pipelines.models import load_dit, load_joint_vae
+from gvf.pipelines.turntable import turntable
 from gvf.rendering.splats import draw_gaussians
 from gvf.stages.train_dit import OUTPUT as DIT
 from gvf.stages.train_vae_joint import OUTPUT as VAE
 from gvf.training.randomness import derive_seed
 
 VIDEO = 0  # the frontal conditioning video
+TURNTABLES = Path("work/sample")
+TURNTABLE_PICTURES, TURNTABLE_RATE = 48, 12  # once around in four seconds
 
 
 def run(params: Params) -> dict[str, float]:
@@ -65,6 +71,8 @@ def run(params: Params) -> dict[str, float]:
                     folder / f"{clip}.safetensors",
                     {"canonical": gaussians.to_activated14(), "variation": generated},
                 )
+                if clip == clips[0]:
+                    _log_turntable(clip, methods["dit"], views.rgba.shape[-2])
                 for name, variation in (("vae", reconstructed), ("dit", generated)):
                     errors[name].append(relative_error(variation[..., :3], displacements))
                 bar.update()
@@ -107,6 +115,13 @@ def _generate(
         noise.append(torch.randn(tokens.shape[1], config.num_latents, config.latent_channels, generator=generator))
     solution = sample_latents(dit, schedule, statistics, handles, tokens, torch.stack(noise).to(device), params.sample)
     return solution.sample, solution.num_evaluations
+
+
+def _log_turntable(clip: str, gaussians: Gaussians, size: int) -> None:
+    """A short video of one generated clip from all sides, for the tracker."""
+    path = TURNTABLES / f"{clip}.mp4"
+    write_video(path, turntable(gaussians, size, TURNTABLE_PICTURES), TURNTABLE_RATE)
+    tracking.log_video(path)
 
 
 @torch.no_grad()
