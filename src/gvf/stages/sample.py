@@ -14,8 +14,8 @@ from gvf import tracking
 from gvf.config.params import Params
 from gvf.data.clip_store import PREDICTIONS, clip_ids, load_features, load_points, load_views
 from gvf.data.latents import LatentStatistics, load_statistics
-from gvf.diffusion.schedule import NoiseSchedule
 from gvf.data.video import write_video
+from gvf.diffusion.schedule import NoiseSchedule
 from gvf.files import fresh_directory, save_npz, save_tensors
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.joint_vae import Canonical, JointVAE, moved
