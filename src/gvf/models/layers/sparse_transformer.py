@@ -35,6 +35,11 @@ class SparseBlock(nn.Module):
         self.attn = WindowAttention(width, num_heads)
         self.mlp = FeedForward(width, ratio)
 
+    def start_as_identity(self) -> None:
+        """Silence both residual branches, so that colours and places pass from the first step on; trained weights replace it."""
+        nn.init.zeros_(self.attn.to_out.weight)
+        nn.init.zeros_(self.mlp.mlp[-1].weight)
+
     def forward(self, x: Tensor, windows: Windows) -> Tensor:
         """x: [M, C]. Returns [M, C]."""
         x = x + self.attn.forward_windows(layer_norm(x, NORM_EPS), windows)
@@ -65,6 +70,8 @@ class SparseTransformer(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+        for block in self.blocks:
+            block.start_as_identity()
 
     def transform(self, x: Tensor, voxels: VoxelBatch) -> Tensor:
         """x: [M, in_channels], one row a voxel. Returns [M, out_channels]; the last Linear runs in float32."""
