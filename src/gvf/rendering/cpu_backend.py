@@ -58,7 +58,7 @@ def _bin(gaussians: tuple[np.ndarray, ...], viewmats: np.ndarray, Ks: np.ndarray
     counts = np.zeros((num_images, chunks, tiles), np.int64)
     faults = np.zeros((num_images, chunks), np.int64)
     kernels.run(
-        cpu_projection.project, num_images * chunks, means, quats, scales, opacities, colors, cameras,
+        cpu_projection.project, num_images * chunks, 4, means, quats, scales, opacities, colors, cameras,
         view.width, view.height, view.near, view.far, view.low_pass, view.compensate,
         chunk, records, num_tiles, counts, faults,
     )  # fmt: skip
@@ -72,7 +72,7 @@ def _bin(gaussians: tuple[np.ndarray, ...], viewmats: np.ndarray, Ks: np.ndarray
     entries = np.empty(tile_starts[-1], np.int32)
     entry_rows = np.empty(tile_starts[-1], np.int64)
     kernels.run(
-        cpu_tiles.fill_tiles, num_images * chunks, records, num_tiles, view.width, view.height, chunk, counts,
+        cpu_tiles.fill_tiles, num_images * chunks, 16, records, num_tiles, view.width, view.height, chunk, counts,
         row_starts, first_rows, entries, entry_rows,
     )  # fmt: skip
     return _Binned(cameras, records, num_tiles, first_rows, entries, entry_rows, tile_starts, int(longest))
@@ -100,7 +100,7 @@ class _Rasterize(torch.autograd.Function):
         alpha = torch.empty(num_images, view.height, view.width)
         depth = torch.empty(num_images, view.height, view.width)
         kernels.run(
-            cpu_tiles.draw_tiles, len(binned.tile_starts) - 1, binned.records, binned.entries, binned.entry_rows,
+            cpu_tiles.draw_tiles, len(binned.tile_starts) - 1, 2, binned.records, binned.entries, binned.entry_rows,
             binned.tile_starts, binned.longest, view.width, view.height, background.detach().numpy(),
             rgb.numpy(), alpha.numpy(), depth.numpy(),
         )  # fmt: skip
@@ -120,7 +120,7 @@ class _Rasterize(torch.autograd.Function):
         rows = np.empty(len(binned.entries) * RECORD, np.float32)
         grad_images = [grad.float().contiguous() for grad in (grad_rgb, grad_alpha, grad_depth)]
         kernels.run(
-            cpu_tiles.draw_tiles_backward, len(binned.tile_starts) - 1, binned.records, binned.entries,
+            cpu_tiles.draw_tiles_backward, len(binned.tile_starts) - 1, 2, binned.records, binned.entries,
             binned.entry_rows, binned.tile_starts, binned.longest, view.width, view.height,
             background.detach().numpy(), alpha.detach().numpy(), depth.detach().numpy(),
             *(grad.numpy() for grad in grad_images), rows,
@@ -131,7 +131,7 @@ class _Rasterize(torch.autograd.Function):
         with_cameras = ctx.needs_input_grad[5]
         grad_cameras = np.zeros((len(binned.cameras), chunks, 12) if with_cameras else (0, 0, 12))
         kernels.run(
-            cpu_projection.project_backward, batch * chunks, means, quats, scales, opacities, binned.cameras,
+            cpu_projection.project_backward, batch * chunks, 4, means, quats, scales, opacities, binned.cameras,
             view.low_pass, view.compensate, chunk, binned.first_rows, binned.num_tiles, rows,
             *(grad.numpy() for grad in grads), grad_cameras,
         )  # fmt: skip

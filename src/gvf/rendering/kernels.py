@@ -93,17 +93,18 @@ def _helpers(count: int) -> ThreadPoolExecutor:
     return _pool
 
 
-def run(function: Any, num_items: int, *arguments: object) -> None:
+def run(function: Any, num_items: int, grain: int, *arguments: object) -> None:
     """Call `function(counter, *arguments)` on up to `torch.get_num_threads()` threads until all items are taken.
 
-    function: a `kernel` that draws items 0..num_items-1 with `take_next(counter)`.
+    function: a `kernel` that draws items 0..num_items-1 with `take_next(counter)`. grain: the number of items that
+    is worth a thread, about 0.1 ms of work.
     """
     counter = np.zeros(1, np.int64)
     if not function.signatures:  # compiled, or read from the cache, by one thread only
         with event.install_listener("numba:compile", _CompileNotice()):
             function(counter, *arguments)
         return
-    helpers = min(torch.get_num_threads(), num_items) - 1
+    helpers = min(torch.get_num_threads(), num_items // grain) - 1
     if helpers < 1:
         function(counter, *arguments)
         return
@@ -111,4 +112,5 @@ def run(function: Any, num_items: int, *arguments: object) -> None:
     others = [pool.submit(function, counter, *arguments) for _ in range(helpers)]
     function(counter, *arguments)
     for other in others:
-        other.result()
+        if not other.cancel():  # on a busy machine a helper may not have woken up yet: nothing is left for it
+            other.result()
