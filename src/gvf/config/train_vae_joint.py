@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gvf.config.checks import at_least, one_of, positive
+from gvf.config.checks import at_least, between, one_of, positive
 from gvf.config.train_vae_static import CanonicalLossConfig
 from gvf.config.training import TrainingConfig
 
@@ -30,13 +30,14 @@ class VariationLossConfig:
 
 @dataclass(frozen=True)
 class TrainVaeJointConfig:
-    """frames_per_clip: frames of a clip that a step sees, one view of each rendered.
+    """frames_per_clip: frames of a clip that a step sees. rendered_frames: how many of them the image loss sees, one view each.
 
     decoder_rate: learning rate of D_GS over that of the other modules. finetune_decoder: Table 5 compares without.
     canonical_loss: stage 1's loss, kept on the canonical Gaussians.
     """
 
     frames_per_clip: int
+    rendered_frames: int
     decoder_rate: float
     finetune_decoder: bool
     variation_loss: VariationLossConfig
@@ -45,4 +46,5 @@ class TrainVaeJointConfig:
 
     def __post_init__(self) -> None:
         at_least("train_vae_joint.frames_per_clip", self.frames_per_clip, 1)
+        between("train_vae_joint.rendered_frames", self.rendered_frames, 1, self.frames_per_clip)
         positive("train_vae_joint.decoder_rate", self.decoder_rate)

@@ -31,8 +31,8 @@ CANONICAL_VIEWS = 1  # of each clip of a batch, for the canonical loss
 
 @dataclass(frozen=True)
 class JointBatch:
-    """points: [B, 1 + F, N, 3], the canonical frame first, then F drawn frames. target: [B, F, 1, H, W, 3] on white,
-    one view of each drawn frame; viewmats, Ks: [B, F, 1, ...].
+    """points: [B, 1 + F, N, 3], the canonical frame first, then F drawn frames. target: [B, R, 1, H, W, 3] on white,
+    one view of the first R of them; viewmats, Ks: [B, R, 1, ...].
     """
 
     canonical: CanonicalBatch
@@ -42,15 +42,16 @@ class JointBatch:
     Ks: Tensor
 
 
-def load_joint(clips: list[str], num_frames: int, generator: torch.Generator) -> JointBatch:
-    """Some frames of each clip, drawn without repetition, each from one of its views."""
+def load_joint(clips: list[str], num_frames: int, num_rendered: int, generator: torch.Generator) -> JointBatch:
+    """Some frames of each clip, drawn without repetition, a part of them seen from one of their views."""
     canonical = load_canonical(clips, CANONICAL_VIEWS, generator)
     points, targets, viewmats, Ks = [], [], [], []
     for clip in clips:
         track, views = load_points(clip), load_views(clip, "train")
         frames = torch.randperm(len(track), generator=generator)[:num_frames]
-        cameras = torch.randint(views.rgba.shape[1], (len(frames),), generator=generator)
         points.append(torch.cat([track[:1], track[frames]]))
+        frames = frames[:num_rendered]
+        cameras = torch.randint(views.rgba.shape[1], (len(frames),), generator=generator)
         targets.append(on_white(views.rgba[frames, cameras]).unsqueeze(1))
         viewmats.append(views.viewmats[frames, cameras].unsqueeze(1))
         Ks.append(views.Ks[frames, cameras].unsqueeze(1))
@@ -76,7 +77,9 @@ def run(params: Params) -> dict[str, float]:
         return [variation, decoder] if config.finetune_decoder else [variation]
 
     def load(draw: Draw) -> JointBatch:
-        return load_joint([clips[index] for index in draw.indices], config.frames_per_clip, draw.generator)
+        return load_joint(
+            [clips[index] for index in draw.indices], config.frames_per_clip, config.rendered_frames, draw.generator
+        )
 
     def loss(model: JointVAE, batch: JointBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         static = batch.canonical
@@ -85,8 +88,8 @@ def run(params: Params) -> dict[str, float]:
         posterior = model.encode(canonical, motion)
         variation = model.decode(canonical, posterior.sample(draw.generator))
         with torch.autocast(variation.device.type, enabled=False):
-            moving = varied(canonical.gaussians, variation)
-            size = batch.target.shape[-2]
+            num_rendered, size = batch.target.shape[1], batch.target.shape[-2]
+            moving = varied(canonical.gaussians, variation[:, :num_rendered])
             image, terms = reconstruction_loss(
                 draw_gaussians(moving, batch.viewmats, batch.Ks, size),
                 batch.target,
