@@ -15,8 +15,8 @@ METRICS_DIRECTORY = Path("reports/metrics")
 def run_stage(name: str, module: str, params_path: str) -> None:
     """Run stage `name`: `module.run(params)` inside one tracked run; its metrics go to `reports/metrics/<name>.json`."""
     params = load_params(params_path)
-    run = importlib.import_module(module).run
     with tracking.stage_run(name, as_dict(params), params.tracking):
-        metrics = run(params)
+        # Imported after tracking has started, so that torch and MLflow load side by side.
+        metrics = importlib.import_module(module).run(params)
         tracking.log_metrics(metrics)
     write_json(METRICS_DIRECTORY / f"{name}.json", metrics)
