@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gvf.models.layers.attention import CrossAttention, SelfAttention, attend
@@ -69,6 +70,15 @@ def test_qk_norm_makes_attention_blind_to_the_length_of_queries() -> None:
     gamma = torch.rand(4, 8)
     expected = x / x.norm(dim=-1, keepdim=True) * math.sqrt(8) * gamma
     torch.testing.assert_close(normalize_heads(x, gamma), expected)
+    inputs = [value.requires_grad_() for value in (x, gamma)]
+    outputs = [value.detach().double().requires_grad_() for value in inputs]
+    weight = torch.randn_like(x)
+    (normalize_heads(*inputs) * weight).sum().backward()
+    (F.normalize(outputs[0], dim=-1) * math.sqrt(8) * outputs[1] * weight).sum().backward()
+    for ours, theirs in zip(inputs, outputs, strict=True):
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, atol=1e-5, rtol=1e-4)
     attention = SelfAttention(16, 2, qk_norm=True)
     tokens = torch.randn(1, 6, 16)
     before = attention(tokens)

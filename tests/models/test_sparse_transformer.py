@@ -81,6 +81,8 @@ def test_every_token_has_one_slot_and_padding_stays_small() -> None:
 def test_items_of_a_batch_do_not_see_each_other_and_shifts_connect_windows() -> None:
     torch.manual_seed(0)
     encoder = SlatEncoder(CONFIG)
+    for parameter in encoder.parameters():  # new ones are the identity, where tokens see nothing of each other
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
     voxels = random_voxels((80, 60))
     features = torch.randn(140, 10, requires_grad=True)
     posterior = encoder(features, voxels)

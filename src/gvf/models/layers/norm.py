@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SMALLEST_NORM = 1e-12
+
 
 class HeadRMSNorm(nn.Module):
     """The learned gain `gamma` [H, D] of one QK norm; the arithmetic is `normalize_heads`."""
@@ -21,7 +23,29 @@ def normalize_heads(x: Tensor, gamma: Tensor) -> Tensor:
     x: [..., H, D]; gamma: broadcasts against x. Returns x's shape and dtype.
     """
     gain = gamma.float() * x.shape[-1] ** 0.5
-    return (F.normalize(x.float(), dim=-1) * gain).to(x.dtype)
+    return _ScaledUnit.apply(x, gain)
+
+
+class _ScaledUnit(torch.autograd.Function):
+    """x / |x| times a gain. Written out because autograd's own backward pass takes twice as long on CPU."""
+
+    @staticmethod
+    def forward(ctx, x, gain):  # type: ignore[no-untyped-def]
+        wide = x.float()
+        inverse = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).clamp_min_(SMALLEST_NORM).reciprocal_()
+        unit = wide * inverse
+        ctx.save_for_backward(unit, inverse, gain)
+        ctx.dtype = x.dtype
+        return (unit * gain).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        unit, inverse, gain = ctx.saved_tensors
+        gradient = gradient.float()
+        gain_gradient = (gradient * unit).sum_to_size(gain.shape)
+        gradient = gradient * gain
+        along = (gradient * unit).sum(-1, keepdim=True)
+        return torch.addcmul(gradient, unit, along, value=-1).mul_(inverse).to(ctx.dtype), gain_gradient
 
 
 def layer_norm(x: Tensor, eps: float) -> Tensor:

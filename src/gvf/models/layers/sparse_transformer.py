@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -36,9 +38,9 @@ class SparseBlock(nn.Module):
         self.mlp = FeedForward(width, ratio)
 
     def start_as_identity(self) -> None:
-        """Silence both residual branches, so that colours and places pass from the first step on; trained weights replace it."""
+        """Silence both residual branches, so that colours and places pass from the first step on."""
         nn.init.zeros_(self.attn.to_out.weight)
-        nn.init.zeros_(self.mlp.mlp[-1].weight)
+        nn.init.zeros_(cast(nn.Linear, self.mlp.mlp[-1]).weight)
 
     def forward(self, x: Tensor, windows: Windows) -> Tensor:
         """x: [M, C]. Returns [M, C]."""
@@ -64,13 +66,14 @@ class SparseTransformer(nn.Module):
         self.window = window
         self.position_embedding = AbsolutePositionEmbedding(width)
         self.input_layer = nn.Linear(in_channels, width)
-        self.blocks = nn.ModuleList(SparseBlock(width, num_heads, feed_forward_ratio) for _ in range(num_layers))
+        blocks = [SparseBlock(width, num_heads, feed_forward_ratio) for _ in range(num_layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.out_layer = nn.Linear(width, out_channels)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        for block in self.blocks:
+        for block in blocks:
             block.start_as_identity()
 
     def transform(self, x: Tensor, voxels: VoxelBatch) -> Tensor:
