@@ -1,8 +1,8 @@
-"""Run a command so that nothing of it outlives whoever started this: `python guard.py COMMAND...` on Linux.
+"""Run a command so that nothing of it outlives whoever started this: `python guard.py COMMAND...`.
 
 Standard input is the lifeline: when the other end closes it, by ending in any way (`kill -9` too), or when this process
 is sent SIGTERM, every descendant gets SIGTERM and, `GRACE_SECONDS` later, SIGKILL. That includes descendants that left
-the process group (launchers start sessions of their own): as their subreaper, this process inherits the orphans.
+the process group (launchers start sessions of their own): on Linux this process is their subreaper and inherits orphans.
 Exits with the command's code, 128 + the signal's number when a signal ended it.
 """
 
@@ -27,7 +27,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 def main(command: list[str]) -> int:
     """Run `command` to its end, or end it when nobody waits for it any more; returns the exit code."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, _stop)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     threading.Thread(target=_watch_lifeline, daemon=True).start()
