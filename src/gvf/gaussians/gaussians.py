@@ -22,6 +22,13 @@ from gvf.errors import UserError
 from gvf.gaussians.sh import rgb_from_sh
 
 NUM_CHANNELS = 14
+VARIATION_SLICES = {  # channels of a variation that change each attribute
+    "means": slice(0, 3),
+    "scales": slice(3, 6),
+    "quats": slice(6, 10),
+    "colors": slice(10, 13),
+    "opacities": slice(13, 14),
+}
 _SMALLEST_SCALE = 1e-6  # object units; keeps the inverse of the scale activation finite
 _OPACITY_MARGIN = 1e-6  # keeps the logit of padded (0) and opaque (1) Gaussians finite
 
@@ -197,11 +204,12 @@ class Gaussians:
                 f"A variation of {self.num_gaussians} Gaussians needs shape [..., {self.num_gaussians}, 14], "
                 f"found {list(variation.shape)}."
             )
+        change = {name: variation[..., channels] for name, channels in VARIATION_SLICES.items()}
         return replace(
             self,
-            means=self.means + variation[..., 0:3],
-            raw_scales=self.raw_scales + variation[..., 3:6],
-            raw_quats=self.raw_quats + variation[..., 6:10],
-            colors=self.colors + variation[..., 10:13],
-            raw_opacities=self.raw_opacities + variation[..., 13],
+            means=self.means + change["means"],
+            raw_scales=self.raw_scales + change["scales"],
+            raw_quats=self.raw_quats + change["quats"],
+            colors=self.colors + change["colors"],
+            raw_opacities=self.raw_opacities + change["opacities"].squeeze(-1),
         )

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from gvf.config.variation_vae import ATTRIBUTES, VariationVaeConfig
 from gvf.errors import UserError
+from gvf.gaussians.gaussians import NUM_CHANNELS, VARIATION_SLICES
 from gvf.models.layers.attention import CrossAttention, KeysValues
 from gvf.models.layers.embedding import PointEmbedding
 from gvf.models.layers.feed_forward import GatedFeedForward
 from gvf.models.layers.norm import layer_norm
 from gvf.models.layers.posterior import INITIAL_LOGVAR, Posterior
 
-GAUSSIAN_CHANNELS = 14
-ATTRIBUTE_CHANNELS = {"means": 3, "scales": 3, "quats": 4, "colors": 3, "opacities": 1}  # in the variation's order
 PRE_NORM_EPS = 1e-6
 PAPER_WIDTH = 768
 EMBEDDING_STD = 0.2
@@ -66,28 +65,23 @@ class Layer(nn.ModuleList):
 class VariationVAE(nn.Module):
     """Encoder of displacements into L latents a frame, decoder of latents into the variation of any Gaussian."""
 
-    attribute_mask: Tensor
-
     def __init__(self, config: VariationVaeConfig) -> None:
         super().__init__()
         self.config = config
         width, heads, ratio = config.width, config.num_heads, config.feed_forward_ratio
         self.cross_attend_blocks = Layer(width, heads, ratio, drop_path=0.0)
         self.input_embedding = nn.Sequential(nn.Linear(3, width), nn.LayerNorm(width, elementwise_affine=False))
-        self.gs_embedding = nn.Sequential(
-            nn.Linear(GAUSSIAN_CHANNELS, width), nn.LayerNorm(width, elementwise_affine=False)
-        )
+        self.gs_embedding = nn.Sequential(nn.Linear(NUM_CHANNELS, width), nn.LayerNorm(width, elementwise_affine=False))
         self.position_encoding = nn.Sequential(
             PointEmbedding(width, config.position_scale), nn.LayerNorm(width, elementwise_affine=False)
         )
         self.layers = nn.ModuleList(Layer(width, heads, ratio, config.drop_path) for _ in range(config.num_layers))
         self.decoder_cross_attn = Sublayer(CrossAttention(width, heads, bias=False), drop_path=0.0)
-        self.to_outputs = nn.Linear(width, GAUSSIAN_CHANNELS)
+        self.to_outputs = nn.Linear(width, NUM_CHANNELS)
         self.proj = nn.Linear(config.latent_channels, width)
         self.mean_fc = nn.Linear(width, config.latent_channels)
         self.logvar_fc = nn.Linear(width, config.latent_channels)
-        mask = [float(name in config.attributes) for name in ATTRIBUTES for _ in range(ATTRIBUTE_CHANNELS[name])]
-        self.register_buffer("attribute_mask", torch.tensor(mask), persistent=False)
+        self.still_channels = [VARIATION_SLICES[name] for name in ATTRIBUTES if name not in config.attributes]
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -150,7 +144,9 @@ class VariationVAE(nn.Module):
         # Nothing stands between the attention's output projection and `to_outputs`: one 14-channel matrix does both.
         head, out = self.to_outputs, attention.to_out
         weight, bias = head.weight @ out.weight, head.weight @ out.bias + head.bias
-        variation = F.linear(x, weight, bias).float() * self.attribute_mask
+        variation = F.linear(x, weight, bias).float()
+        for channels in self.still_channels:
+            variation[..., channels] = 0.0
         return variation.unflatten(0, (-1, num_frames))
 
     def decode(self, latents: Tensor, gaussians: Tensor) -> Tensor:
