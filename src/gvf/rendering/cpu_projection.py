@@ -27,8 +27,8 @@ RECORD = 16  # float32 values a projected Gaussian
 TILE = 32  # pixels a side
 CAMERA = 20  # float64 values a camera, see `pack_cameras`
 MIN_ALPHA = 1.0 / 255.0
-_SLACK = 2e-3  # added to the ellipse's log2 level, so that rounding never culls a visible pixel
 _LOG2E = 1.0 / math.log(2.0)
+_LOG2_255 = math.log2(255.0) + 2e-3  # with some slack, so that rounding never culls a visible pixel
 
 
 def pack_cameras(viewmats: np.ndarray, Ks: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -209,7 +209,7 @@ def project(
             y = camera[3] * mx + camera[4] * my + camera[5] * mz + camera[10]
             r0, r1, r2, _ = rotation(quats, b, g)
             m0, m1, m2, _, _, _ = camera_axes(camera, r0, r1, r2, s0, s1, s2)
-            p0, p1, _, _, _ = image_axes(camera, x, y, z, m0, m1, m2)
+            p0, p1, jacobian, _, _ = image_axes(camera, x, y, z, m0, m1, m2)
             xx, xy, yy = dot(p0, p0), dot(p0, p1), dot(p1, p1)
             sharp = determinant(p0, p1)
             det = sharp + low_pass * (xx + yy) + low_pass * low_pass
@@ -222,24 +222,27 @@ def project(
                 if opacity < MIN_ALPHA:
                     continue
             log_opacity = math.log2(opacity)
-            level = (log_opacity - math.log2(MIN_ALPHA) + _SLACK) * 2.0 / _LOG2E
+            level = (log_opacity + _LOG2_255) * (2.0 / _LOG2E)
             at = g * RECORD
-            row[at] = camera[12] * x / z + camera[14]
-            row[at + 1] = camera[13] * y / z + camera[15]
-            row[at + 2] = -0.5 * _LOG2E * yy / det
-            row[at + 3] = _LOG2E * xy / det
-            row[at + 4] = -0.5 * _LOG2E * xx / det
+            row[at] = jacobian[0] * x + camera[14]
+            row[at + 1] = jacobian[1] * y + camera[15]
+            inverse_det = _LOG2E / det
+            inverse_yy = 1.0 / yy
+            row[at + 2] = -0.5 * yy * inverse_det
+            row[at + 3] = xy * inverse_det
+            row[at + 4] = -0.5 * xx * inverse_det
             row[at + 5] = log_opacity
             row[at + 6] = z
             row[at + 7] = red
             row[at + 8] = green
             row[at + 9] = blue
-            row[at + 10] = xy / yy
-            row[at + 11] = level * det / yy
-            row[at + 12] = det / (yy * yy)
+            half_width = math.sqrt(level * xx)
+            row[at + 10] = xy * inverse_yy
+            row[at + 11] = level * det * inverse_yy
+            row[at + 12] = det * inverse_yy * inverse_yy
             row[at + 13] = math.sqrt(level * yy)
-            row[at + 14] = xy * math.sqrt(level / xx)
-            row[at + 15] = math.sqrt(level * xx)
+            row[at + 14] = half_width * xy / xx
+            row[at + 15] = half_width
             first_x, last_x = cells(row[at] - row[at + 15], row[at] + row[at + 15], size, tiles_x)
             first_y, last_y = cells(row[at + 1] - row[at + 13], row[at + 1] + row[at + 13], size, tiles_y)
             total = 0
