@@ -49,7 +49,7 @@ def rows(store: Path, query: str) -> list[tuple]:
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert path.exists(), f"{path} was not written"
@@ -116,7 +116,7 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
     os.kill(other.pid, signal.SIGKILL)
     other.wait()
     query = f"select status from runs where run_uuid = '{json.loads(killed.read_text())['run_id']}'"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while rows(store, query) == [("RUNNING",)] and time.monotonic() < deadline:
         time.sleep(0.1)
     assert rows(store, query) == [("KILLED",)]

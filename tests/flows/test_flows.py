@@ -34,7 +34,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 @pytest.fixture(scope="module", autouse=True)
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=240):
         yield
 
 
@@ -123,7 +123,7 @@ def test_ending_a_flow_run_leaves_no_process(workspace: Path, number: signal.Sig
         cwd=ROOT,
         env={**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())},
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and not (workspace / "started").exists() and flow.poll() is None:
         time.sleep(0.1)
     below = psutil.Process(flow.pid).children(recursive=True)

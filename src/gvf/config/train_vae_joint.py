@@ -32,12 +32,14 @@ class VariationLossConfig:
 class TrainVaeJointConfig:
     """frames_per_clip: frames of a clip that a step sees. rendered_frames: how many of them the image loss sees, one view each.
 
+    guided_gaussians: of each clip, drawn anew every step, on which the mesh-guided loss is taken.
     decoder_rate: learning rate of D_GS over that of the other modules. finetune_decoder: Table 5 compares without.
     canonical_loss: stage 1's loss, kept on the canonical Gaussians.
     """
 
     frames_per_clip: int
     rendered_frames: int
+    guided_gaussians: int
     decoder_rate: float
     finetune_decoder: bool
     variation_loss: VariationLossConfig
@@ -47,4 +49,5 @@ class TrainVaeJointConfig:
     def __post_init__(self) -> None:
         at_least("train_vae_joint.frames_per_clip", self.frames_per_clip, 1)
         between("train_vae_joint.rendered_frames", self.rendered_frames, 1, self.frames_per_clip)
+        at_least("train_vae_joint.guided_gaussians", self.guided_gaussians, 1)
         positive("train_vae_joint.decoder_rate", self.decoder_rate)

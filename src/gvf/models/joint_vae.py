@@ -14,6 +14,7 @@ from gvf.gaussians.padding import pad
 from gvf.geometry.displacement import displacement_field
 from gvf.geometry.farthest_points import farthest_points
 from gvf.geometry.interpolation import MeshGuide, mesh_guide
+from gvf.models.layers.attention import KeysValues
 from gvf.models.layers.posterior import Posterior
 from gvf.models.layers.windows import VoxelBatch
 from gvf.models.static_vae import StaticVAE
@@ -96,6 +97,23 @@ class JointVAE(nn.Module):
     def decode(self, canonical: Canonical, latents: Tensor) -> Tensor:
         """Variation field [B, T, G, 14] of the canonical Gaussians (Eq. 6)."""
         return self.variation.decode(latents, canonical.gaussians.to_activated14())
+
+    def decode_for_training(
+        self, canonical: Canonical, latents: Tensor, chosen: Tensor, num_whole: int
+    ) -> tuple[Tensor, Tensor]:
+        """As `decode`, at less cost: whole fields where they are drawn, a few Gaussians where only motion is compared.
+
+        chosen: [B, S], Gaussians of each clip. Returns the field of the first `num_whole` frames [B, num_whole, G, 14]
+        and that of the chosen Gaussians in all frames [B, T, S, 14].
+        """
+        gaussians = canonical.gaussians.to_activated14()
+        context = self.variation.decode_context(latents)
+        num_clips, num_frames = latents.shape[:2]
+        first = KeysValues(
+            *(part.unflatten(0, (num_clips, num_frames))[:, :num_whole].flatten(0, 1) for part in context)
+        )
+        some = gaussians.gather(1, chosen.unsqueeze(-1).expand(-1, -1, gaussians.shape[-1]))
+        return self.variation.decode_queries(first, gaussians), self.variation.decode_queries(context, some)
 
 
 def varied(gaussians: Gaussians, variation: Tensor) -> Gaussians:

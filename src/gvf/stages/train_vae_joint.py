@@ -58,6 +58,12 @@ def load_joint(clips: list[str], num_frames: int, num_rendered: int, generator: 
     return JointBatch(canonical, *(torch.stack(parts) for parts in (points, targets, viewmats, Ks)))
 
 
+def draw_gaussians_of_clips(valid: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Some Gaussians of each clip, none of them padding: valid [B, G] to indices [B, count], with repetition."""
+    draws = torch.rand(len(valid), count, generator=generator).to(valid.device)
+    return (draws * valid.sum(1, keepdim=True)).long()
+
+
 def run(params: Params) -> dict[str, float]:
     """Train the variation VAE from random weights and go on training D_GS from stage 1's."""
     config = params.train_vae_joint
@@ -86,19 +92,19 @@ def run(params: Params) -> dict[str, float]:
         canonical = model.canonical(static.features, static.voxels, draw.generator)
         motion = model.motion(canonical, batch.points, draw.generator)
         posterior = model.encode(canonical, motion)
-        variation = model.decode(canonical, posterior.sample(draw.generator))
-        with torch.autocast(variation.device.type, enabled=False):
-            num_rendered, size = batch.target.shape[1], batch.target.shape[-2]
-            moving = varied(canonical.gaussians, variation[:, :num_rendered])
+        chosen = draw_gaussians_of_clips(canonical.valid, config.guided_gaussians, draw.generator)
+        num_rendered, size = batch.target.shape[1], batch.target.shape[-2]
+        whole, some = model.decode_for_training(canonical, posterior.sample(draw.generator), chosen, num_rendered)
+        with torch.autocast(whole.device.type, enabled=False):
+            moving = varied(canonical.gaussians, whole)
             image, terms = reconstruction_loss(
                 draw_gaussians(moving, batch.viewmats, batch.Ks, size),
                 batch.target,
                 ssim_weight=weights.ssim,
                 lpips_weight=weights.lpips,
             )
-            terms["mesh_guided"] = mesh_guided_loss(
-                variation[..., :3], motion.interpolated, norm=weights.mesh_guided_norm, valid=canonical.valid
-            )
+            guide = motion.interpolated.gather(2, chosen[:, None, :, None].expand(-1, some.shape[1], -1, 3))
+            terms["mesh_guided"] = mesh_guided_loss(some[..., :3], guide, norm=weights.mesh_guided_norm)
             terms["kl"] = kl_divergence(posterior.mean, posterior.logvar)
             still, still_terms = canonical_loss(
                 draw_gaussians(canonical.gaussians, static.viewmats, static.Ks, size),

@@ -1,0 +1,143 @@
+"""One tiny clip set through every stage: what each hands to the next, and that a broken asset costs itself alone."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gvf.config.load import load_params
+from gvf.data.manifest import CURATED_MANIFEST, read_manifest
+from gvf.files import load_npz, load_tensors, read_json
+
+ROOT = Path(__file__).resolve().parent.parent
+ORDER = [
+    "collect",
+    "curate",
+    "render",
+    "featurize",
+    "train_vae_static",
+    "train_vae_joint",
+    "encode",
+    "train_dit",
+    "sample",
+    "evaluate",
+    "report",
+]
+STEPS, FRAMES, LATENTS, CHANNELS = 3, 3, 8, 4
+
+
+def tiny_params(folder: Path) -> Path:
+    """The CPU preset with everything as small as it goes."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["run"] |= {"executor": "inline", "device": "cpu"}
+    values["tracking"]["enabled"] = False
+    values["collect"]["procedural"] = {"families": ["pendulum", "ball"], "clips_per_family": 3}
+    values["curate"] |= {"num_frames": FRAMES, "num_points": 128, "held_out_fraction": 0.3}
+    values["render"] |= {"image_size": 32, "samples": 1, "canonical_views": 3, "train_views": 1, "videos": 1}
+    values["featurize"] |= {"token_grid": 2, "voxel_resolution": 8}
+    values["static_vae"] |= {"resolution": 8, "width": 12, "num_layers": 2, "num_heads": 2}
+    values["variation_vae"] |= {"width": 12, "num_layers": 1, "num_heads": 2, "num_latents": LATENTS}
+    values["variation_vae"]["latent_channels"] = CHANNELS
+    values["variation_dit"] |= {"width": 12, "num_layers": 1, "num_heads": 2, "num_static": 8}
+    values["train_vae_static"]["views_per_clip"] = 1
+    values["train_vae_joint"] |= {"frames_per_clip": 2, "rendered_frames": 1, "guided_gaussians": 16}
+    values["sample"]["solver"] = "multistep"
+    values["sample"]["steps"] = 3
+    for section in ("train_vae_static", "train_vae_joint", "train_dit"):
+        values[section]["training"] |= {"steps": STEPS, "batch_size": 2, "warmup_steps": 1, "log_every": 1}
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Every stage's metrics, and the folder they worked in."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        params = load_params(tiny_params(folder))
+        metrics = {}
+        for stage in ORDER:
+            metrics[stage] = importlib.import_module(f"gvf.stages.{stage}").run(params)
+            name = stage.replace("_", "-")
+            from gvf.files import write_json
+
+            write_json(Path("reports/metrics") / f"{name}.json", metrics[stage])
+    return metrics, folder
+
+
+def test_every_metric_is_a_finite_number(results):
+    metrics, _ = results
+    for stage, values in metrics.items():
+        for name, value in values.items():
+            assert math.isfinite(float(value)), f"{stage}: {name}"
+
+
+def test_clips_are_split_and_all_accounted_for(results):
+    _, folder = results
+    clips = read_manifest(folder / CURATED_MANIFEST)
+    assert len(clips) == 6
+    assert set(clips[clips["decision"] == "accepted"]["split"]) == {"train", "held_out"}
+
+
+def test_curves_have_every_step_once(results):
+    _, folder = results
+    for stage in ("train-vae-static", "train-vae-joint", "train-dit"):
+        rows = (folder / "reports/curves" / f"{stage}.csv").read_text().splitlines()
+        assert [row.split(",")[0] for row in rows] == ["step", *(str(step) for step in range(1, STEPS + 1))]
+
+
+def test_latents_have_the_configured_shape_and_unit_scale_over_training_clips(results):
+    _, folder = results
+    clips = read_manifest(folder / CURATED_MANIFEST)
+    statistics = load_tensors(folder / "data/latents/statistics.safetensors")
+    train = [
+        load_tensors(folder / f"data/latents/{c}.safetensors") for c in clips[clips["split"] == "train"]["clip_id"]
+    ]
+    assert all(clip["mean"].shape == (FRAMES, LATENTS, CHANNELS) for clip in train)
+    means = torch.cat([clip["mean"].flatten(0, 1) for clip in train])
+    torch.testing.assert_close(statistics["latent_mean"], means.mean(0), atol=1e-5, rtol=1e-4)
+    variances = torch.cat([clip["logvar"].flatten(0, 1).exp() for clip in train]).mean(0)
+    expected = (means.var(0, unbiased=False) + variances).sqrt()
+    torch.testing.assert_close(statistics["latent_std"], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_static_reference_stands_still_and_interpolated_moves(results):
+    _, folder = results
+    for path in (folder / "data/predictions").glob("*.npz"):
+        pictures = load_npz(path)
+        assert (pictures["static_rgb"] == pictures["static_rgb"][:1]).all()
+        assert (pictures["interpolated_rgb"][0] == pictures["static_rgb"][0]).all(), "frame 0 is canonical"
+        assert (pictures["interpolated_rgb"] != pictures["static_rgb"]).any()
+
+
+def test_the_finetuned_encoder_is_stage_ones(results):
+    _, folder = results
+    static = load_tensors(folder / "models/vae_static/model.safetensors")
+    joint = load_tensors(folder / "models/vae_joint/model.safetensors")
+    kept = [name for name in static if name.startswith("encoder.")]
+    assert kept
+    assert all(torch.equal(static[name], joint[f"static.{name}"]) for name in kept)
+    assert any(not torch.equal(static[name], joint[f"static.{name}"]) for name in static if name.startswith("decoder."))
+
+
+def test_gap_closed_follows_from_the_means(results):
+    metrics, folder = results
+    figures = read_json(folder / "reports/metrics/evaluate.json")
+    assert figures == pytest.approx(metrics["evaluate"])
+    static, top = figures["static_psnr"], figures["interpolated_psnr"]
+    assert figures["vae_gap_closed"] == pytest.approx((figures["vae_psnr"] - static) / (top - static), rel=1e-6)
+
+
+def test_the_page_is_one_file_that_fetches_nothing(results):
+    _, folder = results
+    page = (folder / "reports/index.html").read_text()
+    assert "data:image/" in page
+    assert 'src="http' not in page
+    assert '<link rel="stylesheet"' not in page
