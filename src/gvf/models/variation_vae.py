@@ -22,8 +22,8 @@ from gvf.models.layers.norm import layer_norm
 from gvf.models.layers.posterior import INITIAL_LOGVAR, Posterior
 
 PRE_NORM_EPS = 1e-6
-PAPER_WIDTH = 768
 EMBEDDING_STD = 0.2
+LOGVAR_STD = 0.02
 COMMON_DISPLACEMENT = 0.1  # object units
 LOGVAR_RANGE = (-30.0, 20.0)
 
@@ -85,22 +85,25 @@ class VariationVAE(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Truncated normal, 0.02 at the paper's width and wider for narrower networks; biases 0; at first nothing moves.
+        """Normal weights of variance 1/inputs, biases 0; the output starts at zero, so that at first nothing moves.
+
+        The release's 0.02 everywhere is 0.55 of this at its own width, and nearly silences attention in a narrow
+        network (width 128, error of unseen motions over the motion itself after 300 steps: 0.90, against 0.72 so).
 
         Two biases are not 0. That of the displacements' embedding has the size of common displacements (a tenth of the
-        object) times the weights: the norm behind it would otherwise erase how far a point moves and keep only where to.
-        That of the log variance: see INITIAL_LOGVAR.
+        object) times the weights: the norm behind it would otherwise erase how far a point moves and keep only where
+        to. That of the log variance: see INITIAL_LOGVAR.
         """
-        std = 0.02 * (PAPER_WIDTH / self.config.width) ** 0.5
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=std)
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.zeros_(self.to_outputs.weight)
         embedding = cast(nn.Linear, self.input_embedding[0])
         nn.init.normal_(embedding.weight, std=EMBEDDING_STD)
         nn.init.normal_(embedding.bias, std=EMBEDDING_STD * COMMON_DISPLACEMENT)
+        nn.init.normal_(self.logvar_fc.weight, std=LOGVAR_STD)
         nn.init.constant_(self.logvar_fc.bias, INITIAL_LOGVAR)
 
     def encode(
