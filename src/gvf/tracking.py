@@ -36,7 +36,8 @@ MANIFESTS: dict[str, tuple[Path | None, Path | None]] = {"collect": (None, RAW),
 
 _FLUSH_ITEMS = 500
 _FLUSH_SECONDS = 2.0
-_GRACE_SECONDS = 180.0  # how long the end of a stage waits for what is still to be written; a busy machine takes its time
+# How long the end of a stage waits for what is still to be written; a busy machine takes its time.
+_GRACE_SECONDS = 180.0
 
 _logger = logging.getLogger(__name__)
 _session: _Session | None = None

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gvf.errors import UserError
+from gvf.geometry import knn
 from gvf.geometry.displacement import displacement_field
 from gvf.geometry.interpolation import interpolation_weights, mesh_guide
 from gvf.geometry.knn import nearest_neighbors
@@ -28,6 +29,14 @@ def test_neighbors_match_brute_force() -> None:
     torch.testing.assert_close(found.sq_dists.double(), expected.values, rtol=1e-4, atol=1e-7)
     single = nearest_neighbors(queries[1], points[1], 1)
     assert torch.equal(single.indices, expected.indices[1, :, :1])
+
+
+def test_the_twin_for_cuda_finds_the_same_in_any_number_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, points = torch.rand(40, 3), torch.rand(90, 3)
+    expected = nearest_neighbors(queries, points, 5).indices
+    assert torch.equal(knn._search_blocks(queries, points, 5), expected)
+    monkeypatch.setattr(knn, "CUDA_BLOCK", 7 * 90)
+    assert torch.equal(knn._search_blocks(queries, points, 5), expected)
 
 
 def test_too_few_points_are_an_error_that_says_so() -> None:
