@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gvf.reporting.charts import line_chart, log_ticks, short, smoothed, ticks
-from gvf.reporting.page import axis_position, curves_of, decision_bars, gap_rows
+from gvf.reporting.page import axis_low, axis_position, curves_of, decision_bars, gap_axis, gap_rows
 
 
 def test_ticks_are_round_and_inside() -> None:
@@ -63,13 +63,19 @@ def test_curves_show_results_not_settings_and_the_loss_first() -> None:
 def test_gaps_are_ranked_clamped_and_may_be_missing() -> None:
     rows = [("a", "vae", 0.9), ("a", "dit", -2.0), ("b", "vae", 0.5), ("b", "dit", 0.25)]
     rows += [("c", "vae", math.nan), ("c", "dit", math.nan)]
-    shown = gap_rows(pd.DataFrame(rows, columns=["clip_id", "method", "gap_closed"]))
+    table = pd.DataFrame(rows, columns=["clip_id", "method", "gap_closed"])
+    shown = gap_rows(table, -0.25)
     assert [row.clip_id for row in shown] == ["b", "a", "c"]
-    assert shown[0].dit == axis_position(0.25) == 40.0
+    assert shown[0].dit == axis_position(0.25, -0.25) == 40.0
     assert shown[1].dit == 0.0
     assert shown[1].text == "VAE 90%, DiT -200%"
     assert shown[2].vae is None
     assert shown[2].dit is None
+    assert axis_low(table) == -1.0
+    assert axis_low(table[table["clip_id"] == "b"]) == -0.25
+    assert axis_low(table[table["clip_id"] == "c"]) == -0.25
+    assert gap_axis(-0.25)[:2] == [(0.0, "-25%"), (20.0, "0%")]
+    assert gap_axis(-0.75) == [(14.29, "-50%"), (42.86, "0%"), (71.43, "50%"), (100.0, "100%")]
 
 
 def test_decisions_are_counted_by_split_and_reason() -> None:

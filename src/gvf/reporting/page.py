@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from gvf.reporting.shown_clips import ShownClip
 
 # Columns of a curve file that are settings rather than results.
 _NOT_CURVES = ("step", "learning_rate")
-AXIS_LOW, AXIS_HIGH = -0.25, 1.0  # of the chart of gaps closed; what lies outside is drawn at the edge
+AXIS_STEP, LOWEST = 0.25, -1.0  # of the chart of gaps closed; what lies below is drawn at its edge
 
 
 @dataclass(frozen=True)
@@ -118,26 +119,33 @@ def decision_bars(clips: pd.DataFrame) -> list[Bar]:
     return [Bar(label, count, round(100 * count / longest, 2), kind) for label, count, kind in counts]
 
 
-def gap_rows(clips: pd.DataFrame) -> list[GapRow]:
-    """One row a clip, the largest gap closed by the DiT first; clips without a gap last."""
+def gap_rows(clips: pd.DataFrame, low: float) -> list[GapRow]:
+    """One row a clip, the largest gap closed by the DiT first; clips without a gap last. low: start of the axis."""
     gaps = clips.pivot(index="clip_id", columns="method", values="gap_closed")
     gaps = gaps.sort_values(["dit", "vae"], ascending=False, na_position="last", kind="stable")
     rows = []
     for clip_id, gap in gaps.iterrows():
         vae, dit = float(gap["vae"]), float(gap["dit"])
         text = f"VAE {vae:.0%}, DiT {dit:.0%}" if dit == dit else "hardly moves in these views"
-        rows.append(GapRow(str(clip_id), axis_position(vae), axis_position(dit), text))
+        rows.append(GapRow(str(clip_id), axis_position(vae, low), axis_position(dit, low), text))
     return rows
 
 
-def axis_position(value: float) -> float | None:
-    """Percent along the axis of gaps, held inside it; None for NaN."""
+def axis_low(clips: pd.DataFrame) -> float:
+    """Where the axis of gaps starts: a quarter below zero, or as many as the worst clip needs, down to -100 %."""
+    worst = clips["gap_closed"].min(skipna=True)
+    return max(LOWEST, min(-AXIS_STEP, math.floor(worst / AXIS_STEP) * AXIS_STEP)) if worst == worst else -AXIS_STEP
+
+
+def axis_position(value: float, low: float) -> float | None:
+    """Percent along the axis of gaps, from `low` to 1, held inside it; None for NaN."""
     if value != value:
         return None
-    inside = min(max(value, AXIS_LOW), AXIS_HIGH)
-    return round(100 * (inside - AXIS_LOW) / (AXIS_HIGH - AXIS_LOW), 2)
+    return round(100 * (min(max(value, low), 1.0) - low) / (1.0 - low), 2)
 
 
-def gap_axis() -> list[tuple[float, str]]:
-    """Ticks of the axis of gaps."""
-    return [(axis_position(value) or 0.0, f"{value:.0%}") for value in (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0)]
+def gap_axis(low: float) -> list[tuple[float, str]]:
+    """Ticks of the axis of gaps: position in percent, text."""
+    step = AXIS_STEP if low > -2 * AXIS_STEP else 2 * AXIS_STEP
+    ticks = [index * step for index in range(math.ceil(low / step), round(1 / step) + 1)]
+    return [(axis_position(value, low) or 0.0, f"{value:.0%}") for value in ticks]

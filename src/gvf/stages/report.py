@@ -19,7 +19,7 @@ from gvf.data.clip_store import PREDICTIONS, load_views, on_white
 from gvf.data.manifest import CURATED_MANIFEST, REJECTED, read_manifest
 from gvf.errors import UserError
 from gvf.files import atomic_path, fresh_directory, load_npz, read_json
-from gvf.reporting.page import Page, Table, Tile, curves_of, decision_bars, gap_axis, gap_rows, render
+from gvf.reporting.page import Page, Table, Tile, axis_low, curves_of, decision_bars, gap_axis, gap_rows, render
 from gvf.reporting.pictures import stack
 from gvf.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, show
 from gvf.stages.evaluate import CLIPS, MEASUREMENT, SUMMARY
@@ -121,14 +121,15 @@ def _page(
 ) -> Page:
     rejected = manifest[manifest["decision"] == REJECTED][["clip_id", "reason", "message"]]
     ours = {"vae", "dit"}
+    low = axis_low(clips)
     return Page(
         measurement=measurement,
         tiles=_tiles(summary, measurement),
         quality=_table(_overall(summary), lambda row: row[0] in {LABELS[name] for name in ours}),
         groups=_table(_labelled(summary[summary["group"] != "all"])),
         shown=shown,
-        gaps=gap_rows(clips),
-        axis=gap_axis(),
+        gaps=gap_rows(clips, low),
+        axis=gap_axis(low),
         curves=[curves_of(stage, _read_table(CURVES / f"{stage}.csv")) for stage in TRAINED],
         decisions=decision_bars(manifest),
         rejected=None if rejected.empty else _table(rejected.head(MOST_REJECTED)),
@@ -150,7 +151,8 @@ def _tiles(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> list[Tile]:
     ssim = f"SSIM {float(rows['ssim']['dit']):.3f}; " if "ssim" in rows.columns else ""
     tiles.append(Tile("PSNR of the DiT", f"{psnr['dit']:.2f} dB", f"{ssim}mean over pictures, views and clips"))
     seen = summary[(summary["group"] == "seen") & (summary["method"] == "dit")]["num_clips"].sum()
-    tiles.append(Tile("Held-out clips", str(measurement["num_clips"]), f"{seen} show an asset that training saw"))
+    note = f"{seen} show an asset that training saw" if seen else "none shows an asset that training saw"
+    tiles.append(Tile("Held-out clips", str(measurement["num_clips"]), note))
     return tiles
 
 
