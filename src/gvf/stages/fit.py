@@ -16,6 +16,7 @@ from gvf.config.run import RunConfig
 from gvf.config.training import TrainingConfig
 from gvf.data.manifest import CURATED_MANIFEST
 from gvf.files import sha256
+from gvf.training.allocator import keep_freed_memory
 from gvf.training.batches import Batches, Draw
 from gvf.training.checkpoint import Checkpoints, export
 from gvf.training.engine import Engine
@@ -52,6 +53,7 @@ def fit(
     identity of checkpoints, with digests of the files `inputs`. load, loss_function: see `gvf.training`.
     Returns the last point of the curve and the seconds of a step.
     """
+    keep_freed_memory()
     world = join(run.device)
     seed_everything(run.seed)
     model = build()

@@ -1,0 +1,25 @@
+"""The C library's memory allocator, told not to hand memory back between steps."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
+LARGEST_MMAP_THRESHOLD = 1 << 25  # bytes, glibc's own limit
+KEPT = (1 << 31) - 1  # bytes
+
+
+def keep_freed_memory() -> bool:
+    """Keep freed memory for the next step; returns whether the allocator listened (glibc does).
+
+    A training step allocates and frees the same large tensors over and over. By default each of them is mapped anew and
+    its pages are cleared on first touch: a tenth of a step on CPU, and a sixth of a training run's time in the kernel.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)) and bool(mallopt(M_TRIM_THRESHOLD, KEPT))
