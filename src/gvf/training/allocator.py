@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Keep freed memory for the next step; returns whether the allocator listened (glibc does).
 
     A training step allocates and frees the same large tensors over and over. By default each of them is mapped anew and
-    its pages are cleared on first touch: a tenth of a step on CPU, and a sixth of a training run's time in the kernel.
+    its pages are cleared on first touch, about a tenth of a step on CPU.
     """
     if sys.platform != "linux":
         return False
