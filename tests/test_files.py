@@ -56,6 +56,13 @@ def test_npz_round_trip_and_equal_arrays_give_equal_bytes(tmp_path):
     assert sha256(tmp_path / "one.npz") == sha256(tmp_path / "two.npz")
 
 
+def test_npz_reads_the_arrays_it_is_asked_for(tmp_path):
+    save_npz(tmp_path / "two.npz", a=np.arange(3), b=np.ones(2))
+    assert list(load_npz(tmp_path / "two.npz", ["b"])) == ["b"]
+    with pytest.raises(UserError, match=r"two\.npz: has no array 'c'"):
+        load_npz(tmp_path / "two.npz", ["a", "c"])
+
+
 def test_npz_refuses_pickles_truncation_and_absence(tmp_path):
     with pytest.raises(ValueError, match="pickle"):
         save_npz(tmp_path / "object.npz", a=np.array([{}], dtype=object))

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,13 +80,21 @@ def save_npz(path: PathLike, **arrays: np.ndarray) -> None:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
-def load_npz(path: PathLike) -> dict[str, np.ndarray]:
-    """Read every array of an npz. Raises UserError when the file is missing, truncated or holds pickled objects."""
+def load_npz(path: PathLike, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Read arrays of an npz, by default all.
+
+    Raises UserError when the file is missing, truncated, holds pickled objects or lacks one of `names`.
+    """
     import numpy as np
 
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            missing = [name for name in names or () if name not in archive.files]
+            if missing:
+                raise UserError(
+                    f"{path}: has no array {missing[0]!r}. Delete it and run the stage that writes it again."
+                )
+            return {name: archive[name] for name in names or archive.files}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:

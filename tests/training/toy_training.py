@@ -116,6 +116,7 @@ def run(
     result = train(engine, batches, loss, config, log, checkpoints, describe="toy", on_sample=on_sample)
     if world.is_main:
         write_curve(result.rows, directory / "curve.csv")
+    world.wait()
     return result, engine
 
 
@@ -133,6 +134,3 @@ def _main(directory: str, loss: str, kill_at: str, *variants: str) -> None:
 
 if __name__ == "__main__":
     _main(*sys.argv[1:])
-    # gloo's threads now and then abort the process when its peer has left first; what is tested is written by now.
-    sys.stdout.flush()
-    os._exit(0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-import numpy as np
 import torch
 from cachetools import LRUCache, cached
 from torch import Tensor
@@ -44,6 +44,7 @@ def _num_bytes(value: Any) -> int:
 
 
 _memory: LRUCache[object, object] = LRUCache(MEMORY_BYTES, getsizeof=_num_bytes)
+_lock = Lock()  # batches are loaded by several threads
 
 
 def clip_ids(split: str) -> list[str]:
@@ -55,28 +56,28 @@ def clip_ids(split: str) -> list[str]:
     return chosen
 
 
-@cached(_memory, key=lambda clip_id, kind: (clip_id, kind))
+@cached(_memory, lock=_lock, key=lambda clip_id, kind: (clip_id, kind))
 def load_views(clip_id: str, kind: str) -> Views:
     """Views of one kind of a clip's renders: `canonical` [V, ...], `train` [T, V, ...], `video` [A, T, ...] or `eval` [T, V, ...].
 
     Cameras have the axes of the pictures, except `video` (one camera a video) and `eval` (one set for all frames).
     """
-    arrays = load_npz(RENDERS / f"{clip_id}.npz")
-    rgba, viewmats, Ks = (torch.from_numpy(arrays[f"{kind}_{part}"]) for part in ("rgba", "viewmats", "Ks"))
+    names = [f"{kind}_{part}" for part in ("rgba", "viewmats", "Ks")]
+    arrays = load_npz(RENDERS / f"{clip_id}.npz", names)
+    rgba, viewmats, Ks = (torch.from_numpy(arrays[name]) for name in names)
     return Views(rgba, viewmats.float(), Ks.float())
 
 
-@cached(_memory, key=lambda clip_id: (clip_id, "features"))
+@cached(_memory, lock=_lock, key=lambda clip_id: (clip_id, "features"))
 def load_features(clip_id: str) -> dict[str, Tensor]:
     """`voxels` [M, 3] int32, `voxel_features` [M, F] float16, `video_tokens` [A, T, K, D] float16 of a clip."""
     return load_tensors(FEATURES / f"{clip_id}.safetensors")
 
 
-@cached(_memory, key=lambda clip_id: (clip_id, "points"))
+@cached(_memory, lock=_lock, key=lambda clip_id: (clip_id, "points"))
 def load_points(clip_id: str) -> Tensor:
     """Surface points of a clip over time, [T, N, 3] float32, object units."""
-    with np.load(CURATED / f"{clip_id}.npz", allow_pickle=False) as archive:
-        return torch.from_numpy(archive["points"])
+    return torch.from_numpy(load_npz(CURATED / f"{clip_id}.npz", ["points"])["points"])
 
 
 def pick_views(views: Views, count: int, generator: torch.Generator) -> Views:

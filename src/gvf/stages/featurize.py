@@ -69,8 +69,9 @@ def featurize_clip(task: FeaturizeTask) -> int:
     config, device = task.config, torch.device(task.device)
     encoder = _encoder(config, task.device)
     mesh = AnimatedMesh.load(CURATED / f"{task.clip_id}.npz")
-    renders = load_npz(RENDERS / f"{task.clip_id}.npz")
-    canonical = Views(*(torch.from_numpy(renders[f"canonical_{part}"]) for part in ("rgba", "viewmats", "Ks")))
+    names = ["canonical_rgba", "canonical_viewmats", "canonical_Ks"]
+    renders = load_npz(RENDERS / f"{task.clip_id}.npz", [*names, "video_rgba"])
+    canonical = Views(*(torch.from_numpy(renders[name]) for name in names))
     voxels, features = voxel_features(
         encoder,
         mesh.vertices[0],

@@ -80,6 +80,7 @@ def fit(
         write_curve(result.rows, CURVES / f"{stage}.csv")
         tracking.log_model(output, stage)
         checkpoints.clear()
+    world.wait()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     last = {name: value for name, value in result.rows[-1].items() if name not in ("step", "learning_rate")}
     return {**last, "steps": training.steps, "parameters": parameters}

@@ -132,7 +132,7 @@ def contact_sheet(paths: list[Path]) -> np.ndarray:
     """uint8 [H, W, 3]: a row of frames of the frontal video for each rendered clip, on white."""
     rows = []
     for path in paths:
-        rgba = load_npz(path)["video_rgba"][0]
+        rgba = load_npz(path, ["video_rgba"])["video_rgba"][0]
         alpha = rgba[..., 3:] / 255.0
         on_white = rgba[..., :3] * alpha + 255.0 * (1.0 - alpha)
         rows.append(np.concatenate(list(on_white.round().astype(np.uint8)), axis=1))

@@ -29,6 +29,11 @@ class World:
         """Whether this process writes files, logs and draws the progress bar."""
         return self.rank == 0
 
+    def wait(self) -> None:
+        """Return when every process has come here: nobody leaves while another writes or still has to hear from it."""
+        if self.size > 1:
+            dist.barrier()
+
 
 def join(device: str) -> World:
     """Enter the process group that a launcher (`deepspeed`, `torchrun`) has described, or one of this process alone.
