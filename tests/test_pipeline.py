@@ -13,7 +13,8 @@ import yaml
 
 from gvf.config.load import load_params
 from gvf.data.manifest import CURATED_MANIFEST, read_manifest
-from gvf.files import load_npz, load_tensors, read_json
+from gvf.files import load_npz, load_tensors, read_json, sha256
+from gvf.stages.ablate import ablate
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
@@ -147,3 +148,31 @@ def test_the_page_is_one_file_that_fetches_nothing(results):
     assert "data:image/" in page
     assert 'src="http' not in page
     assert '<link rel="stylesheet"' not in page
+
+
+def test_ablations_train_from_the_roots_outputs_and_leave_them_alone(results, monkeypatch):
+    _, folder = results
+    monkeypatch.chdir(folder)
+    Path("dvc.lock").touch()
+    Path("ablations").mkdir()
+    variants = yaml.safe_load((ROOT / "ablations/params.yaml").read_text())
+    variants["base"] = {name: {"training": {"steps": 2}} for name in ("train_vae_joint", "train_dit")}
+    Path("ablations/params.yaml").write_text(yaml.safe_dump(variants))
+    before = {path: sha256(path) for name in ("data", "models") for path in Path(name).rglob("*") if path.is_file()}
+    ablate("vae", "A", 0)
+    ablate("dit", "no-positions", 1)
+    assert before == {
+        path: sha256(path) for name in ("data", "models") for path in Path(name).rglob("*") if path.is_file()
+    }
+    vae, dit = (read_json(f"ablations/results/{name}.json") for name in ("vae-A-0", "dit-no-positions-1"))
+    assert vae["changes"]["variation_vae.query"] == "position"
+    assert vae["changes"]["train_vae_joint.variation_loss.mesh_guided"] == 0.0
+    assert (dit["seed"], dit["changes"]["run.seed"], dit["changes"]["variation_dit.position_embedding"]) == (
+        1,
+        1,
+        False,
+    )
+    assert {"vae_psnr", "vae_ssim", "static_psnr", "interpolated_psnr"} <= set(vae["figures"])
+    assert not any(name.startswith("dit_") for name in vae["figures"])
+    assert math.isfinite(dit["figures"]["dit_psnr"])
+    assert not any(Path("ablations/work").iterdir())

@@ -122,6 +122,35 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
     assert rows(store, query) == [("KILLED",)]
 
 
+def test_runs_of_a_variant_have_a_parent_with_their_mean(workspace: Path) -> None:
+    """Seed 1 is run twice: its newest run counts. No variant becomes the next version of a registered model."""
+    weights = workspace / "models/dit"
+    weights.mkdir(parents=True)
+    (weights / "model.safetensors").write_bytes(b"weights")
+    for seed, psnr in ((0, 20.0), (1, 1000.0), (1, 23.0)):
+        variant = tracking.Variant("vae-A", "0123abcd", seed, {"config": "A", "table": "2"})
+        with tracking.stage_run("ablations", PARAMS, ON, variant):
+            tracking.log(1, {"loss": 0.5})
+            tracking.log_model(weights, "dit")
+            tracking.log_metrics({"vae_psnr": psnr})
+    store = workspace / "mlflow.db"
+    names = dict(rows(store, "select run_uuid, name from runs"))
+    assert sorted(names.values()) == ["vae-A", "vae-A-0", "vae-A-1", "vae-A-1"]
+    (parent,) = [run for run, name in names.items() if name == "vae-A"]
+    parents = rows(store, "select value from tags where key = 'mlflow.parentRunId'")
+    assert parents == [(parent,)] * 3
+    tags = dict(rows(store, f"select key, value from tags where run_uuid = '{parent}'"))
+    assert (tags["config"], tags["table"]) == ("A", "2")
+    assert "seed" not in tags
+    seeds = rows(store, "select value from tags where key = 'seed' order by value")
+    assert seeds == [("0",), ("1",), ("1",)]
+    means = dict(rows(store, f"select key, value from latest_metrics where run_uuid = '{parent}'"))
+    assert means == pytest.approx({"vae_psnr": 21.5, "vae_psnr_std": 4.5**0.5, "seeds": 2.0})
+    keys = {key for (key,) in rows(store, f"select key from params where run_uuid = '{parent}'")}
+    assert keys == {"run.preset", "collect.source", "train_dit.steps"}
+    assert rows(store, "select count(*) from model_versions") == [(0,)]
+
+
 def test_an_error_goes_up_and_the_server_being_down_does_not(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

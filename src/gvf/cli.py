@@ -13,6 +13,7 @@ from gvf.errors import GvfError
 
 # command -> (module:attribute of a click command, one line of help)
 COMMANDS = {
+    "ablate": ("gvf.stages.ablate:command", "Train, sample and score one variant of ablations/params.yaml."),
     "bake": ("gvf.stages.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
 }
 

@@ -13,6 +13,7 @@ import os
 import queue
 import signal
 import socket
+import statistics
 import sys
 import tempfile
 import threading
@@ -130,6 +131,11 @@ class _Run:
         self._client = mlflow.MlflowClient()
         self._experiment = self._experiment_id(start["stage"])
         tags = {**start["tags"], "mlflow.runName": start["run_name"]}
+        params = [Param(name, value[:_PARAM_LENGTH]) for name, value in start["params"].items()]
+        self._final: list[str] = []
+        self._parent = None if start["parent"] is None else self._parent_id(start, params)
+        if self._parent is not None:
+            tags["mlflow.parentRunId"] = self._parent
         run = self._client.create_run(self._experiment, start["time"], tags, run_name=start["run_name"])
         self._id = run.info.run_id
         self._warned: set[str] = set()
@@ -144,9 +150,7 @@ class _Run:
         }
         write_json(start["record"], record)
         self._tags = {name: value for name, value in start["tags"].items() if not name.startswith("mlflow.")}
-        params = [Param(name, value[:_PARAM_LENGTH]) for name, value in start["params"].items()]
-        for first in range(0, len(params), _PARAM_BATCH):
-            self._client.log_batch(self._id, params=params[first : first + _PARAM_BATCH])
+        self._params(self._id, params)
         self._monitor = self._start_monitor(start["system_metrics_interval"])
 
     def serve(self, messages: queue.Queue[Message | None]) -> None:
@@ -157,6 +161,7 @@ class _Run:
             "artifact": self._artifact,
             "model": self._model,
             "dataset": self._dataset,
+            "final": self._remember_final,
         }
         status, ended = "KILLED", None
         while (message := messages.get()) is not None:
@@ -166,6 +171,8 @@ class _Run:
             self._guarded(message["op"], handlers[message["op"]], message)
         self._guarded("system metrics", self._finish_monitor)
         self._guarded("end", self._client.set_terminated, self._id, status, ended)
+        if self._parent is not None and status == "FINISHED":
+            self._guarded("mean over runs", self._summarize, self._parent)
 
     def _guarded(self, kind: str, function: Callable[..., object], *arguments: object) -> None:
         try:
@@ -189,6 +196,39 @@ class _Run:
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return found.experiment_id
+
+    def _params(self, run_id: str, params: list[Any]) -> None:
+        for first in range(0, len(params), _PARAM_BATCH):
+            self._client.log_batch(run_id, params=params[first : first + _PARAM_BATCH])
+
+    def _parent_id(self, start: Message, params: list[Any]) -> str:
+        """The run that stands for a variant over all seeds; made by its first run, with all params but the seed."""
+        parent = start["parent"]
+        found = self._client.search_runs([self._experiment], f"tags.variant_key = '{parent['key']}'", max_results=1)
+        if found:
+            return found[0].info.run_id
+        tags = {**start["tags"], **parent["tags"], "variant_key": parent["key"]}
+        tags.pop("seed", None)
+        run = self._client.create_run(self._experiment, start["time"], tags, run_name=parent["name"])
+        self._params(run.info.run_id, [param for param in params if param.key != "run.seed"])
+        return run.info.run_id
+
+    def _remember_final(self, message: Message) -> None:
+        self._final += [name for name in message["names"] if name not in self._final]
+
+    def _summarize(self, parent: str) -> None:
+        """Mean and standard deviation (of n - 1) of the final figures over the newest finished run of each seed."""
+        query = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'FINISHED'"
+        by_seed: dict[str, Any] = {}
+        for run in self._client.search_runs([self._experiment], query, order_by=["attributes.start_time ASC"]):
+            by_seed[run.data.tags["seed"]] = run.data.metrics
+        for name in self._final:
+            values = [metrics[name] for metrics in by_seed.values() if name in metrics]
+            self._client.log_metric(parent, name, statistics.mean(values))
+            if len(values) > 1:
+                self._client.log_metric(parent, f"{name}_std", statistics.stdev(values))
+        self._client.log_metric(parent, "seeds", len(by_seed))
+        self._client.set_terminated(parent)
 
     def _metrics(self, message: Message) -> None:
         from mlflow.entities import Metric
@@ -220,6 +260,8 @@ class _Run:
         from mlflow.exceptions import MlflowException
         from mlflow.models import Model
 
+        if self._parent is not None:  # one of many variants, none of them the next version of the model
+            return
         name = message["name"]
         logged = self._client.create_logged_model(
             self._experiment, name, source_run_id=self._id, tags=self._tags, model_type="safetensors"

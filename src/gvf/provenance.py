@@ -30,7 +30,8 @@ class CodeVersion:
 
 
 def code_version(root: PathLike = ".") -> CodeVersion:
-    """The version of the code in `root`, blind to commits and changes that touch only results."""
+    """The version of the code around the folder `root`, blind to commits and changes that touch only results."""
+    root = git(root, "rev-parse", "--show-toplevel") or root
     present = [name for name in CODE if (Path(root) / name).exists()]
     commit = git(root, "log", "-1", "--format=%H", "--", *present) if present else ""
     status = git(root, "status", "--porcelain", "--", *present) if commit else ""

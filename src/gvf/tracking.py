@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,19 +44,35 @@ _logger = logging.getLogger(__name__)
 _session: _Session | None = None
 
 
+@dataclass(frozen=True)
+class Variant:
+    """What makes a run one of several to be compared: runs of one parent differ in their seed alone.
+
+    name: of the parent; a run is called `<name>-<seed>`. key: parents with equal keys are one. tags: of parent and run.
+    """
+
+    name: str
+    key: str
+    seed: int
+    tags: Mapping[str, str]
+
+
 @contextmanager
-def stage_run(stage: str, params: Mapping[str, Any], settings: TrackingConfig) -> Iterator[None]:
+def stage_run(
+    stage: str, params: Mapping[str, Any], settings: TrackingConfig, variant: Variant | None = None
+) -> Iterator[None]:
     """Open the run of a stage in the experiment of the same name; an exception inside marks it failed and goes on up.
 
     params: resolved config, nested by section. The run gets it flattened, with the commit, a digest of dvc.lock and the
-    data set; its name is `<preset>-<data>-<key>` with `gvf.provenance.run_key`.
+    data set; its name is `<preset>-<data>-<key>` with `gvf.provenance.run_key`. A variant's run has its own name and a
+    parent, which gets the mean and standard deviation of its runs' final figures; its weights are not registered.
     """
     global _session
     if not settings.enabled or os.environ.get("RANK", "0") != "0":
         yield
         return
     reads, writes = MANIFESTS.get(stage, (CURATED, None))
-    session = _Session(stage, _description(stage, params, reads, settings))
+    session = _Session(stage, _description(stage, params, reads, settings, variant))
     if reads is not None:
         session.dataset(reads, "input")
     _session = session
@@ -80,6 +97,7 @@ def log_metrics(values: Mapping[str, float]) -> None:
     """Log final figures, one value each."""
     if (session := _open_session()) is not None:
         session.metrics(0, values)
+        session.send(op="final", names=list(values))
 
 
 def log_figure(name: str, image: np.ndarray | PathLike, step: int = 0) -> None:
@@ -110,12 +128,16 @@ def _open_session() -> _Session | None:
 
 
 def _description(
-    stage: str, params: Mapping[str, Any], manifest: Path | None, settings: TrackingConfig
+    stage: str, params: Mapping[str, Any], manifest: Path | None, settings: TrackingConfig, variant: Variant | None
 ) -> dict[str, Any]:
     identity = identify(stage, params, manifest)
+    parent = None
+    if variant is not None:
+        parent = {"name": variant.name, "key": variant.key, "tags": dict(variant.tags)}
     return {
         "stage": stage,
-        "run_name": identity.name,
+        "run_name": identity.name if variant is None else f"{variant.name}-{variant.seed}",
+        "parent": parent,
         "params": {name: str(value) for name, value in flatten(params).items()},
         "tags": {
             "preset": identity.preset,
@@ -126,6 +148,7 @@ def _description(
             "mlflow.source.name": f"gvf {stage}",
             "mlflow.source.type": "LOCAL",
             "mlflow.source.git.commit": head(),
+            **({} if variant is None else {**variant.tags, "seed": str(variant.seed)}),
         },
         "system_metrics_interval": settings.system_metrics_interval,
         "record": str((RUNS / f"{stage}.json").resolve()),

@@ -17,6 +17,11 @@ Config = TypeVar("Config")
 
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and check every section. Raises ConfigError naming the key, UserError when the file cannot be read."""
+    return parse(Params, read_yaml(path), "")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises UserError when it cannot be read or holds something else."""
     import yaml
 
     try:
@@ -25,7 +30,9 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         raise UserError(f"{path}: no such file. Run gvf in the project's root, where params.yaml is.") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({error}).") from None
-    return parse(Params, values, "")
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must be a mapping of sections, is {_kind(values)}.")
+    return values
 
 
 def parse(config_type: type[Config], values: Any, key: str) -> Config:

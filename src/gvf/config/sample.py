@@ -6,16 +6,22 @@ from dataclasses import dataclass
 
 from gvf.config.checks import at_least, between, one_of, positive
 
+METHODS = ("vae", "dit")
+
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """solver: `adaptive` (DPM-Solver of order 2, A.2) or `multistep` with `steps` steps.
+    """methods: what is drawn beside the references: `vae` (reconstruction), `dit` (generation); the last one's Gaussians
+    are kept.
+
+    solver: `adaptive` (DPM-Solver of order 2, A.2) or `multistep` with `steps` steps.
 
     absolute_tolerance, relative_tolerance: of an adaptive step. first_step: of it, in log(alpha/sigma). safety: factor
     on the size of the next one. video_guidance, static_guidance: scales of classifier-free guidance; 1 is none.
     batch_size: clips denoised together.
     """
 
+    methods: tuple[str, ...]
     solver: str
     steps: int
     absolute_tolerance: float
@@ -27,6 +33,9 @@ class SampleConfig:
     batch_size: int
 
     def __post_init__(self) -> None:
+        for name in self.methods:
+            one_of("sample.methods", name, METHODS)
+        at_least("sample.methods (how many)", len(self.methods), 1)
         one_of("sample.solver", self.solver, ("adaptive", "multistep"))
         at_least("sample.steps", self.steps, 1)
         positive("sample.absolute_tolerance", self.absolute_tolerance)

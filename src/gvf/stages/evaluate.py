@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from evaluation.measures import Measures, load_measures, why
 from evaluation.protocol import (
-    METHODS,
+    INTERPOLATED,
+    STATIC,
     Clip,
     as_videos,
     clip_table,
@@ -40,13 +41,14 @@ def run(params: Params) -> dict[str, float]:
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
     measures = load_measures(params.evaluate.metrics)
     clips = _held_out()
+    methods = (STATIC, INTERPOLATED, *params.sample.methods)
     scores = []
-    videos: dict[str, list[Tensor]] = {name: [] for name in (TRUTH, *METHODS)}
+    videos: dict[str, list[Tensor]] = {name: [] for name in (TRUTH, *methods)}
     for clip in tqdm(clips, desc="evaluate", unit="clip"):
         truth = on_white(load_views(clip.clip_id, "eval").rgba.to(device))
         arrays = load_npz(PREDICTIONS / f"{clip.clip_id}.npz")
-        pictures = {method: _prediction(arrays, method, clip.clip_id, device) for method in METHODS}
-        scores += [(clip, method, score_clip(pictures[method], truth, measures.pictures)) for method in METHODS]
+        pictures = {method: _prediction(arrays, method, clip.clip_id, device) for method in methods}
+        scores += [(clip, method, score_clip(pictures[method], truth, measures.pictures)) for method in methods]
         if measures.sets:
             for name, value in {TRUTH: truth, **pictures}.items():
                 videos[name].append(as_videos(value))
@@ -92,11 +94,12 @@ def _score_sets(
     videos: Mapping[str, list[Tensor]], measures: Measures
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """method -> measures of all its videos, and every measure that is absent with its reason."""
-    scores: dict[str, dict[str, float]] = {method: {} for method in METHODS}
+    methods = [name for name in videos if name != TRUTH]
+    scores: dict[str, dict[str, float]] = {method: {} for method in methods}
     absent = dict(measures.absent)
     for name, measure in measures.sets.items():
         truth = torch.cat(videos[TRUTH])
-        for method in METHODS:
+        for method in methods:
             value = measure(torch.cat(videos[method]), truth)
             if isinstance(value, Absence):
                 absent[name] = why(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,54 +35,54 @@ TURNTABLE_PICTURES, TURNTABLE_RATE = 48, 12  # once around in four seconds
 
 
 def run(params: Params) -> dict[str, float]:
-    """For every held-out clip: `static`, `interpolated`, `vae` and `dit`, drawn from the evaluation views.
+    """For every held-out clip: `static`, `interpolated` and the methods asked for, drawn from the evaluation views.
 
     Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone.
     """
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
-    statistics = load_statistics()
+    methods = params.sample.methods
     vae = load_joint_vae(VAE, device)
-    dit, schedule = load_dit(DIT, len(statistics.latent_mean), device)
+    generator = _Generator.load(params, device) if "dit" in methods else None
     clips = clip_ids("held_out")
-    errors: dict[str, list[float]] = {"vae": [], "dit": []}
+    errors: dict[str, list[float]] = {name: [] for name in methods}
     evaluations, seconds = [], []
     with fresh_directory(PREDICTIONS) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
         for start in range(0, len(clips), params.sample.batch_size):
             group = clips[start : start + params.sample.batch_size]
             canonicals = [_canonical(vae, clip, device) for clip in group]
-            began = time.monotonic()
-            latents, count = _generate(dit, vae, schedule, statistics, group, canonicals, params, device)
-            variations = [vae.decode(c, z.unsqueeze(0))[0] for c, z in zip(canonicals, latents)]
-            seconds.append((time.monotonic() - began) / len(group))
-            evaluations.append(count)
-            for clip, canonical, generated in zip(group, canonicals, variations):
-                points = load_points(clip).to(device)
-                reconstructed, displacements = reconstruct(vae, canonical, points)
+            generated: list[Tensor] = []
+            if generator is not None:
+                began = time.monotonic()
+                generated, count = generator.variations(vae, group, canonicals)
+                seconds.append((time.monotonic() - began) / len(group))
+                evaluations.append(count)
+            for number, (clip, canonical) in enumerate(zip(group, canonicals)):
+                reconstructed, displacements = reconstruct(vae, canonical, load_points(clip).to(device))
                 gaussians = canonical.clip(0)
-                methods = {
+                variations = {"vae": reconstructed, **({"dit": generated[number]} if generated else {})}
+                moving = {
                     "static": moved(gaussians, torch.zeros_like(displacements)),
                     "interpolated": moved(gaussians, displacements),
-                    "vae": gaussians.vary(reconstructed),
-                    "dit": gaussians.vary(generated),
+                    **{name: gaussians.vary(variations[name]) for name in methods},
                 }
                 views = load_views(clip, "eval")
-                pictures = {f"{name}_rgb": _draw(method, views, device) for name, method in methods.items()}
-                save_npz(folder / f"{clip}.npz", **pictures)
+                save_npz(
+                    folder / f"{clip}.npz",
+                    **{f"{name}_rgb": _draw(shape, views, device) for name, shape in moving.items()},
+                )
                 save_tensors(
                     folder / f"{clip}.safetensors",
-                    {"canonical": gaussians.to_activated14(), "variation": generated},
+                    {"canonical": gaussians.to_activated14(), "variation": variations[methods[-1]]},
                 )
                 if clip == clips[0]:
-                    _log_turntable(clip, methods["dit"], views.rgba.shape[-2])
-                for name, variation in (("vae", reconstructed), ("dit", generated)):
-                    errors[name].append(relative_error(variation[..., :3], displacements))
+                    _log_turntable(clip, moving[methods[-1]], views.rgba.shape[-2])
+                for name in methods:
+                    errors[name].append(relative_error(variations[name][..., :3], displacements))
                 bar.update()
-    return {
-        "vae_displacement_error": float(np.mean(errors["vae"])),
-        "dit_displacement_error": float(np.mean(errors["dit"])),
-        "network_evaluations": float(np.mean(evaluations)),
-        "seconds_per_clip": float(np.mean(seconds)),
-    }
+    figures = {f"{name}_displacement_error": float(np.mean(values)) for name, values in errors.items()}
+    if generator is not None:
+        figures |= {"network_evaluations": float(np.mean(evaluations)), "seconds_per_clip": float(np.mean(seconds))}
+    return figures
 
 
 def relative_error(displacements: Tensor, reference: Tensor) -> float:
@@ -94,27 +95,46 @@ def _canonical(vae: JointVAE, clip: str, device: torch.device) -> Canonical:
     return canonical_from_features(vae, features["voxel_features"].to(device), features["voxels"].to(device))
 
 
-@torch.no_grad()
-def _generate(
-    dit: VariationDiT,
-    vae: JointVAE,
-    schedule: NoiseSchedule,
-    statistics: LatentStatistics,
-    clips: list[str],
-    canonicals: list[Canonical],
-    params: Params,
-    device: torch.device,
-) -> tuple[Tensor, int]:
-    """Latents [B, T, L, C] and the network evaluations they took; noise depends on the seed and the clip alone."""
-    config = vae.variation.config
-    handles = [choose_handles(c.clip(0), config.num_latents, dit.config.num_static) for c in canonicals]
-    tokens = torch.stack([load_features(clip)["video_tokens"][VIDEO].float() for clip in clips]).to(device)
-    noise = []
-    for clip in clips:
-        generator = torch.Generator().manual_seed(derive_seed(params.run.seed, "sample", clip))
-        noise.append(torch.randn(tokens.shape[1], config.num_latents, config.latent_channels, generator=generator))
-    solution = sample_latents(dit, schedule, statistics, handles, tokens, torch.stack(noise).to(device), params.sample)
-    return solution.sample, solution.num_evaluations
+@dataclass(frozen=True)
+class _Generator:
+    """Motions from conditioning videos."""
+
+    dit: VariationDiT
+    schedule: NoiseSchedule
+    statistics: LatentStatistics
+    params: Params
+    device: torch.device
+
+    @classmethod
+    def load(cls, params: Params, device: torch.device) -> _Generator:
+        statistics = load_statistics()
+        dit, schedule = load_dit(DIT, len(statistics.latent_mean), device)
+        return cls(dit, schedule, statistics, params, device)
+
+    @torch.no_grad()
+    def variations(self, vae: JointVAE, clips: list[str], canonicals: list[Canonical]) -> tuple[list[Tensor], int]:
+        """Variation fields [T, G, 14], one a clip, and the network evaluations they took together.
+
+        Noise depends on the seed and the clip alone.
+        """
+        config = vae.variation.config
+        handles = [choose_handles(c.clip(0), config.num_latents, self.dit.config.num_static) for c in canonicals]
+        tokens = torch.stack([load_features(clip)["video_tokens"][VIDEO].float() for clip in clips]).to(self.device)
+        noise = []
+        for clip in clips:
+            generator = torch.Generator().manual_seed(derive_seed(self.params.run.seed, "sample", clip))
+            noise.append(torch.randn(tokens.shape[1], config.num_latents, config.latent_channels, generator=generator))
+        solution = sample_latents(
+            self.dit,
+            self.schedule,
+            self.statistics,
+            handles,
+            tokens,
+            torch.stack(noise).to(self.device),
+            self.params.sample,
+        )
+        fields = [vae.decode(c, z.unsqueeze(0))[0] for c, z in zip(canonicals, solution.sample)]
+        return fields, solution.num_evaluations
 
 
 def _log_turntable(clip: str, gaussians: Gaussians, size: int) -> None:

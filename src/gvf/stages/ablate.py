@@ -1,0 +1,143 @@
+"""Stage `ablate`: one variant of Tables 2, 3, 5 and 6, trained, sampled and scored with one seed.
+
+A variant has a workspace of its own, a folder with its `params.yaml` and links to what all variants share, and runs the
+same stages there as the root pipeline does. What it measured is `ablations/results/<model>-<variant>-<seed>.json`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from gvf import tracking
+from gvf.config.ablations import MODELS, load_ablations
+from gvf.config.load import parse, read_yaml
+from gvf.config.params import Params
+from gvf.data.manifest import CURATED_MANIFEST
+from gvf.errors import UserError
+from gvf.files import atomic_path, write_json
+from gvf.provenance import flatten, identify
+
+ABLATIONS = Path("ablations")
+PARAMS, RESULTS, WORKSPACES = ABLATIONS / "params.yaml", ABLATIONS / "results", ABLATIONS / "work"
+EXPERIMENT = "ablations"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model's variants are made. shared: of the root. stages: modules that train, then sample and evaluate.
+
+    method: what is scored. tables: variant -> tables of the paper that it stands in.
+    """
+
+    shared: tuple[str, ...]
+    stages: tuple[str, ...]
+    method: str
+    tables: dict[str, str]
+
+
+RECIPES = {
+    "vae": Recipe(
+        ("data/curated", "data/renders", "data/features", "models/vae_static"),
+        ("train_vae_joint", "sample", "evaluate"),
+        "vae",
+        {
+            "ours": "2 5 6",
+            **dict.fromkeys(("A", "B", "C"), "2"),
+            "frozen-decoder": "5",
+            **dict.fromkeys(("k1", "k4", "k16", "beta1", "beta4", "beta10"), "6"),
+        },
+    ),
+    "dit": Recipe(
+        ("data/curated", "data/renders", "data/features", "data/latents", "models/vae_joint"),
+        ("train_dit", "sample", "evaluate"),
+        "dit",
+        {"ours": "3", "no-positions": "3"},
+    ),
+}
+
+
+@click.command("ablate")
+@click.argument("model", type=click.Choice(MODELS))
+@click.argument("variant")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the whole run.")
+def command(model: str, variant: str, seed: int) -> None:
+    """Train, sample and score one variant of ablations/params.yaml (a stage of ablations/dvc.yaml).
+
+    Run it in the project's root after `dvc repro`: it starts from the root's data and models.
+    """
+    ablate(model, variant, seed)
+
+
+def ablate(model: str, variant: str, seed: int) -> None:
+    """Make one variant and write its result; what a killed run had trained is taken up.
+
+    Raises UserError for a variant that is not listed or when the root pipeline has not made what it starts from.
+    """
+    recipe = RECIPES[model]
+    root = read_yaml("params.yaml")
+    values = load_ablations(PARAMS, root).values(root, model, variant, seed)
+    values["sample"] = {**values["sample"], "methods": [recipe.method]}
+    params = parse(Params, values, "")
+    unseeded = {**values, "run": {**values["run"], "seed": None}}
+    run = tracking.Variant(
+        name=f"{model}-{variant}",
+        key=identify(EXPERIMENT, unseeded, CURATED_MANIFEST).key,
+        seed=seed,
+        tags={"model": model, "config": variant, "table": recipe.tables.get(variant, "none")},
+    )
+    workspace = WORKSPACES / f"{model}-{variant}-{seed}"
+    _furnish(workspace, recipe.shared)
+    began = time.monotonic()
+    with _inside(workspace), tracking.stage_run(EXPERIMENT, values, params.tracking, run):
+        for stage in recipe.stages:
+            figures = importlib.import_module(f"gvf.stages.{stage}").run(params)
+            tracking.log_metrics(figures)
+        identity = identify(EXPERIMENT, values, CURATED_MANIFEST)
+    result = {
+        "model": model,
+        "variant": variant,
+        "seed": seed,
+        "preset": identity.preset,
+        "data": identity.data,
+        "code": identity.code,
+        "run": identity.name,
+        "changes": {name: value for name, value in flatten(values).items() if flatten(root).get(name) != value},
+        "minutes": (time.monotonic() - began) / 60.0,
+        "figures": figures,
+    }
+    write_json(RESULTS / f"{workspace.name}.json", result)
+    shutil.rmtree(workspace)
+
+
+def _furnish(workspace: Path, shared: tuple[str, ...]) -> None:
+    """Links to what the variant starts from; whatever else is there stays, so that training resumes."""
+    root = Path.cwd()
+    for name in (*shared, "dvc.lock"):
+        if not (root / name).exists():
+            raise UserError(f"{name}: no such file or folder. Run `dvc repro` in the project's root first.")
+        link = workspace / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            with atomic_path(link) as partial:
+                partial.symlink_to(root / name)
+
+
+@contextmanager
+def _inside(workspace: Path) -> Iterator[None]:
+    """Work in that folder, tracked in the root's store where no other is named."""
+    root = Path.cwd()
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+    os.chdir(workspace)
+    try:
+        yield
+    finally:
+        os.chdir(root)

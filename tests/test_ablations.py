@@ -1,0 +1,87 @@
+"""Variants of Tables 2, 3, 5 and 6: differences of configuration only, one DVC stage each, made in a workspace of their own."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gvf.config.ablations import MODELS, load_ablations, merged
+from gvf.config.load import parse
+from gvf.config.params import Params
+from gvf.errors import ConfigError, UserError
+from gvf.stages.ablate import RECIPES
+
+ROOT = Path(__file__).resolve().parent.parent
+VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())
+FILE = ROOT / "ablations/params.yaml"
+GRAPH = yaml.safe_load((ROOT / "ablations/dvc.yaml").read_text())["stages"]
+ABLATIONS = load_ablations(FILE, VALUES)
+
+
+def variant(model: str, name: str) -> Params:
+    return parse(Params, ABLATIONS.values(VALUES, model, name, 3), "")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_variant_is_a_stage_and_stands_in_a_table(model: str) -> None:
+    names = list(ABLATIONS.variants[model])
+    assert GRAPH[model]["matrix"]["variant"] == names
+    assert set(RECIPES[model].tables) == set(names)
+
+
+def test_table_2_adds_one_thing_a_row() -> None:
+    rows = [variant("vae", name) for name in ("A", "B", "C", "ours")]
+    told = [
+        (row.variation_vae.query, row.train_vae_joint.variation_loss.mesh_guided > 0, row.variation_vae.attributes)
+        for row in rows
+    ]
+    motion, everything = ("means", "scales", "quats"), ("means", "scales", "quats", "colors", "opacities")
+    assert told == [
+        ("position", False, motion),
+        ("position", True, motion),
+        ("motion", True, motion),
+        ("motion", True, everything),
+    ]
+
+
+def test_table_6_has_the_papers_grid() -> None:
+    names = [name for name, tables in RECIPES["vae"].tables.items() if "6" in tables.split()]
+    pairs = {
+        (variant("vae", name).variation_vae.num_neighbors, variant("vae", name).variation_vae.beta) for name in names
+    }
+    assert pairs == {(1, 7.0), (4, 7.0), (8, 7.0), (16, 7.0), (8, 1.0), (8, 4.0), (8, 10.0)}
+
+
+def test_a_variant_differs_in_what_it_names_and_in_the_seed() -> None:
+    changed = ABLATIONS.values(VALUES, "dit", "no-positions", 3)
+    ours = ABLATIONS.values(VALUES, "dit", "ours", 0)
+    assert changed["run"]["seed"] == 3
+    assert changed["variation_dit"]["position_embedding"] is False
+    expected = copy.deepcopy(ours)
+    expected["run"]["seed"] = 3
+    expected["variation_dit"]["position_embedding"] = False
+    assert changed == expected
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no variant 'E'"):
+        ABLATIONS.values(VALUES, "vae", "E", 0)
+    with pytest.raises(ConfigError, match=r"variation_vae\.betta.*no such field"):
+        merged(VALUES, {"variation_vae": {"betta": 1.0}})
+    with pytest.raises(ConfigError, match=r"variation_vae: must be a mapping"):
+        merged(VALUES, {"variation_vae": 3})
+    with pytest.raises(ConfigError, match=r"variation_vae\.beta: must be a value"):
+        merged(VALUES, {"variation_vae": {"beta": {"is": 1}}})
+    path = tmp_path / "params.yaml"
+    for text, message in (
+        ("seeds: [0]\nvea: {}\n", "no section 'vea'"),
+        ("seeds: 3\n", "list of whole numbers"),
+        ("- 1\n", "must be a mapping"),
+        ("seeds: [0]\nvae: {A: {variation_vae: {query: sideways}}}\n", r"variation_vae\.query"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            load_ablations(path, VALUES)
