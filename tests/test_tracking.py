@@ -94,8 +94,8 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
     }
     losses = rows(store, f"select step, value from metrics where run_uuid = '{run_id}' and key = 'loss' order by step")
     assert losses == [(step, 1 / (1 + step)) for step in range(40)]
-    (psnr,) = rows(store, f"select value from metrics where run_uuid = '{run_id}' and key = 'psnr'")
-    assert psnr == (21.5,)
+    (psnr,) = rows(store, f"select value, step from metrics where run_uuid = '{run_id}' and key = 'psnr'")
+    assert psnr == (21.5, 39)
     assert rows(store, f"select count(*) from metrics where run_uuid = '{run_id}' and key like 'system/cpu%'")[0][0] > 0
     tags = dict(rows(store, f"select key, value from tags where run_uuid = '{run_id}'"))
     assert tags["preset"] == "cpu"

@@ -94,9 +94,9 @@ def log(step: int, values: Mapping[str, float]) -> None:
 
 
 def log_metrics(values: Mapping[str, float]) -> None:
-    """Log final figures, one value each."""
+    """Log final figures, one value each; they stand at the end of the curves."""
     if (session := _open_session()) is not None:
-        session.metrics(0, values)
+        session.metrics(session.last_step, values)
         session.send(op="final", names=list(values))
 
 
@@ -164,6 +164,7 @@ class _Session:
         self._points: list[tuple[str, float, int, int]] = []
         self._sent_at = time.monotonic()
         self._broken = False
+        self.last_step = 0
         (RUNS / f"{stage}.json").unlink(missing_ok=True)
         with fresh_directory(self._folder):
             pass
@@ -186,6 +187,7 @@ class _Session:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         now = _now()
+        self.last_step = max(self.last_step, step)
         self._points.extend((name, float(value), int(step), now) for name, value in values.items())
         if len(self._points) >= _FLUSH_ITEMS or time.monotonic() - self._sent_at >= _FLUSH_SECONDS:
             self.flush()
