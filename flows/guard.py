@@ -45,12 +45,14 @@ def end_descendants() -> None:
     for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
         deadline = time.monotonic() + patience
         asked: set[int] = set()
-        while (alive := _descendants()) and time.monotonic() < deadline:
+        while alive := _descendants():
             for process in alive:
                 if process.pid not in asked:  # a process that appears late is asked too
                     asked.add(process.pid)
                     _send(process, number)
             psutil.wait_procs(alive, timeout=0.2)
+            if time.monotonic() > deadline:  # looked at last, so that a stalled machine has signalled at least once
+                break
 
 
 def _descendants() -> list[psutil.Process]:

