@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from evaluation.protocol import PictureMeasure, SetMeasure
+from evaluation.held_out import PictureMeasure, SetMeasure
 from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
 from gvf.metrics.ssim import ssim
 
 LARGEST_PSNR = 100.0  # dB; what a picture that equals the truth counts, where the formula says infinity
+
+# Measures that need published weights, and how to ask whether they are here.
+_ABSENCES: dict[str, Callable[[], Absence | None]] = {
+    "lpips": lpips.absence,
+    "lpips_alex": lambda: lpips.absence("alex"),
+    "clip": clip.absence,
+    "fvd": fvd.absence,
+}
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,7 @@ def load_measures(names: Sequence[str]) -> Measures:
         "clip": clip.clip_similarity,
     }
     sets: dict[str, SetMeasure] = {"fvd": fvd.fvd}
-    missing = {name: module.absence() for name, module in (("lpips", lpips), ("clip", clip), ("fvd", fvd))}
-    absent = {name: why(gap) for name in names if (gap := missing.get(name)) is not None}
+    absent = absent_measures(names)
     here = [name for name in names if name not in absent]
     return Measures(
         {name: pictures[name] for name in here if name in pictures},
@@ -44,11 +51,16 @@ def load_measures(names: Sequence[str]) -> Measures:
     )
 
 
+def absent_measures(names: Sequence[str]) -> dict[str, str]:
+    """Measures whose weights are not on this machine: name -> what is missing and how to get it."""
+    return {name: why(gap) for name in names if name in _ABSENCES and (gap := _ABSENCES[name]()) is not None}
+
+
 def why(absence: Absence) -> str:
     """What is missing and what to do about it."""
     return f"{absence.reason}. {absence.remedy}"
 
 
-def finite_psnr(prediction: Tensor, truth: Tensor) -> Tensor:
-    """PSNR of each picture in dB, at most `LARGEST_PSNR`."""
-    return psnr(prediction, truth).clamp(max=LARGEST_PSNR)
+def finite_psnr(prediction: Tensor, truth: Tensor, data_range: float | None = 1.0) -> Tensor:
+    """PSNR of each picture in dB, at most `LARGEST_PSNR`. data_range: as in `psnr`."""
+    return psnr(prediction, truth, data_range).clamp(max=LARGEST_PSNR)

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: every method's pictures of held-out clips against the ground truth, by `evaluation.protocol`."""
+"""Stage `evaluate`: every method's pictures of held-out clips against the ground truth, by `evaluation.held_out`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from evaluation.measures import Measures, load_measures, why
-from evaluation.protocol import (
+from evaluation.held_out import (
     METHODS,
     Clip,
     as_videos,
@@ -21,6 +20,7 @@ from evaluation.protocol import (
     score_clip,
     summary_table,
 )
+from evaluation.measures import Measures, load_measures, why
 from gvf.config.load import as_dict
 from gvf.config.params import Params
 from gvf.data.clip_store import PREDICTIONS, load_views, on_white
