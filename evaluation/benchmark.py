@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from evaluation.frame_folders import ObjectFrames, pair_folders
+from evaluation.frame_folders import ObjectFrames, joint_digest, pair_folders
 from evaluation.frames import read_frame
-from evaluation.measures import absent_measures
+from evaluation.measures import absent_measures, weights_digests
 from evaluation.protocols import CONSISTENT4D, Protocol, find_protocol
 from evaluation.results import result_path, write_result
 from evaluation.scoring import MEASURES, ObjectScores, ScoreTask, code_digest, score_object
@@ -79,16 +78,20 @@ def run(submission: Submission, params_path: str) -> None:
     tqdm.write(f"{result['method']}, protocol {result['protocol']}, {result['data']}: {figures}.")
     for name, reason in result["absent"].items():
         tqdm.write(f"{name}: n/a. {reason}")
+    if (reused := sum(item.reused for item in scores)) > 0:
+        tqdm.write(f"{reused} of {len(scores)} objects had been scored before and have not changed.")
     tqdm.write(f"Written to {path}; `dvc repro report` puts it into Table 1.")
 
 
 def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: Params) -> list[ObjectScores]:
     """Scores of each object, in the order of `pairs`, by as many workers as `run.workers` says."""
     device = _device(params)
-    measures = tuple(name for name in MEASURES if name not in absent_measures(MEASURES))
+    absent = absent_measures(MEASURES)
+    measures = tuple(name for name in MEASURES if name not in absent)
+    scorer = joint_digest([code_digest(), *map(str, weights_digests(measures).items())])
     folder = KEPT / result_path(submission.method, submission.protocol).stem
     tasks = [
-        ScoreTask(frames, submission.protocol, measures, device, code_digest(), folder / f"{frames.name}.npz")
+        ScoreTask(frames, submission.protocol, measures, device, scorer, folder / f"{frames.name}.npz")
         for frames in pairs
     ]
     scores = map_clips(score_object, tasks, params.run, "score", lambda task: task.frames.name)
@@ -105,8 +108,8 @@ def summarize(
         "method": submission.method,
         "protocol": protocol.name,
         "data": _data_label([pair.name for pair in pairs], submission.true_folder),
-        "truth_sha256": _digest([item.truth for item in scores]),
-        "predictions_sha256": _digest([item.prediction for item in scores]),
+        "truth_sha256": joint_digest([item.truth for item in scores]),
+        "predictions_sha256": joint_digest([item.prediction for item in scores]),
         "num_objects": len(pairs),
         "num_views": protocol.num_views,
         "num_frames": protocol.num_frames,
@@ -119,6 +122,7 @@ def summarize(
         "metrics": aggregate(scores, protocol),
         "objects": {item.name: item.means for item in scores},
         "absent": absent_measures(MEASURES),
+        "weights": weights_digests(MEASURES),
     }
 
 
@@ -142,10 +146,6 @@ def _data_label(objects: Sequence[str], truth: Path) -> str:
 
 def _device(params: Params) -> str:
     return "cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _tracked(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.frames import frame_size
 from evaluation.protocols import Protocol
 from gvf.errors import UserError
+from gvf.files import sha256
 
 _SHOWN = 10  # problems listed; the rest is counted
 _VIEW, _FRAME = re.compile(r"eval_(\d+)"), re.compile(r"(\d+)\.png", re.IGNORECASE)
@@ -53,12 +56,25 @@ def pair_folders(predictions: Path, truth: Path, protocol: Protocol) -> list[Obj
     return pairs
 
 
-def check_truth(truth: Path, protocol: Protocol) -> list[str]:
-    """Names of the objects of a folder of true frames. Raises UserError as `pair_folders` does."""
+def check_truth(truth: Path, protocol: Protocol) -> tuple[list[str], str]:
+    """Names of the objects of a folder of true frames, and its digest as results hold it.
+
+    Raises UserError as `pair_folders` does.
+    """
     problems: list[str] = []
-    names = sorted(_read_folder(truth, protocol, problems))
+    found = _read_folder(truth, protocol, problems)
     _refuse(problems, protocol)
-    return names
+    return sorted(found), joint_digest([frames_digest(item.paths) for _, item in sorted(found.items()) if item])
+
+
+def frames_digest(frames: Frames) -> str:
+    """SHA-256 over the bytes of all frames of an object and their places (view, position)."""
+    return joint_digest([f"{v} {t} {sha256(path)}" for v, view in enumerate(frames) for t, path in enumerate(view)])
+
+
+def joint_digest(lines: Sequence[str]) -> str:
+    """SHA-256 of lines of text."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
 from evaluation.held_out import PictureMeasure, SetMeasure
+from gvf.files import sha256
 from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
@@ -15,12 +17,20 @@ from gvf.metrics.ssim import ssim
 
 LARGEST_PSNR = 100.0  # dB; what a picture that equals the truth counts, where the formula says infinity
 
-# Measures that need published weights, and how to ask whether they are here.
-_ABSENCES: dict[str, Callable[[], Absence | None]] = {
-    "lpips": lpips.absence,
-    "lpips_alex": lambda: lpips.absence("alex"),
-    "clip": clip.absence,
-    "fvd": fvd.absence,
+
+@dataclass(frozen=True)
+class _Published:
+    """How to ask for the weights a measure needs: why they are not here, and the file or folder that they are."""
+
+    absence: Callable[[], Absence | None]
+    find: Callable[[], Path | None]
+
+
+_PUBLISHED = {
+    "lpips": _Published(lpips.absence, lpips.find_weights),
+    "lpips_alex": _Published(lambda: lpips.absence("alex"), lambda: lpips.find_weights("alex")),
+    "clip": _Published(clip.absence, clip.find_weights),
+    "fvd": _Published(fvd.absence, fvd.find_weights),
 }
 
 
@@ -53,7 +63,14 @@ def load_measures(names: Sequence[str]) -> Measures:
 
 def absent_measures(names: Sequence[str]) -> dict[str, str]:
     """Measures whose weights are not on this machine: name -> what is missing and how to get it."""
-    return {name: why(gap) for name in names if name in _ABSENCES and (gap := _ABSENCES[name]()) is not None}
+    return {name: why(gap) for name in names if name in _PUBLISHED and (gap := _PUBLISHED[name].absence()) is not None}
+
+
+def weights_digests(names: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of every weight file of these measures that is on this machine, by file name."""
+    found = [path for name in names if name in _PUBLISHED and (path := _PUBLISHED[name].find()) is not None]
+    files = [file for path in found for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    return {file.name: sha256(file) for file in files if file.is_file()}
 
 
 def why(absence: Absence) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.frame_folders import ObjectFrames
+from evaluation.frame_folders import ObjectFrames, frames_digest, joint_digest
 from evaluation.frames import read_frame, resized
 from evaluation.measures import finite_psnr
 from evaluation.protocols import Protocol, find_protocol
@@ -68,8 +67,7 @@ class ObjectScores:
 def score_object(task: ScoreTask) -> ObjectScores:
     """Score every frame, or read the scores that were kept of the same frames. Raises UserError for unusable frames."""
     truth, prediction = frames_digest(task.frames.truths), frames_digest(task.frames.predictions)
-    text = "\n".join([task.protocol, *task.measures, task.device, task.scorer, truth, prediction])
-    key = hashlib.sha256(text.encode()).hexdigest()
+    key = joint_digest([task.protocol, *task.measures, task.device, task.scorer, truth, prediction])
     arrays = _read_kept(task.kept, key)
     reused = arrays is not None
     if arrays is None:
@@ -97,12 +95,6 @@ def score_frames(
     return {name: _values(compute[name]()) for name in measures if name in FRAME_MEASURES}
 
 
-def frames_digest(frames: Sequence[Sequence[Path]]) -> str:
-    """SHA-256 over the bytes of all frames and their places (view, position)."""
-    lines = [f"{v} {t} {sha256(path)}" for v, view in enumerate(frames) for t, path in enumerate(view)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
 @cache
 def code_digest() -> str:
     """Digest of the source that scores frames, and of the versions of the libraries it calls."""
@@ -112,7 +104,7 @@ def code_digest() -> str:
     sources = sorted([*home.glob("*.py"), *Path(lpips.__file__).parent.glob("*.py")])
     packages = ("torch", "torchvision", "torchmetrics", "lpips", "transformers", "numpy", "pillow")
     lines = [f"{path.name} {sha256(path)}" for path in sources] + [f"{name} {version(name)}" for name in packages]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return joint_digest(lines)
 
 
 def _score(task: ScoreTask) -> dict[str, np.ndarray]:

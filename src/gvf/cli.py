@@ -16,6 +16,7 @@ from gvf.errors import GvfError
 # command -> (module:attribute of a click command, one line of help)
 COMMANDS = {
     "bake": ("gvf.stages.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
+    "test-sets": ("evaluation.test_sets_command:command", "Test sets: where to get them, checks of data at hand."),
 }
 
 # stage command -> (module of its run(params), one line of help)

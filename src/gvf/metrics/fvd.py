@@ -27,9 +27,14 @@ MISSING = Absence(
 )
 
 
+def find_weights() -> Path | None:
+    """I3D's file on this machine."""
+    return find_checkpoint(NETWORK_FILE)
+
+
 def absence() -> Absence | None:
     """Why FVD cannot be measured here, or None when the network is there."""
-    return None if find_checkpoint(NETWORK_FILE) else MISSING
+    return None if find_weights() else MISSING
 
 
 def fvd(prediction: Tensor, truth: Tensor) -> float | Absence:
@@ -49,7 +54,7 @@ def video_logits(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
 
     Raises UserError when the weights are missing or are not I3D's.
     """
-    path = find_checkpoint(NETWORK_FILE)
+    path = find_weights()
     if path is None:
         raise UserError(str(MISSING))
     video = torch.from_numpy(np.stack(frames, axis=1))[None]

@@ -30,9 +30,14 @@ def missing(net: str = "vgg") -> Absence:
     )
 
 
+def find_weights(net: str = "vgg") -> Path | None:
+    """The backbone's file on this machine."""
+    return find_checkpoint(BACKBONES[net][0])
+
+
 def absence(net: str = "vgg") -> Absence | None:
     """Why LPIPS cannot be measured here, or None when its backbone is there."""
-    return None if find_checkpoint(BACKBONES[net][0]) else missing(net)
+    return None if find_weights(net) else missing(net)
 
 
 def lpips(prediction: Tensor, truth: Tensor, net: str = "vgg") -> Tensor | Absence:
@@ -52,7 +57,7 @@ def lpips_distance(rendered: Tensor, target: Tensor, net: str = "vgg") -> Tensor
 
     Raises UserError when the backbone's weights are not on this machine.
     """
-    path = find_checkpoint(BACKBONES[net][0])
+    path = find_weights(net)
     if path is None:
         raise UserError(str(missing(net)))
     images = (image.float().flatten(0, -4).movedim(-1, 1) if image.ndim > 3 else image.float().movedim(-1, 0)[None]

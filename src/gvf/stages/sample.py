@@ -44,7 +44,7 @@ def run(params: Params) -> dict[str, float]:
     dit, schedule = load_dit(DIT, len(statistics.latent_mean), device)
     clips = clip_ids("held_out")
     errors: dict[str, list[float]] = {"vae": [], "dit": []}
-    evaluations, seconds = [], []
+    evaluations, seconds, drawing = [], [], []
     with fresh_directory(PREDICTIONS) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
         for start in range(0, len(clips), params.sample.batch_size):
             group = clips[start : start + params.sample.batch_size]
@@ -65,11 +65,18 @@ def run(params: Params) -> dict[str, float]:
                     "dit": gaussians.vary(generated),
                 }
                 views = load_views(clip, "eval")
+                began = time.monotonic()
                 pictures = {f"{name}_rgb": _draw(method, views, device) for name, method in methods.items()}
+                drawing.append((time.monotonic() - began) / len(methods))
                 save_npz(folder / f"{clip}.npz", **pictures)
                 save_tensors(
                     folder / f"{clip}.safetensors",
-                    {"canonical": gaussians.to_activated14(), "variation": generated},
+                    {
+                        "canonical": gaussians.to_activated14(),
+                        "variation": generated,
+                        "vae_means": methods["vae"].means,
+                        "interpolated_means": methods["interpolated"].means,
+                    },
                 )
                 if clip == clips[0]:
                     _log_turntable(clip, methods["dit"], views.rgba.shape[-2])
@@ -81,6 +88,7 @@ def run(params: Params) -> dict[str, float]:
         "dit_displacement_error": float(np.mean(errors["dit"])),
         "network_evaluations": float(np.mean(evaluations)),
         "seconds_per_clip": float(np.mean(seconds)),
+        "drawing_seconds_per_clip": float(np.mean(drawing)),
     }
 
 
