@@ -34,6 +34,5 @@ def find_leaks(clips: pd.DataFrame) -> list[str]:
 def refuse_leaks(clips: pd.DataFrame) -> None:
     """Raise UserError that lists the leaks of a curated manifest, if there are any."""
     if leaks := find_leaks(clips):
-        raise UserError(
-            "\n  ".join([f"{len(leaks)} leaks from testing into training. Run `dvc repro curate`:", *leaks[:10]])
-        )
+        head = f"Testing leaks into training, {len(leaks)} times. Run `dvc repro curate`:"
+        raise UserError("\n  ".join([head, *leaks[:10]]))
