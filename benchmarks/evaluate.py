@@ -1,9 +1,9 @@
 """Minutes and memory of `gvf evaluate --predictions` on random frames: 100 objects x 4 views x 32 frames at 512 x 512.
 
-The frames are written once into a folder (PNG of noise: 20 GB for 100 objects; one object is written, the others link to
-its files under names of their own order, so that the disk holds 0.4 GB and every file is opened, hashed and decoded as
-often as real ones). Memory is the largest sum over the command and its workers of what they hold alone (proportional set
-size), sampled every half second.
+Frames are PNGs of noise, the slowest to read. One object is written; the others link to its files, in another order, so
+that the disk holds 0.2 GB instead of 20, and every file is still opened, hashed and decoded (from the page cache). Memory
+is the largest sum over the command and its workers of what they hold (proportional set size), sampled every half second.
+The command runs in the folder of the frames with params.yaml as here, tracking off.
 
     python benchmarks/evaluate.py [--objects 100] [--protocol consistent4d] [--folder work/benchmarks/frames]
 """
@@ -15,10 +15,12 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import psutil
+import yaml
 from PIL import Image
 
 from evaluation.protocols import PROTOCOLS
@@ -46,22 +48,36 @@ def write_frames(folder: Path, objects: int, views: int, frames: int, size: int)
                         Image.fromarray(pixels).save(path, compress_level=1)
 
 
-def watch(command: list[str]) -> tuple[float, float]:
-    """Seconds that a command took, and the most memory that it and its children held at once, bytes."""
+@dataclass(frozen=True)
+class Cost:
+    """seconds: on the clock. processor_seconds: of the command and its workers, less than half a second of each missing.
+
+    peak_bytes: the most that they held at once.
+    """
+
+    seconds: float
+    processor_seconds: float
+    peak_bytes: int
+
+
+def watch(command: list[str], folder: Path) -> Cost:
+    """What a command costs that runs in a folder."""
     start, most = time.perf_counter(), 0
-    process = psutil.Popen(command)
+    used: dict[int, float] = {}
+    process = psutil.Popen(command, cwd=folder)
     while process.poll() is None:
         held = 0
         for one in [process, *process.children(recursive=True)]:
             try:
                 held += one.memory_full_info().pss
+                used[one.pid] = sum(one.cpu_times()[:2])
             except psutil.Error:
                 continue  # ended in between
         most = max(most, held)
         time.sleep(0.5)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
-    return time.perf_counter() - start, most
+    return Cost(time.perf_counter() - start, sum(used.values()), most)
 
 
 def main() -> None:
@@ -75,14 +91,18 @@ def main() -> None:
     folder = options.folder.resolve() / str(options.objects)
     size = protocol.image_size
     write_frames(folder, options.objects, protocol.num_views, protocol.num_frames, size)
+    values = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    values["tracking"]["enabled"] = False
+    (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     command = [sys.executable, "-m", "gvf.cli", "evaluate", "--predictions", str(folder / "pred"), "--method"]
     results = {"objects": options.objects, "protocol": protocol.name, "size": size, "device": device_name("cpu")}
     method = f"random frames {os.getpid()}"
     for kind in ("scored", "kept"):  # the second time everything has been scored
-        seconds, memory = watch([*command, method, "--protocol", protocol.name])
+        cost = watch([*command, method, "--protocol", protocol.name], folder)
         pairs = options.objects * protocol.num_views * protocol.num_frames
-        print(f"{kind}: {pairs} pairs of frames, {seconds / 60:.1f} min, {memory / 2**30:.2f} GiB at most", flush=True)
-        results[kind] = {"pairs": pairs, "seconds": seconds, "peak_bytes": memory}
+        minutes, busy, memory = cost.seconds / 60, cost.processor_seconds / 60, cost.peak_bytes / 2**30
+        print(f"{kind}: {pairs} pairs, {minutes:.1f} min ({busy:.1f} of processor time), {memory:.2f} GiB", flush=True)
+        results[kind] = {"pairs": pairs, **asdict(cost)}
     print(json.dumps(results))
     write_json(options.output, results)
 
