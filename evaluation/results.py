@@ -60,7 +60,11 @@ def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Mapping[str, An
     published = table_1().assign(
         time_in_all=None, source=PUBLISHED, protocol="gvf (the paper's own)", data="100 objects", device=TABLE_1_DEVICE
     )
-    rows = [*published.to_dict("records"), *([pipeline] if pipeline else []), *(_row(result) for result in results)]
+    rows: list[Mapping[Any, Any]] = [
+        *published.to_dict("records"),
+        *([pipeline] if pipeline else []),
+        *(_row(result) for result in results),
+    ]
     return pd.DataFrame([{name: row.get(name) for name in _COLUMNS} for row in rows], columns=list(_COLUMNS))
 
 

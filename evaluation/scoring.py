@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,12 +82,12 @@ def score_frames(
     prediction: np.ndarray, truth: np.ndarray, protocol: Protocol, measures: Sequence[str], device: torch.device
 ) -> dict[str, np.ndarray]:
     """One value a frame of each image metric. prediction, truth: uint8 [P, S, S, 3] in the protocol's size."""
-    whole = [torch.from_numpy(frames).to(device).float() for frames in (prediction, truth)]
-    unit = [frames / 255.0 for frames in whole]
-    pixels = [frames / (255.0 / protocol.pixel_range) for frames in whole]
-    compute = {
-        "psnr": lambda: finite_psnr(*pixels, protocol.data_range),
-        "ssim": lambda: ssim(*pixels, protocol.data_range),
+    one, other = (torch.from_numpy(frames).to(device).float() for frames in (prediction, truth))
+    unit = one / 255.0, other / 255.0
+    step = 255.0 / protocol.pixel_range
+    compute: dict[str, Callable[[], Tensor | Absence]] = {
+        "psnr": lambda: finite_psnr(one / step, other / step, protocol.data_range),
+        "ssim": lambda: ssim(one / step, other / step, protocol.data_range),
         "lpips": lambda: lpips.lpips(*unit),
         "lpips_alex": lambda: lpips.lpips(*unit, "alex"),
         "clip": lambda: clip.clip_similarity(*unit),
@@ -125,20 +125,20 @@ def _score_view(
 ) -> dict[str, np.ndarray]:
     """[T] of each image metric; logits [400] of both videos where FVD is measured."""
     parts: dict[str, list[np.ndarray]] = {}
-    small: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    videos: dict[str, list[np.ndarray]] = {_PREDICTIONS: [], _TRUTHS: []}
     for start in range(0, len(truths), _BATCH):
         chosen = slice(start, start + _BATCH)
-        frames = [[read_frame(path) for path in paths[chosen]] for paths in (predictions, truths)]
-        pair = [np.stack([resized(frame, protocol.image_size) for frame in side]) for side in frames]
-        for name, values in score_frames(*pair, protocol, measures, device).items():
+        guesses, wanted = ([read_frame(path) for path in paths[chosen]] for paths in (predictions, truths))
+        one, other = (np.stack([resized(f, protocol.image_size) for f in frames]) for frames in (guesses, wanted))
+        for name, values in score_frames(one, other, protocol, measures, device).items():
             _check(name, values, truths[chosen])
             parts.setdefault(name, []).append(values)
         if "fvd" in measures:
-            for kept, side in zip(small, frames):
-                kept += [network_frame(frame) for frame in side]
+            videos[_PREDICTIONS] += [network_frame(frame) for frame in guesses]
+            videos[_TRUTHS] += [network_frame(frame) for frame in wanted]
     scores = {name: np.concatenate(values) for name, values in parts.items()}
     if "fvd" in measures:
-        scores |= {n: video_logits(kept, device).numpy() for n, kept in zip((_PREDICTIONS, _TRUTHS), small)}
+        scores |= {name: video_logits(frames, device).numpy() for name, frames in videos.items()}
     return scores
 
 

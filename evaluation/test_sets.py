@@ -37,8 +37,7 @@ def read_list(name: str) -> pd.DataFrame:
     path = LISTS / f"{name}.csv"
     if name not in SOURCES or not path.is_file():
         raise UserError(f"There is no held-out list {name!r}. There are {', '.join(SOURCES)}.")
-    sums = dict(reversed(line.split(maxsplit=1)) for line in (LISTS / SUMS).read_text(encoding="utf-8").splitlines())
-    if sums.get(path.name) != sha256(path):
+    if f"{sha256(path)}  {path.name}" not in (LISTS / SUMS).read_text(encoding="utf-8").splitlines():
         raise UserError(f"{path}: is not the published list ({SUMS} says otherwise). Restore both with git.")
     return pd.read_csv(path, dtype=str)
 
@@ -56,13 +55,14 @@ def publish_list(name: str, clips: pd.DataFrame) -> Path:
 
 def differences(name: str, clips: pd.DataFrame) -> list[str]:
     """How the held-out clips of a curated manifest differ from a published list, and what leaks; empty when they agree."""
-    wanted = read_list(name).set_index("clip_id")
-    found = held_out_list(clips).set_index("clip_id")
-    told = [f"{clip} is on the list and not held out here." for clip in wanted.index.difference(found.index)]
-    told += [f"{clip} is held out here and not on the list." for clip in found.index.difference(wanted.index)]
-    for clip in wanted.index.intersection(found.index):
+    wanted, found = (
+        {row["clip_id"]: row for row in table.to_dict("records")} for table in (read_list(name), held_out_list(clips))
+    )
+    told = [f"{clip} is on the list and not held out here." for clip in wanted if clip not in found]
+    told += [f"{clip} is held out here and not on the list." for clip in found if clip not in wanted]
+    for clip in (clip for clip in wanted if clip in found):
         for column, what in (("asset_sha256", "asset"), ("mesh_sha256", "mesh")):
-            if wanted.at[clip, column] != found.at[clip, column]:
+            if wanted[clip][column] != found[clip][column]:
                 told.append(f"{clip}: its {what} is another one than the list's.")
     return told + find_leaks(clips)
 

@@ -68,7 +68,8 @@ def network_frame(frame: np.ndarray) -> np.ndarray:
     Each channel is resized by PIL's bicubic filter in float32, as Consistent4D's evaluation does.
     """
     channels = [Image.fromarray(channel) for channel in np.moveaxis(frame.astype(np.float32), -1, 0)]
-    return np.stack([channel.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC) for channel in channels]) / 127.5 - 1.0
+    small = [np.asarray(channel.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)) for channel in channels]
+    return np.stack(small) / 127.5 - 1.0
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:
