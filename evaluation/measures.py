@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
-from evaluation.protocol import PictureMeasure, SetMeasure
+from evaluation.held_out import PictureMeasure, SetMeasure
+from gvf.files import sha256
 from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
 from gvf.metrics.ssim import ssim
 
 LARGEST_PSNR = 100.0  # dB; what a picture that equals the truth counts, where the formula says infinity
+
+
+@dataclass(frozen=True)
+class _Published:
+    """How to ask for the weights a measure needs: why they are not here, and the file or folder that they are."""
+
+    absence: Callable[[], Absence | None]
+    find: Callable[[], Path | None]
+
+
+_PUBLISHED = {
+    "lpips": _Published(lpips.absence, lpips.find_weights),
+    "lpips_alex": _Published(lambda: lpips.absence("alex"), lambda: lpips.find_weights("alex")),
+    "clip": _Published(clip.absence, clip.find_weights),
+    "fvd": _Published(fvd.absence, fvd.find_weights),
+}
 
 
 @dataclass(frozen=True)
@@ -34,8 +52,7 @@ def load_measures(names: Sequence[str]) -> Measures:
         "clip": clip.clip_similarity,
     }
     sets: dict[str, SetMeasure] = {"fvd": fvd.fvd}
-    missing = {name: module.absence() for name, module in (("lpips", lpips), ("clip", clip), ("fvd", fvd))}
-    absent = {name: why(gap) for name in names if (gap := missing.get(name)) is not None}
+    absent = absent_measures(names)
     here = [name for name in names if name not in absent]
     return Measures(
         {name: pictures[name] for name in here if name in pictures},
@@ -44,11 +61,23 @@ def load_measures(names: Sequence[str]) -> Measures:
     )
 
 
+def absent_measures(names: Sequence[str]) -> dict[str, str]:
+    """Measures whose weights are not on this machine: name -> what is missing and how to get it."""
+    return {name: why(gap) for name in names if name in _PUBLISHED and (gap := _PUBLISHED[name].absence()) is not None}
+
+
+def weights_digests(names: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of every weight file of these measures that is on this machine, by file name."""
+    found = [path for name in names if name in _PUBLISHED and (path := _PUBLISHED[name].find()) is not None]
+    files = [file for path in found for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    return {file.name: sha256(file) for file in files if file.is_file()}
+
+
 def why(absence: Absence) -> str:
     """What is missing and what to do about it."""
     return f"{absence.reason}. {absence.remedy}"
 
 
-def finite_psnr(prediction: Tensor, truth: Tensor) -> Tensor:
-    """PSNR of each picture in dB, at most `LARGEST_PSNR`."""
-    return psnr(prediction, truth).clamp(max=LARGEST_PSNR)
+def finite_psnr(prediction: Tensor, truth: Tensor, data_range: float | None = 1.0) -> Tensor:
+    """PSNR of each picture in dB, at most `LARGEST_PSNR`. data_range: as in `psnr`."""
+    return psnr(prediction, truth, data_range).clamp(max=LARGEST_PSNR)

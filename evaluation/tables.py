@@ -47,7 +47,10 @@ COLUMNS = {
         Column("lpips", "LPIPS", "{:.3f}", "min"),
         Column("clip", "CLIP", "{:.3f}", "max"),
         Column("fvd", "FVD", "{:.2f}", "min"),
+        Column("chamfer", "Chamfer", "{:.4f}", "min"),
         Column("gap_closed", "Gap closed", "{:.1%}", "max"),
+        Column("time", "Time"),
+        Column("time_in_all", "Time with alignment and rendering"),
     )
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +17,7 @@ from gvf.errors import GvfError
 COMMANDS = {
     "ablate": ("gvf.stages.ablate:command", "Train, sample and score one variant of ablations/params.yaml."),
     "bake": ("gvf.stages.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
+    "test-sets": ("evaluation.test_sets_command:command", "Test sets: where to get them, checks of data at hand."),
 }
 
 # stage command -> (module of its run(params), one line of help)
@@ -42,6 +45,8 @@ class _LazyGroup(click.Group):
         return [*STAGES, "train-vae", *COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "evaluate":
+            return _evaluate
         if cmd_name in STAGES:
             return _stage_command(cmd_name, *STAGES[cmd_name])
         if cmd_name == "train-vae":
@@ -60,6 +65,12 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def _run_stage(name: str, module: str, params_path: str) -> None:
+    from gvf.stages.runner import run_stage
+
+    run_stage(name, module, params_path)
+
+
 def _params_option(function: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--params",
@@ -74,9 +85,7 @@ def _params_option(function: Callable[..., None]) -> Callable[..., None]:
 def _stage_command(name: str, module: str, text: str) -> click.Command:
     @_params_option
     def run(params_path: str) -> None:
-        from gvf.stages.runner import run_stage
-
-        run_stage(name, module, params_path)
+        _run_stage(name, module, params_path)
 
     return click.command(name, help=f"{text} Stage `{name}` of dvc.yaml.")(run)
 
@@ -86,9 +95,37 @@ def _stage_command(name: str, module: str, text: str) -> click.Command:
 @_params_option
 def _train_vae(phase: str, params_path: str) -> None:
     """Train the VAE in two phases: canonical autoencoder, then variation VAE with a finetuned Gaussian decoder."""
-    from gvf.stages.runner import run_stage
+    _run_stage(f"train-vae-{phase}", VAE_PHASES[phase][0], params_path)
 
-    run_stage(f"train-vae-{phase}", VAE_PHASES[phase][0], params_path)
+
+@click.command("evaluate")
+@click.option("--predictions", type=click.Path(path_type=Path), help="Frames to score: <object>/eval_<view>/<int>.png.")
+@click.option("--method", help="Name of the method, as Table 1 shall call it.")
+@click.option("--truth", type=click.Path(path_type=Path), help="True frames; by default `gt` beside the predictions.")
+@click.option("--protocol", help="consistent4d (the default) or gvf.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Generating one object, without alignment and rendering.")
+@click.option("--seconds-in-all", type=click.FloatRange(min=0), help="The same with alignment and rendering.")
+@click.option("--generated-on", metavar="DEVICE", help="Where these times were taken.")
+@_params_option
+def _evaluate(params_path: str, predictions: Path | None, method: str | None, **details: Any) -> None:
+    """Metrics of generated and reconstructed 4D against ground truth. Stage `evaluate` of dvc.yaml.
+
+    With --predictions and --method, any method's rendered frames instead, by a named protocol: the result goes to
+    reports/benchmark, where the stage `report` finds it for Table 1, and to MLflow.
+    """
+    if predictions is None:
+        given = [name for name, value in (("method", method), *details.items()) if value is not None]
+        if given:
+            raise click.UsageError(f"--{given[0].replace('_', '-')} needs --predictions.")
+        _run_stage("evaluate", STAGES["evaluate"][0], params_path)
+        return
+    if method is None:
+        raise click.UsageError("--predictions needs --method NAME.")
+    from evaluation.benchmark import Generation, Submission, run
+
+    times = Generation(details["seconds"], details["seconds_in_all"], details["generated_on"])
+    protocol = details["protocol"] or "consistent4d"
+    run(Submission(method, predictions, details["truth"], protocol, times), params_path)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 RUNS = Path("work/runs")
 RAW, CURATED = Path("data/raw/clips.parquet"), Path("data/curated/clips.parquet")
 # stage -> (manifest it reads, manifest it writes); every other stage reads the curated one.
-MANIFESTS: dict[str, tuple[Path | None, Path | None]] = {"collect": (None, RAW), "curate": (RAW, CURATED)}
+MANIFESTS: dict[str, tuple[Path | None, Path | None]] = {
+    "collect": (None, RAW),
+    "curate": (RAW, CURATED),
+    "benchmark": (None, None),  # frames of others, not our clips
+}
 
 _FLUSH_ITEMS = 500
 _FLUSH_SECONDS = 2.0

@@ -112,10 +112,12 @@ def png(pixels: Any) -> bytes:
     return buffer.getvalue()
 
 
-def sliding_triangle(name: str = "slide", distance: float = 1.0, duration: float = 1.0) -> GltfFile:
-    """One triangle that slides along x in one clip."""
+def sliding_triangle(
+    name: str = "slide", distance: float = 1.0, duration: float = 1.0, height: float = 1.0
+) -> GltfFile:
+    """One triangle, 1 wide, that slides along x in one clip."""
     file = GltfFile()
-    node = file.node(mesh=file.triangle_mesh())
+    node = file.node(mesh=file.triangle_mesh(TRIANGLE * np.array([1, height, 1], np.float32)))
     clip = file.animation(name)
     file.channel(clip, node, "translation", [0.0, duration], [[0, 0, 0], [distance, 0, 0]])
     return file

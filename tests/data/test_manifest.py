@@ -36,6 +36,7 @@ DECISION: dict[str, Any] = {
     "motion": 0.1,
     "num_vertices": 3,
     "num_triangles": 1,
+    "mesh_sha256": "cd",
     "aesthetic_score": None,
     "aesthetic_note": "not scored",
     "split": "train",

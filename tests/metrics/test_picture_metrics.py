@@ -46,6 +46,34 @@ def test_psnr_and_ssim_agree_with_scikit_image() -> None:
         assert float(ssim(one, other)[index]) == pytest.approx(expected, abs=1e-4)
 
 
+def test_ranges_of_the_pictures_themselves() -> None:
+    """Without a range, PSNR takes each true picture's, SSIM the larger of the two: torchmetrics of one pair, and skimage."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio as peer_psnr
+    from torchmetrics.functional.image import structural_similarity_index_measure as peer_ssim
+
+    one, other = (255 * images for images in pictures())
+    one, other = one.round(), (other * torch.tensor([1.0, 0.5, 0.2]).view(-1, 1, 1, 1)).round()  # other ranges
+    for index in range(3):
+        pair = [images[index].movedim(-1, 0)[None] for images in (one, other)]
+        own, others = (float(image.max() - image.min()) for image in pair)
+        expected = float(peer_psnr(*pair, data_range=others))
+        assert float(psnr(one, other, None)[index]) == pytest.approx(expected, abs=1e-4)
+        a, b = one[index].double().numpy(), other[index].double().numpy()
+        assert expected == pytest.approx(peak_signal_noise_ratio(b, a, data_range=others), abs=1e-4)
+        assert float(ssim(one, other, None)[index]) == pytest.approx(float(peer_ssim(*pair)), abs=1e-5)
+        mirrored = [np.pad(image, ((5, 5), (5, 5), (0, 0)), mode="reflect") for image in (a, b)]
+        expected = structural_similarity(
+            *mirrored, channel_axis=-1, data_range=max(own, others), gaussian_weights=True, sigma=1.5,
+            use_sample_covariance=False,
+        )  # fmt: skip
+        assert float(ssim(one, other, None)[index]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_true_picture_of_one_colour_has_no_range_of_its_own() -> None:
+    blank, other = torch.full((1, 16, 16, 3), 255.0), torch.zeros(1, 16, 16, 3)
+    assert not torch.isfinite(psnr(other, blank, None)).any()
+
+
 def test_psnr_by_hand() -> None:
     black = torch.zeros(1, 16, 16, 3)
     assert float(psnr(black + 0.1, black)) == pytest.approx(20.0, abs=1e-4)
@@ -54,43 +82,51 @@ def test_psnr_by_hand() -> None:
 
 def test_missing_weights_are_stated_absences(weights: Path) -> None:
     one, other = pictures()
-    found = (lpips.lpips(one, other), clip.clip_similarity(one, other), fvd.fvd(one[None], other[None]))
-    for absent, module, file in zip(found, (lpips, clip, fvd), ("vgg16-397923af.pth", "clip-vit", "i3d_torchscript")):
+    found = {
+        "lpips": (lpips.lpips(one, other), lpips.absence(), "vgg16-397923af.pth"),
+        "lpips_alex": (lpips.lpips(one, other, "alex"), lpips.absence("alex"), "alexnet-owt-7be5be79.pth"),
+        "clip": (clip.clip_similarity(one, other), clip.absence(), "clip-vit-base-patch32"),
+        "fvd": (fvd.fvd(one[None], other[None]), fvd.absence(), "i3d_pretrained_400.pt"),
+    }
+    for name, (absent, stated, file) in found.items():
         assert isinstance(absent, Absence)
-        assert absent == module.absence()
+        assert absent == stated
+        assert absent.metric == name
         assert file in absent.reason
         assert "GVF_WEIGHTS" in absent.remedy
-        assert absent.metric in str(absent)
+        assert name in str(absent)
     with pytest.raises(UserError, match=r"vgg16.*GVF_WEIGHTS"):
         lpips.lpips_distance(one, other)
 
 
-def test_lpips_is_the_package_s_own(weights: Path) -> None:
+@pytest.mark.parametrize("net", ["vgg", "alex"])
+def test_lpips_of_the_package_and_of_torchmetrics_agree(net: str, weights: Path) -> None:
+    """The same random backbone in both; the linear weights are published and come with both."""
     import torchvision
     from torchmetrics.functional.image.lpips import _LPIPS
 
     torch.manual_seed(0)
-    backbone = torchvision.models.vgg16(weights=None)
+    backbone = {"vgg": torchvision.models.vgg16, "alex": torchvision.models.alexnet}[net](weights=None)
     state = {name: value for name, value in backbone.state_dict().items() if name.startswith("features.")}
-    torch.save(state, weights / lpips.BACKBONE_FILE)
-    peer = _LPIPS(pretrained=True, net="vgg", pnet_rand=True)
+    torch.save(state, weights / lpips.BACKBONES[net][0])
+    peer = _LPIPS(pretrained=True, net=net, pnet_rand=True)
     for block in peer.net.children():
         for index, layer in block.named_children():
             layer.load_state_dict(backbone.features[int(index)].state_dict())
-    one, other = pictures(height=32, width=48)
+    one, other = pictures(height=64, width=72)
     expected = peer.eval()(one.movedim(-1, 1), other.movedim(-1, 1), normalize=True).flatten()
-    found = lpips.lpips(one, other)
+    found = lpips.lpips(one, other, net)
     assert isinstance(found, torch.Tensor)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     tracked = other[0].clone().requires_grad_()
-    lpips.lpips_distance(tracked, one[0]).backward()
+    lpips.lpips_distance(tracked, one[0], net).backward()
     assert tracked.grad is not None
     assert tracked.grad.abs().max() > 0
-    assert float(lpips.lpips_distance(one[0], one[0])) == 0
+    assert float(lpips.lpips_distance(one[0], one[0], net)) == 0
 
 
 def test_lpips_refuses_another_network(weights: Path) -> None:
-    torch.save({"weight": torch.zeros(1)}, weights / lpips.BACKBONE_FILE)
+    torch.save({"weight": torch.zeros(1)}, weights / lpips.BACKBONES["vgg"][0])
     with pytest.raises(UserError, match="not torchvision's VGG16"):
         lpips.lpips(*pictures())
 
@@ -121,35 +157,3 @@ def test_clip_similarity_of_a_small_model(weights: Path) -> None:
     same = clip.clip_similarity(one, one)
     assert isinstance(same, torch.Tensor)
     torch.testing.assert_close(same, torch.ones(3))
-
-
-def test_frechet_distance_in_closed_form() -> None:
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(200, 5, generator=generator, dtype=torch.float64)
-    assert fvd.frechet_distance(features, features) == pytest.approx(0, abs=1e-9)
-    assert fvd.frechet_distance(features, features + 3) == pytest.approx(45)  # a shift: |m1 - m2|^2
-    scaled = fvd.frechet_distance(features - features.mean(0), 2 * (features - features.mean(0)))
-    assert scaled == pytest.approx(float(torch.trace(torch.cov(features.T))))  # (2 - 1)^2 of every variance
-    few = torch.randn(4, 50, generator=generator, dtype=torch.float64)  # fewer videos than features
-    root = np.linalg.eigvals(np.cov(few.T.numpy()) @ np.cov(few.flip(1).T.numpy())).real.clip(0) ** 0.5
-    expected = float((few.mean(0) - few.flip(1).mean(0)).square().sum()) + 2 * np.trace(np.cov(few.T)) - 2 * root.sum()
-    assert fvd.frechet_distance(few, few.flip(1)) == pytest.approx(expected, rel=1e-4)
-
-
-class _Stand(torch.nn.Module):
-    """Takes the same arguments as the published network; its features are the means of the channels."""
-
-    def forward(self, videos: torch.Tensor, rescale: bool, resize: bool, return_features: bool) -> torch.Tensor:
-        assert videos.shape[-1] == 224
-        return videos.mean(dim=(2, 3, 4))
-
-
-def test_fvd_through_a_scripted_network(weights: Path) -> None:
-    torch.jit.script(_Stand()).save(str(weights / fvd.NETWORK_FILE))
-    videos = torch.rand(4, 10, 8, 8, 3, generator=torch.Generator().manual_seed(0))
-    assert fvd.fvd(videos, videos) == pytest.approx(0, abs=1e-9)
-    found = fvd.fvd(videos, 0.5 * videos)
-    features = 2 * videos.mean((1, 2, 3)) - 1
-    assert found == pytest.approx(fvd.frechet_distance(features, (features - 1) / 2), rel=1e-3)
-    for short in (videos[:1], videos[:, :8]):
-        assert isinstance(fvd.fvd(short, short), Absence)

@@ -68,6 +68,7 @@ def write_curated(splits: dict[str, str | None], num_frames: int = 3) -> None:
                 "motion": 0.1,
                 "num_vertices": 16,
                 "num_triangles": 20,
+                "mesh_sha256": "1" * 64,
                 "aesthetic_score": None,
                 "aesthetic_note": None,
                 "split": split,

@@ -14,8 +14,10 @@ import pytest
 from gvf.config.collect import CollectConfig, GlbSourceConfig
 from gvf.config.curate import CurateConfig
 from gvf.config.run import RunConfig
+from gvf.data.leakage import find_leaks
 from gvf.data.manifest import CURATED_MANIFEST, read_manifest
 from gvf.data.mesh import AnimatedMesh
+from gvf.data.reserved import ReservedAsset, reserved_assets
 from gvf.errors import ConfigError, StageError
 from gvf.metrics.aesthetic import AestheticWeights
 from gvf.stages import collect, curate
@@ -59,7 +61,7 @@ def _clips() -> pd.DataFrame:
 
 def _good(source: Path, count: int = 2) -> None:
     for i in range(count):
-        sliding_triangle(f"slide{i % 3}").glb(source / f"good{i}.glb")
+        sliding_triangle(f"slide{i % 3}", height=1 + 0.1 * i).glb(source / f"good{i}.glb")
 
 
 def _many_triangles() -> GltfFile:
@@ -194,9 +196,9 @@ def test_every_accepted_clip_is_on_one_side_and_the_seed_decides(source: Path) -
 
 
 def test_seen_assets_and_whole_keys(source: Path) -> None:
-    for name in ("one", "two"):
+    for name, height in (("one", 1), ("two", 2)):
         file = GltfFile()
-        node = file.node(mesh=file.triangle_mesh())
+        node = file.node(mesh=file.triangle_mesh(TRIANGLE * np.array([1, height, 1], np.float32)))
         for i in range(4):
             file.animation(f"move{i}")
             file.channel(i, node, "translation", [0, 1], [[0, 0, 0], [i + 1, 0, 0]])
@@ -218,6 +220,48 @@ def test_seen_assets_and_whole_keys(source: Path) -> None:
     with pytest.raises(ConfigError, match="Choose clip") as caught:
         _curate(source, split_by="asset")
     assert caught.value.key == "curate.split_by"
+
+
+def test_a_copy_under_another_name_stays_on_its_asset_s_side_and_counts_as_seen(source: Path) -> None:
+    """The copy has its triangle's corners in another order, larger and elsewhere."""
+    _good(source, 3)
+    file = GltfFile()
+    node = file.node(mesh=file.triangle_mesh(3 * TRIANGLE[[2, 0, 1]] * np.array([1, 1.1, 1], np.float32)))
+    file.json["nodes"][node]["translation"] = [5, 5, 5]
+    file.animation("other")
+    file.channel(0, node, "translation", [0, 1], [[5, 5, 5], [8, 5, 5]])
+    file.glb(source / "copy.glb")
+    for seed in range(4):
+        _curate(source, seed=seed, split_by="asset", held_out_fraction=0.5)
+        clips = _clips()
+        assert clips.loc["copy--other", "mesh_sha256"] == clips.loc["good1--slide1", "mesh_sha256"]
+        assert clips.loc["copy--other", "split"] == clips.loc["good1--slide1", "split"]
+        assert clips["mesh_sha256"].nunique() == 3
+        _curate(source, seed=seed, split_by="clip", held_out_fraction=0.5)
+        clips = _clips()
+        apart = clips.loc["copy--other", "split"] != clips.loc["good1--slide1", "split"]
+        assert clips["asset_seen"].any() == apart
+        assert find_leaks(clips.reset_index()) == []
+
+
+def test_assets_of_public_test_sets_never_reach_a_split(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _good(source, 4)
+    listed = next(asset.asset_id for asset in reserved_assets() if asset.asset_id)
+    sliding_triangle("walk", height=3.0).glb(source / f"{listed.upper()}.glb")
+    _curate(source)
+    clips = _clips()
+    assert (clips.loc[f"{listed}--walk", "decision"], clips.loc[f"{listed}--walk", "reason"]) == (
+        "rejected",
+        "reserved",
+    )
+    assert "never trained on" in clips.loc[f"{listed}--walk", "message"]
+    mesh = clips.loc["good2--slide2", "mesh_sha256"]
+    skull = ReservedAsset("consistent4d", "skull", "", mesh, "by mesh")
+    monkeypatch.setattr("gvf.data.reserved.reserved_assets", lambda: (skull,))
+    _curate(source)
+    clips = _clips()
+    assert clips[clips["reason"] == "reserved"].index.tolist() == ["good2--slide2"]
+    assert "skull of the test set consistent4d" in clips.loc["good2--slide2", "message"]
 
 
 def test_the_cap_keeps_some_of_each_file_and_says_so(source: Path) -> None:

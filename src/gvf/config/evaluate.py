@@ -8,6 +8,7 @@ from gvf.config.checks import one_of
 
 PICTURE_METRICS = ("psnr", "ssim", "lpips", "clip")
 SET_METRICS = ("fvd",)
+GEOMETRY_METRICS = ("chamfer",)
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,6 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         for name in self.metrics:
-            one_of("evaluate.metrics", name, (*PICTURE_METRICS, *SET_METRICS))
+            one_of("evaluate.metrics", name, (*PICTURE_METRICS, *SET_METRICS, *GEOMETRY_METRICS))
         if "psnr" not in self.metrics:
             one_of("evaluate.metrics", ", ".join(self.metrics), ("a list with psnr",))

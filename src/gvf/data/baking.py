@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,24 +110,7 @@ def bake_clip(model: GltfModel, animation: Animation, times: np.ndarray) -> Anim
 
     Raises ClipError("invalid") when a vertex is not finite.
     """
-    poses = animation.poses(times)
-    joints = [joint for part in model.parts if part.skin is not None for joint in part.skin.joints]
-    worlds = model.tree.world_matrices([*(part.node for part in model.parts), *joints], poses)
-    vertices = np.empty((len(times), len(model.colors), 3), np.float32)
-    joint_matrices: dict[int, np.ndarray] = {}
-    start = 0
-    with np.errstate(over="ignore", invalid="ignore"):  # huge values become infinite and are refused below
-        for part in model.parts:
-            stop = start + len(part.primitive.positions)
-            positions = _morphed(model, part, poses.get(part.node))
-            if part.skin is None or part.skin_weights is None:
-                vertices[:, start:stop] = _transformed(positions, worlds[part.node])
-            else:
-                key = id(part.skin)
-                if key not in joint_matrices:
-                    joint_matrices[key] = _joint_matrices(part.skin, worlds, len(times))
-                vertices[:, start:stop] = _skinned(positions, part.skin_weights, joint_matrices[key])
-            start = stop
+    vertices = _posed(model, animation.poses(times), len(times))
     if not np.isfinite(vertices).all():
         raise ClipError("invalid", f"{model.document.name}: {animation.name!r} has a NaN or infinite vertex.")
     return AnimatedMesh(
@@ -139,6 +123,17 @@ def bake_clip(model: GltfModel, animation: Animation, times: np.ndarray) -> Anim
         textures=model.textures,
         times=times.astype(np.float32),
     )
+
+
+def rest_vertices(model: GltfModel) -> np.ndarray:
+    """Vertices [V, 3] float32 of the scene as the file shows it without any animation, in its own units and axes.
+
+    Raises ClipError("invalid") when one is not finite.
+    """
+    vertices = _posed(model, {}, 1)[0]
+    if not np.isfinite(vertices).all():
+        raise ClipError("invalid", f"{model.document.name}: its rest pose has a NaN or infinite vertex.")
+    return vertices
 
 
 @dataclass(frozen=True)
@@ -173,6 +168,28 @@ def _part(document: GltfDocument, index: int, node: Node, primitive: Primitive, 
     rows = np.repeat(np.arange(len(joints)), joints.shape[1])
     matrix = csr_matrix((weights.ravel(), (rows, joints.ravel())), (len(joints), len(skin.joints)))
     return Part(index, primitive, skin, matrix)
+
+
+def _posed(model: GltfModel, poses: Mapping[int, NodePose], num_frames: int) -> np.ndarray:
+    """Vertices [T, V, 3] float32 of all parts under the poses of some nodes; the other nodes keep the file's own."""
+    joints = [joint for part in model.parts if part.skin is not None for joint in part.skin.joints]
+    worlds = model.tree.world_matrices([*(part.node for part in model.parts), *joints], poses)
+    vertices = np.empty((num_frames, len(model.colors), 3), np.float32)
+    joint_matrices: dict[int, np.ndarray] = {}
+    start = 0
+    with np.errstate(over="ignore", invalid="ignore"):  # huge values become infinite, which the callers refuse
+        for part in model.parts:
+            stop = start + len(part.primitive.positions)
+            positions = _morphed(model, part, poses.get(part.node))
+            if part.skin is None or part.skin_weights is None:
+                vertices[:, start:stop] = _transformed(positions, worlds[part.node])
+            else:
+                key = id(part.skin)
+                if key not in joint_matrices:
+                    joint_matrices[key] = _joint_matrices(part.skin, worlds, num_frames)
+                vertices[:, start:stop] = _skinned(positions, part.skin_weights, joint_matrices[key])
+            start = stop
+    return vertices
 
 
 def _morphed(model: GltfModel, part: Part, pose: NodePose | None) -> np.ndarray:

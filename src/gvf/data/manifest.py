@@ -33,15 +33,16 @@ _RAW_FIELDS = [
 ]
 _DECISION_FIELDS = [
     pa.field("decision", pa.string(), nullable=False),  # accepted or rejected
-    pa.field("reason", pa.string()),  # slug: invalid, motion, size, aesthetic, cap; null when accepted
+    pa.field("reason", pa.string()),  # slug: invalid, reserved, motion, size, aesthetic, cap; null when accepted
     pa.field("message", pa.string()),
     pa.field("motion", pa.float64()),  # mean over points of the largest displacement from frame 0, object units
     pa.field("num_vertices", pa.int64(), nullable=False),  # 0 when it could not be read
     pa.field("num_triangles", pa.int64(), nullable=False),
+    pa.field("mesh_sha256", pa.string()),  # of the rest pose (gvf.data.mesh_hash); null when it could not be read
     pa.field("aesthetic_score", pa.float64()),
     pa.field("aesthetic_note", pa.string()),  # why there is no score
     pa.field("split", pa.string()),  # train or held_out, null when rejected
-    pa.field("asset_seen", pa.bool_(), nullable=False),  # held out, and the same asset is also in train
+    pa.field("asset_seen", pa.bool_(), nullable=False),  # held out, and the same asset or mesh is also in train
 ]
 RAW_SCHEMA = pa.schema(_RAW_FIELDS)
 CURATED_SCHEMA = pa.schema([field for field in _RAW_FIELDS if field.name != "message"] + _DECISION_FIELDS)

@@ -24,9 +24,14 @@ MISSING = Absence(
 )
 
 
+def find_weights() -> Path | None:
+    """The model's folder on this machine."""
+    return find_hub_model(REPOSITORY)
+
+
 def absence() -> Absence | None:
     """Why CLIP similarity cannot be measured here, or None when the model is there."""
-    return None if find_hub_model(REPOSITORY) else MISSING
+    return None if find_weights() else MISSING
 
 
 def clip_similarity(prediction: Tensor, truth: Tensor) -> Tensor | Absence:
@@ -34,7 +39,7 @@ def clip_similarity(prediction: Tensor, truth: Tensor) -> Tensor | Absence:
 
     Pictures are rounded to 8 bits and go through the model's own preprocessing. Returns [P], or why there is none.
     """
-    folder = find_hub_model(REPOSITORY)
+    folder = find_weights()
     if folder is None:
         return MISSING
     model, processor = _model(folder, prediction.device)

@@ -1,38 +1,40 @@
-"""Frechet video distance: Gaussians fitted to I3D features of two sets of videos (Unterthiner et al. 2018).
-
-The network is the TorchScript I3D (Kinetics-400 logits) that StyleGAN-V distributes; videos are resized to 224 x 224
-(bilinear) and scaled to [-1, 1] here, so that the script's own resizing stays off.
-"""
+"""Frechet video distance: Gaussians fitted to I3D's Kinetics-400 logits of two sets of videos (Unterthiner et al. 2018)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
+from gvf.metrics.i3d import I3D, load_i3d
 from gvf.metrics.local_weights import find_checkpoint
 
-NETWORK_FILE = "i3d_torchscript.pt"
-SMALLEST_NUM_FRAMES = 10  # the network's temporal pooling leaves nothing of shorter videos
-_SIZE = 224
-
+NETWORK_FILE = "i3d_pretrained_400.pt"
+_SIDE = 224
 
 MISSING = Absence(
     "fvd",
     f"{NETWORK_FILE} (I3D, Kinetics-400) is not on this machine",
-    f"Put StyleGAN-V's {NETWORK_FILE} into the folder that GVF_WEIGHTS names, or into torch hub's checkpoints.",
+    f"Put {NETWORK_FILE} (release v1.0.0 of github.com/bytedance/pv3d has it) into the folder that GVF_WEIGHTS names, or "
+    "into torch hub's checkpoints.",
 )
+
+
+def find_weights() -> Path | None:
+    """I3D's file on this machine."""
+    return find_checkpoint(NETWORK_FILE)
 
 
 def absence() -> Absence | None:
     """Why FVD cannot be measured here, or None when the network is there."""
-    return None if find_checkpoint(NETWORK_FILE) else MISSING
+    return None if find_weights() else MISSING
 
 
 def fvd(prediction: Tensor, truth: Tensor) -> float | Absence:
@@ -40,19 +42,38 @@ def fvd(prediction: Tensor, truth: Tensor) -> float | Absence:
 
     Returns a number, or why there is none.
     """
-    path = find_checkpoint(NETWORK_FILE)
-    if path is None:
-        return MISSING
+    if (missing := absence()) is not None:
+        return missing
     if len(prediction) < 2 or len(truth) < 2:
         return Absence("fvd", "a covariance needs at least two videos", "Evaluate more clips or views.")
-    if min(prediction.shape[1], truth.shape[1]) < SMALLEST_NUM_FRAMES:
-        return Absence("fvd", f"I3D needs {SMALLEST_NUM_FRAMES} frames or more", "Use a preset with longer clips.")
-    network = _network(path, prediction.device)
-    return frechet_distance(_features(network, prediction), _features(network, truth))
+    return frechet_distance(*(_features(videos) for videos in (prediction, truth)))
+
+
+def video_logits(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    """I3D's logits of one video, averaged over time: [400] on the CPU. frames: T of `network_frame`.
+
+    Raises UserError when the weights are missing or are not I3D's.
+    """
+    path = find_weights()
+    if path is None:
+        raise UserError(str(MISSING))
+    video = torch.from_numpy(np.stack(frames, axis=1))[None]
+    with torch.no_grad():
+        return _network(path, device)(video.to(device))[0].cpu()
+
+
+def network_frame(frame: np.ndarray) -> np.ndarray:
+    """A frame [H, W, 3] from 0 to 255 as I3D takes it: float32 [3, 224, 224], 0 to 255 scaled to -1 to 1.
+
+    Each channel is resized by PIL's bicubic filter in float32, as Consistent4D's evaluation does.
+    """
+    channels = [Image.fromarray(channel) for channel in np.moveaxis(frame.astype(np.float32), -1, 0)]
+    small = [np.asarray(channel.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)) for channel in channels]
+    return np.stack(small) / 127.5 - 1.0
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of two sets of features [S, D], in float64.
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of two sets of features [S, D], S >= 2, in float64.
 
     The trace of the root comes from singular values of the product of centred features, exact also when D > S.
     """
@@ -64,19 +85,21 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
     return float((one.mean(0) - other.mean(0)).square().sum() + spread - 2 * root)
 
 
-def _features(network: Any, videos: Tensor) -> Tensor:
-    parts = []
-    with torch.no_grad():
-        for video in videos:
-            frames = F.interpolate(video.float().movedim(-1, 1), (_SIZE, _SIZE), mode="bilinear", align_corners=False)
-            batch = (2 * frames - 1).movedim(1, 0)[None]
-            parts.append(network(batch, rescale=False, resize=False, return_features=True))
-    return torch.cat(parts)
+def single_video_distance(one: Tensor, other: Tensor) -> Tensor:
+    """|f1 - f2|^2 + (s1 - s2)^2, s the deviation (ddof 1) over the D features of a vector. one, other: [..., D]; [...].
+
+    What Consistent4D's script computes from one video on each side: NumPy's covariance of a single sample takes its
+    features for samples of one variable, so the matrices are numbers, s1^2 and s2^2.
+    """
+    one, other = one.double(), other.double()
+    return (one - other).square().sum(-1) + (one.std(-1) - other.std(-1)).square()
+
+
+def _features(videos: Tensor) -> Tensor:
+    pictures = 255.0 * videos.cpu().numpy()
+    return torch.stack([video_logits([network_frame(frame) for frame in video], videos.device) for video in pictures])
 
 
 @cache
-def _network(path: Path, device: torch.device) -> Any:
-    try:
-        return torch.jit.load(path, map_location=device).eval()
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: not a TorchScript network ({str(error).partition(chr(10))[0]}).") from None
+def _network(path: Path, device: torch.device) -> I3D:
+    return load_i3d(path, device)

@@ -1,4 +1,4 @@
-"""LPIPS on VGG16 (Zhang et al. 2018): the lpips package's linear weights on torchvision's published backbone."""
+"""LPIPS (Zhang et al. 2018) on VGG16 or AlexNet: the lpips package's linear weights on torchvision's published backbones."""
 
 from __future__ import annotations
 
@@ -14,54 +14,64 @@ from gvf.errors import UserError
 from gvf.metrics.absence import Absence
 from gvf.metrics.local_weights import find_checkpoint
 
-BACKBONE_FILE = "vgg16-397923af.pth"
+# name of the network in the lpips package -> file of its backbone, what it is called
+BACKBONES = {"vgg": ("vgg16-397923af.pth", "VGG16"), "alex": ("alexnet-owt-7be5be79.pth", "AlexNet")}
+_BATCH = 16  # features of many large pictures would fill the memory
 
 
-MISSING = Absence(
-    "lpips",
-    f"{BACKBONE_FILE} (VGG16, ImageNet) is not on this machine",
-    f"Download https://download.pytorch.org/models/{BACKBONE_FILE} into the folder that GVF_WEIGHTS names, or into "
-    "torch hub's checkpoints.",
-)
+def missing(net: str = "vgg") -> Absence:
+    """What is said where the backbone is not on this machine."""
+    file, title = BACKBONES[net]
+    return Absence(
+        "lpips" if net == "vgg" else f"lpips_{net}",
+        f"{file} ({title}, ImageNet) is not on this machine",
+        f"Download https://download.pytorch.org/models/{file} into the folder that GVF_WEIGHTS names, or into "
+        "torch hub's checkpoints.",
+    )
 
 
-def absence() -> Absence | None:
+def find_weights(net: str = "vgg") -> Path | None:
+    """The backbone's file on this machine."""
+    return find_checkpoint(BACKBONES[net][0])
+
+
+def absence(net: str = "vgg") -> Absence | None:
     """Why LPIPS cannot be measured here, or None when its backbone is there."""
-    return None if find_checkpoint(BACKBONE_FILE) else MISSING
+    return None if find_weights(net) else missing(net)
 
 
-def lpips(prediction: Tensor, truth: Tensor) -> Tensor | Absence:
-    """LPIPS of each picture, lower is nearer. prediction, truth: [P, H, W, 3] in [0, 1].
+def lpips(prediction: Tensor, truth: Tensor, net: str = "vgg") -> Tensor | Absence:
+    """LPIPS of each picture, lower is nearer. prediction, truth: [P, H, W, 3] in [0, 1]. net: of `BACKBONES`.
 
     Returns [P], or why there is none.
     """
-    if find_checkpoint(BACKBONE_FILE) is None:
-        return MISSING
+    if (gap := absence(net)) is not None:
+        return gap
     with torch.no_grad():
-        pairs = zip(prediction.split(16), truth.split(16))  # VGG features of many large pictures would fill the memory
-        return torch.cat([lpips_distance(*pair) for pair in pairs]) if len(prediction) else prediction.new_zeros(0)
+        pairs = zip(prediction.split(_BATCH), truth.split(_BATCH))
+        return torch.cat([lpips_distance(*pair, net) for pair in pairs]) if len(prediction) else prediction.new_zeros(0)
 
 
-def lpips_distance(rendered: Tensor, target: Tensor) -> Tensor:
+def lpips_distance(rendered: Tensor, target: Tensor, net: str = "vgg") -> Tensor:
     """The same with gradients, for losses (Eq. 8). rendered, target: [..., H, W, 3] in [0, 1]. Returns [...].
 
     Raises UserError when the backbone's weights are not on this machine.
     """
-    path = find_checkpoint(BACKBONE_FILE)
+    path = find_weights(net)
     if path is None:
-        raise UserError(str(MISSING))
+        raise UserError(str(missing(net)))
     images = (image.float().flatten(0, -4).movedim(-1, 1) if image.ndim > 3 else image.float().movedim(-1, 0)[None]
               for image in (rendered, target))  # fmt: skip
-    return _network(path, rendered.device)(*images, normalize=True).view(rendered.shape[:-3])
+    return _network(net, path, rendered.device)(*images, normalize=True).view(rendered.shape[:-3])
 
 
 @cache
-def _network(path: Path, device: torch.device) -> Any:
+def _network(net: str, path: Path, device: torch.device) -> Any:
     import lpips as package
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torchvision's about the package's way of asking for no weights
-        network = package.LPIPS(net="vgg", pnet_rand=True, verbose=False)
+        network = package.LPIPS(net=net, pnet_rand=True, verbose=False)
     state = torch.load(path, map_location="cpu", weights_only=True)
     try:
         for block in network.net.children():
@@ -70,5 +80,5 @@ def _network(path: Path, device: torch.device) -> Any:
                     {name: state[f"features.{index}.{name}"] for name in layer.state_dict()}  # ReLUs have none
                 )
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: not torchvision's VGG16 ({error}).") from None
+        raise UserError(f"{path}: not torchvision's {BACKBONES[net][1]} ({error}).") from None
     return network.to(device).eval().requires_grad_(False)

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+_PIXELS = 1 << 20  # of the pictures that are compared at once
 
-def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
-    """SSIM of each picture: Gaussian window of 11 pixels, sigma 1.5, data range 1, mirrored borders.
 
-    prediction, truth: [P, H, W, 3] in [0, 1], at least 6 x 6. Returns [P].
+def ssim(prediction: Tensor, truth: Tensor, data_range: float | None = 1.0) -> Tensor:
+    """SSIM of each picture: Gaussian window of 11 pixels, sigma 1.5, mirrored borders.
+
+    prediction, truth: [P, H, W, 3], P >= 1, at least 6 x 6. data_range: None takes the larger of the two pictures' own
+    max - min, as torchmetrics does; two pictures of one colour each then have none (NaN). Returns [P].
     """
+    count = max(1, _PIXELS // (truth.shape[1] * truth.shape[2]))
+    pairs = zip(prediction.float().split(count), truth.float().split(count))
+    return torch.cat([_compare(*pair, data_range) for pair in pairs])
+
+
+def _compare(one: Tensor, other: Tensor, data_range: float | None) -> Tensor:
+    """The same of a few pictures, as channels of one: three times faster than one by one, whose 3 channels fill no vector."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    value = structural_similarity_index_measure(
-        prediction.float().movedim(-1, 1),
-        truth.float().movedim(-1, 1),
-        gaussian_kernel=True,
-        sigma=1.5,
-        kernel_size=11,
-        reduction="none",
-        data_range=1.0,
+    # SSIM does not change when pictures and their range are divided by the same.
+    scale = data_range if data_range is not None else torch.maximum(_own_range(one), _own_range(other))
+    stacked = [(images / scale).permute(1, 2, 0, 3).flatten(2).permute(2, 0, 1)[None] for images in (one, other)]
+    _, similarity = structural_similarity_index_measure(
+        *stacked, gaussian_kernel=True, sigma=1.5, kernel_size=11, data_range=1.0, return_full_image=True
     )
-    assert isinstance(value, Tensor)
-    return value
+    return similarity[0].unflatten(0, (len(one), -1)).mean((1, 2, 3))
+
+
+def _own_range(images: Tensor) -> Tensor:
+    return (images.amax((1, 2, 3)) - images.amin((1, 2, 3))).view(-1, 1, 1, 1)

@@ -80,8 +80,9 @@ class Page:
     curves: Sequence[Curves]
     decisions: Sequence[Bar]
     rejected: Table | None
-    published: Table
-    published_source: str
+    table_1: Table
+    table_1_caption: str
+    timing: str | None
     figures: Sequence[tuple[str, Table]]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from gvf.clip_map import Rejected, map_clips
 from gvf.config.curate import CurateConfig
-from gvf.data.baking import GltfModel, bake_clip, clip_times, load_model
+from gvf.data.baking import GltfModel, bake_clip, clip_times, load_model, rest_vertices
 from gvf.data.gltf import read_gltf
 from gvf.data.manifest import (
     ACCEPTED,
@@ -28,6 +28,8 @@ from gvf.data.manifest import (
     write_manifest,
 )
 from gvf.data.mesh import AnimatedMesh, encode_png, reduced
+from gvf.data.mesh_hash import mesh_sha256
+from gvf.data.reserved import find_reserved
 from gvf.data.splits import held_out, pick_evenly
 from gvf.errors import ClipError, ConfigError, StageError
 from gvf.files import fresh_directory
@@ -110,6 +112,8 @@ class _LoadedAsset:
         model = load_model(read_gltf(asset.path), asset.config.max_triangles)
         textures = tuple(reduced(texture, asset.config.max_texture_size) for texture in model.textures)
         self.model: GltfModel = dataclasses.replace(model, textures=textures)
+        self.mesh_sha256 = mesh_sha256(rest_vertices(model), model.faces)
+        self.reserved = find_reserved({asset.path.stem, asset.rows[0]["family"]}, self.mesh_sha256)
 
     @cached_property
     def encoded_textures(self) -> dict[int, bytes]:
@@ -119,7 +123,10 @@ class _LoadedAsset:
 def _curate_clip(source: _LoadedAsset, row: Row) -> Row:
     config, model = source.asset.config, source.model
     facts: Row = {"num_vertices": len(model.colors), "num_triangles": len(model.faces)}
+    facts["mesh_sha256"] = source.mesh_sha256
     try:
+        if source.reserved is not None:
+            raise ClipError("reserved", f"is {source.reserved}, which is kept for testing and never trained on.")
         animation = model.animation(row["animation_index"])
         if animation.end <= animation.start:
             raise ClipError("motion", f"{row['animation']!r} has a single key time, so nothing moves.")
@@ -181,7 +188,8 @@ def apply_split(rows: list[Row], config: CurateConfig, generator: np.random.Gene
         counts = ", ".join(f"{count} for {reason}" for reason, count in reasons.most_common()) or "none rejected"
         first = next((row["message"] for row in rows if row["decision"] == REJECTED), "")
         raise StageError(f"only {len(accepted)} of {len(rows)} clips were accepted ({counts}; first: {first}).")
-    column = {"clip": "clip_id", "animation": "animation", "asset": "asset"}[config.split_by]
+    # Copies of an asset under other names have its mesh, and stay on its side.
+    column = {"clip": "clip_id", "animation": "animation", "asset": "mesh_sha256"}[config.split_by]
     keys, families = [row[column] for row in accepted], [row["family"] for row in accepted]
     try:
         apart = held_out(keys, families, config.held_out_fraction, generator)
@@ -189,12 +197,12 @@ def apply_split(rows: list[Row], config: CurateConfig, generator: np.random.Gene
         message = f"is {config.split_by}, but all accepted clips have the same. Choose clip."
         raise ConfigError("curate.split_by", message) from None
     splits = {row["clip_id"]: HELD_OUT if out else TRAIN for row, out in zip(accepted, apart)}
-    seen = {row["asset"] for row in accepted if splits[row["clip_id"]] == TRAIN}
+    seen = {row["mesh_sha256"] for row in accepted if splits[row["clip_id"]] == TRAIN}
     return [
         {
             **row,
             "split": splits.get(row["clip_id"]),
-            "asset_seen": splits.get(row["clip_id"]) == HELD_OUT and row["asset"] in seen,
+            "asset_seen": splits.get(row["clip_id"]) == HELD_OUT and row["mesh_sha256"] in seen,
         }
         for row in rows
     ]
@@ -210,6 +218,7 @@ def _decision(row: Row, reason: str | None = None, message: str | None = None, *
         "motion": None,
         "num_vertices": 0,
         "num_triangles": 0,
+        "mesh_sha256": None,
         "aesthetic_score": None,
         "aesthetic_note": None,
         "split": None,

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: every method's pictures of held-out clips against the ground truth, by `evaluation.protocol`."""
+"""Stage `evaluate`: every method's pictures of held-out clips against the ground truth, by `evaluation.held_out`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from evaluation.measures import Measures, load_measures, why
-from evaluation.protocol import (
+from evaluation import test_sets
+from evaluation.held_out import (
     INTERPOLATED,
     STATIC,
     Clip,
@@ -22,14 +22,18 @@ from evaluation.protocol import (
     score_clip,
     summary_table,
 )
+from evaluation.measures import Measures, load_measures, why
 from gvf.config.load import as_dict
 from gvf.config.params import Params
-from gvf.data.clip_store import PREDICTIONS, load_views, on_white
+from gvf.data.clip_store import PREDICTIONS, load_points, load_views, on_white
+from gvf.data.leakage import refuse_leaks
 from gvf.data.manifest import ACCEPTED, CURATED_MANIFEST, HELD_OUT, read_manifest
 from gvf.errors import UserError
-from gvf.files import atomic_path, load_npz, write_json
+from gvf.files import atomic_path, load_npz, load_tensors, write_json
+from gvf.gaussians.gaussians import Gaussians
 from gvf.metrics.absence import Absence
-from gvf.provenance import identify
+from gvf.metrics.chamfer import chamfer_over_time
+from gvf.provenance import device_name, identify
 
 FOLDER = Path("reports/evaluation")
 TRUTH = "truth"
@@ -40,7 +44,9 @@ def run(params: Params) -> dict[str, float]:
     """Score every method, write the tables of `reports/evaluation`, return the figures of all clips."""
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
     measures = load_measures(params.evaluate.metrics)
-    clips = _held_out()
+    manifest = read_manifest(CURATED_MANIFEST)
+    refuse_leaks(manifest)
+    clips = _held_out(manifest)
     methods = (STATIC, INTERPOLATED, *params.sample.methods)
     scores = []
     videos: dict[str, list[Tensor]] = {name: [] for name in (TRUTH, *methods)}
@@ -48,7 +54,10 @@ def run(params: Params) -> dict[str, float]:
         truth = on_white(load_views(clip.clip_id, "eval").rgba.to(device))
         arrays = load_npz(PREDICTIONS / f"{clip.clip_id}.npz")
         pictures = {method: _prediction(arrays, method, clip.clip_id, device) for method in methods}
-        scores += [(clip, method, score_clip(pictures[method], truth, measures.pictures)) for method in methods]
+        distances = _chamfer(clip.clip_id, methods, device) if "chamfer" in params.evaluate.metrics else {}
+        for method in methods:
+            score = score_clip(pictures[method], truth, measures.pictures)
+            scores.append((clip, method, score | distances.get(method, {})))
         if measures.sets:
             for name, value in {TRUTH: truth, **pictures}.items():
                 videos[name].append(as_videos(value))
@@ -65,6 +74,8 @@ def run(params: Params) -> dict[str, float]:
         "code": identity.code,
         "data_digest": identity.data_digest,
         "run": identity.name,
+        "test_set": test_sets.name_of(manifest),
+        "device": device_name(device.type),
         "num_clips": len(clips),
         "num_frames": frames,
         "num_views": views,
@@ -80,14 +91,24 @@ def _in_order(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     return summary.reindex(columns=["group", "method", "num_clips", *metrics, "gap_closed"])
 
 
-def _held_out() -> list[Clip]:
-    manifest = read_manifest(CURATED_MANIFEST)
+def _held_out(manifest: pd.DataFrame) -> list[Clip]:
     rows = manifest[(manifest["decision"] == ACCEPTED) & (manifest["split"] == HELD_OUT)]
     if rows.empty:
         raise UserError(
             f"{CURATED_MANIFEST}: no held-out clip, so there is nothing to evaluate. Raise curate.held_out_fraction."
         )
     return [Clip(row["clip_id"], row["family"], bool(row["asset_seen"])) for row in rows.to_dict("records")]
+
+
+def _chamfer(clip_id: str, methods: Sequence[str], device: torch.device) -> dict[str, dict[str, float]]:
+    """method -> mean over frames of the Chamfer distance from the Gaussians' centres to the true surface's points."""
+    tensors = load_tensors(PREDICTIONS / f"{clip_id}.safetensors", device.type)
+    points = load_points(clip_id).to(device)
+    canonical = Gaussians.from_activated14(tensors["canonical"]).means
+    centres = {
+        name: canonical.expand(len(points), -1, -1) if name == STATIC else tensors[f"{name}_means"] for name in methods
+    }
+    return {method: {"chamfer": chamfer_over_time(value, points).mean().item()} for method, value in centres.items()}
 
 
 def _score_sets(

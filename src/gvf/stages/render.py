@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evaluation.protocols import CONSISTENT4D
 from gvf import tracking
 from gvf.clip_map import Rejected, map_clips
 from gvf.config.render import RenderConfig
@@ -23,8 +24,7 @@ from gvf.training.randomness import derive_seed
 if TYPE_CHECKING:
     from gvf.config.params import Params
 
-# Protocol `consistent4d`: four views at elevation 0.
-EVAL_AZIMUTHS, EVAL_RADIUS, EVAL_FOV = (-75.0, 15.0, 105.0, 195.0), 2.0, 49.1
+EVAL = CONSISTENT4D.cameras
 TRAIN_ELEVATIONS = (-15.0, 45.0)  # release, data rendering: about this range
 VIDEO_AZIMUTHS, VIDEO_ELEVATIONS = (-25.0, 25.0), (-15.0, 15.0)  # release: augmented conditioning renders
 _SHEET_CLIPS = 8
@@ -96,7 +96,8 @@ def plan_cameras(
     cameras = {"canonical": _cameras(azimuths, elevations, config.radius, config.view_fov)}
     if held_out:
         cameras["video"] = _cameras(np.zeros(1), np.zeros(1), config.radius, config.video_fov)
-        cameras["eval"] = _cameras(np.array(EVAL_AZIMUTHS), np.zeros(4), EVAL_RADIUS, EVAL_FOV)
+        azimuths, elevations = np.array(EVAL.azimuths), np.full(len(EVAL.azimuths), EVAL.elevation)
+        cameras["eval"] = _cameras(azimuths, elevations, EVAL.radius, EVAL.fov)
         return cameras
     azimuths = np.r_[0.0, generator.uniform(*VIDEO_AZIMUTHS, config.videos - 1)]
     elevations = np.r_[0.0, generator.uniform(*VIDEO_ELEVATIONS, config.videos - 1)]

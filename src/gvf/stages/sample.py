@@ -45,7 +45,7 @@ def run(params: Params) -> dict[str, float]:
     generator = _Generator.load(params, device) if "dit" in methods else None
     clips = clip_ids("held_out")
     errors: dict[str, list[float]] = {name: [] for name in methods}
-    evaluations, seconds = [], []
+    evaluations, seconds, drawing = [], [], []
     with fresh_directory(PREDICTIONS) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
         for start in range(0, len(clips), params.sample.batch_size):
             group = clips[start : start + params.sample.batch_size]
@@ -66,13 +66,14 @@ def run(params: Params) -> dict[str, float]:
                     **{name: gaussians.vary(variations[name]) for name in methods},
                 }
                 views = load_views(clip, "eval")
-                save_npz(
-                    folder / f"{clip}.npz",
-                    **{f"{name}_rgb": _draw(shape, views, device) for name, shape in moving.items()},
-                )
+                began = time.monotonic()
+                pictures = {f"{name}_rgb": _draw(shape, views, device) for name, shape in moving.items()}
+                drawing.append((time.monotonic() - began) / len(moving))
+                save_npz(folder / f"{clip}.npz", **pictures)
+                means = {f"{name}_means": moving[name].means for name in ("interpolated", *methods)}
                 save_tensors(
                     folder / f"{clip}.safetensors",
-                    {"canonical": gaussians.to_activated14(), "variation": variations[methods[-1]]},
+                    {"canonical": gaussians.to_activated14(), "variation": variations[methods[-1]], **means},
                 )
                 if clip == clips[0]:
                     _log_turntable(clip, moving[methods[-1]], views.rgba.shape[-2])
@@ -80,6 +81,7 @@ def run(params: Params) -> dict[str, float]:
                     errors[name].append(relative_error(variations[name][..., :3], displacements))
                 bar.update()
     figures = {f"{name}_displacement_error": float(np.mean(values)) for name, values in errors.items()}
+    figures["drawing_seconds_per_clip"] = float(np.mean(drawing))
     if generator is not None:
         figures |= {"network_evaluations": float(np.mean(evaluations)), "seconds_per_clip": float(np.mean(seconds))}
     return figures

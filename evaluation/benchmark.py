@@ -1,0 +1,163 @@
+"""`gvf evaluate --predictions`: any method's rendered frames scored by a named protocol, into MLflow and Table 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from evaluation.frame_folders import ObjectFrames, joint_digest, pair_folders
+from evaluation.frames import read_frame
+from evaluation.measures import absent_measures, weights_digests
+from evaluation.protocols import CONSISTENT4D, Protocol, find_protocol
+from evaluation.results import result_path, write_result
+from evaluation.scoring import MEASURES, ObjectScores, ScoreTask, code_digest, score_object
+from gvf import tracking
+from gvf.clip_map import Rejected, map_clips
+from gvf.config.load import load_params
+from gvf.config.params import Params
+from gvf.errors import UserError
+from gvf.provenance import code_version, device_name
+from gvf.reporting.pictures import fit, stack, strip
+
+STAGE = "benchmark"  # MLflow's experiment
+KEPT = Path("work/benchmark")  # scores of single objects, for a run that was interrupted
+_PICTURE = 128  # pixels a side in the tracked strips
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How long one object took: without alignment and rendering, with both; on which device. None where not known."""
+
+    seconds: float | None = None
+    seconds_in_all: float | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is scored. truth: None for the folder `gt` beside the predictions, as Consistent4D lays them out."""
+
+    method: str
+    predictions: Path
+    truth: Path | None
+    protocol: str
+    generation: Generation
+
+    @property
+    def true_folder(self) -> Path:
+        """Where the true frames are."""
+        return self.predictions.resolve().parent / "gt" if self.truth is None else self.truth
+
+
+def run(submission: Submission, params_path: str) -> None:
+    """Score a submission with the `run` and `tracking` sections of a params file; print its figures.
+
+    Scores of single objects are kept, so a run that was interrupted goes on where it was. Raises UserError when frames
+    are missing, extra, of other sizes or unusable.
+    """
+    if not submission.method.strip():
+        raise UserError("--method is empty. Give the method's name, as Table 1 shall call it.")
+    params = load_params(params_path)
+    pairs = pair_folders(submission.predictions, submission.true_folder, find_protocol(submission.protocol))
+    scores = score_pairs(submission, pairs, params)
+    result = summarize(submission, pairs, scores, params)
+    with tracking.stage_run(STAGE, _tracked(result), params.tracking):
+        tracking.log_metrics(result["metrics"])
+        for index, item in enumerate(scores):
+            tracking.log(index, {f"object_{name}": value for name, value in item.means.items()})
+        worst = min(scores, key=lambda item: (item.means["psnr"], item.name)).name
+        tracking.log_figure(f"worst-{worst}", _strips(next(pair for pair in pairs if pair.name == worst)))
+    path = write_result(result)
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
+    tqdm.write(f"{result['method']}, protocol {result['protocol']}, {result['data']}: {figures}.")
+    for name, reason in result["absent"].items():
+        tqdm.write(f"{name}: n/a. {reason}")
+    if (reused := sum(item.reused for item in scores)) > 0:
+        tqdm.write(f"{reused} of {len(scores)} objects had been scored before and have not changed.")
+    tqdm.write(f"Written to {path}; `dvc repro report` puts it into Table 1.")
+
+
+def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: Params) -> list[ObjectScores]:
+    """Scores of each object, in the order of `pairs`, by as many workers as `run.workers` says."""
+    device = _device(params)
+    absent = absent_measures(MEASURES)
+    measures = tuple(name for name in MEASURES if name not in absent)
+    scorer = joint_digest([code_digest(), *map(str, weights_digests(measures).items())])
+    folder = KEPT / result_path(submission.method, submission.protocol).stem
+    tasks = [
+        ScoreTask(frames, submission.protocol, measures, device, scorer, folder / f"{frames.name}.npz")
+        for frames in pairs
+    ]
+    scores = map_clips(score_object, tasks, params.run, "score", lambda task: task.frames.name)
+    assert not any(isinstance(item, Rejected) for item in scores), "scoring raises no ClipError"
+    return [item for item in scores if not isinstance(item, Rejected)]
+
+
+def summarize(
+    submission: Submission, pairs: Sequence[ObjectFrames], scores: Sequence[ObjectScores], params: Params
+) -> dict[str, Any]:
+    """The result as its file holds it."""
+    protocol = find_protocol(submission.protocol)
+    return {
+        "method": submission.method,
+        "protocol": protocol.name,
+        "data": _data_label([pair.name for pair in pairs], submission.true_folder),
+        "truth_sha256": joint_digest([item.truth for item in scores]),
+        "predictions_sha256": joint_digest([item.prediction for item in scores]),
+        "num_objects": len(pairs),
+        "num_views": protocol.num_views,
+        "num_frames": protocol.num_frames,
+        "frame_sizes": sorted({pair.size for pair in pairs}),
+        "image_size": protocol.image_size,
+        "fvd_variant": protocol.fvd_variant,
+        "device": device_name(_device(params)),
+        "code": str(code_version()),
+        "generation": asdict(submission.generation),
+        "metrics": aggregate(scores, protocol),
+        "objects": {item.name: item.means for item in scores},
+        "absent": absent_measures(MEASURES),
+        "weights": weights_digests(MEASURES),
+    }
+
+
+def aggregate(scores: Sequence[ObjectScores], protocol: Protocol) -> dict[str, float]:
+    """Each image metric, a mean over objects of their means; FVD as the protocol has it."""
+    means = [item.means for item in scores]
+    metrics = {name: float(np.mean([values[name] for values in means])) for name in means[0]}
+    logits = [item.logits for item in scores if item.logits is not None]
+    if logits:
+        predictions, truths = torch.from_numpy(np.stack(logits, axis=1))
+        metrics["fvd"] = protocol.fvd(predictions, truths)
+    return metrics
+
+
+def _data_label(objects: Sequence[str], truth: Path) -> str:
+    """What the objects are, as far as their names tell."""
+    if set(objects) == set(CONSISTENT4D.objects):
+        return "Consistent4D's 7 objects"
+    return f"{len(objects)} objects of {truth.resolve().parent.name}/{truth.name}"
+
+
+def _device(params: Params) -> str:
+    return "cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _tracked(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The result's settings as the params of an MLflow run, which names it after method and data."""
+    settings = {name: value for name, value in result.items() if name not in ("metrics", "objects")}
+    return {"run": {"preset": result["method"]}, "collect": {"source": result["data"]}, STAGE: settings}
+
+
+def _strips(pair: ObjectFrames) -> np.ndarray:
+    """uint8 [H, W, 3]: the middle frame of every view, the truth above the prediction."""
+    rows = []
+    for frames in (pair.truths, pair.predictions):
+        middle = np.stack([read_frame(view[len(view) // 2]) for view in frames])
+        rows.append(strip(fit(middle, _PICTURE)))
+    return stack(rows)

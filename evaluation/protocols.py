@@ -1,0 +1,107 @@
+"""Protocols by name: how rendered frames become the figures of a table. The same metric under two of them differs.
+
+A protocol is data and one function; to add one, write its `Protocol` and list it in `PROTOCOLS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gvf.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Where a test set is seen from. azimuths: of the evaluation views, the input view has 0; elevation, fov: degrees.
+
+    radius: distance from the object's centre. fov: full vertical angle.
+    """
+
+    azimuths: tuple[float, ...]
+    elevation: float
+    radius: float
+    fov: float
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to score frames.
+
+    name: on the command line and in tables. data: what its published figures were measured on, and where to get it.
+    objects: names of the published test set, empty where its list is not public. cameras, num_frames: of every object.
+    image_size: frames are put over white and resized to it by PIL's default filter before any image metric.
+    pixel_range: value of a white pixel for PSNR and SSIM. data_range: of both; None for PSNR's range of each true frame
+    and SSIM's larger range of each two frames. fvd: of I3D logits [O, V, 400] of predictions and of truths (objects,
+    views), to one number; fvd_variant says which in words. Means of image metrics: frames, then views, then objects.
+    """
+
+    name: str
+    data: str
+    objects: tuple[str, ...]
+    cameras: Cameras
+    num_frames: int
+    image_size: int
+    pixel_range: float
+    data_range: float | None
+    fvd: Callable[[Tensor, Tensor], float]
+    fvd_variant: str
+
+    @property
+    def num_views(self) -> int:
+        """Evaluation views of an object."""
+        return len(self.cameras.azimuths)
+
+
+def _mean_over_videos(predictions: Tensor, truths: Tensor) -> float:
+    from gvf.metrics.fvd import single_video_distance
+
+    return float(single_video_distance(predictions, truths).mean(-1).mean())
+
+
+def _pooled(predictions: Tensor, truths: Tensor) -> float:
+    from gvf.metrics.fvd import frechet_distance
+
+    return frechet_distance(predictions.flatten(0, 1), truths.flatten(0, 1))
+
+
+_CAMERAS = Cameras(azimuths=(-75.0, 15.0, 105.0, 195.0), elevation=0.0, radius=2.0, fov=49.1)
+
+CONSISTENT4D = Protocol(
+    name="consistent4d",
+    data="the 7 objects of Consistent4D's test set (github.com/yanqinJiang/Consistent4D, README, Evaluation; archive: "
+    "drive.google.com/file/d/1jn18kA2FfKMnyQ6fisIn8rhBI0dr3NFk)",
+    objects=("aurorus", "crocodile", "guppie", "monster", "pistol", "skull", "trump"),
+    cameras=_CAMERAS,
+    num_frames=32,
+    image_size=512,
+    pixel_range=255.0,
+    data_range=None,
+    fvd=_mean_over_videos,
+    fvd_variant="of each video alone, mean over views, then objects",
+)
+GVF = Protocol(
+    name="gvf",
+    data="100 objects: Consistent4D's 7 and 93 of Objaverse-XL (list: data/objaverse_xl_test_93.txt of "
+    "huggingface.co/BwZhang/GaussianVariationFieldDiffusion; its renders are not public)",
+    objects=(),
+    cameras=_CAMERAS,
+    num_frames=32,
+    image_size=512,
+    pixel_range=1.0,
+    data_range=1.0,
+    fvd=_pooled,
+    fvd_variant="of all videos pooled",
+)
+PROTOCOLS = {protocol.name: protocol for protocol in (CONSISTENT4D, GVF)}
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of that name. Raises UserError that lists them."""
+    if name not in PROTOCOLS:
+        raise UserError(f"There is no protocol {name!r}. There are {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[name]

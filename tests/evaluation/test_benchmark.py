@@ -1,0 +1,284 @@
+"""Scoring a method's frames: every step of the protocols against plain NumPy, scikit-image and SciPy, and what is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import scipy.linalg
+import yaml
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from evaluation import benchmark, scoring
+from evaluation.benchmark import Generation, Submission
+from evaluation.frame_folders import pair_folders
+from evaluation.frames import read_frame
+from evaluation.protocols import CONSISTENT4D, GVF, PROTOCOLS, Protocol
+from evaluation.results import read_results, result_path
+from gvf.cli import _gvf
+from gvf.errors import UserError
+from gvf.files import read_json
+from gvf.metrics import fvd
+from tests.evaluation.frame_sets import FRAMES, OBJECTS, VIEWS, write_set
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = 24  # pixels a side instead of 512: the frames are resized all the same
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_set(tmp_path_factory.mktemp("set"))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with params and without any weights; protocols at a small size."""
+    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "no weights"))
+    for protocol in (CONSISTENT4D, GVF):
+        monkeypatch.setitem(PROTOCOLS, protocol.name, dataclasses.replace(protocol, image_size=SMALL))
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["run"] |= {"executor": "inline", "device": "cpu"}
+    values["tracking"]["enabled"] = False
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def submit(folder: Path, protocol: str = "consistent4d", **changes: Any) -> dict[str, Any]:
+    values = {"method": "Peer", "predictions": folder / "pred", "truth": None, "protocol": protocol}
+    submission = Submission(**{**values, "generation": Generation(), **changes})
+    benchmark.run(submission, "params.yaml")
+    return read_json(result_path(submission.method, protocol))
+
+
+def small(path: Path) -> np.ndarray:
+    """A frame as the published script sees it: over white, PIL's default filter, float64 values 0 to 255."""
+    image = Image.open(path)
+    if image.mode == "RGBA":
+        rgba = np.asarray(image).astype(float)
+        alpha = rgba[..., 3:] / 255
+        image = Image.fromarray(np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8))
+    return np.asarray(image.resize((SMALL, SMALL))).astype(float)
+
+
+def expected(folder: Path, protocol: Protocol) -> dict[str, dict[str, float]]:
+    """PSNR and SSIM of each object by scikit-image: means over frames, then views."""
+    scores: dict[str, dict[str, float]] = {}
+    for name in OBJECTS:
+        views: dict[str, list[float]] = {"psnr": [], "ssim": []}
+        for view in range(VIEWS):
+            frames: dict[str, list[float]] = {"psnr": [], "ssim": []}
+            for frame in range(FRAMES):
+                truth, guess = (small(folder / side / name / f"eval_{view}/{frame}.png") for side in ("gt", "pred"))
+                own, others = truth.max() - truth.min(), guess.max() - guess.min()
+                ranges = (own, max(own, others)) if protocol is CONSISTENT4D else (255, 255)
+                frames["psnr"].append(peak_signal_noise_ratio(truth, guess, data_range=ranges[0]))
+                mirrored = [np.pad(image, ((5, 5), (5, 5), (0, 0)), mode="reflect") for image in (truth, guess)]
+                frames["ssim"].append(
+                    structural_similarity(
+                        *mirrored, channel_axis=-1, data_range=ranges[1], gaussian_weights=True, sigma=1.5,
+                        use_sample_covariance=False,
+                    )
+                )  # fmt: skip
+            for metric, values in frames.items():
+                views[metric].append(float(np.mean(values)))
+        scores[name] = {metric: float(np.mean(values)) for metric, values in views.items()}
+    return scores
+
+
+@pytest.mark.parametrize("protocol", [CONSISTENT4D, GVF], ids=lambda protocol: protocol.name)
+def test_image_metrics_are_scikit_image_s_averaged_over_frames_views_and_objects(
+    here: Path, published: Path, protocol: Protocol
+) -> None:
+    result = submit(published, protocol.name, generation=Generation(3.5, 12.0, "one A100"))
+    wanted = expected(published, protocol)
+    for name in OBJECTS:
+        assert result["objects"][name] == pytest.approx(wanted[name], abs=2e-4)
+    for metric in ("psnr", "ssim"):
+        mean = np.mean([wanted[name][metric] for name in OBJECTS])
+        assert result["metrics"][metric] == pytest.approx(mean, abs=2e-4)
+    assert set(result["absent"]) == {"lpips", "lpips_alex", "clip", "fvd"}
+    assert (result["num_objects"], result["num_views"], result["num_frames"]) == (2, 4, 32)
+    assert (result["frame_sizes"], result["image_size"]) == ([20], SMALL)
+    assert result["data"].startswith("2 objects of ")
+    assert result["generation"] == {"seconds": 3.5, "seconds_in_all": 12.0, "device": "one A100"}
+    assert read_results() == [result]
+
+
+def test_the_two_protocols_differ() -> None:
+    """On frames whose range is not full, the same prediction scores otherwise."""
+    truth = np.full((1, 16, 16, 3), 255, np.uint8)
+    truth[:, :8] = 155
+    guess = truth - 10
+    scores = {
+        protocol.name: scoring.score_frames(guess, truth, protocol, ["psnr"], scoring.torch.device("cpu"))["psnr"][0]
+        for protocol in (CONSISTENT4D, GVF)
+    }
+    assert scores["consistent4d"] == pytest.approx(20.0, abs=1e-4)  # range 100, error 10
+    assert scores["gvf"] == pytest.approx(20 * np.log10(25.5), abs=1e-4)
+
+
+class _Stand:
+    """In the network's place: 12 features of a video [1, 3, T, 224, 224], means of eight-frame parts of each channel."""
+
+    def __call__(self, video: Any) -> Any:
+        return video.unflatten(2, (4, -1)).mean((3, 4, 5)).flatten(1)
+
+
+def features(folder: Path, side: str) -> np.ndarray:
+    """What the stand-in makes of every video, [O, V, 12], from frames in their own size: RGB, bicubic as float."""
+    videos = np.zeros((len(OBJECTS), VIEWS, 12))
+    for o, name in enumerate(OBJECTS):
+        for view in range(VIEWS):
+            planes = np.zeros((3, FRAMES))
+            for frame in range(FRAMES):
+                rgb = read_frame(folder / side / name / f"eval_{view}/{frame}.png").astype(np.float32)
+                for channel in range(3):
+                    plane = Image.fromarray(rgb[..., channel]).resize((224, 224), resample=3)
+                    planes[channel, frame] = (np.asarray(plane) / 127.5 - 1).mean()
+            videos[o, view] = planes.reshape(3, 4, 8).mean(-1).ravel()
+    return videos
+
+
+def test_fvd_of_both_protocols(here: Path, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "no weights").mkdir()
+    (here / "no weights" / fvd.NETWORK_FILE).touch()
+    monkeypatch.setattr(fvd, "_network", lambda path, device: _Stand())
+    predicted, true = (features(published, side) for side in ("pred", "gt"))
+    alone = ((predicted - true) ** 2).sum(-1) + (predicted.std(-1, ddof=1) - true.std(-1, ddof=1)) ** 2
+    assert submit(published)["metrics"]["fvd"] == pytest.approx(alone.mean(1).mean(), rel=1e-3)
+
+    one, other = predicted.reshape(-1, 12), true.reshape(-1, 12)
+    covariances = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
+    half = scipy.linalg.sqrtm(covariances[0] + 1e-14 * np.eye(12)).real
+    root = scipy.linalg.sqrtm(half @ covariances[1] @ half + 1e-14 * np.eye(12)).real
+    pooled = ((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root)
+    result = submit(published, "gvf")
+    assert result["metrics"]["fvd"] == pytest.approx(pooled, rel=1e-3)
+    assert result["weights"].keys() == {fvd.NETWORK_FILE}
+    assert "fvd" not in result["absent"]
+
+
+def test_scored_objects_are_kept_until_something_changes(
+    here: Path, published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = here / "copy"
+    shutil.copytree(published, folder)
+    scored: list[str] = []
+    score = scoring._score
+
+    def interrupted(task: Any) -> Any:
+        if task.frames.name == "owl" and not scored[:-1].count("fox") and len(scored) == 1:
+            scored.append("interrupted")
+            raise KeyboardInterrupt
+        scored.append(task.frames.name)
+        return score(task)
+
+    monkeypatch.setattr(scoring, "_score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        submit(folder)
+    assert not result_path("Peer", "consistent4d").exists()
+    first = submit(folder)
+    assert scored == ["fox", "interrupted", "owl"]
+    assert "1 of 2 objects had been scored before" in capsys.readouterr().out
+    assert submit(folder) == first
+    assert scored == ["fox", "interrupted", "owl"]
+    # Another frame, another order, a file that broke: scored anew, and nothing else.
+    shutil.copy(folder / "pred/owl/eval_1/3.png", folder / "pred/owl/eval_1/4.png")
+    changed = submit(folder)
+    assert scored[3:] == ["owl"]
+    assert changed["objects"]["fox"] == first["objects"]["fox"]
+    assert changed["objects"]["owl"] != first["objects"]["owl"]
+    assert changed["truth_sha256"] == first["truth_sha256"]
+    assert changed["predictions_sha256"] != first["predictions_sha256"]
+    (kept,) = benchmark.KEPT.glob("*/fox.npz")
+    kept.write_bytes(kept.read_bytes()[:-30])
+    assert submit(folder) == changed
+    assert scored[4:] == ["fox"]
+    # Other code or weights make other figures.
+    monkeypatch.setattr(benchmark, "code_digest", lambda: "another")
+    submit(folder)
+    assert scored[5:] == ["fox", "owl"]
+
+
+def test_a_worker_gets_the_object_whole_and_scores_it_at_the_protocol_s_own_size(
+    published: Path, tmp_path: Path
+) -> None:
+    pair = pair_folders(published / "pred", published / "gt", CONSISTENT4D)[1]
+    frames = dataclasses.replace(pair, predictions=(pair.predictions[0][:2],), truths=(pair.truths[0][:2],))
+    task = scoring.ScoreTask(frames, "consistent4d", ("psnr", "ssim"), "cpu", "code", tmp_path / "owl.npz")
+    scores = pickle.loads(pickle.dumps(scoring.score_object(pickle.loads(pickle.dumps(task)))))
+    large = [
+        np.asarray(Image.fromarray(read_frame(side[0][1])).resize((512, 512))).astype(float)
+        for side in (frames.truths, frames.predictions)
+    ]
+    wanted = peak_signal_noise_ratio(*large, data_range=np.ptp(large[0]))
+    assert scores.values["psnr"].shape == (1, 2)
+    assert scores.values["psnr"][0, 1] == pytest.approx(wanted, abs=1e-3)
+    assert scores.means["psnr"] == pytest.approx(scores.values["psnr"].mean())
+
+
+def test_a_true_frame_of_one_colour_is_named(here: Path, published: Path) -> None:
+    folder = here / "copy"
+    shutil.copytree(published, folder)
+    Image.fromarray(np.full((20, 20, 3), 255, np.uint8)).save(folder / "gt/owl/eval_2/7.png")
+    with pytest.raises(UserError, match=r"gt/owl/eval_2/7\.png: psnr is .*one colour"):
+        submit(folder)
+    submit(folder, "gvf")  # with the range given, it has a PSNR
+
+
+def test_the_command_writes_the_result_and_an_mlflow_run(
+    here: Path, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["tracking"]["enabled"] = True
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    result = submit(published, method="Some Peer 2.0", predictions=published / "pred", truth=published / "gt")
+    assert result_path("Some Peer 2.0", "consistent4d").name == "some-peer-2-0--consistent4d.json"
+    connection = sqlite3.connect("mlflow.db")
+    try:
+        rows = connection.execute(
+            "SELECT e.name, r.name, r.status, m.key, m.value FROM runs r JOIN experiments e USING (experiment_id) "
+            "JOIN latest_metrics m USING (run_uuid) WHERE m.key IN ('psnr', 'ssim')"
+        ).fetchall()
+        ((digest,),) = connection.execute("SELECT value FROM params WHERE key = 'benchmark.truth_sha256'").fetchall()
+    finally:
+        connection.close()
+    assert {row[0] for row in rows} == {"benchmark"}
+    assert all(row[1].startswith("Some Peer 2.0-2 objects of ") and row[2] == "FINISHED" for row in rows)
+    assert {row[3]: row[4] for row in rows} == pytest.approx(
+        {name: result["metrics"][name] for name in ("psnr", "ssim")}
+    )
+    assert digest == result["truth_sha256"]
+    (picture,) = Path("work/runs/benchmark").glob("worst-owl*.png")
+    assert Image.open(picture).size[0] > 4 * 20
+
+
+def test_wrong_usage_is_told(here: Path, published: Path) -> None:
+    frames = ("--predictions", str(published / "pred"))
+    for arguments, kind, words in (
+        (("--method", "x"), click.UsageError, "--method needs --predictions"),
+        (("--seconds", "3"), click.UsageError, "--seconds needs --predictions"),
+        (frames, click.UsageError, "--predictions needs --method"),
+        (
+            ("--predictions", "nowhere", "--method", "x", "--truth", str(published / "gt")),
+            UserError,
+            "nowhere: no such",
+        ),
+        ((*frames, "--method", "x", "--protocol", "other"), UserError, "no protocol 'other'"),
+        ((*frames, "--method", " "), UserError, "--method is empty"),
+    ):
+        with pytest.raises(kind, match=words):
+            _gvf.main(["evaluate", *arguments], standalone_mode=False)
+    _gvf.main(["evaluate", *frames, "--method", "Peer", "--generated-on", "a GPU"], standalone_mode=False)
+    assert read_json(result_path("Peer", "consistent4d"))["generation"]["device"] == "a GPU"
