@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +13,8 @@ from gvf.files import atomic_path
 
 ABSENT = "n/a"
 _TEX_SPECIAL = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"} | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "~": r"$\sim$", "×": r"$\times$"}
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "~": r"$\sim$", "×": r"$\times$", "±": r"$\pm$"}
 )
 
 
@@ -57,9 +58,14 @@ COLUMNS = {
 
 def columns_of(table: pd.DataFrame) -> list[Column]:
     """The columns of a frame as they are shown; a name not in COLUMNS titles itself."""
-    return [
-        COLUMNS.get(str(name), Column(str(name), str(name).replace("_", " ").capitalize())) for name in table.columns
-    ]
+    return [_column(str(name)) for name in table.columns]
+
+
+def _column(name: str) -> Column:
+    figure, is_published = name.removesuffix("_published"), name.endswith("_published")
+    if is_published and figure in COLUMNS:
+        return replace(COLUMNS[figure], key=name, title=f"{COLUMNS[figure].title} published")
+    return COLUMNS.get(name, Column(name, name.replace("_", " ").capitalize()))
 
 
 def numeric_columns(table: pd.DataFrame) -> list[bool]:
@@ -120,12 +126,13 @@ def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
     )
 
 
-def write_table(table: pd.DataFrame, folder: Path, name: str, caption: str) -> None:
-    """Write `name`.csv, .md and .tex in `folder`."""
+def write_table(table: pd.DataFrame, folder: Path, name: str, caption: str, shown: pd.DataFrame | None = None) -> None:
+    """Write `name`.csv, .md and .tex in `folder`; `shown` is what people read in the latter two, by default the same."""
+    shown = table if shown is None else shown
     written = {
         "csv": table.to_csv(index=False, lineterminator="\n"),
-        "md": to_markdown(table, caption),
-        "tex": to_latex(table, caption, name),
+        "md": to_markdown(shown, caption),
+        "tex": to_latex(shown, caption, name),
     }
     for suffix, text in written.items():
         with atomic_path(folder / f"{name}.{suffix}") as partial:

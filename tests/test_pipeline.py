@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -14,6 +15,7 @@ import yaml
 from gvf.config.load import load_params
 from gvf.data.manifest import CURATED_MANIFEST, read_manifest
 from gvf.files import load_npz, load_tensors, read_json, sha256
+from gvf.stages import report_ablations
 from gvf.stages.ablate import ablate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -176,3 +178,12 @@ def test_ablations_train_from_the_roots_outputs_and_leave_them_alone(results, mo
     assert not any(name.startswith("dit_") for name in vae["figures"])
     assert math.isfinite(dit["figures"]["dit_psnr"])
     assert not any(Path("ablations/work").iterdir())
+    report_ablations.report()
+    table = pd.read_csv("reports/ablations/table_2.csv").set_index("config")
+    assert table.loc["A", "psnr"] == pytest.approx(vae["figures"]["vae_psnr"])
+    assert table.loc["A", "psnr_published"] == 23.25
+    assert (table["seeds"] == [1, 0, 0, 0]).all()
+    assert table.loc["D", ["psnr", "ssim"]].isna().all()
+    page = Path("reports/ablations/index.html").read_text()
+    assert page.count("data:image/") == 2, "a strip of each variant that was made"
+    assert vae["clip"] in page

@@ -16,6 +16,7 @@ from gvf.errors import GvfError
 # command -> (module:attribute of a click command, one line of help)
 COMMANDS = {
     "ablate": ("gvf.stages.ablate:command", "Train, sample and score one variant of ablations/params.yaml."),
+    "report-ablations": ("gvf.stages.report_ablations:command", "Tables 2, 3, 5 and 6 from ablations/results."),
     "bake": ("gvf.stages.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
     "test-sets": ("evaluation.test_sets_command:command", "Test sets: where to get them, checks of data at hand."),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from evaluation.tables import columns_of, numeric_columns, rows_of
 from gvf.reporting.charts import LineChart, line_chart
 from gvf.reporting.shown_clips import ShownClip
 
@@ -88,6 +89,11 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML."""
+    return render_template("index.html", page)
+
+
+def render_template(name: str, page: object) -> str:
+    """One of the templates with `page` and the style filled in."""
     environment = Environment(
         loader=PackageLoader("gvf.reporting"),
         autoescape=True,
@@ -96,7 +102,14 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     style = Markup(environment.get_template("style.css").render())
-    return environment.get_template("index.html").render(page=page, style=style) + "\n"
+    return environment.get_template(name).render(page=page, style=style) + "\n"
+
+
+def table_of(frame: pd.DataFrame, strong: Callable[[list[str]], bool] = lambda row: False) -> Table:
+    """A frame as text; strong: which rows to stress."""
+    columns = columns_of(frame)
+    rows = rows_of(frame, columns)
+    return Table([c.heading for c in columns], rows, numeric_columns(frame), [strong(row) for row in rows])
 
 
 def curves_of(stage: str, curve: pd.DataFrame) -> Curves:

@@ -1,7 +1,8 @@
 """Stage `ablate`: one variant of Tables 2, 3, 5 and 6, trained, sampled and scored with one seed.
 
 A variant has a workspace of its own, a folder with its `params.yaml` and links to what all variants share, and runs the
-same stages there as the root pipeline does. What it measured is `ablations/results/<model>-<variant>-<seed>.json`.
+same stages there as the root pipeline does. What it measured is `ablations/results/<model>-<variant>-<seed>.json`, and a
+strip of one clip beside it as PNG.
 """
 
 from __future__ import annotations
@@ -16,15 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import numpy as np
+from PIL import Image
 
+from evaluation.ablations import tables_of
 from gvf import tracking
 from gvf.config.ablations import MODELS, load_ablations
 from gvf.config.load import parse, read_yaml
 from gvf.config.params import Params
-from gvf.data.manifest import CURATED_MANIFEST
+from gvf.data.clip_store import PREDICTIONS, clip_ids
+from gvf.data.manifest import CURATED_MANIFEST, read_manifest
 from gvf.errors import UserError
-from gvf.files import atomic_path, write_json
+from gvf.files import atomic_path, load_npz, write_json
 from gvf.provenance import flatten, identify
+from gvf.reporting.pictures import strip
+from gvf.reporting.shown_clips import VIEW
 
 ABLATIONS = Path("ablations")
 PARAMS, RESULTS, WORKSPACES = ABLATIONS / "params.yaml", ABLATIONS / "results", ABLATIONS / "work"
@@ -35,32 +42,21 @@ EXPERIMENT = "ablations"
 class Recipe:
     """How a model's variants are made. shared: of the root. stages: modules that train, then sample and evaluate.
 
-    method: what is scored. tables: variant -> tables of the paper that it stands in.
+    The method that is scored has the model's name.
     """
 
     shared: tuple[str, ...]
     stages: tuple[str, ...]
-    method: str
-    tables: dict[str, str]
 
 
 RECIPES = {
     "vae": Recipe(
         ("data/curated", "data/renders", "data/features", "models/vae_static"),
         ("train_vae_joint", "sample", "evaluate"),
-        "vae",
-        {
-            "ours": "2 5 6",
-            **dict.fromkeys(("A", "B", "C"), "2"),
-            "frozen-decoder": "5",
-            **dict.fromkeys(("k1", "k4", "k16", "beta1", "beta4", "beta10"), "6"),
-        },
     ),
     "dit": Recipe(
         ("data/curated", "data/renders", "data/features", "data/latents", "models/vae_joint"),
         ("train_dit", "sample", "evaluate"),
-        "dit",
-        {"ours": "3", "no-positions": "3"},
     ),
 }
 
@@ -85,14 +81,14 @@ def ablate(model: str, variant: str, seed: int) -> None:
     recipe = RECIPES[model]
     root = read_yaml("params.yaml")
     values = load_ablations(PARAMS, root).values(root, model, variant, seed)
-    values["sample"] = {**values["sample"], "methods": [recipe.method]}
+    values["sample"] = {**values["sample"], "methods": [model]}
     params = parse(Params, values, "")
     unseeded = {**values, "run": {**values["run"], "seed": None}}
     run = tracking.Variant(
         name=f"{model}-{variant}",
         key=identify(EXPERIMENT, unseeded, CURATED_MANIFEST).key,
         seed=seed,
-        tags={"model": model, "config": variant, "table": recipe.tables.get(variant, "none")},
+        tags={"model": model, "config": variant, "table": " ".join(map(str, tables_of(model, variant)))},
     )
     workspace = WORKSPACES / f"{model}-{variant}-{seed}"
     _furnish(workspace, recipe.shared)
@@ -102,6 +98,10 @@ def ablate(model: str, variant: str, seed: int) -> None:
             figures = importlib.import_module(f"gvf.stages.{stage}").run(params)
             tracking.log_metrics(figures)
         identity = identify(EXPERIMENT, values, CURATED_MANIFEST)
+        clip, picture = _strip(model)
+        tracking.log_figure(clip, picture)
+    with atomic_path(RESULTS / f"{workspace.name}.png") as partial:
+        Image.fromarray(picture).save(partial)
     result = {
         "model": model,
         "variant": variant,
@@ -112,10 +112,20 @@ def ablate(model: str, variant: str, seed: int) -> None:
         "run": identity.name,
         "changes": {name: value for name, value in flatten(values).items() if flatten(root).get(name) != value},
         "minutes": (time.monotonic() - began) / 60.0,
+        "clip": clip,
         "figures": figures,
     }
     write_json(RESULTS / f"{workspace.name}.json", result)
     shutil.rmtree(workspace)
+
+
+def _strip(method: str) -> tuple[str, np.ndarray]:
+    """The held-out clip that moves most and, in a row, its frames as one evaluation view sees them."""
+    manifest = read_manifest(CURATED_MANIFEST)
+    clips = manifest[manifest["clip_id"].isin(clip_ids("held_out"))]
+    clip = str(clips.sort_values(["motion", "clip_id"], ascending=[False, True])["clip_id"].iloc[0])
+    pictures = load_npz(PREDICTIONS / f"{clip}.npz", [f"{method}_rgb"])[f"{method}_rgb"]
+    return clip, strip(pictures[:, VIEW])
 
 
 def _furnish(workspace: Path, shared: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from evaluation.results import MEASURED, TABLE_1_CAPTION, pipeline_row, read_results, table_1_rows
-from evaluation.tables import columns_of, numeric_columns, rows_of, write_table
+from evaluation.tables import write_table
 from gvf import tracking
 from gvf.config.params import Params
 from gvf.config.report import ReportConfig
@@ -19,7 +19,18 @@ from gvf.data.clip_store import PREDICTIONS, load_views, on_white
 from gvf.data.manifest import CURATED_MANIFEST, REJECTED, read_manifest
 from gvf.errors import UserError
 from gvf.files import atomic_path, fresh_directory, load_npz, read_json
-from gvf.reporting.page import Page, Table, Tile, axis_low, curves_of, decision_bars, gap_axis, gap_rows, render
+from gvf.reporting.page import (
+    Page,
+    Table,
+    Tile,
+    axis_low,
+    curves_of,
+    decision_bars,
+    gap_axis,
+    gap_rows,
+    render,
+    table_of,
+)
 from gvf.reporting.pictures import stack
 from gvf.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, show
 from gvf.stages.evaluate import CLIPS, MEASUREMENT, SUMMARY
@@ -131,15 +142,15 @@ def _page(
     return Page(
         measurement=measurement,
         tiles=_tiles(summary, measurement),
-        quality=_table(_overall(summary), lambda row: row[0] in {LABELS[name] for name in ours}),
-        groups=_table(_labelled(summary[summary["group"] != "all"])),
+        quality=table_of(_overall(summary), lambda row: row[0] in {LABELS[name] for name in ours}),
+        groups=table_of(_labelled(summary[summary["group"] != "all"])),
         shown=shown,
         gaps=gap_rows(clips, low),
         axis=gap_axis(low),
         curves=[curves_of(stage, _read_table(CURVES / f"{stage}.csv")) for stage in TRAINED],
         decisions=decision_bars(manifest),
-        rejected=None if rejected.empty else _table(rejected.head(MOST_REJECTED)),
-        table_1=_table(_table_1(summary, measurement), lambda row: MEASURED in row),
+        rejected=None if rejected.empty else table_of(rejected.head(MOST_REJECTED)),
+        table_1=table_of(_table_1(summary, measurement), lambda row: MEASURED in row),
         table_1_caption=TABLE_1_CAPTION,
         timing=_timing(read_json(METRICS / "sample.json"), measurement["device"]),
         figures=[(stage, _figures(read_json(METRICS / f"{stage}.json"))) for stage in STAGES],
@@ -180,12 +191,6 @@ def _overall(summary: pd.DataFrame) -> pd.DataFrame:
 
 def _labelled(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: table[name].replace(LABELS) for name in ("method", "group") if name in table.columns})
-
-
-def _table(frame: pd.DataFrame, strong: Callable[[list[str]], bool] = lambda row: False) -> Table:
-    columns = columns_of(frame)
-    rows = rows_of(frame, columns)
-    return Table([c.heading for c in columns], rows, numeric_columns(frame), [strong(row) for row in rows])
 
 
 def _figures(metrics: Mapping[str, float]) -> Table:

@@ -1,0 +1,105 @@
+"""Stage `report` of ablations/dvc.yaml: Tables 2, 3, 5 and 6, published beside measured, and one page of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from evaluation.ablations import TABLES, AblationTable, ablation_frame, compare_order
+from evaluation.tables import write_table
+from gvf.errors import UserError
+from gvf.files import atomic_path, fresh_directory, read_json
+from gvf.reporting.ablations_page import AblationsPage, Section, Strip, render
+from gvf.reporting.page import table_of
+from gvf.reporting.pictures import still_uri
+from gvf.stages.ablate import RESULTS
+
+FOLDER = Path("reports/ablations")
+
+
+@click.command("report-ablations")
+def command() -> None:
+    """Write reports/ablations from ablations/results (the last stage of ablations/dvc.yaml)."""
+    report()
+
+
+def report() -> None:
+    """Write the tables (csv, md, tex) and index.html. Raises UserError when no variant was made."""
+    results = [read_json(path) for path in sorted(RESULTS.glob("*.json"))]
+    if not results:
+        raise UserError(f"{RESULTS}: holds no result. Run `dvc repro ablations/dvc.yaml`.")
+    source = measured_caption(results)
+    sections = []
+    with fresh_directory(FOLDER) as folder:
+        for table in TABLES:
+            frame = ablation_frame(table, results)
+            shown = presented(frame)
+            caption = f"Table {table.number}: {table.title}, published beside measured. {source}"
+            write_table(frame, folder, f"table_{table.number}", caption, shown)
+            sections.append(
+                Section(
+                    title=f"Table {table.number}: {table.title}",
+                    table=table_of(shown),
+                    order=compare_order(table, frame),
+                    strips=_strips(table, results),
+                )
+            )
+        page = AblationsPage(source, sections)
+        with atomic_path(folder / "index.html") as partial:
+            partial.write_text(render(page), encoding="utf-8")
+
+
+def measured_caption(results: Sequence[Mapping[str, Any]]) -> str:
+    """Where the measured figures come from, in one sentence."""
+    told = {name: ", ".join(sorted({str(result[name]) for result in results})) for name in ("preset", "data", "code")}
+    return (
+        f"Measured: preset {told['preset']}, data {told['data']}, code {told['code']}, {len(results)} runs; mean and "
+        "standard deviation over seeds. Published: the paper, with other models, data and picture size; only the order of "
+        "variants can be compared."
+    )
+
+
+def presented(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with each measured figure and its deviation in one column of text, `mean ± deviation`."""
+    formats = {
+        "psnr": "{:.2f}",
+        "ssim": "{:.4f}",
+        "lpips": "{:.4f}",
+        "clip": "{:.4f}",
+        "fvd": "{:.1f}",
+        "gap_closed": "{:.1%}",
+    }
+    columns: dict[str, Any] = {}
+    for name in frame.columns:
+        if name.endswith("_std"):
+            continue
+        if name.endswith("_published"):
+            columns[name] = frame[name]
+        elif name in formats:
+            form, spread = formats[name], frame[f"{name}_std"]
+            columns[name] = [
+                "n/a" if pd.isna(mean) else form.format(mean) + ("" if pd.isna(std) else f" ± {form.format(std)}")
+                for mean, std in zip(frame[name], spread)
+            ]
+        else:
+            columns[name] = frame[name]
+    return pd.DataFrame(columns)
+
+
+def _strips(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list[Strip]:
+    """The strip of every variant's first seed."""
+    strips = []
+    for variant in table.rows:
+        made = [r for r in results if r["model"] == table.model and r["variant"] == variant]
+        if made:
+            first = min(made, key=lambda result: result["seed"])
+            path = RESULTS / f"{table.model}-{variant}-{first['seed']}.png"
+            with Image.open(path) as picture:
+                strips.append(Strip(variant, first["clip"], still_uri(np.asarray(picture.convert("RGB")))))
+    return strips
