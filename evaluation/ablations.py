@@ -87,7 +87,8 @@ def compare_order(table: AblationTable, frame: pd.DataFrame, metric: str = "psnr
     sign = 1.0 if metric in RISING else -1.0
     theirs = _ranked(names, rows[f"{metric}_published"], sign)
     ours = _ranked(names, rows[metric], sign)
-    swapped, unclear = [], []
+    swapped: list[str] = []
+    unclear: list[str] = []
     for first, second in itertools.combinations(range(len(names)), 2):
         expected = sign * (rows[f"{metric}_published"][first] - rows[f"{metric}_published"][second])
         found = sign * (rows[metric][first] - rows[metric][second])

@@ -15,8 +15,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 ROOT = Path(__file__).resolve().parent.parent
+ROOT_FILE = "dvc.yaml"
 CURATE = ("collect", "curate", "render", "featurize")
 TRAIN_VAE = ("train-vae-static", "train-vae-joint", "encode")
 TRAIN_DIT = ("train-dit",)
@@ -64,31 +66,35 @@ def is_busy(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     retry_condition_fn=is_busy,
     cache_policy=NO_CACHE,
 )
-def dvc_stage(stage: str) -> None:
-    """Bring `stage` up to date with `dvc repro` and show what it measured.
+def dvc_stage(stage: str, file: str = ROOT_FILE) -> None:
+    """Bring `stage` of a DVC file up to date with `dvc repro` and show what it measured.
 
     Raises WorkspaceBusy (retried) or StageFailed. Ending the flow run, in any way, ends every process of the stage.
     """
     logger = get_run_logger()
-    command = ["dvc", "repro", stage]
+    target = stage if file == ROOT_FILE else f"{file}:{stage}"
+    command = ["dvc", "repro", target]
     tail: list[str] = []
     seen = ""
+    unchanged = UNCHANGED.format(target)
     with _guarded(command) as guard:
         for line in log_lines(guard.stdout):
             logger.info(line)
             tail = [*tail[1 - TAIL_LINES :], line]
-            seen = next((phrase for phrase in (*BUSY, UNCHANGED.format(stage)) if phrase in line), seen)
+            seen = next((phrase for phrase in (*BUSY, unchanged) if phrase in line), seen)
         code = guard.wait()
     if code != 0:
         kind = WorkspaceBusy if seen in BUSY else StageFailed
         raise kind(f"`{' '.join(command)}` exited with {code}. Its last lines:\n" + "\n".join(tail))
-    create_markdown_artifact(summary(stage, skipped=seen == UNCHANGED.format(stage)), key=stage)
+    shown = outcome(stage) if file == ROOT_FILE else variant_outcome(stage)
+    key = stage if file == ROOT_FILE else f"{Path(file).parent}-{stage}"
+    create_markdown_artifact(summary(stage, shown, seen == unchanged), key=re.sub(r"[^a-z0-9]+", "-", key.lower()))
 
 
-def run_stages(stages: Iterable[str]) -> None:
+def run_stages(stages: Iterable[str], file: str = ROOT_FILE) -> None:
     """One task a stage, one after the other: two DVC processes in one workspace would only wait for each other."""
     for stage in stages:
-        dvc_stage(stage)
+        dvc_stage(stage, file)
 
 
 @contextmanager
@@ -130,18 +136,42 @@ def log_lines(stream: IO[bytes] | None) -> Iterator[str]:
         yield text
 
 
-def summary(stage: str, skipped: bool) -> str:
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage left: its MLflow run (`run_name`, `url`), its figures by name, paths of pictures."""
+
+    run: Mapping[str, Any] | None
+    figures: Mapping[str, Any]
+    pictures: Sequence[Path]
+
+
+def outcome(stage: str) -> Outcome:
+    """Of a stage of the root pipeline."""
+    runs = ROOT / "work/runs"
+    figures = _read_json(ROOT / "reports/metrics" / f"{stage}.json") or {}
+    return Outcome(_read_json(runs / f"{stage}.json"), figures, sorted((runs / stage).glob("*.png"))[-MAX_PICTURES:])
+
+
+def variant_outcome(stage: str) -> Outcome:
+    """Of a stage of the ablations, `model@variant-seed`."""
+    path = ROOT / "ablations/results" / f"{stage.replace('@', '-')}.json"
+    result = _read_json(path) or {}
+    picture = path.with_suffix(".png")
+    return Outcome(result.get("mlflow"), result.get("figures", {}), [picture] if picture.is_file() else [])
+
+
+def summary(stage: str, shown: Outcome, skipped: bool) -> str:
     """Markdown of what a stage measured: its MLflow run, figures and pictures, as far as they are there."""
     lines = [f"## {stage}", ""]
     if skipped:
         lines += ["Up to date: DVC had nothing to run. The figures are those of the run that made the outputs.", ""]
-    if record := _read_json(ROOT / "work/runs" / f"{stage}.json"):
-        lines += [f"MLflow run: [{record['run_name']}]({record['url']})", ""]
-    if metrics := _read_json(ROOT / "reports/metrics" / f"{stage}.json"):
+    if shown.run:
+        lines += [f"MLflow run: [{shown.run['run_name']}]({shown.run['url']})", ""]
+    if shown.figures:
         lines += ["| metric | value |", "| :-- | --: |"]
-        lines += [f"| {name} | {_figure(value)} |" for name, value in metrics.items()]
+        lines += [f"| {name} | {_figure(value)} |" for name, value in shown.figures.items()]
         lines += [""]
-    for picture in sorted((ROOT / "work/runs" / stage).glob("*.png"))[-MAX_PICTURES:]:
+    for picture in shown.pictures:
         if picture.stat().st_size <= MAX_PICTURE_BYTES:
             data = base64.b64encode(picture.read_bytes()).decode()
             lines += [f"**{picture.stem}**", "", f"![{picture.stem}](data:image/png;base64,{data})", ""]

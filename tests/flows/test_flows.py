@@ -22,6 +22,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from flows import dvc_stage
+from flows.ablations import ablations
 from flows.curate import curate
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
@@ -106,6 +107,28 @@ def test_the_artifact_shows_figures_pictures_and_the_mlflow_run(workspace: Path)
     assert "Up to date" in artifact.data
 
 
+def test_the_ablations_run_every_variant_and_seed_as_dvc_calls_them(workspace: Path) -> None:
+    fake_dvc(workspace, 'echo "Running stage $2"')
+    results = workspace / "ablations/results"
+    results.mkdir(parents=True)
+    (results / "vae-A-0.json").write_text(json.dumps({"figures": {"vae_psnr": 21.5}, "mlflow": None}))
+    Image.new("RGB", (3, 2)).save(results / "vae-A-0.png")
+    ablations()
+    listed = subprocess.run(
+        [str(Path(sys.executable).with_name("dvc")), "stage", "list", "--name-only", "ablations/dvc.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert len(listed) == 13 * 2 + 1
+    assert calls(workspace) == [f"repro {stage}" for stage in listed]
+    artifact = Artifact.get("ablations-vae-a-0")
+    assert artifact is not None
+    assert "| vae_psnr | 21.5 |" in str(artifact.data)
+    assert "![vae-A-0](data:image/png;base64,iVBOR" in str(artifact.data)
+
+
 FLOW_RUN = """
 import sys
 from pathlib import Path
@@ -143,6 +166,6 @@ def test_deployments_name_every_flow_and_import(monkeypatch: pytest.MonkeyPatch)
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     monkeypatch.chdir(ROOT)
     flows = {load_flow_from_entrypoint(entry["entrypoint"]).name for entry in deployments}
-    assert flows == {"curate", "train-vae", "train-dit", "evaluate", "pipeline"}
+    assert flows == {"curate", "train-vae", "train-dit", "evaluate", "pipeline", "ablations"}
     assert {entry["name"] for entry in deployments} == {"local"}
     assert {entry["work_pool"]["name"] for entry in deployments} == {"local-pool"}

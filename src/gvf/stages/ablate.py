@@ -28,7 +28,7 @@ from gvf.config.params import Params
 from gvf.data.clip_store import PREDICTIONS, clip_ids
 from gvf.data.manifest import CURATED_MANIFEST, read_manifest
 from gvf.errors import UserError
-from gvf.files import atomic_path, load_npz, write_json
+from gvf.files import atomic_path, load_npz, read_json, write_json
 from gvf.provenance import flatten, identify
 from gvf.reporting.pictures import strip
 from gvf.reporting.shown_clips import VIEW
@@ -100,6 +100,8 @@ def ablate(model: str, variant: str, seed: int) -> None:
         identity = identify(EXPERIMENT, values, CURATED_MANIFEST)
         clip, picture = _strip(model)
         tracking.log_figure(clip, picture)
+        record = tracking.RUNS / f"{EXPERIMENT}.json"
+        logged = read_json(record) if record.is_file() else None
     with atomic_path(RESULTS / f"{workspace.name}.png") as partial:
         Image.fromarray(picture).save(partial)
     result = {
@@ -113,6 +115,7 @@ def ablate(model: str, variant: str, seed: int) -> None:
         "changes": {name: value for name, value in flatten(values).items() if flatten(root).get(name) != value},
         "minutes": (time.monotonic() - began) / 60.0,
         "clip": clip,
+        "mlflow": logged,
         "figures": figures,
     }
     write_json(RESULTS / f"{workspace.name}.json", result)
