@@ -15,6 +15,8 @@ from gvf.errors import GvfError
 COMMANDS = {
     "ablate": ("gvf.stages.ablate:command", "Train, sample and score one variant of ablations/params.yaml."),
     "bake": ("gvf.stages.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
+    "summary": ("gvf.stages.summary:command", "Parameters and activation memory of a preset's networks."),
+    "weights": ("gvf.stages.weights:command", "Published weights: list, pull, convert."),
 }
 
 # stage command -> (module of its run(params), one line of help)

@@ -15,12 +15,13 @@ from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
 from gvf.metrics.ssim import ssim
+from gvf.published_files import I3D, VGG16
 
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that stands for all places where weights are looked for."""
-    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME"):
+    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     return tmp_path
 
@@ -72,7 +73,7 @@ def test_lpips_is_the_package_s_own(weights: Path) -> None:
     torch.manual_seed(0)
     backbone = torchvision.models.vgg16(weights=None)
     state = {name: value for name, value in backbone.state_dict().items() if name.startswith("features.")}
-    torch.save(state, weights / lpips.BACKBONE_FILE)
+    torch.save(state, weights / VGG16.name)
     peer = _LPIPS(pretrained=True, net="vgg", pnet_rand=True)
     for block in peer.net.children():
         for index, layer in block.named_children():
@@ -90,7 +91,7 @@ def test_lpips_is_the_package_s_own(weights: Path) -> None:
 
 
 def test_lpips_refuses_another_network(weights: Path) -> None:
-    torch.save({"weight": torch.zeros(1)}, weights / lpips.BACKBONE_FILE)
+    torch.save({"weight": torch.zeros(1)}, weights / VGG16.name)
     with pytest.raises(UserError, match="not torchvision's VGG16"):
         lpips.lpips(*pictures())
 
@@ -145,7 +146,7 @@ class _Stand(torch.nn.Module):
 
 
 def test_fvd_through_a_scripted_network(weights: Path) -> None:
-    torch.jit.script(_Stand()).save(str(weights / fvd.NETWORK_FILE))
+    torch.jit.script(_Stand()).save(str(weights / I3D.path))
     videos = torch.rand(4, 10, 8, 8, 3, generator=torch.Generator().manual_seed(0))
     assert fvd.fvd(videos, videos) == pytest.approx(0, abs=1e-9)
     found = fvd.fvd(videos, 0.5 * videos)

@@ -11,22 +11,20 @@ from torch import Tensor
 
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
-from gvf.metrics.local_weights import find_hub_model
+from gvf.published_files import CLIP_B32
 
-REPOSITORY = "openai/clip-vit-base-patch32"
 _BATCH = 64
-
 
 MISSING = Absence(
     "clip",
-    f"{REPOSITORY} is not on this machine",
-    f"Run `hf download {REPOSITORY}`, or put its folder into the one that GVF_WEIGHTS names.",
+    f"{CLIP_B32.repository} is not on this machine",
+    "Run `gvf weights pull clip`, or put its folder into the one that GVF_WEIGHTS names.",
 )
 
 
 def absence() -> Absence | None:
     """Why CLIP similarity cannot be measured here, or None when the model is there."""
-    return None if find_hub_model(REPOSITORY) else MISSING
+    return None if CLIP_B32.find() else MISSING
 
 
 def clip_similarity(prediction: Tensor, truth: Tensor) -> Tensor | Absence:
@@ -34,7 +32,7 @@ def clip_similarity(prediction: Tensor, truth: Tensor) -> Tensor | Absence:
 
     Pictures are rounded to 8 bits and go through the model's own preprocessing. Returns [P], or why there is none.
     """
-    folder = find_hub_model(REPOSITORY)
+    folder = CLIP_B32.find()
     if folder is None:
         return MISSING
     model, processor = _model(folder, prediction.device)

@@ -16,23 +16,21 @@ from torch import Tensor
 
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
-from gvf.metrics.local_weights import find_checkpoint
+from gvf.published_files import I3D
 
-NETWORK_FILE = "i3d_torchscript.pt"
 SMALLEST_NUM_FRAMES = 10  # the network's temporal pooling leaves nothing of shorter videos
 _SIZE = 224
 
-
 MISSING = Absence(
     "fvd",
-    f"{NETWORK_FILE} (I3D, Kinetics-400) is not on this machine",
-    f"Put StyleGAN-V's {NETWORK_FILE} into the folder that GVF_WEIGHTS names, or into torch hub's checkpoints.",
+    f"{I3D.path} (I3D, Kinetics-400) is not on this machine",
+    f"Run `gvf weights pull fvd`, or put StyleGAN-V's {I3D.path} into the folder that GVF_WEIGHTS names.",
 )
 
 
 def absence() -> Absence | None:
     """Why FVD cannot be measured here, or None when the network is there."""
-    return None if find_checkpoint(NETWORK_FILE) else MISSING
+    return None if I3D.find() else MISSING
 
 
 def fvd(prediction: Tensor, truth: Tensor) -> float | Absence:
@@ -40,7 +38,7 @@ def fvd(prediction: Tensor, truth: Tensor) -> float | Absence:
 
     Returns a number, or why there is none.
     """
-    path = find_checkpoint(NETWORK_FILE)
+    path = I3D.find()
     if path is None:
         return MISSING
     if len(prediction) < 2 or len(truth) < 2:

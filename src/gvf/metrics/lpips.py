@@ -12,22 +12,18 @@ from torch import Tensor
 
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
-from gvf.metrics.local_weights import find_checkpoint
-
-BACKBONE_FILE = "vgg16-397923af.pth"
-
+from gvf.published_files import VGG16
 
 MISSING = Absence(
     "lpips",
-    f"{BACKBONE_FILE} (VGG16, ImageNet) is not on this machine",
-    f"Download https://download.pytorch.org/models/{BACKBONE_FILE} into the folder that GVF_WEIGHTS names, or into "
-    "torch hub's checkpoints.",
+    f"{VGG16.name} (VGG16, ImageNet) is not on this machine",
+    f"Run `gvf weights pull lpips`, or put {VGG16.url} into the folder that GVF_WEIGHTS names.",
 )
 
 
 def absence() -> Absence | None:
     """Why LPIPS cannot be measured here, or None when its backbone is there."""
-    return None if find_checkpoint(BACKBONE_FILE) else MISSING
+    return None if VGG16.find() else MISSING
 
 
 def lpips(prediction: Tensor, truth: Tensor) -> Tensor | Absence:
@@ -35,7 +31,7 @@ def lpips(prediction: Tensor, truth: Tensor) -> Tensor | Absence:
 
     Returns [P], or why there is none.
     """
-    if find_checkpoint(BACKBONE_FILE) is None:
+    if VGG16.find() is None:
         return MISSING
     with torch.no_grad():
         pairs = zip(prediction.split(16), truth.split(16))  # VGG features of many large pictures would fill the memory
@@ -47,7 +43,7 @@ def lpips_distance(rendered: Tensor, target: Tensor) -> Tensor:
 
     Raises UserError when the backbone's weights are not on this machine.
     """
-    path = find_checkpoint(BACKBONE_FILE)
+    path = VGG16.find()
     if path is None:
         raise UserError(str(MISSING))
     images = (image.float().flatten(0, -4).movedim(-1, 1) if image.ndim > 3 else image.float().movedim(-1, 0)[None]
