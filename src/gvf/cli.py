@@ -19,6 +19,8 @@ COMMANDS = {
     "report-ablations": ("gvf.stages.report_ablations:command", "Tables 2, 3, 5 and 6 from ablations/results."),
     "bake": ("gvf.stages.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
     "test-sets": ("evaluation.test_sets_command:command", "Test sets: where to get them, checks of data at hand."),
+    "summary": ("gvf.stages.summary:command", "Parameters and activation memory of a preset's networks."),
+    "weights": ("gvf.stages.weights:command", "Published weights: list, pull, convert."),
 }
 
 # stage command -> (module of its run(params), one line of help)

@@ -27,6 +27,7 @@ from gvf.cli import _gvf
 from gvf.errors import UserError
 from gvf.files import read_json
 from gvf.metrics import fvd
+from gvf.published_files import I3D_KINETICS
 from tests.evaluation.frame_sets import FRAMES, OBJECTS, VIEWS, write_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,7 +152,7 @@ def features(folder: Path, side: str) -> np.ndarray:
 
 def test_fvd_of_both_protocols(here: Path, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "no weights").mkdir()
-    (here / "no weights" / fvd.NETWORK_FILE).touch()
+    (here / "no weights" / I3D_KINETICS.name).touch()
     monkeypatch.setattr(fvd, "_network", lambda path, device: _Stand())
     predicted, true = (features(published, side) for side in ("pred", "gt"))
     alone = ((predicted - true) ** 2).sum(-1) + (predicted.std(-1, ddof=1) - true.std(-1, ddof=1)) ** 2
@@ -164,7 +165,7 @@ def test_fvd_of_both_protocols(here: Path, published: Path, monkeypatch: pytest.
     pooled = ((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root)
     result = submit(published, "gvf")
     assert result["metrics"]["fvd"] == pytest.approx(pooled, rel=1e-3)
-    assert result["weights"].keys() == {fvd.NETWORK_FILE}
+    assert result["weights"].keys() == {I3D_KINETICS.name}
     assert "fvd" not in result["absent"]
 
 

@@ -73,7 +73,7 @@ def test_a_view_is_a_video() -> None:
 def test_measures_without_their_weights_are_absent_with_a_remedy(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME"):
+    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     measures = load_measures(["psnr", "ssim", "lpips", "fvd"])
     assert list(measures.pictures) == ["psnr", "ssim"]

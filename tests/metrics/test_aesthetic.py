@@ -10,7 +10,10 @@ import torch
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from gvf.errors import UserError
-from gvf.metrics.aesthetic import CLIP_NAME, HEAD_FILE, find_weights, load_scorer
+from gvf.metrics.aesthetic import find_weights, load_scorer
+from gvf.published_files import AESTHETIC_HEAD, CLIP_L14
+
+CLIP_NAME = CLIP_L14.repository.split("/")[1]
 
 
 @pytest.fixture
@@ -19,6 +22,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GVF_WEIGHTS", str(tmp_path / "named"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     torch.manual_seed(0)
     config = CLIPVisionConfig(
         hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8,
@@ -35,7 +39,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _save_head(folder: Path, width: int) -> None:
     state = {"layers.0.weight": torch.randn(4, width), "layers.0.bias": torch.randn(4)}
     state |= {"layers.2.weight": torch.randn(1, 4), "layers.2.bias": torch.randn(1)}
-    torch.save(state, folder / HEAD_FILE)
+    torch.save(state, folder / AESTHETIC_HEAD.name)
 
 
 def test_score_is_the_head_on_the_unit_embedding(weights: Path) -> None:
@@ -47,7 +51,7 @@ def test_score_is_the_head_on_the_unit_embedding(weights: Path) -> None:
     model = CLIPVisionModelWithProjection.from_pretrained(weights / CLIP_NAME).eval()
     with torch.no_grad():
         embedding = model(pixel_values=pixels).image_embeds
-    state = torch.load(weights / HEAD_FILE, weights_only=True)
+    state = torch.load(weights / AESTHETIC_HEAD.name, weights_only=True)
     hidden = embedding / embedding.norm(dim=1, keepdim=True) @ state["layers.0.weight"].T + state["layers.0.bias"]
     expected = hidden @ state["layers.2.weight"].T + state["layers.2.bias"]
     np.testing.assert_allclose(scores, expected[:, 0].numpy(), atol=1e-4)
@@ -57,7 +61,7 @@ def test_the_first_missing_file_is_named(weights: Path) -> None:
     (weights / CLIP_NAME / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=f"^openai/{CLIP_NAME}$"):
         find_weights()
-    (weights / HEAD_FILE).unlink()
+    (weights / AESTHETIC_HEAD.name).unlink()
     with pytest.raises(FileNotFoundError, match=r"^sac\+logos\+ava1-l14-linearMSE\.pth$"):
         find_weights()
 
@@ -66,6 +70,6 @@ def test_wrong_files_are_named(weights: Path) -> None:
     _save_head(weights, 7)
     with pytest.raises(UserError, match="embeddings of width 7"):
         load_scorer(find_weights())
-    (weights / HEAD_FILE).write_bytes(b"no weights")
+    (weights / AESTHETIC_HEAD.name).write_bytes(b"no weights")
     with pytest.raises(UserError, match=r"linearMSE\.pth"):
         load_scorer(find_weights())

@@ -16,7 +16,7 @@ from gvf.errors import UserError
 from gvf.metrics import fvd
 from gvf.metrics.absence import Absence
 from gvf.metrics.i3d import I3D, load_i3d
-from gvf.metrics.local_weights import find_checkpoint
+from gvf.published_files import I3D_KINETICS
 
 CPU = torch.device("cpu")
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def i3d_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights as the published file holds them: a plain state dict, without counters of batches."""
-    path = tmp_path_factory.mktemp("weights") / fvd.NETWORK_FILE
+    path = tmp_path_factory.mktemp("weights") / I3D_KINETICS.name
     torch.manual_seed(0)
     state = {}
     for name, value in I3D().state_dict().items():
@@ -41,9 +41,9 @@ def i3d_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def weights(i3d_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME"):
+    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(i3d_file.parent))
-    assert find_checkpoint(fvd.NETWORK_FILE) == i3d_file
+    assert I3D_KINETICS.find() == i3d_file
     return i3d_file
 
 

@@ -20,7 +20,7 @@ from gvf.metrics.ssim import ssim
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that stands for all places where weights are looked for."""
-    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME"):
+    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     return tmp_path
 
@@ -108,7 +108,7 @@ def test_lpips_of_the_package_and_of_torchmetrics_agree(net: str, weights: Path)
     torch.manual_seed(0)
     backbone = {"vgg": torchvision.models.vgg16, "alex": torchvision.models.alexnet}[net](weights=None)
     state = {name: value for name, value in backbone.state_dict().items() if name.startswith("features.")}
-    torch.save(state, weights / lpips.BACKBONES[net][0])
+    torch.save(state, weights / lpips.BACKBONES[net][0].name)
     peer = _LPIPS(pretrained=True, net=net, pnet_rand=True)
     for block in peer.net.children():
         for index, layer in block.named_children():
@@ -126,7 +126,7 @@ def test_lpips_of_the_package_and_of_torchmetrics_agree(net: str, weights: Path)
 
 
 def test_lpips_refuses_another_network(weights: Path) -> None:
-    torch.save({"weight": torch.zeros(1)}, weights / lpips.BACKBONES["vgg"][0])
+    torch.save({"weight": torch.zeros(1)}, weights / lpips.BACKBONES["vgg"][0].name)
     with pytest.raises(UserError, match="not torchvision's VGG16"):
         lpips.lpips(*pictures())
 

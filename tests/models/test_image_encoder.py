@@ -144,7 +144,9 @@ def test_dinov2_resizes_with_alpha(tmp_path: Path) -> None:
 
 
 def test_missing_dinov2_weights_say_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"featurize\.weights.*hf download facebook/dinov2-with-registers-large"):
+    with pytest.raises(
+        UserError, match=r"featurize\.weights.*gvf weights pull dinov2.*facebook/dinov2-with-registers-large"
+    ):
         DinoV2Encoder(str(tmp_path))
 
 

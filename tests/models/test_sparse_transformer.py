@@ -10,7 +10,7 @@ from gvf.config.static_vae import StaticVaeConfig
 from gvf.models.gaussian_decoder import GaussianDecoder, hammersley_points
 from gvf.models.layers.attention import attend, merge_heads
 from gvf.models.layers.sparse_transformer import WindowAttention
-from gvf.models.layers.windows import VoxelBatch
+from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.slat_encoder import SlatEncoder
 
 CONFIG = StaticVaeConfig(

@@ -6,7 +6,6 @@ linear layers on the unit image embedding, trained on ratings from 1 to 10.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from gvf.errors import UserError
-
-HEAD_FILE = "sac+logos+ava1-l14-linearMSE.pth"
-CLIP_NAME = "clip-vit-large-patch14"
+from gvf.published_files import AESTHETIC_HEAD, CLIP_L14
 
 
 @dataclass(frozen=True)
@@ -29,23 +26,15 @@ class AestheticWeights:
 
 
 def find_weights() -> AestheticWeights:
-    """Look in the folder that GVF_WEIGHTS names, then in the caches of torch and of the model hub; fetches nothing.
+    """The scorer's files on this machine; fetches nothing.
 
-    Raises FileNotFoundError whose text is the name of the first file that is missing.
+    Raises FileNotFoundError whose text is the name of the first one that is missing.
     """
-    named = os.environ.get("GVF_WEIGHTS")
-    folders = [Path(named)] if named else []
-    torch_home = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
-    heads = [folder / HEAD_FILE for folder in (*folders, torch_home / "hub" / "checkpoints")]
-    hub_home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")) / "hub"
-    snapshots = sorted((hub_home / f"models--openai--{CLIP_NAME}" / "snapshots").glob("*"))
-    clips = [folder / CLIP_NAME for folder in folders] + snapshots
-    head = next((path for path in heads if path.is_file()), None)
+    head, clip = AESTHETIC_HEAD.find(), CLIP_L14.find()
     if head is None:
-        raise FileNotFoundError(HEAD_FILE)
-    clip = next((path for path in clips if (path / "config.json").is_file() and _has_weights(path)), None)
+        raise FileNotFoundError(AESTHETIC_HEAD.name)
     if clip is None:
-        raise FileNotFoundError(f"openai/{CLIP_NAME}")
+        raise FileNotFoundError(CLIP_L14.repository)
     return AestheticWeights(head, clip)
 
 
@@ -91,7 +80,3 @@ def load_scorer(weights: AestheticWeights) -> AestheticScorer:
         width, expected = layers[0][0].shape[1], vision.config.projection_dim
         raise UserError(f"{weights.head}: takes embeddings of width {width}, {weights.clip} gives {expected}.")
     return AestheticScorer(vision, processor, layers)
-
-
-def _has_weights(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("model.safetensors", "pytorch_model.bin"))

@@ -11,22 +11,20 @@ from torch import Tensor
 
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
-from gvf.metrics.local_weights import find_hub_model
+from gvf.published_files import CLIP_B32
 
-REPOSITORY = "openai/clip-vit-base-patch32"
 _BATCH = 64
-
 
 MISSING = Absence(
     "clip",
-    f"{REPOSITORY} is not on this machine",
-    f"Run `hf download {REPOSITORY}`, or put its folder into the one that GVF_WEIGHTS names.",
+    f"{CLIP_B32.repository} is not on this machine",
+    "Run `gvf weights pull clip`, or put its folder into the one that GVF_WEIGHTS names.",
 )
 
 
 def find_weights() -> Path | None:
     """The model's folder on this machine."""
-    return find_hub_model(REPOSITORY)
+    return CLIP_B32.find()
 
 
 def absence() -> Absence | None:

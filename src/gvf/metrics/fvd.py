@@ -14,22 +14,21 @@ from torch import Tensor
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
 from gvf.metrics.i3d import I3D, load_i3d
-from gvf.metrics.local_weights import find_checkpoint
+from gvf.published_files import I3D_KINETICS
 
-NETWORK_FILE = "i3d_pretrained_400.pt"
 _SIDE = 224
 
 MISSING = Absence(
     "fvd",
-    f"{NETWORK_FILE} (I3D, Kinetics-400) is not on this machine",
-    f"Put {NETWORK_FILE} (release v1.0.0 of github.com/bytedance/pv3d has it) into the folder that GVF_WEIGHTS names, or "
-    "into torch hub's checkpoints.",
+    f"{I3D_KINETICS.name} (I3D, Kinetics-400) is not on this machine",
+    f"Run `gvf weights pull fvd`, or put {I3D_KINETICS.name} (release v1.0.0 of github.com/bytedance/pv3d has it too) into "
+    "the folder that GVF_WEIGHTS names.",
 )
 
 
 def find_weights() -> Path | None:
     """I3D's file on this machine."""
-    return find_checkpoint(NETWORK_FILE)
+    return I3D_KINETICS.find()
 
 
 def absence() -> Absence | None:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
-from gvf.metrics.local_weights import find_checkpoint
+from gvf.published_files import ALEXNET, VGG16
 
 # name of the network in the lpips package -> file of its backbone, what it is called
-BACKBONES = {"vgg": ("vgg16-397923af.pth", "VGG16"), "alex": ("alexnet-owt-7be5be79.pth", "AlexNet")}
+BACKBONES = {"vgg": (VGG16, "VGG16"), "alex": (ALEXNET, "AlexNet")}
 _BATCH = 16  # features of many large pictures would fill the memory
 
 
@@ -24,15 +24,14 @@ def missing(net: str = "vgg") -> Absence:
     file, title = BACKBONES[net]
     return Absence(
         "lpips" if net == "vgg" else f"lpips_{net}",
-        f"{file} ({title}, ImageNet) is not on this machine",
-        f"Download https://download.pytorch.org/models/{file} into the folder that GVF_WEIGHTS names, or into "
-        "torch hub's checkpoints.",
+        f"{file.name} ({title}, ImageNet) is not on this machine",
+        f"Run `gvf weights pull lpips`, or put {file.url} into the folder that GVF_WEIGHTS names.",
     )
 
 
 def find_weights(net: str = "vgg") -> Path | None:
     """The backbone's file on this machine."""
-    return find_checkpoint(BACKBONES[net][0])
+    return BACKBONES[net][0].find()
 
 
 def absence(net: str = "vgg") -> Absence | None:

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gvf.errors import UserError
+from gvf.published_files import DINOV2
 
-PUBLISHED_NAME = "facebook/dinov2-with-registers-large"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
 
 
@@ -26,9 +26,12 @@ class DinoV2Encoder(nn.Module):
     network: Any
 
     def __init__(self, weights: str | None) -> None:
-        """weights: folder or hub name; only files on this machine are read. Raises UserError when they are not here."""
+        """weights: folder or hub name, null for the published ones; only files on this machine are read.
+
+        Raises UserError when they are not here.
+        """
         super().__init__()
-        self.network = _load(weights or PUBLISHED_NAME)
+        self.network = _load(weights or str(DINOV2.find() or DINOV2.repository))
         self._side: int = self.network.config.image_size // self.network.config.patch_size
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
@@ -76,7 +79,7 @@ def _load(weights: str) -> Any:
         kind = "folder" if Path(weights).is_dir() else "hub name, and its files are not in this machine's cache"
         raise UserError(
             f"featurize.weights: no usable DINOv2 weights under {weights!r} ({kind}: {error}). On a machine with a "
-            f"network run `hf download {PUBLISHED_NAME}`; or copy that repository's config.json and model.safetensors "
+            f"network run `gvf weights pull dinov2`; or copy config.json and model.safetensors of {DINOV2.repository} "
             "into a folder and name it in featurize.weights; or choose featurize.encoder=efficientnet_lite0."
         ) from None
     return network.eval().requires_grad_(False)

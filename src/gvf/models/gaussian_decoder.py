@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.gaussians.gaussians import GaussianActivation, Gaussians
 from gvf.models.layers.sparse_transformer import SparseTransformer
-from gvf.models.layers.windows import VoxelBatch
+from gvf.models.layers.voxel_batch import VoxelBatch
 
 # Channels of a voxel are attribute-major: all offsets, then all colours, scales, rotations, opacities.
 ATTRIBUTE_WIDTHS = {"offsets": 3, "colors": 3, "raw_scales": 3, "raw_quats": 4, "raw_opacities": 1}
@@ -55,7 +57,7 @@ class GaussianDecoder(SparseTransformer):
         """latents: [M, latent_channels] of the voxels. Returns the Gaussians of each item, voxel by voxel."""
         decoded = self.arrange(self.transform(latents, voxels), voxels.coords)
         counts = [count * self.config.gaussians_per_voxel for count in voxels.counts]
-        starts = torch.tensor([0, *counts]).cumsum(0).tolist()
+        starts = accumulate(counts, initial=0)
         return [decoded[start : start + count] for start, count in zip(starts, counts)]
 
     def arrange(self, channels: Tensor, coords: Tensor) -> Gaussians:

@@ -16,7 +16,7 @@ from gvf.geometry.farthest_points import farthest_points
 from gvf.geometry.interpolation import MeshGuide, mesh_guide
 from gvf.models.layers.attention import KeysValues
 from gvf.models.layers.posterior import Posterior
-from gvf.models.layers.windows import VoxelBatch
+from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.static_vae import StaticVAE
 from gvf.models.variation_vae import VariationVAE
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.models.layers.posterior import INITIAL_LOGVAR, Posterior
 from gvf.models.layers.sparse_transformer import SparseTransformer
-from gvf.models.layers.windows import VoxelBatch
+from gvf.models.layers.voxel_batch import VoxelBatch
 
 
 class SlatEncoder(SparseTransformer):
@@ -23,6 +23,7 @@ class SlatEncoder(SparseTransformer):
             feed_forward_ratio=config.feed_forward_ratio,
             window=config.window,
         )
+        self.config = config
         nn.init.constant_(self.out_layer.bias[config.latent_channels :], INITIAL_LOGVAR)
 
     def forward(self, features: Tensor, voxels: VoxelBatch) -> Posterior:

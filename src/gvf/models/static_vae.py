@@ -8,7 +8,7 @@ from gvf.config.static_vae import StaticVaeConfig
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.gaussian_decoder import GaussianDecoder
 from gvf.models.layers.posterior import Posterior
-from gvf.models.layers.windows import VoxelBatch
+from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.slat_encoder import SlatEncoder
 
 
@@ -17,6 +17,7 @@ class StaticVAE(nn.Module):
 
     def __init__(self, config: StaticVaeConfig) -> None:
         super().__init__()
+        self.config = config
         self.encoder = SlatEncoder(config)
         self.decoder = GaussianDecoder(config)
 

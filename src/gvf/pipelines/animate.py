@@ -15,7 +15,7 @@ from gvf.diffusion.schedule import NoiseSchedule
 from gvf.gaussians.gaussians import Gaussians
 from gvf.geometry.farthest_points import farthest_points
 from gvf.models.joint_vae import Canonical, JointVAE
-from gvf.models.layers.windows import VoxelBatch
+from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.variation_dit import VariationDiT
 
 

@@ -12,7 +12,7 @@ from gvf.config.params import Params
 from gvf.data.clip_store import clip_ids, load_features, load_views, on_white, pick_views
 from gvf.gaussians.padding import pad
 from gvf.losses.canonical import canonical_loss
-from gvf.models.layers.windows import VoxelBatch
+from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.static_vae import StaticVAE
 from gvf.rendering.splats import draw_gaussians
 from gvf.stages.fit import fit

@@ -74,20 +74,23 @@ class SelfAttention(nn.Module):
         queries, keys = normalize_heads(qkv[..., :2, :, :], gains).unbind(-3)
         return queries, keys, qkv[..., 2, :, :]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [B, N, C]. Returns [B, N, C]."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x: [B, N, C]; mask: see `attend`. Returns [B, N, C]."""
         queries, keys, values = (part.transpose(1, 2) for part in self.queries_keys_values(x))
-        return self.to_out(merge_heads(attend(queries, keys, values)))
+        return self.to_out(merge_heads(attend(queries, keys, values, mask)))
 
 
 class CrossAttention(nn.Module):
-    """Attention of queries to a context; `bias` concerns the three input projections, the output always has one."""
+    """Attention of queries to a context; `bias` concerns the three input projections, the output always has one.
 
-    def __init__(self, width: int, num_heads: int, *, bias: bool) -> None:
+    context_channels: of the context, `width` by default.
+    """
+
+    def __init__(self, width: int, num_heads: int, *, bias: bool, context_channels: int | None = None) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.to_q = nn.Linear(width, width, bias=bias)
-        self.to_kv = nn.Linear(width, 2 * width, bias=bias)
+        self.to_kv = nn.Linear(context_channels or width, 2 * width, bias=bias)
         self.to_out = nn.Linear(width, width)
 
     def project_queries(self, x: Tensor) -> Tensor:
@@ -95,7 +98,7 @@ class CrossAttention(nn.Module):
         return split_heads(self.to_q(x), self.num_heads)
 
     def project_context(self, context: Tensor) -> KeysValues:
-        """context: [B, N, C]."""
+        """context: [B, N, context_channels]."""
         keys, values = self.to_kv(context).unflatten(-1, (2, self.num_heads, -1)).unbind(-3)
         return KeysValues(keys.transpose(1, 2), values.transpose(1, 2))
 

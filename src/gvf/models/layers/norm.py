@@ -53,6 +53,22 @@ def layer_norm(x: Tensor, eps: float) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=eps)
 
 
+class WideLayerNorm(nn.LayerNorm):
+    """LayerNorm with gain and bias, computed in float32; the result has the dtype of what came in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [..., C]. Returns [..., C]."""
+        return super().forward(x.float()).to(x.dtype)
+
+
+class ChannelLayerNorm(WideLayerNorm):
+    """The same over the channels of a grid."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, C, ...]. Returns [B, C, ...]."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Adaptive norm (adaLN): x (1 + scale) + shift. x: [B, N, C]; shift, scale: [B, 1, C]."""
+    """Adaptive norm (adaLN): x (1 + scale) + shift. x: [..., C]; shift, scale: broadcast against it."""
     return torch.addcmul(shift, x, 1 + scale)

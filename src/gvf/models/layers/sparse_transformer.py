@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from gvf.models.layers.attention import SelfAttention, attend, merge_heads
 from gvf.models.layers.embedding import AbsolutePositionEmbedding
 from gvf.models.layers.feed_forward import FeedForward
 from gvf.models.layers.norm import layer_norm
-from gvf.models.layers.windows import VoxelBatch, Windows
+from gvf.models.layers.precision import BlockNetwork, without_autocast
+from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.layers.windows import Windows
 
 NORM_EPS = 1e-6
 LAST_NORM_EPS = 1e-5
@@ -48,7 +49,7 @@ class SparseBlock(nn.Module):
         return x + self.mlp(layer_norm(x, NORM_EPS))
 
 
-class SparseTransformer(nn.Module):
+class SparseTransformer(BlockNetwork):
     """Linear, position embedding, blocks of which every second has its windows shifted by half, norm, Linear."""
 
     def __init__(
@@ -79,8 +80,8 @@ class SparseTransformer(nn.Module):
     def transform(self, x: Tensor, voxels: VoxelBatch) -> Tensor:
         """x: [M, in_channels], one row a voxel. Returns [M, out_channels]; the last Linear runs in float32."""
         h = self.input_layer(x)
-        h = h + self.position_embedding(voxels.coords).to(h.dtype)
+        h = self.enter_blocks(h + self.position_embedding(voxels.coords).to(h.dtype))
         for index, block in enumerate(self.blocks):
             h = block(h, voxels.windows(self.window, self.window // 2 if index % 2 else 0))
-        with torch.autocast(h.device.type, enabled=False):
+        with without_autocast(h.device):
             return self.out_layer(layer_norm(h.float(), LAST_NORM_EPS))

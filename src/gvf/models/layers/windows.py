@@ -6,8 +6,7 @@ few buckets, each padded to its largest window: little padding, few kernel launc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -106,25 +105,3 @@ def partition(coords: Tensor, items: Tensor, window: int, shift: int) -> Windows
     masks = tuple(None if real.all() else tensor(real)[:, None, None] for real in filled)
     padding = np.flatnonzero(~real_slots)
     return Windows(tensor(slot_tokens), tensor(places), tensor(padding), tuple(buckets), masks)
-
-
-@dataclass(frozen=True)
-class VoxelBatch:
-    """Active voxels of several objects, one after another; their windows are found once and kept."""
-
-    coords: Tensor  # [M, 3], voxel indices
-    counts: tuple[int, ...]  # voxels of each item, sum M
-    _windows: dict[tuple[int, int], Windows] = field(default_factory=dict, repr=False, compare=False)
-
-    @classmethod
-    def pack(cls, coords: Sequence[Tensor]) -> VoxelBatch:
-        """Join the voxels of items, each [M_i, 3]."""
-        return cls(torch.cat(list(coords)), tuple(len(part) for part in coords))
-
-    def windows(self, window: int, shift: int) -> Windows:
-        """The windows of a layer, see `partition`."""
-        if (window, shift) not in self._windows:
-            counts = torch.tensor(self.counts, device=self.coords.device)
-            items = torch.arange(len(self.counts), device=self.coords.device).repeat_interleave(counts)
-            self._windows[window, shift] = partition(self.coords, items, window, shift)
-        return self._windows[window, shift]

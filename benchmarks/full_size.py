@@ -1,0 +1,171 @@
+"""Seconds and peak memory of the published sizes on this machine's processor, with random weights, one clip.
+
+Each case runs in a process of its own, whose largest resident set is its peak memory (interpreter and torch included).
+Blocks of TRELLIS's networks run in float32 here, which processors are quicker at than at float16. A case does not start
+with less than 1.2 times its expected memory free.
+
+    python benchmarks/full_size.py [--threads 2] [--cases NAME ...] [--output FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+
+from gvf.files import write_json
+from gvf.models.layers.precision import BlockNetwork, set_block_dtype
+from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.variation_dit import Conditions, VariationDiT
+from gvf.pipelines.footprint import IMAGE_TOKENS, sphere_voxels
+from gvf.weights.published import build_published
+
+LIMIT = 20.0  # GiB
+EXPECTED = {"vae_encode": 3.0, "vae_decode": 6.0, "dit_step": 6.0, "slat_flow_step": 6.0}  # GiB
+FRAME_TOKENS, NUM_STATIC, NUM_LATENTS = 1370, 4096, 512
+
+
+def build(kind: str) -> Any:
+    """A full-size network with small random weights, blocks in float32."""
+    with torch.device("meta"):
+        network: nn.Module = build_published(kind)
+    if isinstance(network, BlockNetwork):
+        set_block_dtype(network, torch.float32)
+    network = network.to_empty(device="cpu").eval().requires_grad_(False)
+    for tensor in network.state_dict().values():
+        tensor.normal_(std=0.02)
+    return network
+
+
+def timed(function: Callable[[], Any], repeats: int = 2) -> tuple[float, Any]:
+    """Seconds of the quickest call, and its result."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), result
+
+
+def vae_encode() -> dict[str, float]:
+    """Variation VAE, encoder: 8 frames of 8192 points."""
+    vae = build("variation-vae")
+    positions, points = torch.rand(1, NUM_LATENTS, 3) - 0.5, torch.rand(1, 8192, 3) - 0.5
+    queries, displacements = 0.1 * torch.randn(1, 8, NUM_LATENTS, 3), 0.1 * torch.randn(1, 8, 8192, 3)
+    seconds, _ = timed(lambda: vae.encode(positions, queries, points, displacements))
+    return {"seconds": seconds}
+
+
+def vae_decode() -> dict[str, float]:
+    """Variation VAE, decoder: 8 frames of 50,000 Gaussians."""
+    vae = build("variation-vae")
+    latents, gaussians = torch.randn(1, 8, NUM_LATENTS, 16), torch.rand(1, 50_000, 14)
+    seconds, _ = timed(lambda: vae.decode(latents, gaussians))
+    return {"seconds": seconds}
+
+
+def dit_step() -> dict[str, float]:
+    """Diffusion transformer, one step of 24 frames: with conditions projected beforehand, and anew."""
+    dit: VariationDiT = build("dit")
+    noised, timesteps = torch.randn(1, 24, NUM_LATENTS, 16), torch.tensor([500.0])
+    image = torch.randn(1, 24, FRAME_TOKENS, 1024)
+    static, positions = torch.randn(1, NUM_STATIC, 14), torch.rand(1, NUM_LATENTS, 3) - 0.5
+    preparing, conditions = timed(lambda: dit.prepare_conditions(image, static, positions), repeats=1)
+    assert isinstance(conditions, Conditions)
+    cached, one = timed(lambda: dit.denoise(noised, timesteps, conditions))
+    anew, other = timed(lambda: dit(noised, timesteps, image, static, positions))
+    return {
+        "seconds": cached,
+        "seconds_without_cache": anew,
+        "seconds_of_conditions": preparing,
+        "ratio": anew / cached,
+        "largest_difference": (one - other).abs().max().item(),
+        "largest_value": one.abs().max().item(),
+    }
+
+
+def slat_flow_step() -> dict[str, float]:
+    """Structured latent flow, one unguided step of 10k voxels: conditions and voxel tables made beforehand."""
+    flow = build("slat-flow")
+    voxels = VoxelBatch.pack([sphere_voxels(64)])
+    tables, _ = timed(lambda: (voxels.neighbors, voxels.coarse.neighbors), repeats=1)
+    preparing, conditions = timed(lambda: flow.prepare_conditions(torch.randn(1, IMAGE_TOKENS, 1024)), repeats=1)
+    noised, timesteps = torch.randn(len(voxels.coords), 8), torch.tensor([500.0])
+    seconds, velocity = timed(lambda: flow.denoise(noised, timesteps, voxels, conditions))
+    assert velocity.isfinite().all()
+    return {
+        "seconds": seconds,
+        "seconds_of_conditions": preparing,
+        "seconds_of_tables": tables,
+        "voxels": len(voxels.coords),
+        "coarse_voxels": len(voxels.coarse.coords),
+    }
+
+
+CASES: dict[str, Callable[[], dict[str, float]]] = {
+    case.__name__: case for case in (vae_encode, vae_decode, dit_step, slat_flow_step)
+}
+
+
+def run_here(name: str, threads: int) -> None:
+    """One case in this process; prints its figures as JSON."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        figures = CASES[name]()
+    figures["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps(figures))
+
+
+def run_apart(name: str, threads: int) -> dict[str, float]:
+    """One case in a process of its own."""
+    free = psutil.virtual_memory().available / 2**30
+    if free < 1.2 * EXPECTED[name]:
+        raise SystemExit(
+            f"{name}: needs about {EXPECTED[name]:.0f} GiB, {free:.1f} GiB are free. Free some, or leave it out."
+        )
+    command = [sys.executable, __file__, "--case", name, "--threads", str(threads)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    if options.case:
+        run_here(options.case, options.threads)
+        return
+    machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
+    report: dict[str, Any] = {**machine, "threads": options.threads, "limit_gib": LIMIT, "cases": {}}
+    print(f"{'case':<16}{'seconds':>9}{'peak GiB':>10}  others")
+    for name in options.cases:
+        figures = run_apart(name, options.threads)
+        report["cases"][name] = figures
+        others = {key: value for key, value in figures.items() if key not in ("seconds", "peak_gib")}
+        text = ", ".join(f"{key} {value:.3g}" for key, value in others.items())
+        print(f"{name:<16}{figures['seconds']:>9.2f}{figures['peak_gib']:>10.2f}  {text}", flush=True)
+        if figures["peak_gib"] > LIMIT:
+            raise SystemExit(f"{name}: {figures['peak_gib']:.1f} GiB, more than {LIMIT:.0f}.")
+    if options.output:
+        write_json(options.output, report)
+
+
+if __name__ == "__main__":
+    main()

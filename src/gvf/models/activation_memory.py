@@ -1,0 +1,74 @@
+"""How much memory a forward pass takes besides its weights, found out without taking any.
+
+The pass runs on the meta device, whose tensors have shapes, precisions and lifetimes but no values; what is alive is
+added up.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Keeps attention fused, as it is on real devices; on meta torch would write out the table of all pairs."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args, attn_mask=kwargs.get("attn_mask"))[
+                0
+            ]
+        return func(*args, **(kwargs or {}))
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Adds up the storages that operations make, from their birth to their end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._now = 0
+        self._known: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        for tensor in given:
+            self._known.setdefault(tensor.untyped_storage(), True)  # weights and inputs do not count
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage in self._known:
+            return
+        self._known[storage] = True
+        size = storage.nbytes()
+        self._now += size
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._release, size)
+
+    def _release(self, size: int) -> None:
+        self._now -= size
+
+
+def peak_activation_bytes(network: nn.Module, run: Callable[[nn.Module], object], *, training: bool) -> int:
+    """The most bytes that tensors made by `run(network)` occupy at once.
+
+    network: on the meta device, which is also the default one for tensors that `run` makes. training: with gradients,
+    so that what the backward pass needs stays alive; otherwise without.
+    """
+    network.train(training)
+    with torch.device("meta"), torch.set_grad_enabled(training), _FusedAttention(), _LiveBytes() as live:
+        run(network)
+    return live.peak
