@@ -127,7 +127,7 @@ def _stored_sizes(path: PathLike, kind: str) -> dict[str, Any]:
 
 def _checked_overrides(
     path: PathLike, kind: str, inferred: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     known = published_sizes(kind)
     for name, value in overrides.items():
         if name not in known:
@@ -136,7 +136,7 @@ def _checked_overrides(
             raise UserError(f"overrides: kind {kind} has no {name!r}. {hint}")
         if name in inferred and inferred[name] != value:
             raise UserError(f"{path}: overrides say {name} is {value}, the file's tensors say {inferred[name]}.")
-    return overrides
+    return dict(overrides)
 
 
 def _impossible_size(path: PathLike, kind: str, error: ConfigError, inferred: Mapping[str, Any]) -> UserError:
@@ -150,8 +150,8 @@ def _dtype_of_blocks(module: BlockNetwork, layout: Layout, tensors: Mapping[str,
     """Precision of the file's matrices in blocks: half if the first of them is, else float32."""
     first = module.block_layers()[0].weight
     name = next(name for name, parameter in module.named_parameters() if parameter is first)
-    found = tensors.get(layout.published_name(name), first).dtype
-    return found if found in (torch.float16, torch.bfloat16) else torch.float32
+    found = tensors.get(layout.published_name(name))
+    return found.dtype if found is not None and found.dtype in (torch.float16, torch.bfloat16) else torch.float32
 
 
 def _refuse_misfits(path: PathLike, kind: str, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
