@@ -154,6 +154,7 @@ def main() -> None:
         return
     machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
     report: dict[str, Any] = {**machine, "threads": options.threads, "limit_gib": LIMIT, "cases": {}}
+    report["load_of_others"] = os.getloadavg()[0]  # processes that wanted the processor in the minute before
     print(f"{'case':<16}{'seconds':>9}{'peak GiB':>10}  others")
     for name in options.cases:
         figures = run_apart(name, options.threads)

@@ -116,11 +116,18 @@ def test_the_network_is_its_formulas(inputs: dict[str, Tensor]) -> None:
 
 def test_prepared_conditions_serve_any_number_of_steps(inputs: dict[str, Tensor]) -> None:
     dit = build()
+    projections: list[int] = []
+    for name, module in dit.named_modules():
+        if name.endswith("to_kv") or name.endswith("cond_proj"):
+            module.register_forward_hook(lambda *_: projections.append(1))
     conditions = dit.prepare_conditions(inputs["image_tokens"], inputs["static_gaussians"], inputs["positions"])
+    assert len(projections) == 2 + 2 * CONFIG.num_layers
     for timestep in (999.0, 12.0):
         timesteps = torch.full((B,), timestep)
         expected = dit(**{**inputs, "timesteps": timesteps})
+        projections.clear()
         torch.testing.assert_close(dit.denoise(inputs["noised"], timesteps, conditions), expected)
+        assert not projections
 
 
 def test_a_new_network_predicts_zero() -> None:

@@ -137,6 +137,30 @@ def test_half_precision_files(dtype: torch.dtype, tmp_path: Path) -> None:
     assert velocity.isfinite().all()
 
 
+@pytest.mark.parametrize("kind", ["slat-encoder", "slat-gs-decoder", "ss-flow", "ss-decoder"])
+def test_the_published_precision_computes_nearly_what_float32_does(kind: str, tmp_path: Path) -> None:
+    save_published(small_network(kind), tmp_path / "half.safetensors", kind)
+    voxels = VoxelBatch.pack([torch.cartesian_prod(*[torch.arange(4)] * 3)])
+    torch.manual_seed(1)
+    inputs = {
+        "slat-encoder": lambda net: net(torch.randn(64, 10), voxels).mean,
+        "slat-gs-decoder": lambda net: net(torch.randn(64, 4), voxels)[0].to_activated14(),
+        "ss-flow": lambda net: net.denoise(
+            torch.randn(1, 4, 3, 3, 3), torch.tensor([700.0]), net.prepare_conditions(torch.randn(1, 5, 10))
+        ),
+        "ss-decoder": lambda net: net(torch.randn(1, 3, 4, 4, 4)),
+    }
+    results = []
+    for dtype in (torch.float16, torch.float32):
+        network = load_published(tmp_path / "half.safetensors", kind, UNTOLD.get(kind))
+        assert block_dtype(network) == torch.float16  # type: ignore[arg-type]
+        set_block_dtype(network, dtype)  # type: ignore[type-var]
+        torch.manual_seed(2)
+        results.append(inputs[kind](network).detach())
+    assert results[0].dtype == torch.float32
+    assert 0 < (results[0] - results[1]).norm() / results[1].norm() < 0.01
+
+
 def test_float32_blocks_stay_float32(tmp_path: Path) -> None:
     path = tmp_path / "flow.safetensors"
     save_file({name: tensor.float() for name, tensor in small_state("ss-flow").items()}, path)
