@@ -9,9 +9,11 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from gvf.config.variation_dit import VariationDitConfig
 from gvf.errors import UserError
 from gvf.models.activation_memory import peak_activation_bytes
 from gvf.models.layers.attention import SelfAttention
+from gvf.models.variation_dit import VariationDiT
 from gvf.pipelines.footprint import sphere_voxels
 from gvf.stages.summary import command
 
@@ -92,6 +94,22 @@ def test_attention_does_not_write_out_its_pairs() -> None:
     attention = SelfAttention(64, 2).to("meta")
     tokens = 4096 * 64 * 4
     assert 4 * tokens < peak_activation_bytes(attention, run, training=False) < 10 * tokens < 4096**2
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_meta_device_finds_what_a_real_pass_takes(training: bool) -> None:
+    config = VariationDitConfig(24, 2, 3, 4, 10, 9, True, 1.0)
+
+    def run(network: nn.Module) -> object:
+        inputs = ((1, 3, 32, 5), (1,), (1, 3, 7, 10), (1, 9, 14), (1, 32, 3))
+        return network(*(torch.ones(shape) for shape in inputs))
+
+    sizes = []
+    for device in ("cpu", "meta"):
+        with torch.device(device):
+            network = VariationDiT(config, latent_channels=5)
+        sizes.append(peak_activation_bytes(network, run, training=training))
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
 
 
 def test_a_sphere_has_as_many_voxels_as_an_object() -> None:

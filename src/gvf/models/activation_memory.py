@@ -65,10 +65,11 @@ class _LiveBytes(TorchDispatchMode):
 def peak_activation_bytes(network: nn.Module, run: Callable[[nn.Module], object], *, training: bool) -> int:
     """The most bytes that tensors made by `run(network)` occupy at once.
 
-    network: on the meta device, which is also the default one for tensors that `run` makes. training: with gradients,
-    so that what the backward pass needs stays alive; otherwise without.
+    network: on the meta device; on another one the pass really runs. Tensors that `run` makes are on its device too.
+    training: with gradients, so that what the backward pass needs stays alive; otherwise without.
     """
     network.train(training)
-    with torch.device("meta"), torch.set_grad_enabled(training), _FusedAttention(), _LiveBytes() as live:
+    device = next((parameter.device for parameter in network.parameters()), torch.device("meta"))
+    with device, torch.set_grad_enabled(training), _FusedAttention(), _LiveBytes() as live:
         run(network)
     return live.peak
