@@ -107,9 +107,6 @@ DINOV2 = HubModel(
     ("config.json", "model.safetensors"),
 )
 VGG16 = WebFile("https://download.pytorch.org/models/vgg16-397923af.pth", "vgg16-397923af.pth", "397923af")
-ALEXNET = WebFile(
-    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "alexnet-owt-7be5be79.pth", "7be5be79"
-)
 CLIP_B32 = HubModel(
     "openai/clip-vit-base-patch32",
     "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
@@ -120,8 +117,13 @@ CLIP_L14 = HubModel(
     "32bd64288804d66eefd0ccbe215aa642df71cc41",
     ("config.json", "preprocessor_config.json", "model.safetensors"),
 )
+ALEXNET = WebFile(
+    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "alexnet-owt-7be5be79.pth", "7be5be79"
+)
 I3D_KINETICS = WebFile(
-    "https://github.com/bytedance/pv3d/releases/download/v1.0.0/i3d_pretrained_400.pt", "i3d_pretrained_400.pt"
+    "https://huggingface.co/spaces/LanguageBind/Open-Sora-Plan-v1.0.0/resolve/810fa8c4bdb3a4c8eec9bd57375c29bde6fb46de/"
+    "opensora/eval/fvd/videogpt/i3d_pretrained_400.pt",
+    "i3d_pretrained_400.pt",
 )
 AESTHETIC_HEAD = WebFile(
     "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/fe88a163f4661b4ddabba0751ff645e2e620746e/"

@@ -41,7 +41,7 @@ def i3d_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def weights(i3d_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME"):
+    for name in ("GVF_WEIGHTS", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(i3d_file.parent))
     assert I3D_KINETICS.find() == i3d_file
     return i3d_file

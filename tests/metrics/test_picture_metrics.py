@@ -15,7 +15,6 @@ from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
 from gvf.metrics.ssim import ssim
-from gvf.published_files import VGG16
 
 
 @pytest.fixture
@@ -127,7 +126,7 @@ def test_lpips_of_the_package_and_of_torchmetrics_agree(net: str, weights: Path)
 
 
 def test_lpips_refuses_another_network(weights: Path) -> None:
-    torch.save({"weight": torch.zeros(1)}, weights / VGG16.name)
+    torch.save({"weight": torch.zeros(1)}, weights / lpips.BACKBONES["vgg"][0].name)
     with pytest.raises(UserError, match="not torchvision's VGG16"):
         lpips.lpips(*pictures())
 

@@ -21,7 +21,8 @@ _SIDE = 224
 MISSING = Absence(
     "fvd",
     f"{I3D_KINETICS.name} (I3D, Kinetics-400) is not on this machine",
-    f"Run `gvf weights pull fvd`, or put {I3D_KINETICS.url} into the folder that GVF_WEIGHTS names.",
+    f"Run `gvf weights pull fvd`, or put {I3D_KINETICS.name} (release v1.0.0 of github.com/bytedance/pv3d has it too) into "
+    "the folder that GVF_WEIGHTS names.",
 )
 
 

@@ -22,11 +22,10 @@ _BATCH = 16  # features of many large pictures would fill the memory
 def missing(net: str = "vgg") -> Absence:
     """What is said where the backbone is not on this machine."""
     file, title = BACKBONES[net]
-    name = "lpips" if net == "vgg" else f"lpips-{net}"
     return Absence(
-        name.replace("-", "_"),
+        "lpips" if net == "vgg" else f"lpips_{net}",
         f"{file.name} ({title}, ImageNet) is not on this machine",
-        f"Run `gvf weights pull {name}`, or put {file.url} into the folder that GVF_WEIGHTS names.",
+        f"Run `gvf weights pull lpips`, or put {file.url} into the folder that GVF_WEIGHTS names.",
     )
 
 
