@@ -11,7 +11,7 @@ from gvf.data.mesh import AnimatedMesh, Material
 from gvf.geometry.camera import intrinsics, orbit
 from gvf.rendering.mesh_shading import GROUND, LAMPS, SKY, irradiance, smoothing_groups
 from gvf.rendering.mesh_views import render_clip, render_mesh
-from gvf.rendering.texture import Texture, linear_to_srgb, srgb_to_linear
+from gvf.rendering.texture import pack_textures, sample_texture, srgb_code, srgb_to_linear
 
 PLAIN = Material(
     name="plain",
@@ -68,6 +68,12 @@ def sphere(radius: float, rings: int) -> tuple[np.ndarray, np.ndarray]:
     return radius * np.stack(unit, axis=-1).reshape(-1, 3), np.r_[np.c_[a, b, c], np.c_[a, c, d]]
 
 
+def encoded(linear: object) -> np.ndarray:
+    """sRGB encoding of linear light, clipped to [0, 1]."""
+    value = np.clip(linear, 0.0, 1.0)
+    return np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
+
+
 def view(mesh: AnimatedMesh, viewmats: np.ndarray = FRONT, size: int = 64, samples: int = 2) -> np.ndarray:
     """One view as float RGBA [H, W, 4]."""
     (image,) = render_mesh(mesh.vertices[0], mesh, viewmats, K, size, samples)
@@ -101,7 +107,7 @@ def test_colour_at_an_edge_is_straight() -> None:
     image = view(make_mesh(*quad(half=0.3)[:2], materials=(GLOWING,)), size=33)
     soft = (image[..., 3] > 0) & (image[..., 3] < 1)
     assert soft.any()
-    expected = linear_to_srgb(np.array(GLOWING.emissive))
+    expected = encoded(GLOWING.emissive)
     np.testing.assert_allclose(image[soft, :3], np.broadcast_to(expected, (soft.sum(), 3)), atol=1 / 255)
 
 
@@ -115,7 +121,7 @@ def test_texture_is_upright_and_not_mirrored() -> None:
     image = view(mesh)
     shown = (0.5 - K[0, 0, 0] * 0.25 / 2 / 2) * 64  # middle of the first quarter
     low, high = int(shown), 63 - int(shown)
-    lit = linear_to_srgb(srgb_to_linear(np.array(200 / 255)) * LIGHT_TOWARDS_FRONT)
+    lit = encoded(srgb_to_linear(np.array(200 / 255)) * LIGHT_TOWARDS_FRONT)
     np.testing.assert_allclose(image[low, low], [lit, 0, 0, 1], atol=1 / 255)  # top left
     np.testing.assert_allclose(image[low, high], [0, lit, 0, 1], atol=1 / 255)  # top right
     np.testing.assert_allclose(image[high, low], [0, 0, lit, 1], atol=1 / 255)  # bottom left
@@ -124,12 +130,20 @@ def test_texture_is_upright_and_not_mirrored() -> None:
 
 def test_texture_filters_in_linear_light_and_repeats() -> None:
     texels = np.array([[[255, 0, 0, 255], [0, 0, 255, 0]]], np.uint8)
-    texture = Texture(texels)
+    other = np.full((3, 5, 4), 9, np.uint8)
+    textures = pack_textures([other, texels])
+    assert textures.num_levels.tolist() == [3, 2]
     uvs = np.array([[0.25, 0.5], [0.5, 0.5], [0.0, 0.3], [-0.75, 7.5], [1.5, 0.5]], np.float32)
     expected = [[1, 0, 0, 1], [0.5, 0, 0.5, 0.5], [0.5, 0, 0.5, 0.5], [1, 0, 0, 1], [0.5, 0, 0.5, 0.5]]
-    np.testing.assert_allclose(texture.sample(uvs, 0), expected, atol=1e-6)
+    sampled = [sample_texture(textures.texels, textures.levels, 1, 0, u, v) for u, v in uvs]
+    np.testing.assert_allclose(sampled, expected, atol=1e-6)
     half = srgb_to_linear(np.array(188 / 255))  # 188 is the sRGB code of half the light
-    np.testing.assert_allclose(texture.sample(uvs[:1], 1), [[half, 0, half, 128 / 255]], atol=1e-6)
+    coarse = sample_texture(textures.texels, textures.levels, 1, 1, *uvs[0])
+    np.testing.assert_allclose(coarse, [half, 0, half, 128 / 255], atol=1e-6)
+    flat = srgb_to_linear(np.array(9 / 255))
+    for level in range(3):
+        found = sample_texture(textures.texels, textures.levels, 0, level, *uvs[3])
+        np.testing.assert_allclose(found, [flat, flat, flat, 9 / 255], atol=1e-6)
 
 
 def test_fine_textures_do_not_alias() -> None:
@@ -141,13 +155,16 @@ def test_fine_textures_do_not_alias() -> None:
     mesh = make_mesh(corners, faces, uvs=uvs, textures=(texture,), materials=(replace(PLAIN, texture=0),))
     image = view(mesh, size=32)
     inside = image[12:20, 12:20, :3]
-    np.testing.assert_allclose(inside, linear_to_srgb(np.array(0.5 * LIGHT_TOWARDS_FRONT)), atol=0.02)
+    np.testing.assert_allclose(inside, encoded(0.5 * LIGHT_TOWARDS_FRONT), atol=0.02)
 
 
 def test_srgb_round_trip_and_known_codes() -> None:
-    codes = np.arange(256) / 255
-    np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(codes)), codes, atol=1e-6)
+    codes = np.arange(256)
+    assert [srgb_code(value) for value in srgb_to_linear(codes / 255)] == codes.tolist()
     np.testing.assert_allclose(srgb_to_linear(np.array([0.5, 0.04])), [0.21404114, 0.04 / 12.92], atol=1e-6)
+    values = np.random.default_rng(0).uniform(-0.1, 1.1, 5000).astype(np.float32)
+    exact = 255 * encoded(values.astype(np.float64))
+    assert np.abs([srgb_code(value) for value in values] - exact).max() < 0.5 + 1e-4
 
 
 def test_lit_colour_by_hand() -> None:
@@ -156,17 +173,17 @@ def test_lit_colour_by_hand() -> None:
     corners, faces, _ = quad()
     mesh = make_mesh(corners, faces, materials=(material,), colors=np.full((4, 4), 0.5))
     linear = np.array([0.4, 0.25, 0.1]) * LIGHT_TOWARDS_FRONT + [0, 0.1, 0]
-    np.testing.assert_allclose(view(mesh)[32, 32, :3], linear_to_srgb(linear), atol=1 / 255)
+    np.testing.assert_allclose(view(mesh)[32, 32, :3], encoded(linear), atol=1 / 255)
 
 
 def test_light_comes_from_above_and_never_overexposes_white() -> None:
     rng = np.random.default_rng(0)
     normals = rng.normal(size=(2000, 3)).astype(np.float32)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    light = irradiance(normals)
-    assert light.max() < 1.0
-    assert light.min() >= GROUND
-    up, down = irradiance(np.array([[0, 0, 1], [0, 0, -1]], np.float32))
+    light = [irradiance(*normal) for normal in normals]
+    assert max(light) < 1.0
+    assert min(light) >= GROUND
+    up, down = (irradiance(*np.array([0, 0, z], np.float32)) for z in (1, -1))
     key = sum(strength * d[2] / np.linalg.norm(d) for d, strength in LAMPS)
     assert up == pytest.approx(SKY + key, abs=1e-6)
     assert down == pytest.approx(GROUND)
@@ -187,7 +204,7 @@ def test_mask_lets_rays_through_to_what_is_behind() -> None:
     materials = (replace(PLAIN, alpha_mode="MASK", base_color=(1.0, 0.0, 0.0, 1.0)), GLOWING)
     both = make_mesh(np.r_[corners, behind], np.r_[faces, faces + 4], materials, np.array([0, 0, 1, 1]), colors=colors)
     image = view(both)
-    np.testing.assert_allclose(image[32, 26], [*linear_to_srgb(np.array(GLOWING.emissive)), 1], atol=1 / 255)
+    np.testing.assert_allclose(image[32, 26], [*encoded(GLOWING.emissive), 1], atol=1 / 255)
     np.testing.assert_allclose(image[32, 38, 1:], [0, 0, 1], atol=1 / 255)
     alone = view(make_mesh(corners, faces, materials[:1], colors=colors[:4]))
     np.testing.assert_array_equal(alone[32, 26], 0)
@@ -202,7 +219,7 @@ def test_blended_layers_composite_front_to_back() -> None:
     mesh = make_mesh(np.r_[near, far], np.r_[faces, faces + 4], (glass, smoke), np.array([0, 0, 1, 1]))
     pixel = view(mesh)[32, 32]
     alpha = 1 - 0.5 * 0.75
-    expected = linear_to_srgb(np.array([0.5, 0, 0.5 * 0.25]) / alpha)
+    expected = encoded(np.array([0.5, 0, 0.5 * 0.25]) / alpha)
     np.testing.assert_allclose(pixel, [*expected, alpha], atol=1.5 / 255)
 
 

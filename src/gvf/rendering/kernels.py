@@ -23,9 +23,9 @@ from numba import njit
 from numba.core import event
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-_SOURCES = ("simd.py", "cpu_projection.py", "cpu_tiles.py")
+_SOURCES = ("simd.py", "cpu_projection.py", "cpu_tiles.py", "texture.py", "mesh_shading.py", "mesh_raster.py")
 
-helper = njit(**_OPTIONS)  # a function that kernels call; compiled into them
+helper = njit(forceinline=True, **_OPTIONS)  # a function that kernels call; compiled into them
 
 
 def _source_stamp() -> str:
