@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from gvf.data.mesh import AnimatedMesh, Material
 from gvf.geometry.camera import intrinsics, orbit
@@ -258,3 +259,85 @@ def test_out_of_sight_is_empty_and_a_camera_inside_sees_all_around() -> None:
     away = orbit([0.0], 0.0, -2.0)  # at (0, 2, 0), looking away from the object
     assert not view(mesh, away).any()
     assert np.all(view(mesh, orbit([0.0], 0.0, 0.01))[..., 3] == 1.0)
+
+
+def surfaces_along_rays(
+    vertices: np.ndarray, faces: np.ndarray, viewmat: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Faces [size, size, F] that the ray of each pixel's centre meets in front of the camera, nearest first and -1 after
+    the last; and the least distance [size, size] of an edge to the ray or of two surfaces. float64, all rays and faces."""
+    corners = (vertices.astype(np.float64) @ viewmat[:3, :3].T + viewmat[:3, 3])[faces]
+    centres = (np.arange(size) + 0.5) / size
+    x, y = np.meshgrid(centres, centres)
+    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(K[0]).T
+    planes = np.stack([np.cross(corners[:, (k + 1) % 3], corners[:, (k + 2) % 3]) for k in range(3)], axis=1)
+    weights = np.einsum("yxc,fkc->yxfk", rays, planes)
+    whole = weights.sum(axis=-1)
+    depths = np.einsum("fc,fc->f", corners[:, 0], planes[:, 0]) / whole
+    weights = weights / whole[..., None]
+    met = np.all(weights >= 0, axis=-1) & (depths > 0)
+    order = np.argsort(np.where(met, depths, np.inf), axis=-1)
+    sorted_depths = np.take_along_axis(np.where(met, depths, 1e9), order, axis=-1)
+    gaps = np.where(sorted_depths[..., 1:] < 1e9, np.diff(sorted_depths, axis=-1), 1.0).min(axis=-1)
+    edges = np.where(depths > 0, np.abs(weights.min(axis=-1)), 1.0).min(axis=-1)
+    return np.where(np.take_along_axis(met, order, axis=-1), order, -1), np.minimum(gaps, edges)
+
+
+@pytest.mark.parametrize(("distance", "seed"), [(2.0, 0), (2.0, 1), (0.3, 2), (0.0, 3), (0.05, 4)])
+@pytest.mark.parametrize("alpha", [1.0, 0.75])
+def test_triangles_in_any_place_are_seen_as_by_rays(distance: float, seed: int, alpha: float) -> None:
+    """A heap of large and tiny triangles, around the camera too: every pixel shows what its ray meets, in order."""
+    rng = np.random.default_rng(seed)
+    centres = rng.uniform(-0.5, 0.5, (60, 1, 3))
+    vertices = (centres + rng.normal(size=(60, 3, 3)) * rng.choice([0.01, 0.1, 0.6], (60, 1, 1))).reshape(-1, 3)
+    faces = np.arange(180).reshape(60, 3)
+    emitted = rng.uniform(0, 1, (60, 3))
+    materials = tuple(
+        replace(
+            PLAIN,
+            base_color=(0.0, 0.0, 0.0, alpha),
+            emissive=tuple(light),
+            alpha_mode="OPAQUE" if alpha == 1 else "BLEND",
+        )
+        for light in emitted
+    )
+    mesh = make_mesh(vertices, faces, materials, np.arange(60))
+    viewmat = orbit([20.0 * seed], 10.0, max(distance, 1e-6))
+    image = view(mesh, viewmat, size=40, samples=1)
+    met, doubt = surfaces_along_rays(mesh.vertices[0], faces, viewmat[0], 40)
+    sure = doubt > 1e-5
+    assert sure.mean() > 0.95
+    passed, light = np.ones((40, 40)), np.zeros((40, 40, 3))
+    for layer in range(5):  # then less than half an 8-bit step shines through
+        here = met[..., layer]
+        weight = np.where(here >= 0, alpha, 0.0) * passed
+        light += weight[..., None] * emitted[here]
+        passed -= weight
+    covered = 1 - passed
+    straight = np.divide(light, covered[..., None], out=np.zeros_like(light), where=covered[..., None] > 0)
+    expected = np.concatenate([encoded(straight), covered[..., None]], axis=-1)
+    assert (covered > 0).any()
+    assert np.abs(image - expected)[sure].max() <= 0.51 / 255 + 1e-4
+
+
+def test_faces_that_share_edges_leave_no_gap() -> None:
+    """A closed bumpy shell of tiny triangles that fills the picture covers every one of its samples."""
+    vertices, faces = sphere(0.4, 150)
+    rng = np.random.default_rng(0)
+    _, place = np.unique(vertices.round(9), axis=0, return_inverse=True)  # poles and seam move as one
+    vertices = vertices * (1 + 0.01 * rng.normal(size=place.max() + 1))[place.ravel(), None]
+    near = orbit([30.0], 20.0, 0.55)
+    assert np.all(view(make_mesh(vertices, faces), near, size=128, samples=4)[..., 3] == 1.0)
+
+
+def test_pictures_do_not_depend_on_the_number_of_threads() -> None:
+    mesh = make_mesh(*sphere(0.4, 32))
+    before = torch.get_num_threads()
+    pictures = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            pictures.append(view(mesh, size=70, samples=2))
+    finally:
+        torch.set_num_threads(before)
+    assert all(np.array_equal(pictures[0], other) for other in pictures[1:])

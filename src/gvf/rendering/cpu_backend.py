@@ -142,9 +142,9 @@ def draw(scene: Scene, view: View) -> tuple[Tensor, Tensor, Tensor]:
     that cannot be drawn.
     """
     for name in ("viewmats", "Ks", "background"):  # the Gaussians' own are looked at as they are projected
-        if not getattr(scene, name).isfinite().all():
+        if not np.isfinite(getattr(scene, name).detach().numpy()).all():
             raise UserError(f"rasterize: {name}: not finite.")
-    if not (scene.Ks[..., (0, 1), (0, 1)] > 0).all():
+    if not (scene.Ks.detach().numpy()[..., (0, 1), (0, 1)] > 0).all():
         raise UserError(f"rasterize: {FOCAL_LENGTH}.")
     batch, num_cameras = scene.viewmats.shape[:2]
     rgb, alpha, depth = _Rasterize.apply(

@@ -50,9 +50,10 @@ def draw(scene: Scene, view: View) -> tuple[Tensor, Tensor, Tensor]:
 def _check_values(scene: Scene) -> None:
     """Raises UserError for what the CPU backend refuses. Extremes carry NaN and infinity, so one pass a tensor will do."""
     with torch.no_grad():
-        extremes = [torch.stack(tensor.aminmax()).isfinite().all() for tensor in scene]
-        more = [scene.quats.any(-1).all(), (scene.Ks[..., (0, 1), (0, 1)] > 0).all()]
-        passed = torch.stack([*extremes, *more]).tolist()
+        extremes = torch.stack([extreme for tensor in scene for extreme in tensor.aminmax()]).view(-1, 2)
+        lenses = scene.Ks.diagonal(dim1=-2, dim2=-1)[..., :2]
+        others = torch.stack([scene.quats.any(-1).all(), (lenses > 0).all()])
+        passed = torch.cat([extremes.isfinite().all(-1), others]).tolist()
     checks = [*(f"{name}: not finite" for name in Scene._fields), ZERO_QUATERNION, FOCAL_LENGTH]
     faults = [fault for fault, fine in zip(checks, passed) if not fine]
     if faults:

@@ -100,7 +100,7 @@ def run(function: Any, num_items: int, grain: int, *arguments: object) -> None:
     is worth a thread, about 0.1 ms of work.
     """
     counter = np.zeros(1, np.int64)
-    if not function.signatures:  # compiled, or read from the cache, by one thread only
+    if not function.overloads:  # compiled, or read from the cache, by one thread only
         with event.install_listener("numba:compile", _CompileNotice()):
             function(counter, *arguments)
         return
