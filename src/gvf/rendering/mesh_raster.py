@@ -274,12 +274,12 @@ def draw_bands(
                         if layers > 1:
                             limits[slot] = 0
                         continue
-                    face = np.int64(seen[slot])
+                    hit = np.int64(seen[slot])
                     depth = one / nearest[slot]
-                    b, c = weights_at(row, face, np.float32(x) + offset_x, np.float32(y) + offset_y)
+                    b, c = weights_at(row, hit, np.float32(x) + offset_x, np.float32(y) + offset_y)
                     red, green, blue, alpha = shade(
-                        corners, texel_density, face_materials, materials, texels, levels, num_levels, face, b, c,
-                        row[face * RECORD + 14] > 0, spacings[camera] * depth,
+                        corners, texel_density, face_materials, materials, texels, levels, num_levels, hit, b, c,
+                        row[hit * RECORD + 14] > 0, spacings[camera] * depth,
                     )  # fmt: skip
                     if layers > 1:
                         shining = through[slot]

@@ -178,7 +178,7 @@ def shade(
             level = min(nearest_log2(wide), num_levels[texture] - 1)
         tr, tg, tb, ta = sample_texture(texels, levels, texture, level, u, v)
         red, green, blue, alpha = red * tr, green * tg, blue * tb, alpha * ta
-    towards = (-one if back else one) / max(math.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-12))
+    towards = (-one if back else one) / (math.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-12))
     light = irradiance(nx * towards, ny * towards, nz * towards)
     mode = materials[material, 7]
     if mode == 0:

@@ -69,13 +69,11 @@ def rasterize(
         raise UserError(f"rasterize: needs 0 < near < far, found near={near}, far={far}.")
     if not 0 <= low_pass < float("inf"):
         raise UserError(f"rasterize: low_pass must be zero or positive, found {low_pass}.")
-    batched = Scene(
-        *(
-            tensor.float().expand(*lead, *tensor.shape[-axes:]).reshape(math.prod(lead), *tensor.shape[-axes:])
-            for tensor, axes in zip(scene[:-1], _AXES)
-        ),
-        backdrop.float(),
-    )
+    tensors = [
+        tensor.float().expand(*lead, *tensor.shape[-axes:]).reshape(math.prod(lead), *tensor.shape[-axes:])
+        for tensor, axes in zip(scene, _AXES)
+    ]
+    batched = Scene._make([*tensors, backdrop.float()])
     shape = (*lead, viewmats.shape[-3], height, width)
     if means.shape[-2] == 0 or shape.count(0):
         nothing = torch.stack([tensor.flatten()[:0].sum() for tensor in batched]).sum()  # 0, and its gradients too
