@@ -4,7 +4,7 @@ Ours is the whole picture as the stage `render` makes it: shape of the frame, vi
 8-bit RGBA. One view a frame is the dearest case, since the frame's shape serves one picture alone; the stage draws many.
 PyTorch3D is timed for visibility alone (`rasterize_meshes`, one face a pixel, no blur), one sample a pixel: what it
 would need to shade and to filter edges comes on top, so the ratio is a lower bound. Both draw the same pixels: the
-share of pixels covered by one only is printed, for one ray a pixel.
+share of pixels covered by one only is printed, for one sample a pixel.
 
     python benchmarks/ground_truth.py [--model FILE.glb] [--clip NAME] [--threads 2] [--output FILE.json]
 """
@@ -94,7 +94,7 @@ def main() -> None:
         f"{len(mesh.faces)} triangles, {mesh.vertices.shape[1]} vertices"
     )
     print(
-        f"{'pixels':>7} {'engine':>42} {'threads':>8} {'best ms':>9} {'median ms':>10} {'pictures/s':>11} {'ratio':>7}"
+        f"{'pixels':>7} {'engine':>45} {'threads':>8} {'best ms':>9} {'median ms':>10} {'pictures/s':>11} {'ratio':>7}"
     )
     results: list[dict[str, object]] = []
     for size in SIZES:
@@ -108,21 +108,21 @@ def main() -> None:
             for samples in SAMPLES:
                 for views in (1, VIEWS):
                     rows.append(
-                        (f"ours, {samples} x {samples} rays a pixel, {views} view{'s' * (views > 1)} a frame", threads, views,
+                        (f"ours, {samples} x {samples} samples a pixel, {views} view{'s' * (views > 1)} a frame", threads, views,
                          lambda frame, size=size, samples=samples, views=views: renderer.render(
                              mesh.vertices[frame], viewmats[:views], Ks[:views], size, samples
                          ), max(3, options.repeats // views))
                     )  # fmt: skip
-        slowest = None
+        peer_median = None
         for engine, threads, pictures, draw, repeats in rows:
             torch.set_num_threads(threads)
             seconds = [value / pictures for value in seconds_of(draw, repeats)]
             best, median = min(seconds), statistics.median(seconds)
-            if slowest is None and peer is not None:
-                slowest = median
-            ratio = None if slowest is None or engine.startswith("PyTorch3D") else slowest / median
+            if peer is not None and engine.startswith(peer):
+                peer_median = median
+            ratio = None if peer_median is None else peer_median / median
             print(
-                f"{size:>5}^2 {engine:>42} {threads:>8} {1e3 * best:>9.2f} {1e3 * median:>10.2f} {1 / median:>11.1f} "
+                f"{size:>5}^2 {engine:>45} {threads:>8} {1e3 * best:>9.2f} {1e3 * median:>10.2f} {1 / median:>11.1f} "
                 f"{'' if ratio is None else f'{ratio:.0f}x':>7}",
                 flush=True,
             )

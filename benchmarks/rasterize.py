@@ -117,7 +117,8 @@ def tile_weights(scene: list[Tensor], size: int, tile: int) -> Iterator[tuple[Te
     means, quats, scales, opacities, colors = scene
     viewmats, Ks = camera()
     centre = means @ viewmats[0, :3, :3].T + viewmats[0, :3, 3]
-    order = centre[:, 2].detach().argsort()
+    exact_depths = means.detach().double() @ viewmats[0, 2, :3].double() + viewmats[0, 2, 3]
+    order = exact_depths.float().argsort(stable=True)  # rounded as ours are: neighbours in another order look different
     centre, opacities, colors = centre[order], opacities[order], colors[order]
     w, x, y, z = torch.nn.functional.normalize(quats[order], dim=-1).unbind(-1)
     axes = torch.stack(
