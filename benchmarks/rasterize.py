@@ -5,29 +5,74 @@ random rotations, scales of 0.6 times their mean spacing (log-normal, sigma 0.3)
 projection, binning, sorting, pixels, autograd. The peer is what one writes without custom kernels: tiles of 16 x 16
 pixels, each a dense [Gaussians, pixels] computation in torch operations, gradients by autograd.
 
+Share of peak: operations a second over what chains of fused multiply-adds reach on the same threads in the same run.
+Operations are counted for pairs of a pixel and a Gaussian that are composited, as many as a pair needs in the formula we
+use (`FORWARD`, `BACKWARD`; a fused multiply-add is two). All else counts as time only: lanes computed in vain,
+comparisons, selections, integers, memory, projection, sorting, autograd.
+
     python benchmarks/rasterize.py [--repeats 20] [--threads 2] [--output FILE.json]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gvf.files import write_json
+from gvf.rendering import kernels
 from gvf.rendering.rasterize import rasterize
+from gvf.rendering.simd import LANES, fma, splat, store, take_next
 
 SIZES = ((4_000, 128), (20_000, 256), (100_000, 512))
 LOW_PASS = 0.3
+PEER_REPEATS = 3
+# offsets 4, quadratic form 6, exponential 13; weight 1, transmittance 2, three colours and depth 8
+FORWARD = 4 + 6 + 13 + 1 + 2 + 8
+# alpha and transmittance again 25; colour . gradient 8, what lies behind 2, weight 1, q 1, offsets 4; ten products, less
+# q itself, 9, and ten additions to the sums
+BACKWARD = 25 + 8 + 2 + 1 + 1 + 4 + 9 + 10
+CHAINS = 16
+ROUNDS = 4_000_000
+
+
+@kernels.kernel
+def spin(counter, rounds, out):  # type: ignore[no-untyped-def]
+    """Sixteen independent chains of `rounds` fused multiply-adds on sixteen lanes for each item."""
+    factor, term = splat(0.999), splat(0.001)
+    while True:
+        item = take_next(counter)
+        if item >= len(out) // LANES:
+            return
+        a = b = c = d = e = f = g = h = i = j = k = l = m = n = o = p = splat(np.float32(item))  # noqa: E741
+        for _ in range(rounds):
+            a, b, c, d = fma(a, factor, term), fma(b, factor, term), fma(c, factor, term), fma(d, factor, term)
+            e, f, g, h = fma(e, factor, term), fma(f, factor, term), fma(g, factor, term), fma(h, factor, term)
+            i, j, k, l = fma(i, factor, term), fma(j, factor, term), fma(k, factor, term), fma(l, factor, term)  # noqa: E741
+            m, n, o, p = fma(m, factor, term), fma(n, factor, term), fma(o, factor, term), fma(p, factor, term)
+        store(out, item * LANES, a + b + c + d + e + f + g + h + i + j + k + l + m + n + o + p)
+
+
+def peak(threads: int) -> float:
+    """Float32 operations a second of `threads` threads, the best of five tries."""
+    torch.set_num_threads(threads)
+    out = np.empty(threads * LANES, np.float32)
+    kernels.run(spin, threads, 1, 1, out)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        kernels.run(spin, threads, 1, ROUNDS, out)
+        seconds.append(time.perf_counter() - start)
+    return 2.0 * CHAINS * LANES * ROUNDS * threads / min(seconds)
 
 
 def shell(count: int) -> list[Tensor]:
@@ -53,12 +98,27 @@ def ours(scene: list[Tensor], size: int) -> Tensor:
     return rasterize(means, quats, scales, opacities, colors, viewmats, Ks, size, size, low_pass=LOW_PASS).rgb[0]
 
 
-def plain_torch(scene: list[Tensor], size: int, tile: int = 16) -> Tensor:
+def plain_torch(scene: list[Tensor], size: int) -> Tensor:
     """The same picture from torch operations, tile by tile."""
+    tile = 16
+    parts = [torch.einsum("nhw,nc->hwc", weight, colors) for weight, colors in tile_weights(scene, size, tile)]
+    count = size // tile
+    return torch.stack(parts).view(count, count, tile, tile, 3).transpose(1, 2).reshape(size, size, 3)
+
+
+def composited(scene: list[Tensor], size: int) -> int:
+    """Pairs of a pixel and a Gaussian that add to the picture."""
+    with torch.no_grad():
+        return sum(int((weight > 0).sum()) for weight, _ in tile_weights(scene, size, 16))
+
+
+def tile_weights(scene: list[Tensor], size: int, tile: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Blending weights [n, tile, tile] and colours [n, 3] of the Gaussians that reach each tile, front to back."""
     means, quats, scales, opacities, colors = scene
     viewmats, Ks = camera()
     centre = means @ viewmats[0, :3, :3].T + viewmats[0, :3, 3]
-    order = centre[:, 2].detach().argsort()
+    exact_depths = means.detach().double() @ viewmats[0, 2, :3].double() + viewmats[0, 2, 3]
+    order = exact_depths.float().argsort(stable=True)  # rounded as ours are: neighbours in another order look different
     centre, opacities, colors = centre[order], opacities[order], colors[order]
     w, x, y, z = torch.nn.functional.normalize(quats[order], dim=-1).unbind(-1)
     axes = torch.stack(
@@ -83,7 +143,6 @@ def plain_torch(scene: list[Tensor], size: int, tile: int = 16) -> Tensor:
     # One gather for all tiles: its gradient is one scatter instead of one of the whole table a tile.
     parts = table[torch.cat(lists)].split([len(chosen) for chosen in lists])
     steps = torch.arange(tile) + 0.5
-    tiles = []
     for (left, top), part in zip(corners, parts):
         u, v, a, b, c, det, opacity = (part[:, i, None, None] for i in range(7))
         dx, dy = left + steps - u, (top + steps - v[..., 0])[:, :, None]
@@ -92,10 +151,7 @@ def plain_torch(scene: list[Tensor], size: int, tile: int = 16) -> Tensor:
         alpha = alpha.where(alpha >= 1 / 255, 0)
         after = (1 - alpha).cumprod(0)
         before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
-        weight = (alpha * before).where(after > 1e-4, 0)
-        tiles.append(torch.einsum("nhw,nc->hwc", weight, part[:, 7:]))
-    count = size // tile
-    return torch.stack(tiles).view(count, count, tile, tile, 3).transpose(1, 2).reshape(size, size, 3)
+        yield (alpha * before).where(after > 1e-4, 0), part[:, 7:]
 
 
 def _tile_lists(table: Tensor, corners: list[tuple[int, int]], tile: int) -> list[Tensor]:
@@ -113,14 +169,31 @@ def _tile_lists(table: Tensor, corners: list[tuple[int, int]], tile: int) -> lis
     return lists
 
 
+def gradients(
+    draw: Callable[[list[Tensor], int], Tensor], scene: list[Tensor], size: int, device: str
+) -> tuple[Tensor, list[Tensor]]:
+    """Picture, and gradients of every parameter of the scene for a fixed random loss; on the CPU."""
+    tracked = [tensor.to(device).requires_grad_() for tensor in scene]
+    picture = draw(tracked, size)
+    picture.backward(_loss_weights(size).to(device))
+    return picture.detach().cpu(), [tensor.grad.cpu() for tensor in tracked if tensor.grad is not None]
+
+
+def difference(one: tuple[Tensor, list[Tensor]], other: tuple[Tensor, list[Tensor]]) -> dict[str, float]:
+    """Largest and mean colour difference, and the largest of the parameters' relative gradient differences."""
+    colors = (one[0] - other[0]).abs()
+    relative = [float((a - b).norm() / b.norm()) for a, b in zip(one[1], other[1])]
+    return {"color_max": float(colors.max()), "color_mean": float(colors.mean()), "gradient": max(relative)}
+
+
 def measure(
     draw: Callable[[list[Tensor], int], Tensor], count: int, size: int, repeats: int, device: str
 ) -> list[float]:
-    """Seconds of each of `repeats` forward + backward calls, after one to warm up where there are several."""
+    """Seconds of each of `repeats` forward + backward calls, after one to warm up."""
     scene = [tensor.to(device).requires_grad_() for tensor in shell(count)]
-    weights = torch.rand(size, size, 3, generator=torch.Generator().manual_seed(1)).to(device)
+    weights = _loss_weights(size).to(device)
     seconds = []
-    for _ in range(repeats + (repeats > 1)):
+    for _ in range(repeats + 1):
         for tensor in scene:
             tensor.grad = None
         if device == "cuda":
@@ -130,7 +203,11 @@ def measure(
         if device == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    return seconds[-repeats:]
+    return seconds[1:]
+
+
+def _loss_weights(size: int) -> Tensor:
+    return torch.rand(size, size, 3, generator=torch.Generator().manual_seed(1))
 
 
 def main() -> None:
@@ -139,30 +216,51 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, default=Path("work/benchmarks/rasterize.json"))
     options = parser.parse_args()
+    thread_counts = sorted({1, options.threads})
+    peaks = {threads: peak(threads) for threads in thread_counts}
     results: list[dict[str, object]] = []
+    differences: list[dict[str, object]] = []
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
-    print(f"{'Gaussians':>10} {'pixels':>10} {'engine':>16} {'threads':>8} {'best ms':>9} {'median ms':>10}")
+    print("float32 peak, GFLOP/s: " + ", ".join(f"{1e-9 * peaks[n]:.0f} on {n} thread(s)" for n in thread_counts))
+    print(
+        f"{'Gaussians':>10} {'pixels':>8} {'engine':>17} {'threads':>8} {'best ms':>9} {'median ms':>10} {'GFLOP/s':>8} "
+        f"{'of peak':>8}"
+    )
     for count, size in SIZES:
-        engines = [("ours, CPU", ours, 1, options.repeats, "cpu")]
-        if options.threads > 1:
-            engines.append(("ours, CPU", ours, options.threads, options.repeats, "cpu"))
+        operations = (FORWARD + BACKWARD) * composited(shell(count), size)
+        engines = [("ours, CPU", ours, threads, options.repeats, "cpu") for threads in thread_counts]
         if torch.cuda.is_available():
             engines.append(("gsplat, CUDA", ours, 1, options.repeats, "cuda"))
-        engines.append(("plain torch, CPU", plain_torch, options.threads, 1, "cpu"))
-        torch.set_num_threads(options.threads)
-        scene = shell(count)
-        difference = float((ours(scene, size) - plain_torch(scene, size)).abs().mean())
+        engines += [("plain torch, CPU", plain_torch, threads, PEER_REPEATS, "cpu") for threads in thread_counts]
         for name, draw, threads, repeats, device in engines:
             torch.set_num_threads(threads)
             seconds = measure(draw, count, size, repeats, device)
-            best, median = 1e3 * min(seconds), 1e3 * statistics.median(seconds)
-            print(f"{count:>10} {size:>6}^2   {name:>16} {threads:>8} {best:>9.2f} {median:>10.2f}", flush=True)
+            best, median = min(seconds), statistics.median(seconds)
+            rate = operations / median
+            share = rate / peaks[threads] if device == "cpu" else None
+            print(
+                f"{count:>10} {size:>6}^2 {name:>17} {threads:>8} {1e3 * best:>9.2f} {1e3 * median:>10.2f} "
+                f"{1e-9 * rate:>8.1f} {'' if share is None else f'{share:.1%}':>8}",
+                flush=True,
+            )
             results.append(
-                {"gaussians": count, "size": size, "engine": name, "threads": threads, "best_ms": best,
-                 "median_ms": median, "repeats": repeats, "mean_difference_to_plain_torch": difference}
+                {"gaussians": count, "size": size, "engine": name, "threads": threads, "best_ms": 1e3 * best,
+                 "median_ms": 1e3 * median, "repeats": repeats, "operations": operations, "share_of_peak": share}
             )  # fmt: skip
-    write_json(options.output, {"machine": platform.platform(), "torch": torch.__version__, "results": results})
-    print(f"{options.output}: {len(results)} rows; mean colour difference of the engines {json.dumps(difference)}")
+        here = gradients(ours, shell(count), size, "cpu")
+        others = {"plain torch": gradients(plain_torch, shell(count), size, "cpu")}
+        if torch.cuda.is_available():
+            others["gsplat, CUDA"] = gradients(ours, shell(count), size, "cuda")
+        for name, there in others.items():
+            apart = difference(here, there)
+            differences.append({"gaussians": count, "size": size, "to": name, **apart})
+            print(" " * 20 + f"ours - {name}: " + ", ".join(f"{key} {value:.1e}" for key, value in apart.items()))
+    write_json(
+        options.output,
+        {"machine": platform.platform(), "torch": torch.__version__, "results": results, "differences": differences,
+         "peak_flops": {str(threads): rate for threads, rate in peaks.items()}},
+    )  # fmt: skip
+    print(f"written: {options.output}")
 
 
 if __name__ == "__main__":

@@ -16,27 +16,28 @@ from gvf.errors import UserError
 from gvf.rendering import cpu_backend, gsplat_backend
 from gvf.rendering.cpu_projection import RECORD
 from gvf.rendering.rasterize import rasterize
-from gvf.rendering.view import View
+from gvf.rendering.view import Scene, View
 
 SIGNATURE = inspect.signature(gsplat.rasterization)
 
 
-def a_batch(count: int = 60) -> dict[str, Tensor]:
-    """Two scenes of two cameras each; batched as the backends take them."""
+def a_batch(count: int = 60) -> Scene:
+    """Two scenes of two cameras each."""
     generator = torch.Generator().manual_seed(0)
     viewmats = torch.eye(4).repeat(2, 2, 1, 1)
     viewmats[..., 2, 3] = torch.tensor([[1.5, 2.0], [2.5, 1.0]])
     viewmats[:, 1, :3, :3] = torch.linalg.qr(torch.randn(3, 3, generator=generator)).Q
     Ks = torch.tensor([[1.1, 0, 0.5], [0, 1.3, 0.45], [0, 0, 1]]).repeat(2, 2, 1, 1)
-    return {
-        "means": 0.4 * torch.randn(2, count, 3, generator=generator),
-        "quats": torch.randn(2, count, 4, generator=generator),
-        "scales": torch.exp(0.7 * torch.randn(2, count, 3, generator=generator) - 2.5),
-        "opacities": torch.rand(2, count, generator=generator),
-        "colors": torch.rand(2, count, 3, generator=generator),
-        "viewmats": viewmats,
-        "Ks": Ks,
-    }
+    return Scene(
+        means=0.4 * torch.randn(2, count, 3, generator=generator),
+        quats=torch.randn(2, count, 4, generator=generator),
+        scales=torch.exp(0.7 * torch.randn(2, count, 3, generator=generator) - 2.5),
+        opacities=torch.rand(2, count, generator=generator),
+        colors=torch.rand(2, count, 3, generator=generator),
+        viewmats=viewmats,
+        Ks=Ks,
+        background=torch.tensor([1.0, 0.5, 0.25]),
+    )
 
 
 def in_pixels(Ks: Tensor, width: int, height: int) -> Tensor:
@@ -46,25 +47,23 @@ def in_pixels(Ks: Tensor, width: int, height: int) -> Tensor:
 def test_our_projection_is_gsplat_s() -> None:
     batch = a_batch()
     view = View(50, 40, 0.01, 100.0, 0.1, True)
-    gaussians = tuple(batch[name].numpy() for name in ("means", "quats", "scales", "opacities", "colors"))
-    binned = cpu_backend._bin(
-        gaussians, batch["viewmats"].flatten(0, 1).numpy(), batch["Ks"].flatten(0, 1).numpy(), view
-    )
+    gaussians = tuple(tensor.numpy() for tensor in batch[:5])
+    binned = cpu_backend._bin(gaussians, batch.viewmats.flatten(0, 1).numpy(), batch.Ks.flatten(0, 1).numpy(), view)
     records = torch.from_numpy(binned.records).view(2, 2, -1, RECORD)
     drawn = torch.from_numpy(binned.num_tiles).view(2, 2, -1) > 0
-    covars, _ = _quat_scale_to_covar_preci(batch["quats"].double(), batch["scales"].double(), True, False, False)
+    exact = Scene(*(tensor.double() for tensor in batch))
+    covars, _ = _quat_scale_to_covar_preci(exact.quats, exact.scales, True, False, False)
     _, means, depths, conics, compensations = _fully_fused_projection(
-        batch["means"].double(), covars, batch["viewmats"].double(), in_pixels(batch["Ks"], 50, 40).double(), 50, 40,
-        eps2d=0.1, calc_compensations=True,
+        exact.means, covars, exact.viewmats, in_pixels(exact.Ks, 50, 40), 50, 40, eps2d=0.1, calc_compensations=True,
     )  # fmt: skip
     assert drawn.float().mean() > 0.5
     expected = torch.cat(
         [
             means,
             -0.5 * conics[..., :1] / math.log(2),
-            -conics[..., 1:2] / math.log(2),
-            -0.5 * conics[..., 2:] / math.log(2),
-            torch.log2(batch["opacities"][:, None] * compensations)[..., None],
+            -conics[..., 1:2] / conics[..., :1],
+            -0.5 * (conics[..., 2:] - conics[..., 1:2] ** 2 / conics[..., :1]) / math.log(2),
+            torch.log2(exact.opacities[:, None] * compensations)[..., None],
             depths[..., None],
         ],
         dim=-1,
@@ -111,25 +110,34 @@ def _stand_in(
 @pytest.mark.parametrize("compensate", [False, True])
 def test_the_call_to_gsplat_means_what_the_cpu_backend_draws(monkeypatch: pytest.MonkeyPatch, compensate: bool) -> None:
     monkeypatch.setattr(gsplat, "rasterization", _stand_in)
-    batch = a_batch()
-    background = torch.tensor([1.0, 0.5, 0.25])
     view = View(33, 40, 0.3, 2.2, 0.1, compensate)
-    found = gsplat_backend.draw(*batch.values(), background, view)
-    expected = cpu_backend.draw(*batch.values(), background, view)
+    found = gsplat_backend.draw(a_batch(), view)
+    expected = cpu_backend.draw(a_batch(), view)
     for ours, theirs in zip(found, expected):
         assert ours.shape == theirs.shape
         assert (ours - theirs).abs().max() < 1e-3  # a pixel at a threshold may fall on either side in float32
         assert (ours - theirs).abs().mean() < 1e-6
 
 
-def test_values_that_cannot_be_drawn_are_refused_by_name() -> None:
+@pytest.mark.parametrize("draw", [cpu_backend.draw, gsplat_backend.draw])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", Scene._fields)
+def test_both_backends_refuse_values_that_are_not_finite_by_name(draw: Any, name: str, value: float) -> None:
+    batch = a_batch()
+    broken = getattr(batch, name).clone()
+    broken.view(-1)[-1] = value
+    with pytest.raises(UserError, match=f"{name}: not finite"):
+        draw(batch._replace(**{name: broken}), View(8, 8, 0.01, 100.0, 0.3, False))
+
+
+@pytest.mark.parametrize("draw", [cpu_backend.draw, gsplat_backend.draw])
+def test_both_backends_refuse_directions_and_lenses_that_are_none(draw: Any) -> None:
     batch = a_batch()
     view = View(8, 8, 0.01, 100.0, 0.3, False)
-    for name in ("means", "quats", "scales", "opacities", "colors", "viewmats", "Ks"):
-        with pytest.raises(UserError, match=f"{name}: not finite"):
-            gsplat_backend.draw(*{**batch, name: batch[name] * math.nan}.values(), torch.zeros(3), view)
-    with pytest.raises(UserError, match="length zero"):
-        gsplat_backend.draw(*{**batch, "quats": 0 * batch["quats"]}.values(), torch.zeros(3), view)
+    with pytest.raises(UserError, match="quaternion of length zero"):
+        draw(batch._replace(quats=0 * batch.quats), view)
+    with pytest.raises(UserError, match="focal length"):
+        draw(batch._replace(Ks=-batch.Ks), view)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU and gsplat's compiled kernels")
@@ -137,7 +145,7 @@ def test_values_that_cannot_be_drawn_are_refused_by_name() -> None:
 def test_both_backends_agree_on_a_gpu(compensate: bool) -> None:
     outcomes = []
     for device in ("cpu", "cuda"):
-        tensors = {name: tensor.to(device).requires_grad_() for name, tensor in a_batch(2000).items()}
+        tensors = {name: tensor.to(device).requires_grad_() for name, tensor in a_batch(2000)._asdict().items()}
         tensors["Ks"] = tensors["Ks"].detach()
         views = rasterize(**tensors, width=100, height=90, low_pass=0.1, compensate=compensate)
         (views.rgb.square().sum() + views.alpha.sum() + (views.depth * views.alpha).sum()).backward()

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from gvf.data.mesh import AnimatedMesh, Material
 from gvf.geometry.camera import intrinsics, orbit
 from gvf.rendering.mesh_shading import GROUND, LAMPS, SKY, irradiance, smoothing_groups
 from gvf.rendering.mesh_views import render_clip, render_mesh
-from gvf.rendering.texture import Texture, linear_to_srgb, srgb_to_linear
+from gvf.rendering.texture import pack_textures, sample_texture, srgb_code, srgb_to_linear
 
 PLAIN = Material(
     name="plain",
@@ -68,6 +69,12 @@ def sphere(radius: float, rings: int) -> tuple[np.ndarray, np.ndarray]:
     return radius * np.stack(unit, axis=-1).reshape(-1, 3), np.r_[np.c_[a, b, c], np.c_[a, c, d]]
 
 
+def encoded(linear: object) -> np.ndarray:
+    """sRGB encoding of linear light, clipped to [0, 1]."""
+    value = np.clip(linear, 0.0, 1.0)
+    return np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
+
+
 def view(mesh: AnimatedMesh, viewmats: np.ndarray = FRONT, size: int = 64, samples: int = 2) -> np.ndarray:
     """One view as float RGBA [H, W, 4]."""
     (image,) = render_mesh(mesh.vertices[0], mesh, viewmats, K, size, samples)
@@ -101,7 +108,7 @@ def test_colour_at_an_edge_is_straight() -> None:
     image = view(make_mesh(*quad(half=0.3)[:2], materials=(GLOWING,)), size=33)
     soft = (image[..., 3] > 0) & (image[..., 3] < 1)
     assert soft.any()
-    expected = linear_to_srgb(np.array(GLOWING.emissive))
+    expected = encoded(GLOWING.emissive)
     np.testing.assert_allclose(image[soft, :3], np.broadcast_to(expected, (soft.sum(), 3)), atol=1 / 255)
 
 
@@ -115,7 +122,7 @@ def test_texture_is_upright_and_not_mirrored() -> None:
     image = view(mesh)
     shown = (0.5 - K[0, 0, 0] * 0.25 / 2 / 2) * 64  # middle of the first quarter
     low, high = int(shown), 63 - int(shown)
-    lit = linear_to_srgb(srgb_to_linear(np.array(200 / 255)) * LIGHT_TOWARDS_FRONT)
+    lit = encoded(srgb_to_linear(np.array(200 / 255)) * LIGHT_TOWARDS_FRONT)
     np.testing.assert_allclose(image[low, low], [lit, 0, 0, 1], atol=1 / 255)  # top left
     np.testing.assert_allclose(image[low, high], [0, lit, 0, 1], atol=1 / 255)  # top right
     np.testing.assert_allclose(image[high, low], [0, 0, lit, 1], atol=1 / 255)  # bottom left
@@ -124,12 +131,20 @@ def test_texture_is_upright_and_not_mirrored() -> None:
 
 def test_texture_filters_in_linear_light_and_repeats() -> None:
     texels = np.array([[[255, 0, 0, 255], [0, 0, 255, 0]]], np.uint8)
-    texture = Texture(texels)
+    other = np.full((3, 5, 4), 9, np.uint8)
+    textures = pack_textures([other, texels])
+    assert textures.num_levels.tolist() == [3, 2]
     uvs = np.array([[0.25, 0.5], [0.5, 0.5], [0.0, 0.3], [-0.75, 7.5], [1.5, 0.5]], np.float32)
     expected = [[1, 0, 0, 1], [0.5, 0, 0.5, 0.5], [0.5, 0, 0.5, 0.5], [1, 0, 0, 1], [0.5, 0, 0.5, 0.5]]
-    np.testing.assert_allclose(texture.sample(uvs, 0), expected, atol=1e-6)
+    sampled = [sample_texture(textures.texels, textures.levels, 1, 0, u, v) for u, v in uvs]
+    np.testing.assert_allclose(sampled, expected, atol=1e-6)
     half = srgb_to_linear(np.array(188 / 255))  # 188 is the sRGB code of half the light
-    np.testing.assert_allclose(texture.sample(uvs[:1], 1), [[half, 0, half, 128 / 255]], atol=1e-6)
+    coarse = sample_texture(textures.texels, textures.levels, 1, 1, *uvs[0])
+    np.testing.assert_allclose(coarse, [half, 0, half, 128 / 255], atol=1e-6)
+    flat = srgb_to_linear(np.array(9 / 255))
+    for level in range(3):
+        found = sample_texture(textures.texels, textures.levels, 0, level, *uvs[3])
+        np.testing.assert_allclose(found, [flat, flat, flat, 9 / 255], atol=1e-6)
 
 
 def test_fine_textures_do_not_alias() -> None:
@@ -141,13 +156,16 @@ def test_fine_textures_do_not_alias() -> None:
     mesh = make_mesh(corners, faces, uvs=uvs, textures=(texture,), materials=(replace(PLAIN, texture=0),))
     image = view(mesh, size=32)
     inside = image[12:20, 12:20, :3]
-    np.testing.assert_allclose(inside, linear_to_srgb(np.array(0.5 * LIGHT_TOWARDS_FRONT)), atol=0.02)
+    np.testing.assert_allclose(inside, encoded(0.5 * LIGHT_TOWARDS_FRONT), atol=0.02)
 
 
 def test_srgb_round_trip_and_known_codes() -> None:
-    codes = np.arange(256) / 255
-    np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(codes)), codes, atol=1e-6)
+    codes = np.arange(256)
+    assert [srgb_code(value) for value in srgb_to_linear(codes / 255)] == codes.tolist()
     np.testing.assert_allclose(srgb_to_linear(np.array([0.5, 0.04])), [0.21404114, 0.04 / 12.92], atol=1e-6)
+    values = np.random.default_rng(0).uniform(-0.1, 1.1, 5000).astype(np.float32)
+    exact = 255 * encoded(values.astype(np.float64))
+    assert np.abs([srgb_code(value) for value in values] - exact).max() < 0.5 + 1e-4
 
 
 def test_lit_colour_by_hand() -> None:
@@ -156,17 +174,17 @@ def test_lit_colour_by_hand() -> None:
     corners, faces, _ = quad()
     mesh = make_mesh(corners, faces, materials=(material,), colors=np.full((4, 4), 0.5))
     linear = np.array([0.4, 0.25, 0.1]) * LIGHT_TOWARDS_FRONT + [0, 0.1, 0]
-    np.testing.assert_allclose(view(mesh)[32, 32, :3], linear_to_srgb(linear), atol=1 / 255)
+    np.testing.assert_allclose(view(mesh)[32, 32, :3], encoded(linear), atol=1 / 255)
 
 
 def test_light_comes_from_above_and_never_overexposes_white() -> None:
     rng = np.random.default_rng(0)
     normals = rng.normal(size=(2000, 3)).astype(np.float32)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    light = irradiance(normals)
-    assert light.max() < 1.0
-    assert light.min() >= GROUND
-    up, down = irradiance(np.array([[0, 0, 1], [0, 0, -1]], np.float32))
+    light = [irradiance(*normal) for normal in normals]
+    assert max(light) < 1.0
+    assert min(light) >= GROUND
+    up, down = (irradiance(*np.array([0, 0, z], np.float32)) for z in (1, -1))
     key = sum(strength * d[2] / np.linalg.norm(d) for d, strength in LAMPS)
     assert up == pytest.approx(SKY + key, abs=1e-6)
     assert down == pytest.approx(GROUND)
@@ -187,7 +205,7 @@ def test_mask_lets_rays_through_to_what_is_behind() -> None:
     materials = (replace(PLAIN, alpha_mode="MASK", base_color=(1.0, 0.0, 0.0, 1.0)), GLOWING)
     both = make_mesh(np.r_[corners, behind], np.r_[faces, faces + 4], materials, np.array([0, 0, 1, 1]), colors=colors)
     image = view(both)
-    np.testing.assert_allclose(image[32, 26], [*linear_to_srgb(np.array(GLOWING.emissive)), 1], atol=1 / 255)
+    np.testing.assert_allclose(image[32, 26], [*encoded(GLOWING.emissive), 1], atol=1 / 255)
     np.testing.assert_allclose(image[32, 38, 1:], [0, 0, 1], atol=1 / 255)
     alone = view(make_mesh(corners, faces, materials[:1], colors=colors[:4]))
     np.testing.assert_array_equal(alone[32, 26], 0)
@@ -202,7 +220,7 @@ def test_blended_layers_composite_front_to_back() -> None:
     mesh = make_mesh(np.r_[near, far], np.r_[faces, faces + 4], (glass, smoke), np.array([0, 0, 1, 1]))
     pixel = view(mesh)[32, 32]
     alpha = 1 - 0.5 * 0.75
-    expected = linear_to_srgb(np.array([0.5, 0, 0.5 * 0.25]) / alpha)
+    expected = encoded(np.array([0.5, 0, 0.5 * 0.25]) / alpha)
     np.testing.assert_allclose(pixel, [*expected, alpha], atol=1.5 / 255)
 
 
@@ -241,3 +259,85 @@ def test_out_of_sight_is_empty_and_a_camera_inside_sees_all_around() -> None:
     away = orbit([0.0], 0.0, -2.0)  # at (0, 2, 0), looking away from the object
     assert not view(mesh, away).any()
     assert np.all(view(mesh, orbit([0.0], 0.0, 0.01))[..., 3] == 1.0)
+
+
+def surfaces_along_rays(
+    vertices: np.ndarray, faces: np.ndarray, viewmat: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Faces [size, size, F] that the ray of each pixel's centre meets in front of the camera, nearest first and -1 after
+    the last; and the least distance [size, size] of an edge to the ray or of two surfaces. float64, all rays and faces."""
+    corners = (vertices.astype(np.float64) @ viewmat[:3, :3].T + viewmat[:3, 3])[faces]
+    centres = (np.arange(size) + 0.5) / size
+    x, y = np.meshgrid(centres, centres)
+    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(K[0]).T
+    planes = np.stack([np.cross(corners[:, (k + 1) % 3], corners[:, (k + 2) % 3]) for k in range(3)], axis=1)
+    weights = np.einsum("yxc,fkc->yxfk", rays, planes)
+    whole = weights.sum(axis=-1)
+    depths = np.einsum("fc,fc->f", corners[:, 0], planes[:, 0]) / whole
+    weights = weights / whole[..., None]
+    met = np.all(weights >= 0, axis=-1) & (depths > 0)
+    order = np.argsort(np.where(met, depths, np.inf), axis=-1)
+    sorted_depths = np.take_along_axis(np.where(met, depths, 1e9), order, axis=-1)
+    gaps = np.where(sorted_depths[..., 1:] < 1e9, np.diff(sorted_depths, axis=-1), 1.0).min(axis=-1)
+    edges = np.where(depths > 0, np.abs(weights.min(axis=-1)), 1.0).min(axis=-1)
+    return np.where(np.take_along_axis(met, order, axis=-1), order, -1), np.minimum(gaps, edges)
+
+
+@pytest.mark.parametrize(("distance", "seed"), [(2.0, 0), (2.0, 1), (0.3, 2), (0.0, 3), (0.05, 4)])
+@pytest.mark.parametrize("alpha", [1.0, 0.75])
+def test_triangles_in_any_place_are_seen_as_by_rays(distance: float, seed: int, alpha: float) -> None:
+    """A heap of large and tiny triangles, around the camera too: every pixel shows what its ray meets, in order."""
+    rng = np.random.default_rng(seed)
+    centres = rng.uniform(-0.5, 0.5, (60, 1, 3))
+    vertices = (centres + rng.normal(size=(60, 3, 3)) * rng.choice([0.01, 0.1, 0.6], (60, 1, 1))).reshape(-1, 3)
+    faces = np.arange(180).reshape(60, 3)
+    emitted = rng.uniform(0, 1, (60, 3))
+    materials = tuple(
+        replace(
+            PLAIN,
+            base_color=(0.0, 0.0, 0.0, alpha),
+            emissive=tuple(light),
+            alpha_mode="OPAQUE" if alpha == 1 else "BLEND",
+        )
+        for light in emitted
+    )
+    mesh = make_mesh(vertices, faces, materials, np.arange(60))
+    viewmat = orbit([20.0 * seed], 10.0, max(distance, 1e-6))
+    image = view(mesh, viewmat, size=40, samples=1)
+    met, doubt = surfaces_along_rays(mesh.vertices[0], faces, viewmat[0], 40)
+    sure = doubt > 1e-5
+    assert sure.mean() > 0.95
+    passed, light = np.ones((40, 40)), np.zeros((40, 40, 3))
+    for layer in range(5):  # then less than half an 8-bit step shines through
+        here = met[..., layer]
+        weight = np.where(here >= 0, alpha, 0.0) * passed
+        light += weight[..., None] * emitted[here]
+        passed -= weight
+    covered = 1 - passed
+    straight = np.divide(light, covered[..., None], out=np.zeros_like(light), where=covered[..., None] > 0)
+    expected = np.concatenate([encoded(straight), covered[..., None]], axis=-1)
+    assert (covered > 0).any()
+    assert np.abs(image - expected)[sure].max() <= 0.51 / 255 + 1e-4
+
+
+def test_faces_that_share_edges_leave_no_gap() -> None:
+    """A closed bumpy shell of tiny triangles that fills the picture covers every one of its samples."""
+    vertices, faces = sphere(0.4, 150)
+    rng = np.random.default_rng(0)
+    _, place = np.unique(vertices.round(9), axis=0, return_inverse=True)  # poles and seam move as one
+    vertices = vertices * (1 + 0.01 * rng.normal(size=place.max() + 1))[place.ravel(), None]
+    near = orbit([30.0], 20.0, 0.55)
+    assert np.all(view(make_mesh(vertices, faces), near, size=128, samples=4)[..., 3] == 1.0)
+
+
+def test_pictures_do_not_depend_on_the_number_of_threads() -> None:
+    mesh = make_mesh(*sphere(0.4, 32))
+    before = torch.get_num_threads()
+    pictures = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            pictures.append(view(mesh, size=70, samples=2))
+    finally:
+        torch.set_num_threads(before)
+    assert all(np.array_equal(pictures[0], other) for other in pictures[1:])

@@ -1,13 +1,22 @@
-"""The rasteriser against its formula spelt out: every pixel over all Gaussians, float64, gradients by autograd."""
+"""The rasteriser against its formula spelt out: every pixel over all Gaussians, float64, gradients by autograd.
+
+Two decisions of the formula jump: a Gaussian is dropped below alpha 1/255, and a pixel ends before its transmittance
+would fall to 1e-4. Where float32 and float64 may decide differently a pixel's colour may be off by the weight at stake,
+which the reference reports, and such pixels are left out of the loss whose gradients are compared. They are rare, and
+the tests say so.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import multiprocessing
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -17,6 +26,7 @@ from gvf.errors import UserError
 from gvf.rendering.rasterize import RasterizedViews, rasterize
 
 NAMES = ("means", "quats", "scales", "opacities", "colors")
+EYES = ((0.3, -2.0, 0.4), (1.5, 0.8, -0.5))
 
 
 def look_at(eye: tuple[float, float, float]) -> Tensor:
@@ -38,25 +48,28 @@ def intrinsics(fov: float) -> Tensor:
     return torch.tensor([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]], dtype=torch.float64)
 
 
+class Reference(NamedTuple):
+    """Images of the formula. stake [..., H, W]: weight of what rounding may decide; sure: no gradient depends on it."""
+
+    rgb: Tensor
+    alpha: Tensor
+    depth: Tensor
+    stake: Tensor
+    sure: Tensor
+
+
 def draw(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    colors: Tensor,
+    scene: dict[str, Tensor],
     viewmat: Tensor,
     K: Tensor,
     width: int,
     height: int,
     *,
-    near: float = 0.01,
-    far: float = 100.0,
-    background: Tensor | None = None,
     low_pass: float = 0.3,
     compensate: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One image of N Gaussians: rgb [H, W, 3], alpha, depth [H, W], and where rounding may decide [H, W]."""
-    w, x, y, z = (quats / quats.norm(dim=-1, keepdim=True)).unbind(-1)
+) -> Reference:
+    """One image [H, W] of N Gaussians over a background, colours and background in [0, 1]."""
+    w, x, y, z = (scene["quats"] / scene["quats"].norm(dim=-1, keepdim=True)).unbind(-1)
     rotation = torch.stack(
         [
             torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
@@ -65,10 +78,10 @@ def draw(
         ],
         -2,
     )
-    covariance = rotation @ torch.diag_embed(scales**2) @ rotation.mT
-    centre = means @ viewmat[:3, :3].T + viewmat[:3, 3]
+    covariance = rotation @ torch.diag_embed(scene["scales"] ** 2) @ rotation.mT
+    centre = scene["means"] @ viewmat[:3, :3].T + viewmat[:3, 3]
     order = torch.sort(centre[:, 2].float(), stable=True).indices  # float32 depths, as the backends sort
-    seen = order[(centre[order, 2] >= near) & (centre[order, 2] <= far)]
+    seen = order[(centre[order, 2] >= 0.01) & (centre[order, 2] <= 100.0)]
     cx, cy, cz = centre[seen].unbind(-1)
     fx, fy = K[0, 0] * width, K[1, 1] * height
     px, py = K[0, 2] * width, K[1, 2] * height
@@ -82,7 +95,7 @@ def draw(
     project = jacobian @ viewmat[:3, :3]
     image = project @ covariance[seen] @ project.mT
     blurred = image + low_pass * torch.eye(2, dtype=image.dtype)
-    opacity = opacities[seen]
+    opacity = scene["opacities"][seen]
     if compensate:
         ratio = torch.linalg.det(image).clamp_min(0) / torch.linalg.det(blurred)
         opacity = opacity * torch.where(ratio > 0, ratio, 1).sqrt() * (ratio > 0)
@@ -91,24 +104,31 @@ def draw(
     dx = columns + 0.5 - (fx * cx / cz + px)[:, None, None]
     dy = rows + 0.5 - (fy * cy / cz + py)[:, None, None]
     a, b, c = (conic[:, i, j, None, None] for i, j in ((0, 0), (0, 1), (1, 1)))
-    alpha = (opacity[:, None, None] * torch.exp(-0.5 * (a * dx**2 + c * dy**2) - b * dx * dy)).clamp_max(0.999)
-    doubtful = (alpha * 255 - 1).abs().lt(1e-4).any(0)
-    alpha = alpha * (alpha >= 1 / 255)
+    whole = opacity[:, None, None] * torch.exp(-0.5 * (a * dx**2 + c * dy**2) - b * dx * dy)
+    alpha = whole.clamp_max(0.999) * (whole >= 1 / 255)
     after = torch.cumprod(1 - alpha, 0)
     before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
-    drawn = (after > 1e-4).cumprod(0)
-    doubtful |= (after / 1e-4 - 1).abs().lt(1e-3).any(0)
-    weight = alpha * before * drawn
+    weight = alpha * before * (after > 1e-4).cumprod(0)
     total = weight.sum(0)
-    rgb = torch.einsum("nhw,nc->hwc", weight, colors[seen])
-    if background is not None:
-        rgb = rgb + (1 - total)[..., None] * background
+    rgb = torch.einsum("nhw,nc->hwc", weight, scene["colors"][seen]) + (1 - total)[..., None] * scene["background"]
     depth = torch.einsum("nhw,n->hw", weight, cz) / total.clamp_min(1e-10)
-    return rgb, total, depth, doubtful
+    with torch.no_grad():
+        cut = (whole * 255 - 1).abs() < 2e-4
+        # One Gaussian more or less at the cut moves all transmittance behind it by 1/255.
+        stop = (after / 1e-4 - 1).abs() < torch.where(cut.any(0), 2e-2, 1e-3)
+        stake = (2 / 255 * before * cut).sum(0) + (before * stop).amax(0, keepdim=True).sum(0)
+        sure = ~(cut | stop | ((whole - 0.999).abs() < 1e-4)).any(0)
+    return Reference(rgb, total, depth, stake, sure)
 
 
-def random_scene(seed: int, count: int = 120) -> dict[str, Tensor]:
-    """Gaussians of all kinds around the origin, float32."""
+def turn_x_to(direction: Tensor) -> Tensor:
+    """Quaternions [n, 4] that turn the x axis to unit vectors [n, 3]."""
+    x_axis = torch.tensor([1.0, 0.0, 0.0]).expand_as(direction)
+    return torch.cat([1 + direction[:, :1], torch.linalg.cross(x_axis, direction)], 1)
+
+
+def random_scene(seed: int, count: int = 60) -> dict[str, Tensor]:
+    """Gaussians of all kinds around the origin, float32, for `two_cameras`."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(*shape: int) -> Tensor:
@@ -122,18 +142,38 @@ def random_scene(seed: int, count: int = 120) -> dict[str, Tensor]:
     few = count // 12
     scales[:few] = 0.001  # tiny
     scales[few : 2 * few] = 1 + uniform(few, 3)  # huge
-    means[2 * few : 3 * few] = torch.tensor([0.0, -3.0, 0.0]) + 0.3 * normal(few, 3)  # behind the camera
+    means[2 * few : 3 * few] = torch.tensor([0.0, -3.0, 0.0]) + 0.3 * normal(few, 3)  # behind the first camera
     means[3 * few : 4 * few, 0] += 2.5  # off screen
     opacities[4 * few : 5 * few] = 0  # transparent
     means[5 * few : 6 * few] = means[6 * few : 7 * few]  # equal depths
     opacities[7 * few : 8 * few] = 1  # opaque
-    scales[8 * few : 9 * few, 0] = 1e-5  # flat
+    flat = slice(8 * few, 10 * few)  # discs, large and small, on edge for the first camera
+    view = means[flat] - torch.tensor(EYES[0])
+    normals = torch.nn.functional.normalize(torch.linalg.cross(view, normal(2 * few, 3)), dim=-1)
+    quats[flat], scales[flat, 0] = turn_x_to(normals), 1e-5
+    scales[8 * few : 9 * few, 1:] = 1.0
     return {"means": means, "quats": quats, "scales": scales, "opacities": opacities, "colors": colors}
+
+
+def needles(seed: int) -> dict[str, Tensor]:
+    """Opaque hairs and discs that are far longer than a picture is wide, a few of them off its middle; float32."""
+    generator = torch.Generator().manual_seed(seed)
+    scene = {
+        "means": 0.5 * torch.randn(16, 3, generator=generator),
+        "quats": torch.randn(16, 4, generator=generator),
+        "scales": torch.tensor([1e-4, 1e-4, 2.0]).repeat(16, 1),
+        "opacities": torch.full((16,), 0.9),
+        "colors": torch.rand(16, 3, generator=generator),
+    }
+    view = scene["means"][8:] - torch.tensor(EYES[0])
+    normals = torch.nn.functional.normalize(torch.linalg.cross(view, torch.randn(8, 3, generator=generator)), dim=-1)
+    scene["quats"][8:], scene["scales"][8:] = turn_x_to(normals), torch.tensor([1e-5, 1.0, 2.0])
+    return scene
 
 
 def two_cameras() -> tuple[Tensor, Tensor]:
     """viewmats [2, 4, 4] and Ks [2, 3, 3], float32."""
-    viewmats = torch.stack([look_at((0.3, -2.0, 0.4)), look_at((1.5, 0.8, -0.5))])
+    viewmats = torch.stack([look_at(eye) for eye in EYES])
     return viewmats.float(), torch.stack([intrinsics(40), intrinsics(70)]).float()
 
 
@@ -153,11 +193,20 @@ def torch_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_colours_and_gradients_follow_the_formula(seed: int) -> None:
-    width, height = ((64, 64), (50, 37), (33, 70))[seed % 3]
-    low_pass, compensate = ((0.3, False), (0.1, True), (0.3, True), (0.1, False))[seed % 4]
-    scene = random_scene(seed)
+def compare(
+    scene: dict[str, Tensor],
+    width: int,
+    height: int,
+    low_pass: float,
+    compensate: bool,
+    colors: float,
+    gradients: float,
+) -> None:
+    """Assert that colours, and gradients of one random loss of all outputs, agree to the given errors.
+
+    The error of a parameter's gradient is counted as a whole, against its norm, and of each value, against its own size
+    plus the mean size of its kind.
+    """
     viewmats, Ks = two_cameras()
     background = torch.tensor([0.9, 0.2, 0.5])
     ours = with_gradients({**scene, "viewmats": viewmats, "background": background})
@@ -165,63 +214,111 @@ def test_colours_and_gradients_follow_the_formula(seed: int) -> None:
     exact = {name: tensor.detach().double().requires_grad_() for name, tensor in ours.items()}
     images = [
         draw(
-            *(exact[name] for name in NAMES),
+            exact,
             exact["viewmats"][camera],
             Ks[camera].double(),
             width,
             height,
-            background=exact["background"],
             low_pass=low_pass,
             compensate=compensate,
         )
         for camera in range(2)
     ]
-    rgb, alpha, depth, doubtful = (torch.stack(parts) for parts in zip(*images))
-    sure = ~doubtful
-    assert sure.float().mean() > 0.99
-    assert (views.rgb - rgb)[sure].abs().max() < 1e-5  # float32 rounding; the requirement is 1e-4
-    assert (views.alpha - alpha)[sure].abs().max() < 1e-5
-    assert (views.depth - depth)[sure].abs().max() < 1e-4
+    expected = Reference(*(torch.stack(parts) for parts in zip(*images)))
+    errors = (views.rgb - expected.rgb).abs().amax(-1)
+    assert (errors <= colors + expected.stake).all(), (errors - expected.stake).max()
+    assert ((views.alpha - expected.alpha).abs() <= colors + expected.stake).all()
+    assert (expected.stake == 0).float().mean() > 0.99
+    settled = expected.stake == 0
+    assert ((views.depth - expected.depth).abs() <= 1e-4 * (1 + expected.depth))[settled].all()
 
-    weights = torch.Generator().manual_seed(seed)
-    wanted = torch.randn(*rgb.shape, generator=weights) * sure[..., None]
-    wanted_alpha = torch.randn(*alpha.shape, generator=weights) * sure
-    wanted_depth = torch.randn(*alpha.shape, generator=weights) * (sure & (alpha > 0.05))
-    for output in ((views.rgb, views.alpha, views.depth), (rgb, alpha, depth)):
-        ((output[0] * wanted).sum() + (output[1] * wanted_alpha).sum() + (output[2] * wanted_depth).sum()).backward()
+    generator = torch.Generator().manual_seed(0)
+    loss_rgb = torch.randn(*expected.rgb.shape, generator=generator) * expected.sure[..., None]
+    loss_alpha, loss_depth = torch.randn(2, *expected.sure.shape, generator=generator) * expected.sure
+    assert expected.sure.float().mean() > 0.98
+    for rgb, alpha, depth in ((views.rgb, views.alpha, views.depth), expected[:3]):
+        ((rgb * loss_rgb).sum() + (alpha * loss_alpha).sum() + (depth * loss_depth).sum()).backward()
     for name in ours:
-        found, expected = ours[name].grad, exact[name].grad
+        found, wanted = ours[name].grad, exact[name].grad
         assert found is not None
-        assert expected is not None
-        if name == "viewmats":  # the last row is not read
-            found, expected = found[:, :3], expected[:, :3]
-        assert (found - expected).norm() < 1e-4 * expected.norm(), name
-        scale = expected.abs() + expected.abs().mean()
-        assert ((found - expected).abs() / scale).max() < 1e-3, name
+        assert wanted is not None
+        assert (found - wanted).norm() <= gradients * wanted.norm(), name
+        assert ((found - wanted).abs() <= 4 * gradients * (wanted.abs() + wanted.abs().mean())).all(), name
 
 
-def test_bits_do_not_depend_on_the_number_of_threads(torch_threads: None) -> None:
-    outcomes = []
+@pytest.mark.parametrize("seed", range(50))
+def test_colours_and_gradients_follow_the_formula(seed: int) -> None:
+    width, height = ((32, 32), (40, 23), (17, 36))[seed % 3]
+    low_pass, compensate = ((0.3, False), (0.1, True), (0.3, True), (0.1, False))[seed % 4]
+    compare(random_scene(seed), width, height, low_pass, compensate, colors=1e-5, gradients=5e-5)  # asked: 1e-4, 1e-3
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("compensate", [False, True])
+def test_needles_across_a_large_picture_lose_nothing_to_rounding(seed: int, compensate: bool) -> None:
+    compare(needles(seed), 200, 160, 0.1, compensate, colors=5e-5, gradients=1e-3)
+
+
+def bits(seed: int) -> str:
+    """Digest of images and gradients of a scene large enough for all threads to take part."""
+    scene = with_gradients(random_scene(seed, count=3000))
+    viewmats, Ks = two_cameras()
+    tracked = viewmats.requires_grad_()
+    views = rasterize(**scene, viewmats=tracked, Ks=Ks, width=100, height=100)
+    (views.rgb.square().sum() + views.alpha.sum() + views.depth.sum()).backward()
+    tensors = [views.rgb, views.alpha, views.depth, tracked.grad, *(tensor.grad for tensor in scene.values())]
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        assert tensor is not None
+        digest.update(tensor.detach().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_bits_depend_neither_on_threads_nor_on_the_process(torch_threads: None) -> None:
+    found = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        scene = with_gradients(random_scene(3, count=3000))
-        views = render(scene, size=100)
-        (views.rgb.square().sum() + views.depth.sum()).backward()
-        outcomes.append([views.rgb, views.alpha, views.depth, *(tensor.grad for tensor in scene.values())])
-    for other in outcomes[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(outcomes[0], other))
-
-
-def _forked(seed: int) -> Tensor:
-    return render(random_scene(seed)).rgb
+        found.append(bits(3))
+    code = f"""
+import sys, torch
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import {Path(__file__).stem} as here
+torch.set_num_threads(2)
+print(here.bits(3))
+"""
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert other.returncode == 0, other.stderr
+    assert "compiling" not in other.stderr  # the machine code is read from the cache
+    assert {*found, other.stdout.strip()} == {found[0]}
 
 
 def test_forked_processes_and_concurrent_threads_agree() -> None:
-    here = _forked(5)
+    here = bits(5)
     with ThreadPoolExecutor(3) as pool:
-        assert all(torch.equal(here, there) for there in pool.map(_forked, [5] * 6))
+        assert all(here == there for there in pool.map(bits, [5] * 4))
     with multiprocessing.get_context("fork").Pool(2, torch.set_num_threads, (1,)) as processes:  # torch's own need
-        assert all(torch.equal(here, there) for there in processes.map(_forked, [5, 5]))
+        assert all(here == there for there in processes.map(bits, [5, 5]))
+
+
+def test_the_first_compilation_says_so_and_later_processes_read_its_result(tmp_path: Path) -> None:
+    (tmp_path / "kernels_of_a_test.py").write_text(
+        "from gvf.rendering.kernels import kernel\n"
+        "from gvf.rendering.simd import take_next\n\n"
+        "@kernel\ndef count(counter, total):\n    while take_next(counter) < 3:\n        total[0] += 1\n"
+    )
+    code = """
+import numpy as np
+from gvf.rendering import kernels
+from kernels_of_a_test import count
+
+total = np.zeros(1)
+kernels.run(count, 3, 1, total)
+print(total[0])
+"""
+    runs = [subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True) for _ in "ab"]
+    assert [run.stdout.strip() for run in runs] == ["3.0", "3.0"], runs[0].stderr
+    assert "gvf: compiling the CPU rasteriser" in runs[0].stderr
+    assert runs[1].stderr == ""
 
 
 def test_scenes_and_cameras_broadcast() -> None:
@@ -258,89 +355,160 @@ def test_other_float_types_are_computed_in_float32(dtype: torch.dtype) -> None:
     assert all(tensor.grad is not None and tensor.grad.dtype == dtype for tensor in scene.values())
 
 
-def test_nothing_to_draw_gives_the_background() -> None:
-    background = torch.tensor([0.1, 0.2, 0.3])
-    scene = random_scene(0)
-    empty = {name: tensor[:0] for name, tensor in scene.items()}
-    hidden = {**scene, "means": scene["means"] + torch.tensor([0.0, 0.0, 1000.0])}
-    for nothing in (empty, hidden):
-        views = render(nothing, background=background)
-        assert torch.equal(views.rgb, background.expand(2, 48, 48, 3))
-        assert not views.alpha.any()
-        assert not views.depth.any()
-    tracked = with_gradients(empty)
-    assert render(tracked).rgb.sum() == 0
+def good_call() -> dict[str, Any]:
+    """Arguments of one call to `rasterize`, two cameras."""
     viewmats, Ks = two_cameras()
-    none = rasterize(**scene, viewmats=viewmats[:0], Ks=Ks[:0], width=8, height=8)
-    assert none.rgb.shape == (0, 8, 8, 3)
+    return {**random_scene(0), "viewmats": viewmats, "Ks": Ks, "width": 8, "height": 8, "background": torch.rand(3)}
 
 
-def test_quaternions_may_have_any_length_and_scales_any_sign() -> None:
-    scene = random_scene(4)
-    expected = render(scene).rgb
-    torch.testing.assert_close(render({**scene, "quats": scene["quats"] * 7.5}).rgb, expected, atol=1e-4, rtol=0)
-    assert torch.equal(render({**scene, "scales": -scene["scales"]}).rgb, expected)
-    points = render({**scene, "scales": torch.zeros_like(scene["scales"])})  # the low-pass filter alone
-    assert points.rgb.isfinite().all()
-    assert points.alpha.max() > 0.1
-    assert not render({**scene, "scales": torch.zeros_like(scene["scales"])}, compensate=True).alpha.any()
+TENSORS = (*NAMES, "viewmats", "Ks", "background")
+SHAPES = {
+    "means": [(60, 2), (60,), (60, 3, 1)],
+    "quats": [(60, 3), (59, 4), (60,)],
+    "scales": [(60, 1), (59, 3), (60,)],
+    "opacities": [(60, 1), (59,), ()],
+    "colors": [(60, 6), (59, 3), (60,)],
+    "viewmats": [(2, 3, 4), (4, 4), (2, 16)],
+    "Ks": [(2, 4, 4), (1, 3, 3), (3, 3)],
+    "background": [(4,), (2, 3), ()],
+}
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", TENSORS)
 def test_values_that_are_not_finite_are_refused_by_name(name: str, value: float) -> None:
-    scene = random_scene(0)
-    scene[name].view(-1)[17] = value
-    with pytest.raises(UserError, match=f"{name}: not finite"):
-        render(scene)
+    call = good_call()
+    call[name].view(-1)[-1] = value
+    with pytest.raises(UserError, match=f"rasterize: {name}: not finite"):
+        rasterize(**call)
 
 
-def test_unusable_inputs_are_refused_by_name() -> None:
-    scene = random_scene(0)
-    viewmats, Ks = two_cameras()
-    good = {**scene, "viewmats": viewmats, "Ks": Ks, "width": 8, "height": 8}
-    bad: list[tuple[dict[str, object], str]] = [
-        ({"means": scene["means"][:, :2]}, "means needs shape"),
-        ({"means": torch.zeros(3)}, "means needs shape"),
-        ({"quats": scene["quats"][:-1]}, "quats needs shape"),
-        ({"scales": scene["scales"][:, 0]}, "scales needs shape"),
-        ({"opacities": scene["opacities"][:, None]}, "opacities needs shape"),
-        ({"colors": scene["colors"].repeat(1, 2)}, "colors needs shape"),
-        ({"colors": (scene["colors"] * 255).to(torch.uint8)}, "colors must be floating point"),
-        ({"viewmats": viewmats[0]}, "viewmats needs shape"),
-        ({"Ks": Ks[:1]}, "Ks needs shape"),
-        ({"viewmats": viewmats.expand(5, 2, 4, 4), "means": scene["means"].expand(4, -1, 3)}, "do not broadcast"),
-        ({"opacities": scene["opacities"].to("meta")}, "opacities is on meta"),
-        ({name: good[name].to("meta") for name in (*NAMES, "viewmats", "Ks")}, "no backend"),  # type: ignore[attr-defined]
-        ({"background": torch.zeros(4)}, "background needs shape"),
-        ({"width": 0}, "width and height"),
-        ({"near": 0.0}, "near"),
-        ({"near": 2.0, "far": 1.0}, "far"),
+@pytest.mark.parametrize(("name", "shape"), [(name, shape) for name in SHAPES for shape in SHAPES[name]])
+def test_wrong_shapes_are_refused_by_name(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match=rf"rasterize: {name} needs shape \[.*found \[{', '.join(map(str, shape))}\]"):
+        rasterize(**{**good_call(), name: torch.ones(shape)})
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+@pytest.mark.parametrize("name", TENSORS)
+def test_wrong_types_are_refused_by_name(name: str, dtype: torch.dtype) -> None:
+    call = good_call()
+    with pytest.raises(UserError, match=f"rasterize: {name} must be floating point, found {dtype}"):
+        rasterize(**{**call, name: call[name].to(dtype)})
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_what_is_no_tensor_is_refused_by_name(name: str) -> None:
+    call = good_call()
+    for other in (call[name].numpy(), call[name].tolist()):
+        with pytest.raises(UserError, match=f"rasterize: {name} must be a torch tensor, found"):
+            rasterize(**{**call, name: other})
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_a_tensor_on_another_device_is_refused_by_name(name: str) -> None:
+    call = good_call()
+    with pytest.raises(UserError, match=r"is on .*, means on .*; use one device"):
+        rasterize(**{**call, name: call[name].to("meta")})
+
+
+def test_a_device_without_a_backend_is_refused() -> None:
+    call = good_call()
+    with pytest.raises(UserError, match="no backend for device meta"):
+        rasterize(**{**call, **{name: call[name].to("meta") for name in TENSORS}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 0}, "width must be a whole number"),
+        ({"height": -3}, "height must be a whole number"),
+        ({"width": 8.5}, "width must be a whole number"),
+        ({"near": 0.0}, "0 < near < far"),
+        ({"near": 2.0, "far": 1.0}, "0 < near < far"),
+        ({"far": math.nan}, "0 < near < far"),
         ({"low_pass": -0.1}, "low_pass"),
-        ({"quats": torch.zeros_like(scene["quats"])}, "length zero"),
-        ({"viewmats": viewmats * math.nan}, "viewmats"),
-        ({"Ks": Ks * 0}, "Ks"),
-    ]
-    for change, message in bad:
-        with pytest.raises(UserError, match=message):
-            rasterize(**{**good, **change})  # type: ignore[arg-type]
+        ({"low_pass": math.nan}, "low_pass"),
+        ({"low_pass": math.inf}, "low_pass"),
+        ({"quats": torch.zeros(60, 4)}, "quats: a quaternion of length zero"),
+        ({"Ks": torch.zeros(2, 3, 3)}, "Ks: a focal length that is not positive"),
+        ({"means": torch.zeros(4, 60, 3), "viewmats": torch.eye(4).expand(5, 2, 4, 4)}, "do not broadcast"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        rasterize(**{**good_call(), **change})
 
 
-def test_another_process_draws_the_same_bits_without_compiling_again() -> None:
-    render(random_scene(0))  # compiled at the latest now
-    code = """
-import torch
-from gvf.rendering.rasterize import rasterize
+@pytest.mark.parametrize("far", [50.0, math.inf])
+def test_nothing_in_sight_gives_the_background_and_gradients_of_zero(far: float) -> None:
+    call = good_call()
+    call["means"] = call["means"] + torch.tensor([0.0, 0.0, 1000.0])
+    tracked = {name: call[name].requires_grad_() for name in TENSORS if name != "Ks"}
+    views = rasterize(**call, far=far)
+    assert torch.equal(views.rgb, call["background"].expand(2, 8, 8, 3))
+    assert not views.alpha.any()
+    assert not views.depth.any()
+    (views.rgb.sum() + views.alpha.sum() + views.depth.sum()).backward()
+    assert tracked.pop("background").grad.tolist() == [128.0] * 3
+    assert not any(tensor.grad.any() for tensor in tracked.values())
 
-generator = torch.Generator().manual_seed(0)
-viewmats, Ks = torch.eye(4)[None], torch.tensor([[[1.0, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]])
-viewmats[0, 2, 3] = 2
-scene = [torch.rand(50, *tail, generator=generator) for tail in ((3,), (4,), (3,), (), (3,))]
-total = rasterize(*scene, viewmats, Ks, 40, 40).rgb.double().sum().item()
-"""
-    other = subprocess.run([sys.executable, "-c", code + "print(total.hex())"], capture_output=True, text=True)
-    assert other.returncode == 0, other.stderr
-    here: dict[str, float] = {}
-    exec(code, here)
-    assert other.stdout.strip() == here["total"].hex()
-    assert "compiling" not in other.stderr
+
+@pytest.mark.parametrize("without", ["gaussians", "cameras", "scenes"])
+def test_empty_inputs_give_empty_or_plain_pictures_and_gradients_of_zero(without: str) -> None:
+    call = good_call()
+    if without == "gaussians":
+        call.update({name: call[name][:0] for name in NAMES})
+    elif without == "cameras":
+        call.update({name: call[name][:0] for name in ("viewmats", "Ks")})
+    else:
+        call.update({name: call[name].expand(0, *call[name].shape) for name in NAMES})
+    tracked = {name: call[name].requires_grad_() for name in TENSORS if name != "Ks"}
+    views = rasterize(**call)
+    shape = {"gaussians": (2, 8, 8), "cameras": (0, 8, 8), "scenes": (0, 2, 8, 8)}[without]
+    assert views.alpha.shape == views.depth.shape == shape
+    assert torch.equal(views.rgb, call["background"].expand(*shape, 3))
+    (views.rgb.sum() + views.alpha.sum() + views.depth.sum()).backward()
+    assert not any(tensor.grad.any() for name, tensor in tracked.items() if name != "background")
+
+
+@pytest.mark.parametrize("length", [1e-15, 1e-3, 7.5, 1e15])
+def test_quaternions_may_have_any_length(length: float) -> None:
+    scene = random_scene(4)
+    found, expected = with_gradients({**scene, "quats": scene["quats"] * length}), with_gradients(scene)
+    pictures = [render(tracked).rgb for tracked in (found, expected)]
+    torch.testing.assert_close(pictures[0], pictures[1], atol=1e-4, rtol=0)
+    for picture in pictures:
+        picture.square().sum().backward()
+    assert found["quats"].grad is not None
+    assert expected["quats"].grad is not None
+    error = (found["quats"].grad * length - expected["quats"].grad).norm()
+    assert error < 1e-3 * expected["quats"].grad.norm()
+
+
+def test_scales_may_have_any_sign() -> None:
+    scene = random_scene(4)
+    found, expected = with_gradients({**scene, "scales": -scene["scales"]}), with_gradients(scene)
+    pictures = [render(tracked).rgb for tracked in (found, expected)]
+    assert torch.equal(pictures[0], pictures[1])
+    for picture in pictures:
+        picture.square().sum().backward()
+    assert found["scales"].grad is not None
+    assert expected["scales"].grad is not None
+    assert torch.equal(found["scales"].grad, -expected["scales"].grad)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e18])
+@pytest.mark.parametrize(("low_pass", "compensate"), [(0.3, False), (0.1, True), (0.0, False), (0.0, True)])
+def test_scales_of_zero_and_without_end_give_finite_pictures(scale: float, low_pass: float, compensate: bool) -> None:
+    scene = random_scene(4)
+    tracked = with_gradients({**scene, "scales": torch.full_like(scene["scales"], scale)})
+    views = render(tracked, low_pass=low_pass, compensate=compensate)
+    (views.rgb.sum() + views.alpha.sum() + views.depth.sum()).backward()
+    assert views.rgb.isfinite().all()
+    assert views.depth.isfinite().all()
+    assert all(tensor.grad is not None and tensor.grad.isfinite().all() for tensor in tracked.values())
+    if scale < 1:  # the low-pass filter alone draws points; its compensation, or its absence, leaves nothing
+        assert bool(views.alpha.any()) == (low_pass > 0 and not compensate)
+    else:
+        assert views.alpha.min() > 0.5

@@ -12,16 +12,9 @@ from torch.autograd.function import once_differentiable
 from gvf.errors import UserError
 from gvf.rendering import cpu_projection, cpu_tiles, kernels
 from gvf.rendering.cpu_projection import RECORD, TILE
-from gvf.rendering.view import View
+from gvf.rendering.view import FOCAL_LENGTH, ZERO_QUATERNION, Scene, View
 
-_FAULTS = (
-    "means: not finite",
-    "quats: not finite",
-    "scales: not finite",
-    "opacities: not finite",
-    "colors: not finite",
-    "quats: a quaternion of length zero",
-)
+_FAULTS = (*(f"{name}: not finite" for name in Scene._fields[:5]), ZERO_QUATERNION)  # by bit, as `project` sets them
 
 
 class _Binned(NamedTuple):
@@ -45,10 +38,6 @@ def _chunk_size(num_gaussians: int) -> int:
 def _bin(gaussians: tuple[np.ndarray, ...], viewmats: np.ndarray, Ks: np.ndarray, view: View) -> _Binned:
     means, quats, scales, opacities, colors = gaussians
     num_images, num_gaussians = len(viewmats), means.shape[1]
-    if not np.isfinite(viewmats).all():
-        raise UserError("rasterize: viewmats: not finite.")
-    if not (np.isfinite(Ks).all() and (Ks[:, (0, 1), (0, 1)] > 0).all()):
-        raise UserError("rasterize: Ks: not finite, or a focal length that is not positive.")
     cameras = cpu_projection.pack_cameras(viewmats, Ks, view.width, view.height)
     chunk = _chunk_size(num_gaussians)
     chunks = -(-num_gaussians // chunk)
@@ -146,26 +135,20 @@ class _Rasterize(torch.autograd.Function):
         return (*grads, grad_viewmats, grad_background, None, None)
 
 
-def draw(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    colors: Tensor,
-    viewmats: Tensor,
-    Ks: Tensor,
-    background: Tensor,
-    view: View,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rasterise B scenes from C cameras each; float32 CPU tensors, checked by the caller.
+def draw(scene: Scene, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """Rasterise all scenes from all their cameras; CPU tensors.
 
-    means [B, N, 3], quats [B, N, 4], scales [B, N, 3], opacities [B, N], colors [B, N, 3], viewmats [B, C, 4, 4],
-    Ks [B, C, 3, 3] normalised, background [3]. Returns rgb [B, C, H, W, 3] over the background, alpha and expected
-    depth [B, C, H, W]. Raises UserError for parameters that are not finite.
+    Returns rgb [B, C, H, W, 3] over the background, alpha and expected depth [B, C, H, W]. Raises UserError for values
+    that cannot be drawn.
     """
-    batch, num_cameras = viewmats.shape[:2]
+    for name in ("viewmats", "Ks", "background"):  # the Gaussians' own are looked at as they are projected
+        if not np.isfinite(getattr(scene, name).detach().numpy()).all():
+            raise UserError(f"rasterize: {name}: not finite.")
+    if not (scene.Ks.detach().numpy()[..., (0, 1), (0, 1)] > 0).all():
+        raise UserError(f"rasterize: {FOCAL_LENGTH}.")
+    batch, num_cameras = scene.viewmats.shape[:2]
     rgb, alpha, depth = _Rasterize.apply(
-        means, quats, scales, opacities, colors, viewmats.flatten(0, 1), background, Ks.flatten(0, 1), view
+        *scene[:5], scene.viewmats.flatten(0, 1), scene.background, scene.Ks.flatten(0, 1), view
     )
     shape = (batch, num_cameras, view.height, view.width)
     return rgb.view(*shape, 3), alpha.view(shape), depth.view(shape)

@@ -2,14 +2,19 @@
 
 Each Gaussian seen by a camera becomes one record of sixteen float32, a cache line:
 
-    0, 1   mean in pixels                      10  slope: x of the ellipse's chord centre per unit of y
-    2-4    quadratic form of -log2(alpha)      11  squared half chord at the mean's row
-    5      log2 of the opacity                 12  how fast that shrinks with y^2
-    6      depth along the camera's z          13  half height
-    7-9    colour                              14  y of the rightmost point; 15 half width
+    0, 1   mean in pixels                      10  squared half chord at the mean's row
+    2      log2(alpha) per t^2                 11  how fast that shrinks with y^2
+    3      slope: x of the chord's centre per y  12  half height
+    4      log2(alpha) per y^2                 13  y of the rightmost point
+    5      log2 of the opacity                 14  half width
+    6      depth along the camera's z          15  nothing
+    7-9    colour
 
-The ellipse is where alpha = 1/255: outside it nothing is drawn, so its extent is the exact reach of the Gaussian.
-Arithmetic is float64 inside, so thin and huge Gaussians lose nothing before the records are rounded.
+With (dx, dy) the way from the mean to a pixel and t = dx - slope dy, log2(alpha) is [5] + [2] t^2 + [4] dy^2: the
+quadratic form by its Cholesky factor, a sum of two squares in which nothing cancels, where the usual a dx^2 + b dx dy +
+c dy^2 loses a needle of some hundred pixels to rounding. The ellipse is where alpha = 1/255: outside it nothing is
+drawn, so its extent is the exact reach of the Gaussian; a chord is its cut through one row. Arithmetic is float64
+inside, so thin and huge Gaussians lose nothing before the records are rounded.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -129,17 +134,17 @@ def dot(a, b):
 def chord(records, at, top, bottom):
     """Leftmost and rightmost x of record `at`'s ellipse between two rows; (1, 0) where it does not reach them."""
     my = records[at + 1]
-    half_height = records[at + 13]
+    half_height = records[at + 12]
     low = max(top - my, -half_height)
     high = min(bottom - my, half_height)
     if low > high:
         return np.float32(1), np.float32(0)
-    tip = records[at + 14]
+    tip = records[at + 13]
     right = min(max(tip, low), high)
     left = min(max(-tip, low), high)
-    slope = records[at + 10]
-    square = records[at + 11]
-    shrink = records[at + 12]
+    slope = records[at + 3]
+    square = records[at + 10]
+    shrink = records[at + 11]
     zero = np.float32(0)
     mx = records[at]
     return (
@@ -158,6 +163,32 @@ def cells(low, high, size, count):
     return first, last
 
 
+@helper
+def num_cells(length, size):
+    """Cells of `size` pixels that cover `length` pixels."""
+    return (length + size - 1) // size
+
+
+@helper
+def tile_box(records, at, tiles_x, tiles_y):
+    """First and last (exclusive) column, first and last row of the tiles that the box of record `at` reaches."""
+    mx, my, half_height, half_width = records[at], records[at + 1], records[at + 12], records[at + 14]
+    first_x, last_x = cells(mx - half_width, mx + half_width, np.float32(TILE), tiles_x)
+    first_y, last_y = cells(my - half_height, my + half_height, np.float32(TILE), tiles_y)
+    return first_x, last_x, first_y, last_y
+
+
+@helper
+def tile_span(records, at, ty, box, tiles_x):
+    """First and last (exclusive) tile of row `ty` that the ellipse of record `at`, with this `tile_box`, reaches."""
+    first, last, first_y, last_y = box
+    if last - first > 1 and last_y - first_y > 1:
+        top = np.float32(ty * TILE) + np.float32(0.5)
+        left, right = chord(records, at, top, top + np.float32(TILE - 1))
+        first, last = cells(left, right, np.float32(TILE), tiles_x)
+    return first, last
+
+
 @kernel
 def project(
     counter, means, quats, scales, opacities, colors, cameras, width, height, near, far, low_pass, compensate,
@@ -171,10 +202,7 @@ def project(
     num_images, num_gaussians = num_tiles.shape
     cameras_each = num_images // means.shape[0]
     chunks = counts.shape[1]
-    tiles_x = (width + TILE - 1) // TILE
-    tiles_y = (height + TILE - 1) // TILE
-    size = np.float32(TILE)
-    half = np.float32(0.5)
+    tiles_x, tiles_y = num_cells(width, TILE), num_cells(height, TILE)
     while True:
         item = take_next(counter)
         if item >= num_images * chunks:
@@ -226,32 +254,26 @@ def project(
             at = g * RECORD
             row[at] = jacobian[0] * x + camera[14]
             row[at + 1] = jacobian[1] * y + camera[15]
-            inverse_det = _LOG2E / det
             inverse_yy = 1.0 / yy
-            row[at + 2] = -0.5 * yy * inverse_det
-            row[at + 3] = xy * inverse_det
-            row[at + 4] = -0.5 * xx * inverse_det
+            row[at + 2] = -0.5 * _LOG2E * yy / det
+            row[at + 3] = xy * inverse_yy
+            row[at + 4] = -0.5 * _LOG2E * inverse_yy
             row[at + 5] = log_opacity
             row[at + 6] = z
             row[at + 7] = red
             row[at + 8] = green
             row[at + 9] = blue
             half_width = math.sqrt(level * xx)
-            row[at + 10] = xy * inverse_yy
-            row[at + 11] = level * det * inverse_yy
-            row[at + 12] = det * inverse_yy * inverse_yy
-            row[at + 13] = math.sqrt(level * yy)
-            row[at + 14] = half_width * xy / xx
-            row[at + 15] = half_width
-            first_x, last_x = cells(row[at] - row[at + 15], row[at] + row[at + 15], size, tiles_x)
-            first_y, last_y = cells(row[at + 1] - row[at + 13], row[at + 1] + row[at + 13], size, tiles_y)
+            row[at + 10] = level * det * inverse_yy
+            row[at + 11] = det * inverse_yy * inverse_yy
+            row[at + 12] = math.sqrt(level * yy)
+            row[at + 13] = half_width * xy / xx
+            row[at + 14] = half_width
+            row[at + 15] = 0
+            box = tile_box(row, at, tiles_x, tiles_y)
             total = 0
-            for ty in range(first_y, last_y):
-                first, last = first_x, last_x
-                if last - first > 1 and last_y - first_y > 1:
-                    top = np.float32(ty * TILE) + half
-                    left, right = chord(row, at, top, top + size - np.float32(1))
-                    first, last = cells(left, right, size, tiles_x)
+            for ty in range(box[2], box[3]):
+                first, last = tile_span(row, at, ty, box, tiles_x)
                 for tx in range(first, last):
                     counts[i, piece, ty * tiles_x + tx] += 1
                     total += 1
@@ -295,8 +317,8 @@ def project_backward(
                 for row in range(first_rows[i, g], first_rows[i, g] + num_tiles[i, g]):
                     for k in range(RECORD):
                         sums[k] += rows[row * RECORD + k]
-                q, q_x, q_y, q_xx = sums[0], sums[4], sums[8], sums[12]
-                q_xy, q_yy = sums[1], sums[5]
+                q, q_t, q_y, q_tt = sums[0], sums[4], sums[8], sums[12]
+                q_ty, q_yy = sums[1], sums[5]
                 v_red += sums[9]
                 v_green += sums[13]
                 v_blue += sums[2]
@@ -310,17 +332,19 @@ def project_backward(
                 xx, xy, yy = dot(p0, p0), dot(p0, p1), dot(p1, p1)
                 sharp = determinant(p0, p1)
                 det = sharp + low_pass * (xx + yy) + low_pass * low_pass
-                # Inverse of the blurred covariance, then d ln alpha / d covariance = Q (moments) Q / 2.
-                c0, c1, c2 = (yy + low_pass) / det, -xy / det, (xx + low_pass) / det
-                t00, t01 = c0 * q_xx + c1 * q_xy, c0 * q_xy + c1 * q_yy
-                t10, t11 = c1 * q_xx + c2 * q_xy, c1 * q_xy + c2 * q_yy
-                v00 = 0.5 * (t00 * c0 + t01 * c1)
-                v01 = 0.5 * (t00 * c1 + t01 * c2)
-                v11 = 0.5 * (t10 * c1 + t11 * c2)
+                # Q, the inverse of the blurred covariance, takes (dx, dy) to (at t, dy / yy - slope at t), at = a t.
+                # With those moments d ln alpha / d covariance = Q (moments of dx, dy) Q / 2, and nothing cancels.
+                a, c, slope = (yy + low_pass) / det, 1.0 / (yy + low_pass), xy / (yy + low_pass)
+                v_u = a * q_t  # gradient of the mean in pixels
+                v_v = c * q_y - slope * v_u
+                along = slope * a * q_tt
+                v00 = 0.5 * a * a * q_tt
+                v01 = 0.5 * a * (c * q_ty - along)
+                v11 = 0.5 * (c * c * q_yy - slope * a * (2 * c * q_ty - along))
                 if compensate:  # d ln sqrt(det_sharp / det_blurred)
-                    v00 += 0.5 * q * (yy / sharp - c0)
-                    v01 += 0.5 * q * (-xy / sharp - c1)
-                    v11 += 0.5 * q * (xx / sharp - c2)
+                    v00 += 0.5 * q * (yy / sharp - a)
+                    v01 += 0.5 * q * (xy / det - xy / sharp)
+                    v11 += 0.5 * q * (xx / sharp - (xx + low_pass) / det)
                 v_p0 = (
                     2 * (v00 * p0[0] + v01 * p1[0]),
                     2 * (v00 * p0[1] + v01 * p1[1]),
@@ -333,8 +357,6 @@ def project_backward(
                 )
                 j00, j11, j02, j12 = jacobian
                 inverse = 1.0 / z
-                v_u = c0 * q_x + c1 * q_y  # gradient of the mean in pixels
-                v_v = c1 * q_x + c2 * q_y
                 v_x = j00 * v_u
                 v_y = j11 * v_v
                 v_z = -(j00 * x * v_u + j11 * y * v_v) * inverse + sums[6]

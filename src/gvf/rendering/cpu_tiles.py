@@ -17,19 +17,23 @@ import math
 
 import numpy as np
 
-from gvf.rendering.cpu_projection import RECORD, TILE, cells, chord
+from gvf.rendering.cpu_projection import RECORD, TILE, num_cells, tile_box, tile_span
 from gvf.rendering.kernels import helper, kernel
 from gvf.rendering.simd import (
+    BLOCK,
     any_lane,
     exp2,
     float_bits,
     fma,
     interval_bits,
+    lane_positions,
+    larger,
     load,
     load_one,
     lowest_bit,
     prefetch,
     select,
+    smaller,
     splat,
     square_root,
     store,
@@ -37,7 +41,6 @@ from gvf.rendering.simd import (
     take_next,
 )
 
-BLOCK = 4  # pixels a side, sixteen lanes
 BLOCKS = TILE // BLOCK
 _LOG2_MIN_ALPHA = -math.log2(255.0)
 _MAX_ALPHA = 0.999
@@ -81,10 +84,7 @@ def fill_tiles(counter, records, num_tiles, width, height, chunk, slots, row_sta
     """
     num_images, num_gaussians = num_tiles.shape
     chunks = slots.shape[1]
-    tiles_x = (width + TILE - 1) // TILE
-    tiles_y = (height + TILE - 1) // TILE
-    size = np.float32(TILE)
-    half = np.float32(0.5)
+    tiles_x, tiles_y = num_cells(width, TILE), num_cells(height, TILE)
     while True:
         item = take_next(counter)
         if item >= num_images * chunks:
@@ -98,14 +98,9 @@ def fill_tiles(counter, records, num_tiles, width, height, chunk, slots, row_sta
             if num_tiles[i, g] == 0:
                 continue
             at = g * RECORD
-            first_x, last_x = cells(row[at] - row[at + 15], row[at] + row[at + 15], size, tiles_x)
-            first_y, last_y = cells(row[at + 1] - row[at + 13], row[at + 1] + row[at + 13], size, tiles_y)
-            for ty in range(first_y, last_y):
-                first, last = first_x, last_x
-                if last - first > 1 and last_y - first_y > 1:
-                    top = np.float32(ty * TILE) + half
-                    left, right = chord(row, at, top, top + size - np.float32(1))
-                    first, last = cells(left, right, size, tiles_x)
+            box = tile_box(row, at, tiles_x, tiles_y)
+            for ty in range(box[2], box[3]):
+                first, last = tile_span(row, at, ty, box, tiles_x)
                 for tx in range(first, last):
                     slot = slots[i, piece, ty * tiles_x + tx]
                     slots[i, piece, ty * tiles_x + tx] = slot + 1
@@ -182,16 +177,6 @@ def order_tile(records, entries, entry_rows, start, count, keys, order, spare_ke
 
 
 @helper
-def smaller(a, b):
-    return select(a < b, a, b)
-
-
-@helper
-def larger(a, b):
-    return select(a > b, a, b)
-
-
-@helper
 def block_bits(local, at, first_tops, signs, blocks_x):
     """Which of a tile's 8 x 8 blocks the ellipse of record `at` (relative to the tile) reaches: bit 8 y + x of uint64.
 
@@ -199,13 +184,13 @@ def block_bits(local, at, first_tops, signs, blocks_x):
     `first_tops` the y of each row's first pixel centres, huge for rows outside the image.
     """
     mx = load_one(local, at)
-    half_height = load_one(local, at + 13)
+    half_height = load_one(local, at + 12)
     top = first_tops - load_one(local, at + 1)
     low = larger(top, half_height * np.float32(-1))
     high = smaller(top + np.float32(BLOCK - 1), half_height)
-    y = smaller(larger(signs * load_one(local, at + 14), low), high)
-    half_chord = square_root(larger(load_one(local, at + 11) - load_one(local, at + 12) * y * y, splat(0.0)))
-    x = fma(load_one(local, at + 10), y, mx) + signs * half_chord
+    y = smaller(larger(signs * load_one(local, at + 13), low), high)
+    half_chord = square_root(larger(load_one(local, at + 10) - load_one(local, at + 11) * y * y, splat(0.0)))
+    x = fma(load_one(local, at + 3), y, mx) + signs * half_chord
     # Left ends: the first block whose last pixel centre is at x or right of it; right ends: one past the last block.
     ends = fma(x, np.float32(1 / BLOCK), fma(signs, np.float32(0.375), splat(0.5)))
     ends = smaller(larger(ends, splat(0.0)), splat(blocks_x))
@@ -222,7 +207,7 @@ def gather_tile(records, entries, start, count, x0, y0, width, height, local, bl
         tops[16 + lane] = -1 if lane < BLOCKS else 1
     first_tops = load(tops, 0)
     signs = load(tops, 16)
-    blocks_x = np.float32(min(BLOCKS, (width - x0 + BLOCK - 1) // BLOCK))
+    blocks_x = np.float32(min(BLOCKS, num_cells(width - x0, BLOCK)))
     block_fill[:] = 0
     for k in range(count):
         prefetch(records, np.int64(entries[start + min(k + _AHEAD, count - 1)]) * RECORD)
@@ -240,21 +225,49 @@ def gather_tile(records, entries, start, count, x0, y0, width, height, local, bl
 
 
 @helper
-def lane_positions(positions):
-    """x and y of the sixteen pixel centres of a block, relative to its corner: 32 values."""
-    for lane in range(16):
-        positions[lane] = np.float32(lane % BLOCK) + np.float32(0.5)
-        positions[16 + lane] = np.float32(lane // BLOCK) + np.float32(0.5)
+def chord_offsets(local, at, x, y):
+    """t and dy of `cpu_projection`: how far sixteen pixels are from the centre of their row's chord, and from the mean."""
+    dy = y - load_one(local, at + 1)
+    return x - load_one(local, at) - load_one(local, at + 3) * dy, dy
 
 
 @helper
 def log_alpha(local, at, x, y):
-    """log2 of opacity exp(-sigma) at sixteen pixels, and the pixels' offsets from the mean."""
-    dx = x - load_one(local, at)
-    dy = y - load_one(local, at + 1)
-    power = fma(load_one(local, at + 2), dx, load_one(local, at + 3) * dy)
-    power = fma(power, dx, load_one(local, at + 5))
-    return fma(load_one(local, at + 4) * dy, dy, power), dx, dy
+    """log2 of opacity exp(-sigma) at sixteen pixels."""
+    t, dy = chord_offsets(local, at, x, y)
+    power = fma(load_one(local, at + 2) * t, t, load_one(local, at + 5))
+    return fma(load_one(local, at + 4) * dy, dy, power)
+
+
+@helper
+def tile_corner(tile, tiles_x):
+    """Column and row of a tile's top left pixel."""
+    return tile % tiles_x * TILE, tile // tiles_x * TILE
+
+
+@helper
+def block_pixels(block, lane_x, lane_y, columns, rows):
+    """x and y of the sixteen pixel centres of a tile's block, and the log2(alpha) from which they are drawn.
+
+    columns, rows: the tile's pixels inside the image; those outside have an infinite threshold.
+    """
+    x = lane_x + np.float32(block % BLOCKS * BLOCK)
+    y = lane_y + np.float32(block // BLOCKS * BLOCK)
+    threshold = select(x < np.float32(columns), splat(_LOG2_MIN_ALPHA), splat(np.inf))
+    return x, y, select(y < np.float32(rows), threshold, splat(np.inf))
+
+
+@helper
+def visible_alpha(power, visible):
+    """Alpha of log2(alpha): cut off above, zero where it is not visible."""
+    value = exp2(power)
+    return select(visible, select(value < _MAX_ALPHA, value, splat(_MAX_ALPHA)), splat(0.0))
+
+
+@helper
+def light_after(transmittance, value):
+    """Transmittance behind a Gaussian of this alpha. One rounding, so forward and backward end at the same Gaussian."""
+    return fma(value * np.float32(-1), transmittance, transmittance)
 
 
 @kernel
@@ -262,9 +275,8 @@ def draw_tiles(
     counter, records, entries, entry_rows, tile_starts, longest, width, height, background, rgb, alpha, depth
 ):
     """Sort and composite every tile. rgb: [I, H, W, 3] over `background`; alpha, depth: [I, H, W]. Fills all pixels."""
-    tiles_x = (width + TILE - 1) // TILE
-    tiles_y = (height + TILE - 1) // TILE
-    tiles = tiles_x * tiles_y
+    tiles_x = num_cells(width, TILE)
+    tiles = tiles_x * num_cells(height, TILE)
     keys = np.empty(longest, np.uint32)
     spare_keys = np.empty(longest, np.uint32)
     order = np.empty(longest, np.int32)
@@ -272,10 +284,7 @@ def draw_tiles(
     local = np.empty(longest * RECORD, np.float32)
     block_fill = np.empty(BLOCKS * BLOCKS, np.int64)
     block_lists = np.empty(BLOCKS * BLOCKS * longest, np.int32)
-    positions = np.empty(32, np.float32)
-    lane_positions(positions)
-    lane_x = load(positions, 0)
-    lane_y = load(positions, 16)
+    lane_x, lane_y = lane_positions(np.float32(0.5))
     pixels = np.empty(5 * 16, np.float32)
     never = np.float32(np.inf)
     while True:
@@ -283,12 +292,11 @@ def draw_tiles(
         if item >= len(tile_starts) - 1:
             return
         i = item // tiles
-        x0 = (item % tiles) % tiles_x * TILE
-        y0 = (item % tiles) // tiles_x * TILE
+        x0, y0 = tile_corner(item % tiles, tiles_x)
         start = tile_starts[item]
         count = tile_starts[item + 1] - start
-        blocks_x = min(BLOCKS, (width - x0 + BLOCK - 1) // BLOCK)
-        blocks_y = min(BLOCKS, (height - y0 + BLOCK - 1) // BLOCK)
+        blocks_x = min(BLOCKS, num_cells(width - x0, BLOCK))
+        blocks_y = min(BLOCKS, num_cells(height - y0, BLOCK))
         block_fill[:] = 0
         if count > 0:
             order_tile(records[i], entries, entry_rows, start, count, keys, order, spare_keys, spare_order)
@@ -298,10 +306,7 @@ def draw_tiles(
         for by in range(blocks_y):
             for bx in range(blocks_x):
                 block = by * BLOCKS + bx
-                x = lane_x + np.float32(bx * BLOCK)
-                y = lane_y + np.float32(by * BLOCK)
-                threshold = select(x < np.float32(width - x0), splat(_LOG2_MIN_ALPHA), splat(never))
-                threshold = select(y < np.float32(height - y0), threshold, splat(never))
+                x, y, threshold = block_pixels(block, lane_x, lane_y, width - x0, height - y0)
                 transmittance = splat(1.0)
                 red = splat(0.0)
                 green = splat(0.0)
@@ -310,19 +315,20 @@ def draw_tiles(
                 first = block * longest
                 for k in range(first, first + block_fill[block]):
                     at = np.int64(block_lists[k]) * RECORD
-                    power, _, _ = log_alpha(local, at, x, y)
+                    power = log_alpha(local, at, x, y)
                     visible = power >= threshold
                     if any_lane(visible):
-                        value = exp2(power)
-                        value = select(value < _MAX_ALPHA, value, splat(_MAX_ALPHA))
-                        weight = select(visible, value, splat(0.0)) * transmittance
-                        ends = transmittance - weight <= _MIN_TRANSMITTANCE
+                        value = visible_alpha(power, visible)
+                        weight = value * transmittance
+                        after = light_after(transmittance, value)
+                        ends = after <= _MIN_TRANSMITTANCE
                         if any_lane(ends):
                             weight = select(ends, splat(0.0), weight)
+                            after = select(ends, transmittance, after)
                             threshold = select(ends, splat(never), threshold)
                             if not any_lane(threshold < never):
                                 break
-                        transmittance = transmittance - weight
+                        transmittance = after
                         red = fma(weight, load_one(local, at + 7), red)
                         green = fma(weight, load_one(local, at + 8), green)
                         blue = fma(weight, load_one(local, at + 9), blue)
@@ -350,23 +356,19 @@ def draw_tiles_backward(
 ):  # fmt: skip
     """Gradient rows of every (Gaussian, tile) pair: sums over the tile's pixels, in the lane order of `sum_lanes`.
 
-    With q = d loss / d ln alpha of a pixel, w its blending weight and (dx, dy) its offset from the mean: q, q dx,
-    q dy, q dx^2, q dx dy, q dy^2, w d red, w d green, w d blue, w d depth. A block walks front to back to recompute
-    alpha and transmittance, then back to front with one running value: what lies behind, dotted with the gradient.
+    With q = d loss / d ln alpha of a pixel, w its blending weight and (t, dy) its `chord_offsets`: q, q t, q dy, q t^2,
+    q t dy, q dy^2, w d red, w d green, w d blue, w d depth. A block walks front to back to recompute alpha and
+    transmittance, then back to front with one running value: what lies behind, dotted with the gradient.
     """
-    tiles_x = (width + TILE - 1) // TILE
-    tiles_y = (height + TILE - 1) // TILE
-    tiles = tiles_x * tiles_y
+    tiles_x = num_cells(width, TILE)
+    tiles = tiles_x * num_cells(height, TILE)
     local = np.empty(longest * RECORD, np.float32)
     sums = np.empty(longest * RECORD, np.float32)
     kept = np.empty(longest * 32, np.float32)
     kept_entries = np.empty(longest, np.int32)
     block_fill = np.empty(BLOCKS * BLOCKS, np.int64)
     block_lists = np.empty(BLOCKS * BLOCKS * longest, np.int32)
-    positions = np.empty(32, np.float32)
-    lane_positions(positions)
-    lane_x = load(positions, 0)
-    lane_y = load(positions, 16)
+    lane_x, lane_y = lane_positions(np.float32(0.5))
     pixels = np.empty(5 * 16, np.float32)
     never = np.float32(np.inf)
     while True:
@@ -378,10 +380,9 @@ def draw_tiles_backward(
         if count == 0:
             continue
         i = item // tiles
-        x0 = (item % tiles) % tiles_x * TILE
-        y0 = (item % tiles) // tiles_x * TILE
-        blocks_x = min(BLOCKS, (width - x0 + BLOCK - 1) // BLOCK)
-        blocks_y = min(BLOCKS, (height - y0 + BLOCK - 1) // BLOCK)
+        x0, y0 = tile_corner(item % tiles, tiles_x)
+        blocks_x = min(BLOCKS, num_cells(width - x0, BLOCK))
+        blocks_y = min(BLOCKS, num_cells(height - y0, BLOCK))
         gather_tile(
             records[i], entries, start, count, x0, y0, width, height, local, block_fill, block_lists, longest,
         )  # fmt: skip
@@ -389,26 +390,21 @@ def draw_tiles_backward(
         for by in range(blocks_y):
             for bx in range(blocks_x):
                 block = by * BLOCKS + bx
-                x = lane_x + np.float32(bx * BLOCK)
-                y = lane_y + np.float32(by * BLOCK)
-                threshold = select(x < np.float32(width - x0), splat(_LOG2_MIN_ALPHA), splat(never))
-                threshold = select(y < np.float32(height - y0), threshold, splat(never))
+                x, y, threshold = block_pixels(block, lane_x, lane_y, width - x0, height - y0)
                 transmittance = splat(1.0)
                 num_kept = 0
                 first = block * longest
                 for k in range(first, first + block_fill[block]):
                     entry = block_lists[k]
-                    power, _, _ = log_alpha(local, np.int64(entry) * RECORD, x, y)
+                    power = log_alpha(local, np.int64(entry) * RECORD, x, y)
                     visible = power >= threshold
                     if any_lane(visible):
-                        value = exp2(power)
-                        value = select(value < _MAX_ALPHA, value, splat(_MAX_ALPHA))
-                        value = select(visible, value, splat(0.0))
-                        remaining = transmittance - value * transmittance
-                        ends = remaining <= _MIN_TRANSMITTANCE
+                        value = visible_alpha(power, visible)
+                        after = light_after(transmittance, value)
+                        ends = after <= _MIN_TRANSMITTANCE
                         if any_lane(ends):
                             value = select(ends, splat(0.0), value)
-                            remaining = select(ends, transmittance, remaining)
+                            after = select(ends, transmittance, after)
                             threshold = select(ends, splat(never), threshold)
                             if not any_lane(threshold < never):
                                 break
@@ -416,7 +412,7 @@ def draw_tiles_backward(
                         store(kept, num_kept * 32 + 16, transmittance)
                         kept_entries[num_kept] = entry
                         num_kept += 1
-                        transmittance = remaining
+                        transmittance = after
                 if num_kept == 0:
                     continue
                 for lane in range(16):
@@ -458,13 +454,12 @@ def draw_tiles_backward(
                     behind = fma(value, here, behind)
                     weight = value * transmittance
                     q = select(value < _MAX_ALPHA, weight * here, splat(0.0))
-                    dx = x - load_one(local, at)
-                    dy = y - load_one(local, at + 1)
-                    q_x = q * dx
+                    t, dy = chord_offsets(local, at, x, y)
+                    q_t = q * t
                     q_y = q * dy
                     total = sum_lanes(
                         (
-                            q, q_x, q_y, q_x * dx, q_x * dy, q_y * dy,
+                            q, q_t, q_y, q_t * t, q_t * dy, q_y * dy,
                             weight * v_red, weight * v_green, weight * v_blue, weight * v_depth,
                         )
                     )  # fmt: skip

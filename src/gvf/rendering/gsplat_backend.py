@@ -9,42 +9,30 @@ import torch
 from torch import Tensor
 
 from gvf.errors import UserError
-from gvf.rendering.view import View
+from gvf.rendering.view import FOCAL_LENGTH, ZERO_QUATERNION, Scene, View
 
 
-def draw(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    colors: Tensor,
-    viewmats: Tensor,
-    Ks: Tensor,
-    background: Tensor,
-    view: View,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rasterise B scenes from C cameras each in one launch; float32 CUDA tensors of one device, checked by the caller.
+def draw(scene: Scene, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """Rasterise all scenes from all their cameras in one launch of every kernel; CUDA tensors.
 
-    means [B, N, 3], quats [B, N, 4], scales [B, N, 3], opacities [B, N], colors [B, N, 3], viewmats [B, C, 4, 4],
-    Ks [B, C, 3, 3] normalised, background [3]. Returns rgb [B, C, H, W, 3] over the background, alpha and expected
-    depth [B, C, H, W]. Raises UserError for parameters that are not finite: one read-back, beside gsplat's own of
-    the number of intersections.
+    Returns rgb [B, C, H, W, 3] over the background, alpha and expected depth [B, C, H, W]. Raises UserError for values
+    that cannot be drawn: one read-back, beside gsplat's own of the number of intersections.
     """
     from gsplat import rasterization
 
-    _check_values(means, quats, scales, opacities, colors, viewmats, Ks)
-    batch, num_cameras = viewmats.shape[:2]
-    in_pixels = Ks.clone()
+    _check_values(scene)
+    batch, num_cameras = scene.viewmats.shape[:2]
+    in_pixels = scene.Ks.clone()
     in_pixels[..., 0, :] *= view.width
     in_pixels[..., 1, :] *= view.height
     with torch.autocast("cuda", enabled=False):
         colors_and_depth, alpha, _ = rasterization(
-            means,
-            quats,
-            scales,
-            opacities,
-            colors,
-            viewmats,
+            scene.means,
+            scene.quats,
+            scene.scales,
+            scene.opacities,
+            scene.colors,
+            scene.viewmats,
             in_pixels,
             view.width,
             view.height,
@@ -52,30 +40,21 @@ def draw(
             far_plane=view.far,
             eps2d=view.low_pass,
             packed=False,
-            backgrounds=background.expand(batch, num_cameras, 3),
+            backgrounds=scene.background.expand(batch, num_cameras, 3),
             render_mode="RGB+ED",
             rasterize_mode="antialiased" if view.compensate else "classic",
         )
     return colors_and_depth[..., :3], alpha[..., 0], colors_and_depth[..., 3]
 
 
-def _check_values(
-    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, viewmats: Tensor, Ks: Tensor
-) -> None:
+def _check_values(scene: Scene) -> None:
+    """Raises UserError for what the CPU backend refuses. Extremes carry NaN and infinity, so one pass a tensor will do."""
     with torch.no_grad():
-        checks = {
-            "means: not finite": means.isfinite().all(),
-            "quats: not finite": quats.isfinite().all(),
-            "scales: not finite": scales.isfinite().all(),
-            "opacities: not finite": opacities.isfinite().all(),
-            "colors: not finite": colors.isfinite().all(),
-            "quats: a quaternion of length zero": quats.any(-1).all(),
-            "viewmats: not finite": viewmats.isfinite().all(),
-            "Ks: not finite, or a focal length that is not positive": (
-                Ks.isfinite().all() & (Ks[..., (0, 1), (0, 1)] > 0).all()
-            ),
-        }
-        passed = torch.stack(list(checks.values())).tolist()
+        extremes = torch.stack([extreme for tensor in scene for extreme in tensor.aminmax()]).view(-1, 2)
+        lenses = scene.Ks.diagonal(dim1=-2, dim2=-1)[..., :2]
+        others = torch.stack([scene.quats.any(-1).all(), (lenses > 0).all()])
+        passed = torch.cat([extremes.isfinite().all(-1), others]).tolist()
+    checks = [*(f"{name}: not finite" for name in Scene._fields), ZERO_QUATERNION, FOCAL_LENGTH]
     faults = [fault for fault, fine in zip(checks, passed) if not fine]
     if faults:
         raise UserError(f"rasterize: {'; '.join(faults)}.")

@@ -1,9 +1,9 @@
-"""How the CPU rasteriser's loops are compiled, cached and run on several threads.
+"""How the loops of the CPU rasterisers are compiled, cached and run on several threads.
 
 Threads are plain Python threads over functions that hold no interpreter lock. Numba's own threading layers either
 refuse forked processes (OpenMP) or abort when two Python threads use them (workqueue), and neither knows torch's
-thread count. Here `torch.set_num_threads` governs, forks and data-loader workers are safe, and work items are shared
-out by an atomic counter, so uneven items cost no idle time.
+thread count. Here `torch.set_num_threads` governs, or what torch would take where it is not loaded; forks and
+data-loader workers are safe, and work items are shared out by an atomic counter, so uneven items cost no idle time.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numba import njit
 from numba.core import event
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-_SOURCES = ("simd.py", "cpu_projection.py", "cpu_tiles.py")
+_SOURCES = ("simd.py", "cpu_projection.py", "cpu_tiles.py", "texture.py", "mesh_shading.py", "mesh_raster.py")
 
-helper = njit(**_OPTIONS)  # a function that kernels call; compiled into them
+helper = njit(forceinline=True, **_OPTIONS)  # a function that kernels call; compiled into them
 
 
 def _source_stamp() -> str:
@@ -86,6 +85,13 @@ def _forget_pool() -> None:
 os.register_at_fork(after_in_child=_forget_pool)
 
 
+def _num_threads() -> int:
+    if "torch" in sys.modules:
+        return int(sys.modules["torch"].get_num_threads())
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else os.cpu_count() or 1
+
+
 def _helpers(count: int) -> ThreadPoolExecutor:
     global _pool, _pool_size
     if _pool is None or _pool_size < count:
@@ -94,17 +100,17 @@ def _helpers(count: int) -> ThreadPoolExecutor:
 
 
 def run(function: Any, num_items: int, grain: int, *arguments: object) -> None:
-    """Call `function(counter, *arguments)` on up to `torch.get_num_threads()` threads until all items are taken.
+    """Call `function(counter, *arguments)` on as many threads as torch may use until all items are taken.
 
     function: a `kernel` that draws items 0..num_items-1 with `take_next(counter)`. grain: the number of items that
     is worth a thread, about 0.1 ms of work.
     """
     counter = np.zeros(1, np.int64)
-    if not function.signatures:  # compiled, or read from the cache, by one thread only
+    if not function.overloads:  # compiled, or read from the cache, by one thread only
         with event.install_listener("numba:compile", _CompileNotice()):
             function(counter, *arguments)
         return
-    helpers = min(torch.get_num_threads(), num_items // grain) - 1
+    helpers = min(_num_threads(), num_items // grain) - 1
     if helpers < 1:
         function(counter, *arguments)
         return

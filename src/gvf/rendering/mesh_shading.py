@@ -5,13 +5,20 @@ degree-0 colour assume: no headlight, no highlights. A wide sky over a dimmer gr
 readable, and a white surface stays below 1 everywhere. Both sides of a surface are lit alike, as Cycles does it.
 """
 
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
+
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gvf.data.mesh import AnimatedMesh
-from gvf.rendering.texture import Texture
+from gvf.data.mesh import ALPHA_MODES, AnimatedMesh
+from gvf.rendering.kernels import helper
+from gvf.rendering.simd import float_bits
+from gvf.rendering.texture import pack_textures, sample_texture
 
 FloatArray = NDArray[np.float32]
 
@@ -21,14 +28,17 @@ LAMPS = (  # direction towards the lamp (world axes, normalised below), irradian
     ((0.75, 0.35, 0.35), 0.10),  # fill: right, a little behind
 )
 _WELD_COSINE = np.cos(np.deg2rad(30.0))
-_LAMP_DIRECTIONS = np.array([np.array(d) / np.linalg.norm(d) for d, _ in LAMPS], dtype=np.float32)
-_LAMP_STRENGTHS = np.array([strength for _, strength in LAMPS], dtype=np.float32)
+_LAMPS = np.array([strength * np.array(d) / np.linalg.norm(d) for d, strength in LAMPS], dtype=np.float32)
+_LEVEL, _SLOPE = np.float32((SKY + GROUND) / 2), np.float32((SKY - GROUND) / 2)
 
 
-def irradiance(normals: FloatArray) -> FloatArray:
-    """Light arriving at surfaces with unit normals [n, 3] (world axes); [n], 1 shows a white surface as white."""
-    sky = (SKY + GROUND) / 2 + (SKY - GROUND) / 2 * normals[:, 2]
-    return sky + np.maximum(normals @ _LAMP_DIRECTIONS.T, 0.0) @ _LAMP_STRENGTHS
+@helper
+def irradiance(nx, ny, nz):
+    """Light arriving at a surface with this unit normal (world axes); 1 shows a white surface as white."""
+    light = _LEVEL + _SLOPE * nz
+    for lamp in range(len(_LAMPS)):
+        light += max(_LAMPS[lamp, 0] * nx + _LAMPS[lamp, 1] * ny + _LAMPS[lamp, 2] * nz, np.float32(0))
+    return light
 
 
 def face_normals(vertices: FloatArray, faces: NDArray[np.int32]) -> FloatArray:
@@ -45,18 +55,16 @@ def smoothing_groups(vertices: FloatArray, faces: NDArray[np.int32]) -> NDArray[
     """
     _, place = np.unique(vertices, axis=0, return_inverse=True)
     place = place.ravel()
-    own = vertex_normals(vertices, faces, np.arange(len(vertices)))
-    mean = vertex_normals(vertices, faces, place)
+    normals = face_normals(vertices, faces)
+    own = vertex_normals(normals, faces, len(vertices))
+    mean = vertex_normals(normals, place[faces], int(place.max()) + 1)
     joins = np.einsum("vc,vc->v", own, mean[place]) >= _WELD_COSINE
     labels = np.where(joins, place, len(vertices) + np.arange(len(vertices)))
     return np.unique(labels, return_inverse=True)[1].ravel()
 
 
-def vertex_normals(vertices: FloatArray, faces: NDArray[np.int32], groups: NDArray[np.integer]) -> FloatArray:
-    """Unit normals [G, 3] of vertex groups [V], faces weighted by area; zero where a group has no area."""
-    normals = face_normals(vertices, faces)
-    corner_groups = groups[faces]
-    num_groups = int(groups.max()) + 1
+def vertex_normals(normals: FloatArray, corner_groups: NDArray[np.integer], num_groups: int) -> FloatArray:
+    """Unit normals [G, 3] of groups of corners [F, 3] from `face_normals` [F, 3]; zero where a group has no area."""
     summed = np.stack(
         [np.bincount(corner_groups.ravel(), np.repeat(normals[:, axis], 3), num_groups) for axis in range(3)], axis=1
     )
@@ -64,86 +72,124 @@ def vertex_normals(vertices: FloatArray, faces: NDArray[np.int32], groups: NDArr
     return np.divide(summed, lengths, out=np.zeros_like(summed), where=lengths > 0).astype(np.float32)
 
 
-class MeshShader:
-    """Colours of hits on the surface of an animated mesh; what does not move is prepared once for all frames."""
+class Surface(NamedTuple):
+    """What the kernels read of a mesh in one frame.
+
+    corners: [F, 15] of each face the normal (3) and uv (2) at its three corners, attribute by attribute, or [F, 27] with
+    vertex colours (4). texel_density: [F] texels per world unit. face_materials: [F]. materials: [M, 10] linear base
+    colour (4), emission (3), how alpha is read (0 not at all, 1 cut off, 2 as it is), cut-off, texture (-1: none).
+    texels, levels, num_levels: `Textures`.
+    """
+
+    corners: FloatArray
+    texel_density: FloatArray
+    face_materials: NDArray[np.int32]
+    materials: FloatArray
+    texels: NDArray[np.uint8]
+    levels: NDArray[np.int64]
+    num_levels: NDArray[np.int64]
+
+
+class MeshSurface:
+    """The surface of an animated mesh; what does not move is prepared once for all frames."""
 
     def __init__(self, mesh: AnimatedMesh) -> None:
         self._faces = mesh.faces
-        self._face_materials = mesh.face_materials
-        self._groups = smoothing_groups(mesh.vertices[0], mesh.faces)
-        self._corner_groups = self._groups[mesh.faces]
-        self._textures = [Texture(texture) for texture in mesh.textures]
-        self._material_textures = np.array([m.texture for m in mesh.materials])
-        self._base_colors = np.array([m.base_color for m in mesh.materials], dtype=np.float32)
-        self._emissive = np.array([m.emissive for m in mesh.materials], dtype=np.float32)
-        cutoffs = [m.alpha_cutoff if m.alpha_mode == "MASK" else -1.0 for m in mesh.materials]
-        self._cutoffs = np.array(cutoffs, dtype=np.float32)
-        self._blended = np.array([m.alpha_mode == "BLEND" for m in mesh.materials])
-        self._opaque = np.array([m.alpha_mode == "OPAQUE" for m in mesh.materials])
-        self._static = mesh.uvs[mesh.faces].astype(np.float32)
-        if not np.all(mesh.colors == 1.0):
-            self._static = np.concatenate([self._static, mesh.colors[mesh.faces]], axis=2, dtype=np.float32)
-        self._texel_areas = self._corner_texel_areas()
-        self._corners = np.empty((0, 3, 5), dtype=np.float32)
-        self._texel_density = np.empty(0, dtype=np.float32)
+        groups = smoothing_groups(mesh.vertices[0], mesh.faces)
+        self._corner_groups, self._num_groups = groups[mesh.faces], int(groups.max()) + 1
+        self._textures = pack_textures(mesh.textures)
+        self._face_materials = np.array(mesh.face_materials, np.int32)
+        self._materials = np.array(
+            [
+                (*m.base_color, *m.emissive, ALPHA_MODES.index(m.alpha_mode), m.alpha_cutoff, m.texture)
+                for m in mesh.materials
+            ],
+            np.float32,
+        )
+        still = mesh.uvs if np.all(mesh.colors == 1.0) else np.concatenate([mesh.uvs, mesh.colors], axis=1)
+        self._still = still[mesh.faces].astype(np.float32)
+        self._texel_areas = self._doubled_texel_areas(mesh)
 
-    def set_frame(self, vertices: FloatArray) -> None:
-        """Take the shapes of the frame to be shaded from its vertices [V, 3]."""
-        normals = vertex_normals(vertices, self._faces, self._groups)[self._corner_groups]
-        self._corners = np.concatenate([normals, self._static], axis=2)
-        doubled_areas = np.linalg.norm(face_normals(vertices, self._faces), axis=1)
-        self._texel_density = np.sqrt(self._texel_areas / np.maximum(doubled_areas, 1e-12))
+    def at(self, vertices: FloatArray) -> Surface:
+        """The surface in the frame with these vertices [V, 3]."""
+        crossed = face_normals(vertices, self._faces)
+        normals = vertex_normals(crossed, self._corner_groups, self._num_groups)[self._corner_groups]
+        corners = np.concatenate([normals, self._still], axis=2).transpose(0, 2, 1).reshape(len(self._faces), -1)
+        doubled_areas = np.maximum(np.linalg.norm(crossed, axis=1), np.float32(1e-12))
+        density = np.sqrt(self._texel_areas / doubled_areas)
+        return Surface(corners, density, self._face_materials, self._materials, *self._textures)
 
-    def shade(
-        self,
-        prims: NDArray[np.int32],
-        barycentrics: tuple[FloatArray, FloatArray],
-        back: NDArray[np.bool_],
-        spacing: FloatArray,
-    ) -> tuple[FloatArray, FloatArray]:
-        """Colours of hits: linear RGB [n, 3] not multiplied by alpha, and alpha [n].
-
-        prims: [n] triangle indices; barycentrics: weights [n] of the second and third corner; back: [n], whether the
-        ray meets the back of the triangle; spacing: [n] distance between neighbouring samples at the hit, world units.
-        """
-        u, v = barycentrics[0][:, None], barycentrics[1][:, None]
-        corners = self._corners.take(prims, axis=0)
-        values = corners[:, 0] * (1 - u - v) + corners[:, 1] * u + corners[:, 2] * v
-        materials = self._face_materials.take(prims)
-        colors = self._base_colors.take(materials, axis=0)
-        if values.shape[1] > 5:
-            colors = colors * values[:, 5:9]
-        self._apply_textures(colors, materials, values[:, 3:5], self._texel_density.take(prims) * spacing)
-        normals = values[:, :3]
-        lengths = np.sqrt(np.einsum("nc,nc->n", normals, normals))
-        signs = np.where(back, np.float32(-1), np.float32(1)) / np.maximum(lengths, np.float32(1e-12))
-        light = irradiance(normals * signs[:, None])
-        rgb = np.minimum(colors[:, :3] * light[:, None] + self._emissive.take(materials, axis=0), 1.0)
-        return rgb, self._alphas(colors[:, 3], materials)
-
-    def _alphas(self, alphas: FloatArray, materials: NDArray[np.int32]) -> FloatArray:
-        """Coverage by glTF's alpha modes: OPAQUE ignores alpha, MASK compares it with the cut-off, BLEND uses it."""
-        if self._opaque.all():
-            return np.ones_like(alphas)
-        masked = (alphas >= self._cutoffs[materials]).astype(np.float32)
-        return np.where(self._blended[materials], np.clip(alphas, 0.0, 1.0), masked)
-
-    def _apply_textures(
-        self, colors: FloatArray, materials: NDArray[np.int32], uvs: FloatArray, texels_per_sample: FloatArray
-    ) -> None:
-        """Multiply colors [n, 4] by the texture of each hit, at the mip level whose texels are as wide as a sample."""
-        hit_textures = self._material_textures.take(materials)
-        for index, texture in enumerate(self._textures):
-            (here,) = np.nonzero(hit_textures == index)
-            levels = np.rint(np.log2(np.maximum(texels_per_sample[here], 1.0))).astype(np.int64)
-            levels = np.minimum(levels, texture.num_levels - 1)
-            for level in np.flatnonzero(np.bincount(levels)):
-                chosen = here[levels == level]
-                colors[chosen] *= texture.sample(uvs[chosen], int(level))
-
-    def _corner_texel_areas(self) -> FloatArray:
+    def _doubled_texel_areas(self, mesh: AnimatedMesh) -> FloatArray:
         """Twice the area of each triangle in its texture, square texels [F]; 0 without a texture."""
-        sides = self._static[:, 1:, :2] - self._static[:, :1, :2]
+        sides = self._still[:, 1:, :2] - self._still[:, :1, :2]
         doubled = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0])
-        texels = np.array([np.prod(t.size) for t in self._textures] + [0], dtype=np.float32)  # -1 finds the last
-        return doubled * texels[self._material_textures[self._face_materials]]
+        texels = np.array([image.shape[0] * image.shape[1] for image in mesh.textures] + [0], np.float32)
+        textures = np.array([material.texture for material in mesh.materials])  # -1 finds the 0 above
+        return doubled * texels[textures[self._face_materials]]
+
+
+@helper
+def nearest_log2(value):
+    """log2 of a positive float32, rounded to the nearest integer."""
+    return np.int64(float_bits(value * np.float32(math.sqrt(2.0))) >> np.uint32(23)) - 127
+
+
+@helper
+def between(corners, face, attribute, a, b, c):
+    """An attribute of a face's corners at the point with these weights."""
+    at = 3 * attribute
+    return corners[face, at] * a + corners[face, at + 1] * b + corners[face, at + 2] * c
+
+
+@helper
+def shade(
+    corners, texel_density, face_materials, materials, texels, levels, num_levels, face, b, c, back, spacing,
+):  # fmt: skip
+    """Colour of a point on a `Surface`: linear RGB, not multiplied by alpha, and alpha, as four float32.
+
+    b, c: weights of the face's second and third corner; back: whether its back is seen; spacing: distance to the next
+    sample, world units.
+    """
+    one = np.float32(1)
+    a = one - b - c
+    nx, ny, nz = (
+        between(corners, face, 0, a, b, c),
+        between(corners, face, 1, a, b, c),
+        between(corners, face, 2, a, b, c),
+    )
+    material = face_materials[face]
+    red, green, blue, alpha = (
+        materials[material, 0],
+        materials[material, 1],
+        materials[material, 2],
+        materials[material, 3],
+    )
+    if corners.shape[1] > 15:
+        red *= between(corners, face, 5, a, b, c)
+        green *= between(corners, face, 6, a, b, c)
+        blue *= between(corners, face, 7, a, b, c)
+        alpha *= between(corners, face, 8, a, b, c)
+    texture = np.int64(materials[material, 9])
+    if texture >= 0:
+        u, v = between(corners, face, 3, a, b, c), between(corners, face, 4, a, b, c)
+        wide = texel_density[face] * spacing
+        level = np.int64(0)
+        if wide > one:  # the level whose texels are as wide as a sample
+            level = min(nearest_log2(wide), num_levels[texture] - 1)
+        tr, tg, tb, ta = sample_texture(texels, levels, texture, level, u, v)
+        red, green, blue, alpha = red * tr, green * tg, blue * tb, alpha * ta
+    towards = (-one if back else one) / (math.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-12))
+    light = irradiance(nx * towards, ny * towards, nz * towards)
+    mode = materials[material, 7]
+    if mode == 0:
+        alpha = one
+    elif mode == 1:
+        alpha = one if alpha >= materials[material, 8] else np.float32(0)
+    else:
+        alpha = min(max(alpha, np.float32(0)), one)
+    return (
+        min(red * light + materials[material, 4], one),
+        min(green * light + materials[material, 5], one),
+        min(blue * light + materials[material, 6], one),
+        alpha,
+    )

@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import operator
 
+import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
+from gvf.rendering.kernels import helper
+
 LANES = 16
+BLOCK = 4  # sixteen lanes as a square of pixels, row by row
 
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
@@ -69,34 +73,28 @@ def _operand(ty) -> bool:
     return ty is F32x16 or isinstance(ty, (types.Number, types.Literal))
 
 
-def _binary(instruction: str):
+def _elementwise(result, emit):
+    """Intrinsic of two operands, one of them maybe a scalar: emit(builder, a, b) makes the code, `result` is its type."""
+
     @intrinsic
     def operation(typingctx, a, b):
         if not (_operand(a) and _operand(b)):
             return None
 
         def codegen(context, builder, signature, args):
-            left, right = (_as_vector(context, builder, ty, v) for ty, v in zip(signature.args, args))
-            return getattr(builder, instruction)(left, right, flags=_FLAGS)
+            return emit(builder, *(_as_vector(context, builder, ty, v) for ty, v in zip(signature.args, args)))
 
-        return F32x16(types.unliteral(a), types.unliteral(b)), codegen
+        return result(types.unliteral(a), types.unliteral(b)), codegen
 
     return operation
+
+
+def _arithmetic(instruction: str):
+    return _elementwise(F32x16, lambda builder, a, b: getattr(builder, instruction)(a, b, flags=_FLAGS))
 
 
 def _comparison(predicate: str):
-    @intrinsic
-    def operation(typingctx, a, b):
-        if not (_operand(a) and _operand(b)):
-            return None
-
-        def codegen(context, builder, signature, args):
-            left, right = (_as_vector(context, builder, ty, v) for ty, v in zip(signature.args, args))
-            return builder.fcmp_ordered(predicate, left, right)
-
-        return Mask16(types.unliteral(a), types.unliteral(b)), codegen
-
-    return operation
+    return _elementwise(Mask16, lambda builder, a, b: builder.fcmp_ordered(predicate, a, b))
 
 
 def _register(function, operation) -> None:
@@ -108,7 +106,7 @@ def _register(function, operation) -> None:
 
 
 for _function, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
-    _register(_function, _binary(_instruction))
+    _register(_function, _arithmetic(_instruction))
 for _function, _predicate in ((operator.ge, ">="), (operator.gt, ">"), (operator.le, "<="), (operator.lt, "<")):
     _register(_function, _comparison(_predicate))
 
@@ -218,6 +216,26 @@ def select(typingctx, mask, a, b):
         return builder.select(args[0], left, right)
 
     return F32x16(mask, types.unliteral(a), types.unliteral(b)), codegen
+
+
+@helper
+def smaller(a, b):
+    return select(a < b, a, b)
+
+
+@helper
+def larger(a, b):
+    return select(a > b, a, b)
+
+
+@helper
+def lane_positions(offset):
+    """x and y of a point in each of the sixteen pixels of a block, `offset` from their corners; the block's is 0."""
+    positions = np.empty(2 * LANES, np.float32)
+    for lane in range(LANES):
+        positions[lane] = np.float32(lane % BLOCK) + offset
+        positions[LANES + lane] = np.float32(lane // BLOCK) + offset
+    return load(positions, 0), load(positions, LANES)
 
 
 @intrinsic
