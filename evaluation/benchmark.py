@@ -67,13 +67,13 @@ def run(submission: Submission, params_path: str) -> None:
     pairs = pair_folders(submission.predictions, submission.true_folder, find_protocol(submission.protocol))
     scores = score_pairs(submission, pairs, params)
     result = summarize(submission, pairs, scores, params)
+    path = write_result(result)
     with tracking.stage_run(STAGE, _tracked(result), params.tracking):
         tracking.log_metrics(result["metrics"])
         for index, item in enumerate(scores):
             tracking.log(index, {f"object_{name}": value for name, value in item.means.items()})
         worst = min(scores, key=lambda item: (item.means["psnr"], item.name)).name
         tracking.log_figure(f"worst-{worst}", _strips(next(pair for pair in pairs if pair.name == worst)))
-    path = write_result(result)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
     tqdm.write(f"{result['method']}, protocol {result['protocol']}, {result['data']}: {figures}.")
     for name, reason in result["absent"].items():

@@ -14,7 +14,7 @@ from gvf.errors import UserError
 from gvf.files import sha256
 
 _SHOWN = 10  # problems listed; the rest is counted
-_VIEW, _FRAME = re.compile(r"eval_(\d+)"), re.compile(r"(\d+)\.png", re.IGNORECASE)
+_VIEW, _FRAME = re.compile(r"eval_(0|[1-9]\d*)"), re.compile(r"(\d+)\.png", re.IGNORECASE)
 
 Frames = tuple[tuple[Path, ...], ...]  # by view, by frame
 

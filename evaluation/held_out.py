@@ -1,4 +1,4 @@
-"""The protocol of Sec. 4.1: four views a frame, scored picture by picture, averaged over frames, views and clips.
+"""Scores of our own held-out clips: four views a frame, picture by picture, averaged over frames, views and clips.
 
 Every method is scored beside two references that need no network: `static`, the canonical Gaussians without motion, and
 `interpolated`, the canonical Gaussians moved by the true mesh (Eq. 3-4). How much of the way from one to the other a
@@ -23,8 +23,18 @@ SMALLEST_GAP = 0.1
 
 # Prediction and truth, float32 [P, H, W, 3] in [0, 1], to one value a picture, [P], or why there is none.
 PictureMeasure = Callable[[Tensor, Tensor], Tensor | Absence]
-# Prediction and truth, float32 [S, T, H, W, 3] in [0, 1]: S videos, to one value of the set, or why there is none.
-SetMeasure = Callable[[Tensor, Tensor], float | Absence]
+
+
+@dataclass(frozen=True)
+class SetMeasure:
+    """A distance of sets of videos, from features of each, so that no more than a clip's videos are in memory.
+
+    features: float32 [S, T, H, W, 3] in [0, 1] to [S, D]. distance: features of all predictions and of all truths, to
+    one value, or why there is none.
+    """
+
+    features: Callable[[Tensor], Tensor]
+    distance: Callable[[Tensor, Tensor], float | Absence]
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def load_measures(names: Sequence[str]) -> Measures:
         "lpips": lpips.lpips,
         "clip": clip.clip_similarity,
     }
-    sets: dict[str, SetMeasure] = {"fvd": fvd.fvd}
+    sets: dict[str, SetMeasure] = {"fvd": SetMeasure(fvd.video_features, fvd.fvd)}
     absent = absent_measures(names)
     here = [name for name in names if name not in absent]
     return Measures(

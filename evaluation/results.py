@@ -16,13 +16,13 @@ from gvf.files import read_json, write_json
 RESULTS = Path("reports/benchmark")
 PUBLISHED, MEASURED = "published", "measured"
 _MEASURES = ("psnr", "lpips", "ssim", "clip", "fvd")
-_COLUMNS = ("method", *_MEASURES, "time", "time_in_all", "source", "protocol", "data", "device")
+_COLUMNS = ("method", "source", *_MEASURES, "time", "time_in_all", "protocol", "data", "device")
 # Fields of a result that Table 1 reads.
 _FIELDS = {"method", "protocol", "data", "truth_sha256", "device", "generation", "metrics"}
 
 TABLE_1_CAPTION = (
     "Video to 4D, published beside measured. Published: Table 1 of the paper, on 100 objects at 512 x 512 pixels, time on one "
-    "A100 without alignment and rendering; its evaluation code is not public. Measured: `gvf evaluate --predictions` (the "
+    "A100 without alignment and rendering; its evaluation code is not public. Measured: by gvf evaluate --predictions (the "
     "files in reports/benchmark), and this pipeline's own last run. Only rows of one protocol and one data set compare."
 )
 
@@ -58,7 +58,7 @@ def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Mapping[str, An
     results: of `read_results`. pipeline: of `pipeline_row`.
     """
     published = table_1().assign(
-        time_in_all=None, source=PUBLISHED, protocol="gvf (the paper's own)", data="100 objects", device=TABLE_1_DEVICE
+        time_in_all=None, source=PUBLISHED, protocol="the paper's own", data="100 objects", device=TABLE_1_DEVICE
     )
     rows: list[Mapping[Any, Any]] = [
         *published.to_dict("records"),

@@ -163,3 +163,18 @@ def test_protocols_say_what_the_published_code_does() -> None:
     assert len(CONSISTENT4D.objects) == 7
     with pytest.raises(UserError, match="There are consistent4d, gvf"):
         find_protocol("stag4d")
+
+
+def test_a_real_video_of_rgba_frames(shared: Path, tmp_path: Path) -> None:
+    """Consistent4D's own input frames, 1080 x 1080, the mask as alpha, as all four views of an object."""
+    for side in ("gt", "pred"):
+        for view in range(4):
+            (tmp_path / side / "rose").mkdir(parents=True, exist_ok=True)
+            (tmp_path / side / f"rose/eval_{view}").symlink_to(shared / "data/consistent4d_demo/blooming_rose")
+    (pair,) = pair_folders(tmp_path / "pred", tmp_path / "gt", CONSISTENT4D)
+    assert pair.size == 1080
+    assert [path.name for path in pair.truths[0][8:12]] == ["8.png", "9.png", "10.png", "11.png"]
+    rgba = np.asarray(Image.open(pair.truths[0][11])).astype(float)
+    assert set(np.unique(rgba[..., 3])) == {0, 255}
+    expected = rgba[..., :3] * rgba[..., 3:] / 255 + 255 - rgba[..., 3:]
+    np.testing.assert_allclose(read_frame(pair.truths[0][11]), expected, rtol=0, atol=0.5 + 1e-3)

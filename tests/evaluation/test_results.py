@@ -68,9 +68,11 @@ def test_the_table_reads_in_every_format(here: Path) -> None:
     table = table_1_rows([RESULT])
     markdown = to_markdown(table, TABLE_1_CAPTION)
     cells = [cell.strip() for cell in markdown.splitlines()[-1].split("|")[1:-1]]
-    assert cells[:8] == ["Peer & Co", "17.50", "n/a", "0.900", "n/a", "n/a", "3.5 s", "61.2 s"]
-    assert cells[8:11] == ["measured", "consistent4d", "Consistent4D's 7 objects #01234567"]
-    assert r"Peer \& Co & 17.50 & n/a & 0.900 & n/a & n/a & 3.5 s" in to_latex(table, TABLE_1_CAPTION, "table_1")
+    assert cells[:9] == ["Peer & Co", "measured", "17.50", "n/a", "0.900", "n/a", "n/a", "3.5 s", "61.2 s"]
+    assert cells[9:11] == ["consistent4d", "Consistent4D's 7 objects #01234567"]
+    assert r"Peer \& Co & measured & 17.50 & n/a & 0.900 & n/a & n/a & 3.5 s" in to_latex(
+        table, TABLE_1_CAPTION, "table_1"
+    )
 
 
 def test_files_that_are_no_results_are_named(here: Path) -> None:

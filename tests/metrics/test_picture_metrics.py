@@ -86,7 +86,7 @@ def test_missing_weights_are_stated_absences(weights: Path) -> None:
         "lpips": (lpips.lpips(one, other), lpips.absence(), "vgg16-397923af.pth"),
         "lpips_alex": (lpips.lpips(one, other, "alex"), lpips.absence("alex"), "alexnet-owt-7be5be79.pth"),
         "clip": (clip.clip_similarity(one, other), clip.absence(), "clip-vit-base-patch32"),
-        "fvd": (fvd.fvd(one[None], other[None]), fvd.absence(), "i3d_pretrained_400.pt"),
+        "fvd": (fvd.absence(), fvd.MISSING, "i3d_pretrained_400.pt"),
     }
     for name, (absent, stated, file) in found.items():
         assert isinstance(absent, Absence)
@@ -95,6 +95,8 @@ def test_missing_weights_are_stated_absences(weights: Path) -> None:
         assert file in absent.reason
         assert "GVF_WEIGHTS" in absent.remedy
         assert name in str(absent)
+    with pytest.raises(UserError, match=r"i3d_pretrained_400.*GVF_WEIGHTS"):
+        fvd.video_features(one[None])
     with pytest.raises(UserError, match=r"vgg16.*GVF_WEIGHTS"):
         lpips.lpips_distance(one, other)
 

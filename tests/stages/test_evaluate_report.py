@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from gvf.config.evaluate import EvaluateConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
 from gvf.data.manifest import CURATED_MANIFEST
 from gvf.errors import ConfigError, UserError
-from gvf.files import read_json, save_npz, write_json
+from gvf.files import read_json, save_npz, save_tensors, write_json
 from gvf.reporting.shown_clips import METHOD_LABELS
 from gvf.stages import evaluate, report
 from gvf.stages.report import STAGES, TRAINED
-from tests.stages.curated_clips import write_curated
+from tests.stages.curated_clips import box, write_curated
 
 # How much of the error of standing still the DiT keeps on each clip.
 CLIPS = {"shown-near": 0.25, "shown-half": 0.5, "shown-far": 0.9}
@@ -53,7 +54,7 @@ SECTIONS: Any = Sections(
     RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1),
     Source("procedural"),
     Drawn(("vae", "dit")),
-    EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd")),
+    EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd", "chamfer")),
     ReportConfig(strip_frames=2, tile_size=128),
 )
 
@@ -75,6 +76,18 @@ def draw_methods(keep: float) -> dict[str, np.ndarray]:
     return {f"{name}_rgb": np.rint(truth + share * (still - truth)).astype(np.uint8) for name, share in shares.items()}
 
 
+def place_gaussians(keep: float) -> dict[str, torch.Tensor]:
+    """Gaussians on the box's corners: VAE and interpolation move with it, the DiT by the rest of what it keeps."""
+    points = torch.from_numpy(box(FRAMES).vertices)
+    canonical = torch.zeros(points.shape[1], 14)
+    canonical[:, :3] = points[0]
+    canonical[:, 6:11] = torch.tensor([0.5, 0.1, 0.1, 0.1, 1.0])  # opacity, scales, w of the rotation
+    variation = torch.zeros(*points.shape[:2], 14)
+    variation[..., :3] = (1 - keep) * (points - points[0])
+    means = {"interpolated": points, "vae": points.clone(), "dit": points[0] + variation[..., :3]}
+    return {"canonical": canonical, "variation": variation, **{f"{name}_means": value for name, value in means.items()}}
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Everything the two stages read; evaluated once."""
@@ -90,6 +103,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             named = {f"{kind}_{name}": value for kind in ("eval", "video") for name, value in cameras.items()}
             save_npz(f"data/renders/{clip}.npz", **pictures, **named)
             save_npz(f"data/predictions/{clip}.npz", **draw_methods(keep))
+            save_tensors(f"data/predictions/{clip}.safetensors", place_gaussians(keep))
         for stage in TRAINED:
             Path("reports/curves").mkdir(parents=True, exist_ok=True)
             Path(f"reports/curves/{stage}.csv").write_text("step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n3,0.5,0.1\n")
@@ -130,11 +144,32 @@ def test_figures_are_those_of_plain_numpy(here: Path) -> None:
     assert figures["vae_gap_closed_seen"] == pytest.approx(figures["vae_gap_closed"])
 
 
+def test_chamfer_distances_are_those_of_all_pairs(here: Path) -> None:
+    frames = pd.read_csv(evaluate.FRAMES).set_index(["clip_id", "method", "frame"])["chamfer"].sort_index()
+    clips = pd.read_csv(evaluate.CLIPS).set_index(["clip_id", "method"])["chamfer"]
+    points = box(FRAMES).vertices.astype(float)
+    for clip, keep in CLIPS.items():
+        for method, share in (("static", 0.0), ("interpolated", 1.0), ("vae", 1.0), ("dit", 1 - keep)):
+            for frame in range(FRAMES):
+                centres = points[0] + share * (points[frame] - points[0])
+                pairs = np.linalg.norm(centres[:, None] - points[frame], axis=-1)
+                expected = (pairs.min(0).mean() + pairs.min(1).mean()) / 2
+                assert frames[clip, method, frame] == pytest.approx(expected, abs=1e-5)
+            assert clips[clip, method] == pytest.approx(frames[clip, method].mean(), abs=1e-5)
+    report.run(SECTIONS)
+    table = pd.read_csv(report.TABLES / "chamfer_over_time.csv").set_index("frame")
+    assert list(table.columns) == ["static", "interpolated", "vae", "dit"]
+    assert table.at["1", "dit"] == pytest.approx(np.mean([frames[clip, "dit", 1] for clip in CLIPS]))
+    assert table.at["all", "static"] == pytest.approx(np.mean([clips[clip, "static"] for clip in CLIPS]), abs=1e-5)
+
+
 def test_the_measurement_says_where_it_comes_from_and_what_is_missing(here: Path) -> None:
     measurement = read_json(evaluate.MEASUREMENT)
     assert measurement["run"].startswith("cpu-procedural-")
     assert (measurement["num_clips"], measurement["num_frames"], measurement["num_views"]) == (3, FRAMES, 4)
     assert measurement["image_size"] == SIZE
+    assert measurement["test_set"] is None  # drawn clips are on no published list
+    assert measurement["device"].endswith("cores")
     for name, reason in measurement["absent"].items():
         assert name in ("lpips", "fvd")
         assert len(reason) > 20
@@ -198,7 +233,7 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
 def test_every_table_is_there_three_times_and_marked(here: Path) -> None:
     report.run(SECTIONS)
     names = {path.stem for path in report.TABLES.iterdir()}
-    assert names == {"quality", "quality_by_group", "quality_by_clip", "curation", "table_1"}
+    assert names == {"quality", "quality_by_group", "quality_by_clip", "chamfer_over_time", "curation", "table_1"}
     for name in names:
         markdown = (report.TABLES / f"{name}.md").read_text()
         assert ("Published" in markdown) == (name == "table_1")

@@ -36,16 +36,17 @@ def absence() -> Absence | None:
     return None if find_weights() else MISSING
 
 
-def fvd(prediction: Tensor, truth: Tensor) -> float | Absence:
-    """FVD of two sets of videos, lower is nearer. prediction, truth: [S, T, H, W, 3] in [0, 1], S >= 2.
+def video_features(videos: Tensor) -> Tensor:
+    """Logits of every video, [S, 400] on the CPU. videos: [S, T, H, W, 3] in [0, 1]. Raises as `video_logits`."""
+    pictures = 255.0 * videos.cpu().numpy()
+    return torch.stack([video_logits([network_frame(frame) for frame in video], videos.device) for video in pictures])
 
-    Returns a number, or why there is none.
-    """
-    if (missing := absence()) is not None:
-        return missing
+
+def fvd(prediction: Tensor, truth: Tensor) -> float | Absence:
+    """FVD of two sets of videos from their features [S, 400], S >= 2, lower is nearer: a number, or why there is none."""
     if len(prediction) < 2 or len(truth) < 2:
         return Absence("fvd", "a covariance needs at least two videos", "Evaluate more clips or views.")
-    return frechet_distance(*(_features(videos) for videos in (prediction, truth)))
+    return frechet_distance(prediction, truth)
 
 
 def video_logits(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
@@ -92,11 +93,6 @@ def single_video_distance(one: Tensor, other: Tensor) -> Tensor:
     """
     one, other = one.double(), other.double()
     return (one - other).square().sum(-1) + (one.std(-1) - other.std(-1)).square()
-
-
-def _features(videos: Tensor) -> Tensor:
-    pictures = 255.0 * videos.cpu().numpy()
-    return torch.stack([video_logits([network_frame(frame) for frame in video], videos.device) for video in pictures])
 
 
 @cache

@@ -75,6 +75,8 @@ class Page:
     tiles: Sequence[Tile]
     quality: Table
     groups: Table
+    chamfer: Table | None
+    chamfer_caption: str
     shown: Sequence[ShownClip]
     gaps: Sequence[GapRow]
     axis: Sequence[tuple[float, str]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,7 @@ from gvf.provenance import device_name, identify
 FOLDER = Path("reports/evaluation")
 TRUTH = "truth"
 CLIPS, SUMMARY, MEASUREMENT = FOLDER / "clips.csv", FOLDER / "summary.csv", FOLDER / "measurement.json"
+FRAMES = FOLDER / "frames.csv"  # what is measured frame by frame
 
 
 def run(params: Params) -> dict[str, float]:
@@ -49,7 +51,8 @@ def run(params: Params) -> dict[str, float]:
     clips = _held_out(manifest)
     methods = (STATIC, INTERPOLATED, *params.sample.methods)
     scores = []
-    videos: dict[str, list[Tensor]] = {name: [] for name in (TRUTH, *methods)}
+    frame_rows: list[dict[str, Any]] = []
+    features: dict[str, dict[str, list[Tensor]]] = {name: {m: [] for m in (TRUTH, *methods)} for name in measures.sets}
     for clip in tqdm(clips, desc="evaluate", unit="clip"):
         truth = on_white(load_views(clip.clip_id, "eval").rgba.to(device))
         arrays = load_npz(PREDICTIONS / f"{clip.clip_id}.npz")
@@ -57,15 +60,23 @@ def run(params: Params) -> dict[str, float]:
         distances = _chamfer(clip.clip_id, methods, device) if "chamfer" in params.evaluate.metrics else {}
         for method in methods:
             score = score_clip(pictures[method], truth, measures.pictures)
-            scores.append((clip, method, score | distances.get(method, {})))
-        if measures.sets:
-            for name, value in {TRUTH: truth, **pictures}.items():
-                videos[name].append(as_videos(value))
-    set_scores, absent = _score_sets(videos, measures)
+            if method in distances:
+                score["chamfer"] = float(np.mean(distances[method]))
+            scores.append((clip, method, score))
+        frame_rows += [
+            {"clip_id": clip.clip_id, "method": method, "frame": frame, "chamfer": distance}
+            for method, over_time in distances.items()
+            for frame, distance in enumerate(over_time)
+        ]
+        for name, measure in measures.sets.items():
+            for method, value in {TRUTH: truth, **pictures}.items():
+                features[name][method].append(measure.features(as_videos(value)))
+    set_scores, absent = _score_sets(features, measures)
     per_clip = clip_table(scores)
     summary = summary_table(per_clip, set_scores)
     _write_csv(per_clip, CLIPS)
     _write_csv(_in_order(summary, params.evaluate.metrics), SUMMARY)
+    _write_csv(pd.DataFrame(frame_rows, columns=["clip_id", "method", "frame", "chamfer"]), FRAMES)
     frames, views, size = truth.shape[:3]
     identity = identify("evaluate", as_dict(params), CURATED_MANIFEST)
     measurement = {
@@ -100,32 +111,34 @@ def _held_out(manifest: pd.DataFrame) -> list[Clip]:
     return [Clip(row["clip_id"], row["family"], bool(row["asset_seen"])) for row in rows.to_dict("records")]
 
 
-def _chamfer(clip_id: str, methods: Sequence[str], device: torch.device) -> dict[str, dict[str, float]]:
-    """method -> mean over frames of the Chamfer distance from the Gaussians' centres to the true surface's points."""
+def _chamfer(clip_id: str, methods: Sequence[str], device: torch.device) -> dict[str, list[float]]:
+    """method -> Chamfer distance of every frame between the Gaussians' centres and the true surface's points."""
     tensors = load_tensors(PREDICTIONS / f"{clip_id}.safetensors", device.type)
     points = load_points(clip_id).to(device)
     canonical = Gaussians.from_activated14(tensors["canonical"]).means
     centres = {
         name: canonical.expand(len(points), -1, -1) if name == STATIC else tensors[f"{name}_means"] for name in methods
     }
-    return {method: {"chamfer": chamfer_over_time(value, points).mean().item()} for method, value in centres.items()}
+    return {method: chamfer_over_time(value, points).tolist() for method, value in centres.items()}
 
 
 def _score_sets(
-    videos: Mapping[str, list[Tensor]], measures: Measures
+    features: Mapping[str, Mapping[str, list[Tensor]]], measures: Measures
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """method -> measures of all its videos, and every measure that is absent with its reason."""
-    methods = [name for name in videos if name != TRUTH]
-    scores: dict[str, dict[str, float]] = {method: {} for method in methods}
+    """method -> measures of all its videos, and every measure that is absent with its reason.
+
+    features: by measure and method, of each clip.
+    """
+    scores: dict[str, dict[str, float]] = {}
     absent = dict(measures.absent)
     for name, measure in measures.sets.items():
-        truth = torch.cat(videos[TRUTH])
-        for method in methods:
-            value = measure(torch.cat(videos[method]), truth)
+        truth = torch.cat(features[name][TRUTH])
+        for method in (name for name in features[name] if name != TRUTH):
+            value = measure.distance(torch.cat(features[name][method]), truth)
             if isinstance(value, Absence):
                 absent[name] = why(value)
             else:
-                scores[method][name] = value
+                scores.setdefault(method, {})[name] = value
     return scores, absent
 
 

@@ -33,7 +33,7 @@ from gvf.reporting.page import (
 )
 from gvf.reporting.pictures import stack
 from gvf.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, show
-from gvf.stages.evaluate import CLIPS, MEASUREMENT, SUMMARY
+from gvf.stages.evaluate import CLIPS, FRAMES, MEASUREMENT, SUMMARY
 
 FRONTAL = 0  # the conditioning video that sampling starts from
 CURVES = Path("reports/curves")
@@ -43,6 +43,10 @@ PAGE = Path("reports/index.html")
 # What the page shows of each stage; its own figures come afterwards.
 TRAINED = ("train-vae-static", "train-vae-joint", "train-dit")
 STAGES = ("collect", "curate", "render", "featurize", *TRAINED[:2], "encode", *TRAINED[2:], "sample", "evaluate")
+CHAMFER_CAPTION = (
+    "Chamfer distance over time, between the Gaussians' centres and points on the true surface: half the sum of both mean "
+    "distances to the nearest, in units of the object's longest side, without alignment; means over clips."
+)
 MOST_REJECTED = 50  # rows shown of the table of rejected clips
 
 LABELS = {
@@ -58,11 +62,11 @@ LABELS = {
 def run(params: Params) -> dict[str, float]:
     """Write `reports/tables` and `reports/index.html`. The same inputs give the same bytes."""
     measurement = read_json(MEASUREMENT)
-    clips, summary = _read_table(CLIPS), _read_table(SUMMARY)
+    clips, summary, frames = _read_table(CLIPS), _read_table(SUMMARY), _read_table(FRAMES)
     manifest = read_manifest(CURATED_MANIFEST)
-    _write_tables(measurement, clips, summary, manifest)
+    _write_tables(measurement, clips, summary, frames, manifest)
     shown = _show(clips, params.report)
-    page = _page(measurement, clips, summary, manifest, shown)
+    page = _page(measurement, clips, summary, frames, manifest, shown)
     text = render(page)
     with atomic_path(PAGE) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -94,13 +98,20 @@ def _bytes(picture: Tensor) -> np.ndarray:
 
 
 def _write_tables(
-    measurement: Mapping[str, Any], clips: pd.DataFrame, summary: pd.DataFrame, manifest: pd.DataFrame
+    measurement: Mapping[str, Any],
+    clips: pd.DataFrame,
+    summary: pd.DataFrame,
+    frames: pd.DataFrame,
+    manifest: pd.DataFrame,
 ) -> None:
     source = measured_caption(measurement)
     with fresh_directory(TABLES) as folder:
         write_table(_overall(summary), folder, "quality", f"Quality on held-out clips. {source}")
         write_table(_labelled(summary), folder, "quality_by_group", f"Quality by split and family. {source}")
         write_table(_labelled(clips), folder, "quality_by_clip", f"Quality clip by clip. {source}")
+        if not frames.empty:
+            caption = f"{CHAMFER_CAPTION} {source}"
+            write_table(chamfer_table(frames), folder, "chamfer_over_time", caption)
         write_table(curation_table(manifest), folder, "curation", f"Clips by decision. {source}")
         write_table(_table_1(summary, measurement), folder, "table_1", TABLE_1_CAPTION)
 
@@ -120,6 +131,15 @@ def measured_caption(measurement: Mapping[str, Any]) -> str:
     )
 
 
+def chamfer_table(frames: pd.DataFrame) -> pd.DataFrame:
+    """Means over clips: a row a frame, a column a method, and the mean over the sequence as the last row."""
+    table = frames.pivot_table(index="frame", columns="method", values="chamfer", aggfunc="mean")
+    table = table[[name for name in METHOD_LABELS if name in table.columns]]
+    rows = [{"frame": str(frame), **row} for frame, row in zip(table.index, table.to_dict("records"))]
+    rows.append({"frame": "all", **table.mean().to_dict()})
+    return pd.DataFrame(rows)
+
+
 def curation_table(manifest: pd.DataFrame) -> pd.DataFrame:
     """Clips of each family: accepted in either split, and rejected by reason."""
     outcome = manifest["split"].where(manifest["decision"] != REJECTED, "rejected: " + manifest["reason"].astype(str))
@@ -133,6 +153,7 @@ def _page(
     measurement: Mapping[str, Any],
     clips: pd.DataFrame,
     summary: pd.DataFrame,
+    frames: pd.DataFrame,
     manifest: pd.DataFrame,
     shown: list[ShownClip],
 ) -> Page:
@@ -144,6 +165,8 @@ def _page(
         tiles=_tiles(summary, measurement),
         quality=table_of(_overall(summary), lambda row: row[0] in {LABELS[name] for name in ours}),
         groups=table_of(_labelled(summary[summary["group"] != "all"])),
+        chamfer=None if frames.empty else table_of(chamfer_table(frames)),
+        chamfer_caption=CHAMFER_CAPTION,
         shown=shown,
         gaps=gap_rows(clips, low),
         axis=gap_axis(low),
