@@ -45,7 +45,7 @@ CHAINS = 16
 ROUNDS = 4_000_000
 
 
-@kernels.kernel
+@kernels.helper
 def spin(counter, rounds, out):  # type: ignore[no-untyped-def]
     """Sixteen independent chains of `rounds` fused multiply-adds on sixteen lanes for each item."""
     factor, term = splat(0.999), splat(0.001)

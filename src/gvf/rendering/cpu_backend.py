@@ -27,6 +27,7 @@ class _Binned(NamedTuple):
     entries: np.ndarray
     entry_rows: np.ndarray
     tile_starts: np.ndarray
+    reached: np.ndarray
     longest: int
 
 
@@ -64,7 +65,8 @@ def _bin(gaussians: tuple[np.ndarray, ...], viewmats: np.ndarray, Ks: np.ndarray
         cpu_tiles.fill_tiles, num_images * chunks, 16, records, num_tiles, view.width, view.height, chunk, counts,
         row_starts, first_rows, entries, entry_rows,
     )  # fmt: skip
-    return _Binned(cameras, records, num_tiles, first_rows, entries, entry_rows, tile_starts, int(longest))
+    reached = np.empty(len(entries) + 64 * num_images * tiles, np.uint64)
+    return _Binned(cameras, records, num_tiles, first_rows, entries, entry_rows, tile_starts, reached, int(longest))
 
 
 class _Rasterize(torch.autograd.Function):
@@ -90,7 +92,7 @@ class _Rasterize(torch.autograd.Function):
         depth = torch.empty(num_images, view.height, view.width)
         kernels.run(
             cpu_tiles.draw_tiles, len(binned.tile_starts) - 1, 2, binned.records, binned.entries, binned.entry_rows,
-            binned.tile_starts, binned.longest, view.width, view.height, background.detach().numpy(),
+            binned.tile_starts, binned.longest, view.width, view.height, background.detach().numpy(), binned.reached,
             rgb.numpy(), alpha.numpy(), depth.numpy(),
         )  # fmt: skip
         ctx.save_for_backward(*tensors, background, alpha, depth)
@@ -111,7 +113,7 @@ class _Rasterize(torch.autograd.Function):
         kernels.run(
             cpu_tiles.draw_tiles_backward, len(binned.tile_starts) - 1, 2, binned.records, binned.entries,
             binned.entry_rows, binned.tile_starts, binned.longest, view.width, view.height,
-            background.detach().numpy(), alpha.detach().numpy(), depth.detach().numpy(),
+            background.detach().numpy(), binned.reached, alpha.detach().numpy(), depth.detach().numpy(),
             *(grad.numpy() for grad in grad_images), rows,
         )  # fmt: skip
         batch, num_gaussians = means.shape[:2]

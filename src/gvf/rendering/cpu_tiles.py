@@ -1,8 +1,8 @@
 """From projected Gaussians to pixels and back: binning, depth order, alpha compositing, gradient sums.
 
 A tile (32 x 32 pixels) is the unit of work and of sorting; a block (4 x 4 pixels, sixteen lanes) the unit of
-compositing. Each tile sorts its Gaussians by depth, then hands every block the ones whose ellipse reaches it, so a
-block's colour, transmittance and early exit live in registers and hardly a lane computes in vain.
+compositing. Each tile sorts its Gaussians by depth, then tells every block, a bit a Gaussian, whose ellipse reaches it,
+so a block's colour, transmittance and early exit live in registers and few lanes compute in vain.
 
 Compositing is front to back as in 3DGS: alpha = min(0.999, o exp(-sigma)), nothing below 1/255, a pixel ends before
 its transmittance would fall to 1e-4. Every (Gaussian, tile) pair writes a gradient row of its own, so sums have one
@@ -198,30 +198,54 @@ def block_bits(local, at, first_tops, signs, blocks_x):
 
 
 @helper
-def gather_tile(records, entries, start, count, x0, y0, width, height, local, block_fill, block_lists, capacity):
-    """Copy one tile's records, means relative to the tile, into `local`, and list the entries that reach each block."""
-    tops = np.empty(32, np.float32)
-    for lane in range(16):
-        top = np.float32(lane % BLOCKS * BLOCK) + np.float32(0.5)
-        tops[lane] = top if y0 + top < height else np.float32(np.inf)
-        tops[16 + lane] = -1 if lane < BLOCKS else 1
-    first_tops = load(tops, 0)
-    signs = load(tops, 16)
-    blocks_x = np.float32(min(BLOCKS, num_cells(width - x0, BLOCK)))
-    block_fill[:] = 0
+def gather_tile(records, entries, start, count, x0, y0, local):
+    """Copy one tile's records into `local`, means relative to the tile."""
+    corner = np.zeros(16, np.float32)
+    corner[0] = x0
+    corner[1] = y0
+    offset = load(corner, 0)
     for k in range(count):
         prefetch(records, np.int64(entries[start + min(k + _AHEAD, count - 1)]) * RECORD)
-        at = k * RECORD
-        store(local, at, load(records, np.int64(entries[start + k]) * RECORD))
-        local[at] -= np.float32(x0)
-        local[at + 1] -= np.float32(y0)
-        bits = block_bits(local, at, first_tops, signs, blocks_x)
-        while bits != 0:
-            block = lowest_bit(bits)
-            bits &= bits - np.uint64(1)
-            filled = block_fill[block]
-            block_lists[block * capacity + filled] = k
-            block_fill[block] = filled + 1
+        store(local, k * RECORD, load(records, np.int64(entries[start + k]) * RECORD) - offset)
+
+
+@helper
+def transpose_bits(bits, first):
+    """Turn 64 values of uint64 from `first` on into each other's bits: bit b of value k becomes bit k of value b."""
+    half = 32
+    mask = np.uint64(0xFFFFFFFF)
+    while half > 0:
+        shift = np.uint64(half)
+        for group in range(first, first + 64, 2 * half):
+            for k in range(group, group + half):
+                swapped = ((bits[k] >> shift) ^ bits[k + half]) & mask
+                bits[k] ^= swapped << shift
+                bits[k + half] ^= swapped
+        half //= 2
+        mask ^= mask << np.uint64(half)
+
+
+@helper
+def find_blocks(local, count, columns, rows, reached, first):
+    """Fill `reached` from `first` on: of each 64 entries 64 values, one a block, whose bits are the entries that reach it.
+
+    columns, rows: the tile's pixels inside the image.
+    """
+    lanes = np.empty(32, np.float32)
+    for lane in range(16):
+        top = np.float32(lane % BLOCKS * BLOCK) + np.float32(0.5)
+        lanes[lane] = top if top < rows else np.float32(np.inf)
+        lanes[16 + lane] = -1 if lane < BLOCKS else 1
+    first_tops = load(lanes, 0)
+    signs = load(lanes, 16)
+    blocks_x = np.float32(min(BLOCKS, num_cells(columns, BLOCK)))
+    padded = num_cells(count, 64) * 64
+    for k in range(count):
+        reached[first + k] = block_bits(local, k * RECORD, first_tops, signs, blocks_x)
+    for k in range(count, padded):
+        reached[first + k] = np.uint64(0)
+    for group in range(0, padded, 64):
+        transpose_bits(reached, first + group)
 
 
 @helper
@@ -272,9 +296,12 @@ def light_after(transmittance, value):
 
 @kernel
 def draw_tiles(
-    counter, records, entries, entry_rows, tile_starts, longest, width, height, background, rgb, alpha, depth
+    counter, records, entries, entry_rows, tile_starts, longest, width, height, background, reached, rgb, alpha, depth
 ):
-    """Sort and composite every tile. rgb: [I, H, W, 3] over `background`; alpha, depth: [I, H, W]. Fills all pixels."""
+    """Sort and composite every tile. rgb: [I, H, W, 3] over `background`; alpha, depth: [I, H, W]. Fills all pixels.
+
+    reached: [entries + 64 * tiles] uint64, what `find_blocks` says of each tile, kept for the way back.
+    """
     tiles_x = num_cells(width, TILE)
     tiles = tiles_x * num_cells(height, TILE)
     keys = np.empty(longest, np.uint32)
@@ -282,8 +309,6 @@ def draw_tiles(
     order = np.empty(longest, np.int32)
     spare_order = np.empty(longest, np.int32)
     local = np.empty(longest * RECORD, np.float32)
-    block_fill = np.empty(BLOCKS * BLOCKS, np.int64)
-    block_lists = np.empty(BLOCKS * BLOCKS * longest, np.int32)
     lane_x, lane_y = lane_positions(np.float32(0.5))
     pixels = np.empty(5 * 16, np.float32)
     never = np.float32(np.inf)
@@ -297,12 +322,12 @@ def draw_tiles(
         count = tile_starts[item + 1] - start
         blocks_x = min(BLOCKS, num_cells(width - x0, BLOCK))
         blocks_y = min(BLOCKS, num_cells(height - y0, BLOCK))
-        block_fill[:] = 0
+        groups = num_cells(count, 64)
+        first_mask = start + 64 * item  # a tile's masks are as many as its entries, to the next multiple of 64
         if count > 0:
             order_tile(records[i], entries, entry_rows, start, count, keys, order, spare_keys, spare_order)
-            gather_tile(
-                records[i], entries, start, count, x0, y0, width, height, local, block_fill, block_lists, longest,
-            )  # fmt: skip
+            gather_tile(records[i], entries, start, count, x0, y0, local)
+            find_blocks(local, count, width - x0, height - y0, reached, first_mask)
         for by in range(blocks_y):
             for bx in range(blocks_x):
                 block = by * BLOCKS + bx
@@ -312,9 +337,16 @@ def draw_tiles(
                 green = splat(0.0)
                 blue = splat(0.0)
                 far = splat(0.0)
-                first = block * longest
-                for k in range(first, first + block_fill[block]):
-                    at = np.int64(block_lists[k]) * RECORD
+                group = 0
+                mask = np.uint64(0)
+                while True:
+                    while mask == 0 and group < groups:
+                        mask = reached[first_mask + group * 64 + block]
+                        group += 1
+                    if mask == 0:
+                        break
+                    at = ((group - 1) * 64 + lowest_bit(mask)) * RECORD
+                    mask &= mask - np.uint64(1)
                     power = log_alpha(local, at, x, y)
                     visible = power >= threshold
                     if any_lane(visible):
@@ -351,7 +383,7 @@ def draw_tiles(
 
 @kernel
 def draw_tiles_backward(
-    counter, records, entries, entry_rows, tile_starts, longest, width, height, background, alpha, depth,
+    counter, records, entries, entry_rows, tile_starts, longest, width, height, background, reached, alpha, depth,
     grad_rgb, grad_alpha, grad_depth, rows,
 ):  # fmt: skip
     """Gradient rows of every (Gaussian, tile) pair: sums over the tile's pixels, in the lane order of `sum_lanes`.
@@ -366,8 +398,6 @@ def draw_tiles_backward(
     sums = np.empty(longest * RECORD, np.float32)
     kept = np.empty(longest * 32, np.float32)
     kept_entries = np.empty(longest, np.int32)
-    block_fill = np.empty(BLOCKS * BLOCKS, np.int64)
-    block_lists = np.empty(BLOCKS * BLOCKS * longest, np.int32)
     lane_x, lane_y = lane_positions(np.float32(0.5))
     pixels = np.empty(5 * 16, np.float32)
     never = np.float32(np.inf)
@@ -383,9 +413,9 @@ def draw_tiles_backward(
         x0, y0 = tile_corner(item % tiles, tiles_x)
         blocks_x = min(BLOCKS, num_cells(width - x0, BLOCK))
         blocks_y = min(BLOCKS, num_cells(height - y0, BLOCK))
-        gather_tile(
-            records[i], entries, start, count, x0, y0, width, height, local, block_fill, block_lists, longest,
-        )  # fmt: skip
+        groups = num_cells(count, 64)
+        first_mask = start + 64 * item
+        gather_tile(records[i], entries, start, count, x0, y0, local)
         sums[: count * RECORD] = 0
         for by in range(blocks_y):
             for bx in range(blocks_x):
@@ -393,10 +423,17 @@ def draw_tiles_backward(
                 x, y, threshold = block_pixels(block, lane_x, lane_y, width - x0, height - y0)
                 transmittance = splat(1.0)
                 num_kept = 0
-                first = block * longest
-                for k in range(first, first + block_fill[block]):
-                    entry = block_lists[k]
-                    power = log_alpha(local, np.int64(entry) * RECORD, x, y)
+                group = 0
+                mask = np.uint64(0)
+                while True:
+                    while mask == 0 and group < groups:
+                        mask = reached[first_mask + group * 64 + block]
+                        group += 1
+                    if mask == 0:
+                        break
+                    entry = (group - 1) * 64 + lowest_bit(mask)
+                    mask &= mask - np.uint64(1)
+                    power = log_alpha(local, entry * RECORD, x, y)
                     visible = power >= threshold
                     if any_lane(visible):
                         value = visible_alpha(power, visible)
