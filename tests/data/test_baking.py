@@ -130,6 +130,7 @@ def test_surface_of_a_model(tmp_path: Path) -> None:
         emissiveFactor=[1, 1, 0.5],
         emissiveTexture={"index": 0},
     )
+    file.json["textures"][info["index"]]["sampler"] = file.entry("samplers", wrapS=33071, wrapT=33648)
     attributes = file.json["meshes"][0]["primitives"][0]["attributes"]
     colored = {**attributes, "COLOR_0": file.accessor([[0, 1, 0]] * 3, "VEC3")}
     attributes["TEXCOORD_1"] = uvs
@@ -138,6 +139,10 @@ def test_surface_of_a_model(tmp_path: Path) -> None:
     mesh = _bake(file, tmp_path)
     assert mesh.face_materials.tolist() == [0, 1]
     assert [material.texture for material in mesh.materials] == [0, -1]
+    assert [material.wrap for material in mesh.materials] == [
+        ("CLAMP_TO_EDGE", "MIRRORED_REPEAT"),
+        ("REPEAT", "REPEAT"),
+    ]
     assert mesh.materials[0].emissive == pytest.approx((1, 0, 0))
     assert [texture.shape for texture in mesh.textures] == [(2, 1, 4)]
     assert mesh.uvs.tolist() == [[0, 0], [1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]

@@ -161,6 +161,15 @@ def test_undecodable_and_unsupported_textures_are_refused(tmp_path: Path) -> Non
         read_material(document, 0)
 
 
+def test_unknown_wrap_modes_are_refused(tmp_path: Path) -> None:
+    file = GltfFile()
+    texture = file.image([[[1, 2, 3]]])
+    file.json["textures"][texture]["sampler"] = file.entry("samplers", wrapS=33071, wrapT=7)
+    file.entry("materials", pbrMetallicRoughness={"baseColorTexture": {"index": texture}})
+    with pytest.raises(ClipError, match="has wrapT 7, must be one of 10497, 33071, 33648"):
+        read_material(read_gltf(file.glb(tmp_path / "a.glb")), 0)
+
+
 def test_mean_color_is_taken_in_linear_light() -> None:
     image = np.array([[[0, 255, 188, 9], [255, 255, 188, 9]]], np.uint8)
     np.testing.assert_allclose(mean_linear_color(image), [0.5, 1.0, 0.5029], atol=1e-4)

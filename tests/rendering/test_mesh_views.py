@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gvf.data.mesh import AnimatedMesh, Material
+from gvf.data.mesh import WRAP_MODES, AnimatedMesh, Material
 from gvf.geometry.camera import intrinsics, orbit
 from gvf.rendering.mesh_shading import GROUND, LAMPS, SKY, irradiance, smoothing_groups
 from gvf.rendering.mesh_views import render_clip, render_mesh
@@ -136,15 +136,54 @@ def test_texture_filters_in_linear_light_and_repeats() -> None:
     assert textures.num_levels.tolist() == [3, 2]
     uvs = np.array([[0.25, 0.5], [0.5, 0.5], [0.0, 0.3], [-0.75, 7.5], [1.5, 0.5]], np.float32)
     expected = [[1, 0, 0, 1], [0.5, 0, 0.5, 0.5], [0.5, 0, 0.5, 0.5], [1, 0, 0, 1], [0.5, 0, 0.5, 0.5]]
-    sampled = [sample_texture(textures.texels, textures.levels, 1, 0, u, v) for u, v in uvs]
+    sampled = [sample_texture(textures.texels, textures.levels, 1, 0, u, v, 0, 0) for u, v in uvs]
     np.testing.assert_allclose(sampled, expected, atol=1e-6)
     half = srgb_to_linear(np.array(188 / 255))  # 188 is the sRGB code of half the light
-    coarse = sample_texture(textures.texels, textures.levels, 1, 1, *uvs[0])
+    coarse = sample_texture(textures.texels, textures.levels, 1, 1, *uvs[0], 0, 0)
     np.testing.assert_allclose(coarse, [half, 0, half, 128 / 255], atol=1e-6)
     flat = srgb_to_linear(np.array(9 / 255))
     for level in range(3):
-        found = sample_texture(textures.texels, textures.levels, 0, level, *uvs[3])
+        found = sample_texture(textures.texels, textures.levels, 0, level, *uvs[3], 0, 0)
         np.testing.assert_allclose(found, [flat, flat, flat, 9 / 255], atol=1e-6)
+
+
+PADDING = {"REPEAT": "wrap", "CLAMP_TO_EDGE": "edge", "MIRRORED_REPEAT": "symmetric"}  # NumPy's names
+
+
+@pytest.mark.parametrize("along_u", WRAP_MODES)
+@pytest.mark.parametrize("along_v", WRAP_MODES)
+def test_textures_go_on_beyond_their_edges_as_numpy_pads(along_u: str, along_v: str) -> None:
+    """At and between the texels of an image three times as wide and high."""
+    image = np.random.default_rng(0).integers(0, 256, (3, 4, 4), np.uint8)
+    textures = pack_textures([image])
+    linear = np.concatenate([srgb_to_linear(image[..., :3] / 255), image[..., 3:] / 255], axis=-1)
+    rows = np.pad(linear, ((3, 3), (0, 0), (0, 0)), PADDING[along_v])  # type: ignore[call-overload]
+    padded = np.pad(rows, ((0, 0), (4, 4), (0, 0)), PADDING[along_u])  # type: ignore[call-overload]
+    modes = WRAP_MODES.index(along_u), WRAP_MODES.index(along_v)
+
+    def sampled(column: float, row: float) -> tuple[float, ...]:
+        u, v = np.float32((column + 0.5) / 4), np.float32((row + 0.5) / 3)
+        return sample_texture(textures.texels, textures.levels, 0, 0, u, v, *modes)
+
+    for row in range(-3, 5):
+        for column in range(-4, 7):
+            texels = padded[row + 3 : row + 5, column + 4 : column + 6]
+            np.testing.assert_allclose(sampled(column, row), texels[0, 0], atol=1e-5)
+            np.testing.assert_allclose(sampled(column + 0.5, row + 0.5), texels.mean(axis=(0, 1)), atol=1e-5)
+
+
+def test_a_material_says_how_its_texture_wraps() -> None:
+    """Left of the image: the image once more, the colour of its left edge, or the image turned over."""
+    texture = np.full((8, 8, 4), 255, np.uint8)
+    texture[:, :4, 1:], texture[:, 4:, :2] = 0, 0  # red, blue
+    corners, faces, uvs = quad()
+    colors = {}
+    for mode in WRAP_MODES:
+        material = replace(PLAIN, texture=0, wrap=(mode, "REPEAT"))
+        mesh = make_mesh(corners, faces, uvs=uvs - (1, 0), textures=(texture,), materials=(material,))
+        left, right = view(mesh, size=32)[16, [13, 18], :3].argmax(axis=-1)
+        colors[mode] = left, right
+    assert colors == {"REPEAT": (0, 2), "CLAMP_TO_EDGE": (0, 0), "MIRRORED_REPEAT": (2, 0)}
 
 
 def test_fine_textures_do_not_alias() -> None:

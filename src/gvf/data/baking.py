@@ -244,7 +244,9 @@ def _read_surface(document: GltfDocument, parts: tuple[Part, ...]) -> _Surface:
         material = source.material
         if source.texture is not None:
             image = source.texture.image
-            material = dataclasses.replace(material, texture=images.setdefault(image, len(images)))
+            material = dataclasses.replace(
+                material, texture=images.setdefault(image, len(images)), wrap=source.texture.wrap
+            )
         if source.emissive_image is not None:
             # Our surfaces glow evenly: the texture's mean stands for it.
             mean = mean_linear_color(read_image(document, source.emissive_image))

@@ -115,6 +115,10 @@ class GltfDocument:
         return self._listing("textures")
 
     @cached_property
+    def samplers(self) -> list[Fields]:
+        return self._listing("samplers")
+
+    @cached_property
     def images(self) -> list[Fields]:
         return self._listing("images")
 

@@ -10,27 +10,30 @@ from PIL import Image
 
 from gvf.data.gltf import GltfDocument
 from gvf.data.gltf_fields import Fields
-from gvf.data.mesh import ALPHA_MODES, Material, decode_image
+from gvf.data.mesh import ALPHA_MODES, WRAP_MODES, Material, decode_image
 from gvf.errors import ClipError
 
 _MAX_PIXELS = 8192 * 8192
+_REPEAT = 10497
+_WRAP_MODES = dict(zip((_REPEAT, 33071, 33648), WRAP_MODES))
 
 
 @dataclass(frozen=True)
 class TextureUse:
     """How a material reads its base colour texture.
 
-    image: image index of the file. uv_set: which TEXCOORD. transform: [2, 3], applied to (u, v, 1).
+    image: image index of the file. uv_set: which TEXCOORD. transform: [2, 3], applied to (u, v, 1). wrap: of `Material`.
     """
 
     image: int
     uv_set: int
     transform: np.ndarray
+    wrap: tuple[str, str]
 
 
 @dataclass(frozen=True)
 class SourceMaterial:
-    """A material of the file; `material.texture` is not set yet, `texture` says what it will show."""
+    """A material of the file; `material.texture` and `wrap` are not set yet, `texture` says what it will show."""
 
     material: Material
     texture: TextureUse | None
@@ -114,13 +117,29 @@ def _texture_use(document: GltfDocument, info: Fields) -> TextureUse:
         # one: the extension's text and sample asset agree on it, its GLSL listing was wrong (glTF issue 1563).
         c, s = np.cos(angle), np.sin(angle)
         transform = np.array([[c * scale[0], s * scale[1], offset[0]], [-s * scale[0], c * scale[1], offset[1]]])
-    return TextureUse(_texture_image(document, info), uv_set, transform)
+    return TextureUse(_texture_image(document, info), uv_set, transform, _wrap(document, _texture(document, info)))
 
 
 def _texture_image(document: GltfDocument, info: Fields) -> int:
-    texture = document.textures[info.index("index", len(document.textures))]
+    texture = _texture(document, info)
     webp = texture.extension("EXT_texture_webp")
     holder = webp if webp is not None else texture
     if "source" not in holder:
         holder.fail("has no image in a format that is read (PNG, JPEG, WebP). Save the asset again with PNG textures.")
     return int(holder.index("source", len(document.images)))
+
+
+def _texture(document: GltfDocument, info: Fields) -> Fields:
+    return document.textures[info.index("index", len(document.textures))]
+
+
+def _wrap(document: GltfDocument, texture: Fields) -> tuple[str, str]:
+    """How the texture's sampler goes on beyond the edges along u and v."""
+    if "sampler" not in texture:
+        return WRAP_MODES[0], WRAP_MODES[0]
+    sampler = document.samplers[texture.index("sampler", len(document.samplers))]
+    codes = sampler.integer("wrapS", _REPEAT), sampler.integer("wrapT", _REPEAT)
+    for name, code in zip(("wrapS", "wrapT"), codes):
+        if code not in _WRAP_MODES:
+            sampler.fail(f"has {name} {code}, must be one of {', '.join(map(str, _WRAP_MODES))}.")
+    return _WRAP_MODES[codes[0]], _WRAP_MODES[codes[1]]

@@ -15,6 +15,7 @@ from gvf.errors import ClipError
 from gvf.files import PathLike, load_npz, save_npz
 
 ALPHA_MODES = ("OPAQUE", "MASK", "BLEND")
+WRAP_MODES = ("REPEAT", "CLAMP_TO_EDGE", "MIRRORED_REPEAT")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Material:
 
     base_color: linear RGBA, multiplies texture and vertex colour. texture: index into AnimatedMesh.textures or -1.
     alpha_mode: OPAQUE ignores alpha, MASK cuts below alpha_cutoff, BLEND is as transparent as alpha says.
-    emissive: linear RGB added whatever the light.
+    emissive: linear RGB added whatever the light. wrap: how the texture goes on beyond its edges along u and v.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Material:
     alpha_cutoff: float
     double_sided: bool
     emissive: tuple[float, float, float]
+    wrap: tuple[str, str] = ("REPEAT", "REPEAT")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gvf.data.mesh import ALPHA_MODES, AnimatedMesh
+from gvf.data.mesh import ALPHA_MODES, WRAP_MODES, AnimatedMesh
 from gvf.rendering.kernels import helper
 from gvf.rendering.simd import float_bits
 from gvf.rendering.texture import pack_textures, sample_texture
@@ -76,8 +76,9 @@ class Surface(NamedTuple):
     """What the kernels read of a mesh in one frame.
 
     corners: [F, 15] of each face the normal (3) and uv (2) at its three corners, attribute by attribute, or [F, 27] with
-    vertex colours (4). texel_density: [F] texels per world unit. face_materials: [F]. materials: [M, 10] linear base
-    colour (4), emission (3), how alpha is read (0 not at all, 1 cut off, 2 as it is), cut-off, texture (-1: none).
+    vertex colours (4). texel_density: [F] texels per world unit. face_materials: [F]. materials: [M, 12] linear base
+    colour (4), emission (3), how alpha is read (0 not at all, 1 cut off, 2 as it is), cut-off, texture (-1: none), how it
+    wraps along u and v (indices of WRAP_MODES).
     texels, levels, num_levels: `Textures`.
     """
 
@@ -101,7 +102,10 @@ class MeshSurface:
         self._face_materials = np.array(mesh.face_materials, np.int32)
         self._materials = np.array(
             [
-                (*m.base_color, *m.emissive, ALPHA_MODES.index(m.alpha_mode), m.alpha_cutoff, m.texture)
+                (
+                    *(*m.base_color, *m.emissive, ALPHA_MODES.index(m.alpha_mode), m.alpha_cutoff, m.texture),
+                    *(WRAP_MODES.index(mode) for mode in m.wrap),
+                )
                 for m in mesh.materials
             ],
             np.float32,
@@ -176,7 +180,9 @@ def shade(
         level = np.int64(0)
         if wide > one:  # the level whose texels are as wide as a sample
             level = min(nearest_log2(wide), num_levels[texture] - 1)
-        tr, tg, tb, ta = sample_texture(texels, levels, texture, level, u, v)
+        tr, tg, tb, ta = sample_texture(
+            texels, levels, texture, level, u, v, materials[material, 10], materials[material, 11]
+        )
         red, green, blue, alpha = red * tr, green * tg, blue * tb, alpha * ta
     towards = (-one if back else one) / (math.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-12))
     light = irradiance(nx * towards, ny * towards, nz * towards)

@@ -1,4 +1,4 @@
-"""Colour textures for compiled loops: bilinear, repeating, filtered in linear light, with box-filtered mip levels."""
+"""Colour textures for compiled loops: bilinear, filtered in linear light, with box-filtered mip levels, wrapped like glTF."""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
@@ -106,8 +106,16 @@ def floor(value):
 
 
 @helper
-def wrapped(index, count):
-    return index if 0 <= index < count else index % count
+def wrapped(index, count, mode):
+    """The texel of a row of `count` that stands at any index. mode: index of gvf.data.mesh.WRAP_MODES."""
+    if 0 <= index < count:
+        return index
+    if mode == 1:
+        return np.int64(0) if index < 0 else count - 1
+    if mode == 2:
+        index = index % (2 * count)
+        return min(index, 2 * count - 1 - index)
+    return index % count
 
 
 @helper
@@ -116,16 +124,19 @@ def decoded(texels, texel, channel):
 
 
 @helper
-def sample_texture(texels, levels, texture, level, u, v):
-    """Linear RGBA at (u, v), (0, 0) the top left corner of the image as in glTF: bilinear within one mip level."""
+def sample_texture(texels, levels, texture, level, u, v, wrap_u, wrap_v):
+    """Linear RGBA at (u, v), (0, 0) the top left corner of the image as in glTF: bilinear within one mip level.
+
+    wrap_u, wrap_v: indices of gvf.data.mesh.WRAP_MODES.
+    """
     first, height, width = levels[texture, level, 0], levels[texture, level, 1], levels[texture, level, 2]
     x = u * np.float32(width) - np.float32(0.5)
     y = v * np.float32(height) - np.float32(0.5)
     left, top = floor(x), floor(y)
     fx, fy = x - np.float32(left), y - np.float32(top)
     gx, gy = np.float32(1) - fx, np.float32(1) - fy
-    left, top = wrapped(left, width), wrapped(top, height)
-    right, bottom = wrapped(left + 1, width), wrapped(top + 1, height)
+    right, bottom = wrapped(left + 1, width, wrap_u), wrapped(top + 1, height, wrap_v)
+    left, top = wrapped(left, width, wrap_u), wrapped(top, height, wrap_v)
     a, b = first + top * width + left, first + top * width + right
     c, d = first + bottom * width + left, first + bottom * width + right
     wa, wb, wc, wd = gx * gy, fx * gy, gx * fy, fx * fy
