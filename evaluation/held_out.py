@@ -1,4 +1,4 @@
-"""Scores of our own held-out clips: four views a frame, picture by picture, averaged over frames, views and clips.
+"""Scores of our own held-out clips: four views a frame, picture by picture, averaged over views, frames and clips.
 
 Every method is scored beside two references that need no network: `static`, the canonical Gaussians without motion, and
 `interpolated`, the canonical Gaussians moved by the true mesh (Eq. 3-4). How much of the way from one to the other a
@@ -46,8 +46,8 @@ class Clip:
     asset_seen: bool
 
 
-def score_clip(prediction: Tensor, truth: Tensor, measures: Mapping[str, PictureMeasure]) -> dict[str, float]:
-    """Each measure of one method on one clip, a mean over frames and then views.
+def score_frames(prediction: Tensor, truth: Tensor, measures: Mapping[str, PictureMeasure]) -> dict[str, list[float]]:
+    """Each measure of one method on one clip, frame by frame [T]: a mean over views.
 
     prediction, truth: float32 [T, V, H, W, 3] in [0, 1]. Raises ValueError when their shapes differ.
     """
@@ -62,7 +62,7 @@ def score_clip(prediction: Tensor, truth: Tensor, measures: Mapping[str, Picture
         values = measure(*pictures)
         if isinstance(values, Absence):
             raise ValueError(f"{name} was said to be there: {values}")
-        scores[name] = values.double().reshape(frames, views).mean(0).mean().item()
+        scores[name] = values.double().reshape(frames, views).mean(1).tolist()
     return scores
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,14 @@ def _row(result: Mapping[str, Any]) -> dict[str, Any]:
         "data": f"{result['data']} #{result['truth_sha256'][:8]}",
         "device": f"{made_on}scored on {result['device']}",
     }
+
+
+def seconds_of(time: str) -> float:
+    """Seconds of a time as Table 1 words it: `3.5 s`, `~20 min`, `~1.5 h`. Raises ValueError for anything else."""
+    match = re.fullmatch(r"~?([0-9.]+(?:e[+-]?[0-9]+)?) (s|min|h)", time)
+    if match is None:
+        raise ValueError(f"{time!r} is no time of Table 1")
+    return float(match[1]) * {"s": 1.0, "min": 60.0, "h": 3600.0}[match[2]]
 
 
 def _seconds(value: float | None) -> str | None:

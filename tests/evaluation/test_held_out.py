@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from evaluation.held_out import Clip, as_videos, clip_table, flat_metrics, gap_closed, score_clip, summary_table
+from evaluation.held_out import Clip, as_videos, clip_table, flat_metrics, gap_closed, score_frames, summary_table
 from evaluation.measures import LARGEST_PSNR, finite_psnr, load_measures
 
 SEEN, UNSEEN = Clip("cat-0--walk", "cat", True), Clip("dog-0--walk", "dog", False)
@@ -54,15 +54,15 @@ def test_flat_metrics_hold_every_figure_that_exists_and_no_reference_gaps() -> N
     assert all(math.isfinite(value) for value in figures.values())
 
 
-def test_pictures_are_averaged_over_frames_then_views() -> None:
+def test_pictures_are_averaged_over_views_frame_by_frame() -> None:
     truth = torch.zeros(2, 3, 12, 12, 3)
     prediction = truth.clone()
     prediction[1, 2] = 0.1  # one of six pictures, 20 dB
-    scores = score_clip(prediction, truth, {"psnr": finite_psnr, "sum": lambda p, t: (p - t).sum(dim=(1, 2, 3))})
-    assert scores["psnr"] == pytest.approx((5 * LARGEST_PSNR + 20.0) / 6)
-    assert scores["sum"] == pytest.approx(12 * 12 * 3 * 0.1 / 6, rel=1e-5)
+    scores = score_frames(prediction, truth, {"psnr": finite_psnr, "sum": lambda p, t: (p - t).sum(dim=(1, 2, 3))})
+    assert scores["psnr"] == pytest.approx([LARGEST_PSNR, (2 * LARGEST_PSNR + 20.0) / 3])
+    assert scores["sum"] == pytest.approx([0, 12 * 12 * 3 * 0.1 / 3], rel=1e-5)
     with pytest.raises(ValueError, match="not one"):
-        score_clip(prediction[:1], truth, {})
+        score_frames(prediction[:1], truth, {})
 
 
 def test_a_view_is_a_video() -> None:

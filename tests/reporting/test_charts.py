@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from gvf.reporting.charts import line_chart, log_ticks, short, smoothed, ticks
+from gvf.reporting.charts import line_chart, lines_chart, log_ticks, scatter_chart, short, smoothed, ticks
 from gvf.reporting.page import axis_low, axis_position, curves_of, decision_bars, gap_axis, gap_rows
 
 
@@ -40,6 +40,29 @@ def test_wide_curves_are_logarithmic_and_hopeless_ones_left_out() -> None:
     flat = line_chart("loss", [1, 2], [0.0, 0.0])
     assert flat is not None
     assert flat.raw == "M0 50L100 50"
+
+
+def test_lines_share_their_axes() -> None:
+    chart = lines_chart(
+        "PSNR", [0, 1, 2], {"Still": ("static", [10.0, 20.0, 30.0]), "DiT": ("dit", [30.0, 30.0, 30.0])}
+    )
+    paths = {line.label: [point.split() for point in line.path[1:].split("L")] for line in chart.lines}
+    top, bottom = 100 * 1 / 22, 100 * 21 / 22  # the range 10..30 with a margin of 5 % on either side
+    assert [float(y) for _, y in paths["Still"]] == pytest.approx([bottom, 50, top], rel=1e-3)
+    assert [float(y) for _, y in paths["DiT"]] == pytest.approx([top] * 3, rel=1e-3)
+    assert [float(x) for x, _ in paths["DiT"]] == [0, 50, 100]
+    assert [tick.text for tick in chart.y_ticks] == ["10", "15", "20", "25", "30"]
+
+
+def test_points_lie_on_a_logarithmic_axis() -> None:
+    chart = scatter_chart("PSNR", [("slow", "published", 1000.0, 10.0), ("fast", "measured", 10.0, 20.0)])
+    assert chart is not None
+    assert [(point.left, point.bottom, point.flipped) for point in chart.points] == [
+        (pytest.approx(100 * 2.1 / 2.2, abs=1e-3), pytest.approx(100 * 0.5 / 11, abs=1e-3), True),
+        (pytest.approx(100 * 0.1 / 2.2, abs=1e-3), pytest.approx(100 * 10.5 / 11, abs=1e-3), False),
+    ]
+    assert [tick.text for tick in chart.x_ticks] == ["10", "100", "1000"]
+    assert scatter_chart("PSNR", [("alone", "published", 1.0, 1.0)]) is None
 
 
 def test_smoothing_keeps_lines_and_means() -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from gvf.reporting.pictures import GAP, fit, loop_uri, spread, stack, still_uri, strip
-from gvf.reporting.shown_clips import choose
+from gvf.reporting.shown_clips import choose, choose_failures
 
 FRAMES = np.stack([np.full((4, 6, 3), value, np.uint8) for value in (0, 120, 240)])
 
@@ -61,11 +61,19 @@ def table(gaps: dict[str, float]) -> pd.DataFrame:
     )
 
 
-def test_best_median_and_worst_are_chosen_by_gap_then_by_name() -> None:
-    assert choose(table({"a": 0.1, "b": 0.9, "c": math.nan, "d": 0.5, "e": 0.5, "f": -1.0})) == [
-        ("best", "b"),
-        ("median", "e"),
-        ("worst", "f"),
-    ]
+def test_best_and_median_are_chosen_by_gap_then_by_name() -> None:
+    clips = table({"a": 0.1, "b": 0.9, "c": math.nan, "d": 0.5, "e": 0.5, "f": -1.0})
+    assert choose(clips) == [("best", "b"), ("median", "e")]
+    assert choose_failures(clips) == [("worst", "f")]
+    still = table({"a": math.nan, "b": math.nan})
+    assert choose(still) == [("best", "b"), ("median", "a")]
+    assert choose_failures(still) == []
     assert choose(table({"a": 0.1})) == [("best", "a")]
-    assert choose(table({"a": math.nan, "b": math.nan})) == [("best", "b"), ("median", "a")]
+    assert choose_failures(table({"a": 0.1})) == []
+
+
+def test_failures_are_the_clips_below_zero_or_the_worst_one() -> None:
+    clips = {"a": -0.1, "b": 0.9, "c": -0.3, "d": -0.2, "e": 0.5, "f": 0.8, "g": 0.7, "h": -0.05, "i": 0.6}
+    assert choose_failures(table(clips)) == [("worst", "c"), ("second worst", "d"), ("third worst", "a")]
+    assert choose_failures(table({"a": 0.1, "b": 0.9, "c": 0.5})) == [("worst", "a")]
+    assert choose_failures(table({"a": -0.1, "b": -0.9, "c": -0.5})) == [("worst", "b")]  # the others are shown above

@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 import torch
 
+from evaluation.held_out import METHODS
+from evaluation.results import seconds_of
 from gvf.config.evaluate import EvaluateConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
@@ -157,10 +159,25 @@ def test_chamfer_distances_are_those_of_all_pairs(here: Path) -> None:
                 assert frames[clip, method, frame] == pytest.approx(expected, abs=1e-5)
             assert clips[clip, method] == pytest.approx(frames[clip, method].mean(), abs=1e-5)
     report.run(SECTIONS)
-    table = pd.read_csv(report.TABLES / "chamfer_over_time.csv").set_index("frame")
-    assert list(table.columns) == ["static", "interpolated", "vae", "dit"]
-    assert table.at["1", "dit"] == pytest.approx(np.mean([frames[clip, "dit", 1] for clip in CLIPS]))
-    assert table.at["all", "static"] == pytest.approx(np.mean([clips[clip, "static"] for clip in CLIPS]), abs=1e-5)
+    table = pd.read_csv(report.TABLES / "quality_over_time.csv")
+    assert table["method"].unique().tolist() == [report.LABELS[name] for name in METHODS]
+    assert table["frame"].tolist() == [0, 1, 2] * 4
+    at = table.set_index(["method", "frame"])["chamfer"]
+    assert at["DiT generation", 1] == pytest.approx(np.mean([frames[clip, "dit", 1] for clip in CLIPS]))
+
+
+def test_quality_over_time_is_that_of_each_frame(here: Path) -> None:
+    """The first frame is the same for all methods, so they have no error there; the DiT's later ones by hand."""
+    frames = pd.read_csv(evaluate.FRAMES).set_index(["clip_id", "method", "frame"]).sort_index()
+    clips = pd.read_csv(evaluate.CLIPS).set_index(["clip_id", "method"])
+    rgba = draw_truth().astype(float)
+    truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0) / 255
+    for clip, keep in CLIPS.items():
+        errors = ((draw_methods(keep)["dit_rgb"] / 255 - truth) ** 2).mean(axis=(1, 2, 3, 4))
+        found = [frames.at[(clip, "dit", frame), "psnr"] for frame in range(FRAMES)]
+        assert found == pytest.approx([100.0, *(-10 * np.log10(errors[1:]))], abs=1e-4)
+        for name in ("psnr", "ssim"):
+            assert clips.at[(clip, "dit"), name] == pytest.approx(frames.loc[clip, "dit"][name].mean(), abs=1e-5)
 
 
 def test_the_measurement_says_where_it_comes_from_and_what_is_missing(here: Path) -> None:
@@ -224,16 +241,36 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
         assert label in page.text
     places = [page.text.index(f"{why}: {clip}") for why, clip in zip(("Best", "Median", "Worst"), CLIPS)]
     assert places == sorted(places)
+    assert "0 of 3 clips are below zero" in page.text
+    assert text.count('<span class="point') == 6  # the published rows, each with its time
+    assert "<dt>MLflow" not in text
     table_1 = page.text.index("Table 1: video to 4D")
     assert "18.47" in page.text[table_1:]
     assert "18.47" not in page.text[:table_1]
     assert "took 0.25 s a clip" in page.text
 
 
+def test_the_page_links_to_the_runs_that_were_tracked(here: Path) -> None:
+    record = Path("work/runs/train-dit.json")
+    write_json(record, {"run_name": "cpu-procedural-1", "url": "http://127.0.0.1:5000/#/experiments/3/runs/4"})
+    report.run(SECTIONS)
+    record.unlink()
+    text = report.PAGE.read_text()
+    assert re.findall(r'<a href="([^"]*)">([^<]*)</a>', text) == [
+        ("http://127.0.0.1:5000/#/experiments/3/runs/4", "train-dit")
+    ]
+
+
+def test_times_of_table_1_are_read() -> None:
+    assert [seconds_of(text) for text in ("3.5 s", "~20 min", "~1.5 h", "1.2e+03 s")] == [3.5, 1200, 5400, 1200]
+    with pytest.raises(ValueError, match="no time of Table 1"):
+        seconds_of("soon")
+
+
 def test_every_table_is_there_three_times_and_marked(here: Path) -> None:
     report.run(SECTIONS)
     names = {path.stem for path in report.TABLES.iterdir()}
-    assert names == {"quality", "quality_by_group", "quality_by_clip", "chamfer_over_time", "curation", "table_1"}
+    assert names == {"quality", "quality_by_group", "quality_by_clip", "quality_over_time", "curation", "table_1"}
     for name in names:
         markdown = (report.TABLES / f"{name}.md").read_text()
         assert ("Published" in markdown) == (name == "table_1")

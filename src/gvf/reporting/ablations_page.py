@@ -19,12 +19,16 @@ class Strip:
 
 @dataclass(frozen=True)
 class Section:
-    """One table. order: how the order of its variants compares with the published one."""
+    """One table. order: how the order of its variants compares with the published one.
+
+    compare: address of MLflow's page that compares its runs; None where they were not tracked.
+    """
 
     title: str
     table: Table
     order: str
     strips: Sequence[Strip]
+    compare: str | None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 SMOOTHING = 0.06  # half width of the smoothing window, as a share of the points
@@ -31,6 +31,79 @@ class LineChart:
     last: str
 
 
+@dataclass(frozen=True)
+class Line:
+    """One of several lines. kind: its style. path: as in `LineChart`."""
+
+    label: str
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Several lines over the same x."""
+
+    title: str
+    lines: list[Line]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+@dataclass(frozen=True)
+class Point:
+    """left, bottom: percent of the axes. flipped: its label stands to the left, where the right has no room."""
+
+    label: str
+    kind: str
+    left: float
+    bottom: float
+    flipped: bool
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points over a logarithmic x."""
+
+    title: str
+    points: list[Point]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+def lines_chart(title: str, x: Sequence[float], lines: Mapping[str, tuple[str, Sequence[float]]]) -> Lines:
+    """Lines over the same two or more x. lines: label -> (kind, values), all finite."""
+    low, high = _span([value for _, values in lines.values() for value in values])
+    across = [_share(value, x[0], x[-1]) for value in x]
+    return Lines(
+        title,
+        [
+            Line(label, kind, _path(across, [100 - _share(value, low, high) for value in values]))
+            for label, (kind, values) in lines.items()
+        ],
+        [Tick(_share(v, x[0], x[-1]), short(v)) for v in ticks(x[0], x[-1])],
+        [Tick(_share(v, low, high), short(v)) for v in ticks(low, high)],
+    )
+
+
+def scatter_chart(title: str, points: Sequence[tuple[str, str, float, float]]) -> Scatter | None:
+    """Points (label, kind, x above zero, y), x on a logarithmic axis; None for fewer than two."""
+    if len(points) < 2:
+        return None
+    left, right = _span([math.log10(x) for _, _, x, _ in points])
+    low, high = _span([y for *_, y in points])
+    placed = []
+    for label, kind, x, y in points:
+        across = _share(math.log10(x), left, right)
+        placed.append(Point(label, kind, across, _share(y, low, high), across > 55))
+    return Scatter(
+        title,
+        placed,
+        [Tick(_share(math.log10(v), left, right), short(v)) for v in log_ticks(10**left, 10**right)],
+        [Tick(_share(v, low, high), short(v)) for v in ticks(low, high)],
+    )
+
+
 def line_chart(title: str, steps: Sequence[float], values: Sequence[float]) -> LineChart | None:
     """A curve over steps, with its smoothed line; None when there are fewer than two finite points."""
     points = [(float(x), float(y)) for x, y in zip(steps, values) if math.isfinite(y)]
@@ -39,11 +112,7 @@ def line_chart(title: str, steps: Sequence[float], values: Sequence[float]) -> L
     xs, ys = [x for x, _ in points], [y for _, y in points]
     logarithmic = min(ys) > 0 and max(ys) / min(ys) > LOG_RATIO
     scaled = [math.log10(y) for y in ys] if logarithmic else ys
-    low, high = min(scaled), max(scaled)
-    if high == low:
-        low, high = low - 0.5, high + 0.5
-    margin = 0.05 * (high - low)
-    low, high = low - margin, high + margin
+    low, high = _span(scaled)
     if logarithmic:
         y_ticks = [Tick(_share(math.log10(v), low, high), short(v)) for v in log_ticks(10**low, 10**high)]
     else:
@@ -97,7 +166,16 @@ def short(value: float) -> str:
         return "0"
     if abs(value) >= 10_000 and value % 1000 == 0:
         return f"{value / 1000:g}k"
-    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e4 else f"{value:.4g}"
+    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e3 else f"{value:.4g}"
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    """Least and greatest with a margin of 5 % on either side; one around values that are all the same."""
+    low, high = min(values), max(values)
+    if high == low:
+        low, high = low - 0.5, high + 0.5
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
 
 
 def _share(value: float, low: float, high: float) -> float:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluation.tables import columns_of, numeric_columns, rows_of
-from gvf.reporting.charts import LineChart, line_chart
+from gvf.reporting.charts import LineChart, Lines, Scatter, line_chart
 from gvf.reporting.shown_clips import ShownClip
 
 # Columns of a curve file that are settings rather than results.
@@ -68,6 +68,15 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class RunLink:
+    """An MLflow run. url: its address in MLflow's UI."""
+
+    stage: str
+    name: str
+    url: str
+
+
+@dataclass(frozen=True)
 class Page:
     """Everything the template shows, in its order."""
 
@@ -75,9 +84,12 @@ class Page:
     tiles: Sequence[Tile]
     quality: Table
     groups: Table
-    chamfer: Table | None
-    chamfer_caption: str
+    over_time: Sequence[Lines]
+    over_time_table: Table
+    over_time_caption: str
     shown: Sequence[ShownClip]
+    failures: Sequence[ShownClip]
+    num_failures: int
     gaps: Sequence[GapRow]
     axis: Sequence[tuple[float, str]]
     curves: Sequence[Curves]
@@ -85,7 +97,9 @@ class Page:
     rejected: Table | None
     table_1: Table
     table_1_caption: str
+    quality_against_time: Scatter | None
     timing: str | None
+    runs: Sequence[RunLink]
     figures: Sequence[tuple[str, Table]]
 
 

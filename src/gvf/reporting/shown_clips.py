@@ -10,6 +10,7 @@ import pandas as pd
 
 from gvf.reporting.pictures import fit, loop_uri, spread, still_uri, strip
 
+FAILURES = 3  # clips shown of those that fail
 VIEW = 0  # of the four evaluation views: far from the frontal camera of the conditioning video
 METHOD_LABELS = {
     "static": "Static",
@@ -31,7 +32,11 @@ class Row:
 
 @dataclass(frozen=True)
 class ShownClip:
-    """why: best, median or worst. caption: its figures. num_tiles: frames of a strip. strips: the rows as pictures."""
+    """A clip with its pictures.
+
+    why: best, median, worst, second worst and so on. caption: its figures. num_tiles: frames of a strip. strips: the
+    rows as pictures.
+    """
 
     why: str
     clip_id: str
@@ -42,19 +47,34 @@ class ShownClip:
 
 
 def choose(clips: pd.DataFrame) -> list[tuple[str, str]]:
-    """(why, clip_id) of the best, median and worst clip by the DiT's gap closed, by its PSNR where no clip has one.
+    """(why, clip_id) of the best and the median clip by the DiT's gap closed, by its PSNR where no clip has one.
 
-    clips: the per-clip table of the evaluation. Fewer clips than three give fewer rows.
+    clips: the per-clip table of the evaluation.
     """
+    ranked, _ = _ranked(clips)
+    if len(ranked) < 2:
+        return [("best", name) for name in ranked]
+    return [("best", ranked[0]), ("median", ranked[len(ranked) // 2])]
+
+
+def choose_failures(clips: pd.DataFrame) -> list[tuple[str, str]]:
+    """(why, clip_id) of the failure cases, the worst first: the clips whose gap closed by the DiT is below zero, where
+    standing still would have been better, at most `FAILURES`; where there is none, the worst clip alone.
+
+    Clips that `choose` shows are left out.
+    """
+    ranked, num_failed = _ranked(clips)
+    shown = {name for _, name in choose(clips)}
+    worst = [name for name in ranked[::-1][: max(min(num_failed, FAILURES), 1)] if name not in shown]
+    return list(zip(("worst", "second worst", "third worst"), worst))
+
+
+def _ranked(clips: pd.DataFrame) -> tuple[list[str], int]:
+    """Clips from best to worst, and how many of them the DiT makes worse than standing still."""
     generated = clips[clips["method"] == "dit"]
     key = "gap_closed" if generated["gap_closed"].notna().any() else "psnr"
     ranked = generated.dropna(subset=key).sort_values([key, "clip_id"], ascending=[False, True])["clip_id"].tolist()
-    places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
-    chosen: dict[str, str] = {}
-    for why, place in places.items():
-        if ranked and ranked[place] not in chosen.values():
-            chosen[why] = ranked[place]
-    return list(chosen.items())
+    return ranked, int((generated["gap_closed"] < 0).sum())
 
 
 def show(

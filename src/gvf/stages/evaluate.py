@@ -20,7 +20,7 @@ from evaluation.held_out import (
     as_videos,
     clip_table,
     flat_metrics,
-    score_clip,
+    score_frames,
     summary_table,
 )
 from evaluation.measures import Measures, load_measures, why
@@ -39,7 +39,7 @@ from gvf.provenance import device_name, identify
 FOLDER = Path("reports/evaluation")
 TRUTH = "truth"
 CLIPS, SUMMARY, MEASUREMENT = FOLDER / "clips.csv", FOLDER / "summary.csv", FOLDER / "measurement.json"
-FRAMES = FOLDER / "frames.csv"  # what is measured frame by frame
+FRAMES = FOLDER / "frames.csv"  # every clip and method, frame by frame
 
 
 def run(params: Params) -> dict[str, float]:
@@ -59,15 +59,15 @@ def run(params: Params) -> dict[str, float]:
         pictures = {method: _prediction(arrays, method, clip.clip_id, device) for method in methods}
         distances = _chamfer(clip.clip_id, methods, device) if "chamfer" in params.evaluate.metrics else {}
         for method in methods:
-            score = score_clip(pictures[method], truth, measures.pictures)
+            over_time = score_frames(pictures[method], truth, measures.pictures)
             if method in distances:
-                score["chamfer"] = float(np.mean(distances[method]))
-            scores.append((clip, method, score))
-        frame_rows += [
-            {"clip_id": clip.clip_id, "method": method, "frame": frame, "chamfer": distance}
-            for method, over_time in distances.items()
-            for frame, distance in enumerate(over_time)
-        ]
+                over_time["chamfer"] = distances[method]
+            scores.append((clip, method, {name: float(np.mean(values)) for name, values in over_time.items()}))
+            frame_rows += [
+                {"clip_id": clip.clip_id, "method": method, "frame": frame}
+                | {name: values[frame] for name, values in over_time.items()}
+                for frame in range(len(truth))
+            ]
         for name, measure in measures.sets.items():
             for method, value in {TRUTH: truth, **pictures}.items():
                 features[name][method].append(measure.features(as_videos(value)))
@@ -76,7 +76,7 @@ def run(params: Params) -> dict[str, float]:
     summary = summary_table(per_clip, set_scores)
     _write_csv(per_clip, CLIPS)
     _write_csv(_in_order(summary, params.evaluate.metrics), SUMMARY)
-    _write_csv(pd.DataFrame(frame_rows, columns=["clip_id", "method", "frame", "chamfer"]), FRAMES)
+    _write_csv(pd.DataFrame(frame_rows), FRAMES)
     frames, views, size = truth.shape[:3]
     identity = identify("evaluate", as_dict(params), CURATED_MANIFEST)
     measurement = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from evaluation.results import MEASURED, TABLE_1_CAPTION, pipeline_row, read_results, table_1_rows
+from evaluation.results import MEASURED, TABLE_1_CAPTION, pipeline_row, read_results, seconds_of, table_1_rows
 from evaluation.tables import write_table
 from gvf import tracking
 from gvf.config.params import Params
@@ -19,8 +19,10 @@ from gvf.data.clip_store import PREDICTIONS, load_views, on_white
 from gvf.data.manifest import CURATED_MANIFEST, REJECTED, read_manifest
 from gvf.errors import UserError
 from gvf.files import atomic_path, fresh_directory, load_npz, read_json
+from gvf.reporting.charts import Lines, Scatter, lines_chart, scatter_chart
 from gvf.reporting.page import (
     Page,
+    RunLink,
     Table,
     Tile,
     axis_low,
@@ -32,7 +34,7 @@ from gvf.reporting.page import (
     table_of,
 )
 from gvf.reporting.pictures import stack
-from gvf.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, show
+from gvf.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, choose_failures, show
 from gvf.stages.evaluate import CLIPS, FRAMES, MEASUREMENT, SUMMARY
 
 FRONTAL = 0  # the conditioning video that sampling starts from
@@ -43,10 +45,12 @@ PAGE = Path("reports/index.html")
 # What the page shows of each stage; its own figures come afterwards.
 TRAINED = ("train-vae-static", "train-vae-joint", "train-dit")
 STAGES = ("collect", "curate", "render", "featurize", *TRAINED[:2], "encode", *TRAINED[2:], "sample", "evaluate")
-CHAMFER_CAPTION = (
-    "Chamfer distance over time, between the Gaussians' centres and points on the true surface: half the sum of both mean "
-    "distances to the nearest, in units of the object's longest side, without alignment; means over clips."
+OVER_TIME_CAPTION = (
+    "Quality frame by frame: means over views and clips. The first frame is the canonical one for every method. Chamfer is "
+    "the distance between the Gaussians' centres and points on the true surface: half the sum of both mean distances to the "
+    "nearest, in units of the object's longest side, without alignment."
 )
+OVER_TIME = {"psnr": "PSNR, dB", "chamfer": "Chamfer distance"}  # drawn; the table holds the others too
 MOST_REJECTED = 50  # rows shown of the table of rejected clips
 
 LABELS = {
@@ -60,19 +64,22 @@ LABELS = {
 
 
 def run(params: Params) -> dict[str, float]:
-    """Write `reports/tables` and `reports/index.html`. The same inputs give the same bytes."""
+    """Write `reports/tables` and `reports/index.html`.
+
+    The same inputs give the same bytes; only the page also says how long things took and links to MLflow's runs.
+    """
     measurement = read_json(MEASUREMENT)
     clips, summary, frames = _read_table(CLIPS), _read_table(SUMMARY), _read_table(FRAMES)
     manifest = read_manifest(CURATED_MANIFEST)
     _write_tables(measurement, clips, summary, frames, manifest)
-    shown = _show(clips, params.report)
-    page = _page(measurement, clips, summary, frames, manifest, shown)
+    shown, failures = (_show(clips, chosen, params.report) for chosen in (choose(clips), choose_failures(clips)))
+    page = _page(measurement, clips, summary, frames, manifest, shown, failures)
     text = render(page)
     with atomic_path(PAGE) as partial:
         partial.write_text(text, encoding="utf-8")
-    for clip in shown:
+    for clip in (*shown, *failures):
         tracking.log_figure(f"{clip.why}-{clip.clip_id}", stack(clip.strips))
-    return {"clips_shown": len(shown), "page_bytes": len(text.encode())}
+    return {"clips_shown": len(shown) + len(failures), "page_bytes": len(text.encode())}
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -82,9 +89,9 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
 
 
-def _show(clips: pd.DataFrame, config: ReportConfig) -> list[ShownClip]:
+def _show(clips: pd.DataFrame, chosen: Sequence[tuple[str, str]], config: ReportConfig) -> list[ShownClip]:
     shown = []
-    for why, clip_id in choose(clips):
+    for why, clip_id in chosen:
         video, truth = (_bytes(on_white(load_views(clip_id, kind).rgba)) for kind in ("video", "eval"))
         predictions = load_npz(PREDICTIONS / f"{clip_id}.npz")
         methods = {name: predictions[f"{name}_rgb"] for name in METHOD_LABELS}
@@ -109,9 +116,8 @@ def _write_tables(
         write_table(_overall(summary), folder, "quality", f"Quality on held-out clips. {source}")
         write_table(_labelled(summary), folder, "quality_by_group", f"Quality by split and family. {source}")
         write_table(_labelled(clips), folder, "quality_by_clip", f"Quality clip by clip. {source}")
-        if not frames.empty:
-            caption = f"{CHAMFER_CAPTION} {source}"
-            write_table(chamfer_table(frames), folder, "chamfer_over_time", caption)
+        over_time = _labelled(over_time_table(frames))
+        write_table(over_time, folder, "quality_over_time", f"{OVER_TIME_CAPTION} {source}")
         write_table(curation_table(manifest), folder, "curation", f"Clips by decision. {source}")
         write_table(_table_1(summary, measurement), folder, "table_1", TABLE_1_CAPTION)
 
@@ -131,13 +137,30 @@ def measured_caption(measurement: Mapping[str, Any]) -> str:
     )
 
 
-def chamfer_table(frames: pd.DataFrame) -> pd.DataFrame:
-    """Means over clips: a row a frame, a column a method, and the mean over the sequence as the last row."""
-    table = frames.pivot_table(index="frame", columns="method", values="chamfer", aggfunc="mean")
-    table = table[[name for name in METHOD_LABELS if name in table.columns]]
-    rows = [{"frame": str(frame), **row} for frame, row in zip(table.index, table.to_dict("records"))]
-    rows.append({"frame": "all", **table.mean().to_dict()})
-    return pd.DataFrame(rows)
+def over_time_table(frames: pd.DataFrame) -> pd.DataFrame:
+    """Means over clips of every measure: a row a method and frame."""
+    table = frames.drop(columns="clip_id").groupby(["method", "frame"], as_index=False).mean()
+    order = {name: place for place, name in enumerate(METHOD_LABELS)}
+    return table.sort_values(["method", "frame"], key=lambda column: column.replace(order)).reset_index(drop=True)
+
+
+def over_time_charts(frames: pd.DataFrame) -> list[Lines]:
+    """A chart of each measure in `OVER_TIME`, a line a method; none for clips of one frame."""
+    table = over_time_table(frames)
+    numbers = sorted(table["frame"].unique().tolist())
+    charts = []
+    for name in (name for name in OVER_TIME if name in table.columns and len(numbers) > 1):
+        by_method = dict(list(table.groupby("method")[name]))
+        lines = {METHOD_LABELS[key]: (key, by_method[key].tolist()) for key in METHOD_LABELS if key in by_method}
+        charts.append(lines_chart(OVER_TIME[name], numbers, lines))
+    return charts
+
+
+def quality_against_time(rows: pd.DataFrame) -> Scatter | None:
+    """PSNR against generation time of the rows of Table 1 that have both."""
+    timed = rows.dropna(subset=["time", "psnr"]).to_dict("records")
+    points = [(row["method"], row["source"], seconds_of(row["time"]), float(row["psnr"])) for row in timed]
+    return scatter_chart("PSNR, dB, against seconds of generation", points)
 
 
 def curation_table(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -156,26 +179,33 @@ def _page(
     frames: pd.DataFrame,
     manifest: pd.DataFrame,
     shown: list[ShownClip],
+    failures: list[ShownClip],
 ) -> Page:
     rejected = manifest[manifest["decision"] == REJECTED][["clip_id", "reason", "message"]]
     ours = {"vae", "dit"}
     low = axis_low(clips)
+    table_1 = _table_1(summary, measurement)
     return Page(
         measurement=measurement,
         tiles=_tiles(summary, measurement),
         quality=table_of(_overall(summary), lambda row: row[0] in {LABELS[name] for name in ours}),
         groups=table_of(_labelled(summary[summary["group"] != "all"])),
-        chamfer=None if frames.empty else table_of(chamfer_table(frames)),
-        chamfer_caption=CHAMFER_CAPTION,
+        over_time=over_time_charts(frames),
+        over_time_table=table_of(_labelled(over_time_table(frames))),
+        over_time_caption=OVER_TIME_CAPTION,
         shown=shown,
+        failures=failures,
+        num_failures=int((clips[clips["method"] == "dit"]["gap_closed"] < 0).sum()),
         gaps=gap_rows(clips, low),
         axis=gap_axis(low),
         curves=[curves_of(stage, _read_table(CURVES / f"{stage}.csv")) for stage in TRAINED],
         decisions=decision_bars(manifest),
         rejected=None if rejected.empty else table_of(rejected.head(MOST_REJECTED)),
-        table_1=table_of(_table_1(summary, measurement), lambda row: MEASURED in row),
+        table_1=table_of(table_1, lambda row: MEASURED in row),
         table_1_caption=TABLE_1_CAPTION,
+        quality_against_time=quality_against_time(table_1),
         timing=_timing(read_json(METRICS / "sample.json"), measurement["device"]),
+        runs=_runs(),
         figures=[(stage, _figures(read_json(METRICS / f"{stage}.json"))) for stage in STAGES],
     )
 
@@ -206,6 +236,13 @@ def _timing(sample: Mapping[str, float], device: str) -> str | None:
         "video's features to moving Gaussians. Its canonical Gaussians come from the mesh, so nothing is aligned. Drawing "
         f"the evaluation views took {sample['drawing_seconds_per_clip']:.2g} s more."
     )
+
+
+def _runs() -> list[RunLink]:
+    """The MLflow run of every stage's last run on this machine, as far as it was tracked."""
+    paths = [(stage, tracking.RUNS / f"{stage}.json") for stage in STAGES]
+    records = [(stage, read_json(path)) for stage, path in paths if path.is_file()]
+    return [RunLink(stage, record["run_name"], record["url"]) for stage, record in records]
 
 
 def _overall(summary: pd.DataFrame) -> pd.DataFrame:

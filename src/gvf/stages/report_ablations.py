@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 import numpy as np
@@ -48,6 +50,7 @@ def report() -> None:
                     table=table_of(shown),
                     order=compare_order(table, frame),
                     strips=_strips(table, results),
+                    compare=compare_url([r["mlflow"] for r in of_table(table, results) if r["mlflow"]]),
                 )
             )
         page = AblationsPage(source, sections)
@@ -92,11 +95,25 @@ def presented(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def of_table(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The results that a table shows, variant by variant."""
+    return [r for name in table.rows for r in results if (r["model"], r["variant"]) == (table.model, name)]
+
+
+def compare_url(records: Sequence[Mapping[str, str]]) -> str | None:
+    """Where MLflow's UI compares these runs; None for fewer than two. records: of `work/runs/<stage>.json`."""
+    if len(records) < 2:
+        return None
+    ui = records[0]["url"].partition("/#/")[0]
+    runs, experiments = [r["run_id"] for r in records], sorted({r["experiment_id"] for r in records})
+    return f"{ui}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps(experiments))}"
+
+
 def _strips(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list[Strip]:
     """The strip of every variant's first seed."""
     strips = []
     for variant in table.rows:
-        made = [r for r in results if r["model"] == table.model and r["variant"] == variant]
+        made = [r for r in of_table(table, results) if r["variant"] == variant]
         if made:
             first = min(made, key=lambda result: result["seed"])
             path = RESULTS / f"{table.model}-{variant}-{first['seed']}.png"
