@@ -26,6 +26,7 @@ _COMPONENT_TYPES: dict[np.dtype[Any], int] = {
 }
 _ELEMENT_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 _VERTICES, _INDICES = 34962, 34963  # bufferView.target
+_GRID = 2.0**20  # steps of stored numbers in one unit, a thousandth of a millimetre; see `_stored`
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Primitive:
 
 
 class GlbBuilder:
-    """Collects a scene and its single animation, then gives the file's bytes. The same calls give the same bytes."""
+    """Collects a scene and its single animation, then gives the file's bytes. The same calls give the same bytes, on every processor."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -135,7 +136,7 @@ class GlbBuilder:
             {
                 "name": name,
                 "joints": list(joints),
-                "inverseBindMatrices": self._accessor(columns.astype(np.float32), None),
+                "inverseBindMatrices": self._accessor(_stored(columns), None),
             }
         )
         return len(self._skins) - 1
@@ -161,7 +162,7 @@ class GlbBuilder:
             {
                 "input": self._times(times),
                 "interpolation": interpolation,
-                "output": self._accessor(output.reshape(-1, width).astype(np.float32), None),
+                "output": self._accessor(_stored(output.reshape(-1, width)), None),
             }
         )
         self._channels.append({"sampler": len(self._samplers) - 1, "target": {"node": node, "path": path}})
@@ -208,11 +209,11 @@ class GlbBuilder:
         assert shape.triangles.min() >= 0, "negative vertex index"
         assert shape.triangles.max() < count, "vertex index out of range"
         attributes = {
-            "POSITION": self._accessor(shape.positions.astype(np.float32), _VERTICES, bounds=True),
-            "NORMAL": self._accessor(shape.normals.astype(np.float32), _VERTICES),
+            "POSITION": self._accessor(_stored(shape.positions), _VERTICES, bounds=True),
+            "NORMAL": self._accessor(_stored(shape.normals), _VERTICES),
         }
         if "baseColorTexture" in self._materials[primitive.material]["pbrMetallicRoughness"]:
-            attributes["TEXCOORD_0"] = self._accessor(shape.uvs.astype(np.float32), _VERTICES)
+            attributes["TEXCOORD_0"] = self._accessor(_stored(shape.uvs), _VERTICES)
         if not np.all(shape.colors == 1.0):
             colors = np.round(np.clip(shape.colors, 0.0, 1.0) * 255.0).astype(np.uint8)
             attributes["COLOR_0"] = self._accessor(colors, _VERTICES, normalized=True)
@@ -229,8 +230,8 @@ class GlbBuilder:
         if primitive.targets:
             result["targets"] = [
                 {
-                    "POSITION": self._accessor(positions.astype(np.float32), _VERTICES, bounds=True),
-                    "NORMAL": self._accessor(normals.astype(np.float32), _VERTICES),
+                    "POSITION": self._accessor(_stored(positions), _VERTICES, bounds=True),
+                    "NORMAL": self._accessor(_stored(normals), _VERTICES),
                 }
                 for positions, normals in primitive.targets
             ]
@@ -240,7 +241,7 @@ class GlbBuilder:
         assert len(times) >= 2, "an animation needs two keys"
         assert times[0] >= 0.0, "key times start at zero or later"
         assert np.all(np.diff(times) > 0.0), "key times must increase"
-        data = times.astype(np.float32)
+        data = _stored(times)
         key = data.tobytes()
         if key not in self._time_accessors:
             self._time_accessors[key] = self._accessor(data[:, None], None, bounds=True)
@@ -296,4 +297,11 @@ def _shares(weights: Array) -> NDArray[np.uint16]:
 
 
 def _floats(values: Vector) -> list[float]:
-    return [float(np.float32(value)) for value in values]
+    return _stored(np.asarray(values, np.float64)).tolist()
+
+
+def _stored(values: Array) -> NDArray[np.float32]:
+    """Float64 values on a grid of 2^-20, zero without sign: the last digits of products, which differ between
+    processors (their matrix kernels sum in another order), do not reach the file, so that its bytes are the same.
+    """
+    return (np.rint(values * _GRID) / _GRID + 0.0).astype(np.float32)
