@@ -13,6 +13,7 @@ from evaluation import published
 
 METRICS = ("psnr", "ssim", "lpips", "clip", "fvd")
 RISING = {"psnr", "ssim", "clip"}
+MOST_LISTED = 6  # pairs of variants in a sentence; more are counted
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,10 @@ def ablation_frame(table: AblationTable, results: Sequence[Mapping[str, Any]]) -
 
 
 def compare_order(table: AblationTable, frame: pd.DataFrame, metric: str = "psnr") -> str:
-    """Whether the variants come in the paper's order by a metric, in one or two sentences.
+    """How the order of variants by a metric compares with the paper's, in a few sentences.
 
-    Two variants count as told apart when their means differ by more than the two deviations' root sum of squares.
-    frame: of `ablation_frame`.
+    Two variants are told apart when their means differ by more than the two deviations' root sum of squares; with one
+    seed nothing is. Only pairs that the paper has apart are compared. frame: of `ablation_frame`.
     """
     measured = frame[metric].notna()
     if measured.sum() < 2:
@@ -87,22 +88,45 @@ def compare_order(table: AblationTable, frame: pd.DataFrame, metric: str = "psnr
     sign = 1.0 if metric in RISING else -1.0
     theirs = _ranked(names, rows[f"{metric}_published"], sign)
     ours = _ranked(names, rows[metric], sign)
+    agreeing: list[str] = []
     swapped: list[str] = []
     unclear: list[str] = []
+    num_pairs = 0
     for first, second in itertools.combinations(range(len(names)), 2):
         expected = sign * (rows[f"{metric}_published"][first] - rows[f"{metric}_published"][second])
-        found = sign * (rows[metric][first] - rows[metric][second])
-        if expected * found >= 0:
+        if expected == 0:
             continue
-        spread = float(rows[[f"{metric}_std"]].iloc[[first, second]].fillna(0.0).pow(2).sum().iloc[0]) ** 0.5
+        num_pairs += 1
+        found = sign * (rows[metric][first] - rows[metric][second])
+        spread = float(rows[f"{metric}_std"].iloc[[first, second]].pow(2).sum(skipna=False)) ** 0.5
         pair = f"{names[first]} and {names[second]} ({abs(found):.2f} apart)"
-        (swapped if abs(found) > spread else unclear).append(pair)
+        told_apart = abs(found) > spread  # never, where a deviation is NaN
+        (unclear if not told_apart else agreeing if expected * found > 0 else swapped).append(pair)
     text = f"Table {table.number} by {metric.upper()}, best first: the paper {' > '.join(theirs)}; here {' > '.join(ours)}."
-    if swapped:
-        text += f" The order differs for {', '.join(swapped)}."
-    if unclear:
-        text += f" Swapped within the spread over seeds: {', '.join(unclear)}."
-    return text if swapped or unclear else f"{text} The same order."
+    if not unclear and not swapped:
+        return f"{text} The same order, every pair further apart than its spread over seeds."
+    for kinds, words in (
+        (agreeing, "As in the paper, further apart than the spread over seeds"),
+        (swapped, "The other way round than in the paper, further apart than the spread over seeds"),
+        (unclear, "Not told apart, since the spread over seeds is larger or not known"),
+    ):
+        listed = ", ".join(kinds) if len(kinds) <= MOST_LISTED else f"{len(kinds)} of {num_pairs} pairs"
+        text += f" {words}: {listed}." if kinds else ""
+    return text
+
+
+def compare_to_standing_still(table: AblationTable, frame: pd.DataFrame) -> str | None:
+    """A sentence when no variant of a table is better than its canonical Gaussians without motion, otherwise None.
+
+    frame: of `ablation_frame`.
+    """
+    gaps = frame["gap_closed"].dropna()
+    if gaps.empty or (gaps > 0).any():
+        return None
+    return (
+        f"All of them are worse than not moving at all (gap closed {gaps.min():.1%} to {gaps.max():.1%}): the training is too "
+        "short to say what the variants are worth."
+    )
 
 
 def _ranked(names: Sequence[str], values: pd.Series, sign: float) -> list[str]:

@@ -15,8 +15,8 @@ from evaluation.frame_folders import ObjectFrames, joint_digest, pair_folders
 from evaluation.frames import read_frame
 from evaluation.measures import absent_measures, weights_digests
 from evaluation.protocols import CONSISTENT4D, Protocol, find_protocol
-from evaluation.results import result_path, write_result
-from evaluation.scoring import MEASURES, ObjectScores, ScoreTask, code_digest, score_object
+from evaluation.results import file_name, write_result
+from evaluation.scoring import ObjectScores, ScoreTask, code_digest, score_object
 from gvf import tracking
 from gvf.clip_map import Rejected, map_clips
 from gvf.config.load import load_params
@@ -72,8 +72,9 @@ def run(submission: Submission, params_path: str) -> None:
         tracking.log_metrics(result["metrics"])
         for index, item in enumerate(scores):
             tracking.log(index, {f"object_{name}": value for name, value in item.means.items()})
-        worst = min(scores, key=lambda item: (item.means["psnr"], item.name)).name
-        tracking.log_figure(f"worst-{worst}", _strips(next(pair for pair in pairs if pair.name == worst)))
+        if "psnr" in result["metrics"]:
+            worst = min(scores, key=lambda item: (item.means["psnr"], item.name)).name
+            tracking.log_figure(f"worst-{worst}", _strips(next(pair for pair in pairs if pair.name == worst)))
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
     tqdm.write(f"{result['method']}, protocol {result['protocol']}, {result['data']}: {figures}.")
     for name, reason in result["absent"].items():
@@ -85,11 +86,11 @@ def run(submission: Submission, params_path: str) -> None:
 
 def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: Params) -> list[ObjectScores]:
     """Scores of each object, in the order of `pairs`, by as many workers as `run.workers` says."""
-    device = _device(params)
-    absent = absent_measures(MEASURES)
-    measures = tuple(name for name in MEASURES if name not in absent)
+    device, defined = _device(params), find_protocol(submission.protocol).measures
+    absent = absent_measures(defined)
+    measures = tuple(name for name in defined if name not in absent)
     scorer = joint_digest([code_digest(), *map(str, weights_digests(measures).items())])
-    folder = KEPT / result_path(submission.method, submission.protocol).stem
+    folder = KEPT / file_name(submission.method, submission.protocol, str(submission.true_folder.resolve()))
     tasks = [
         ScoreTask(frames, submission.protocol, measures, device, scorer, folder / f"{frames.name}.npz")
         for frames in pairs
@@ -121,8 +122,8 @@ def summarize(
         "generation": asdict(submission.generation),
         "metrics": aggregate(scores, protocol),
         "objects": {item.name: item.means for item in scores},
-        "absent": absent_measures(MEASURES),
-        "weights": weights_digests(MEASURES),
+        "absent": absent_measures(protocol.measures),
+        "weights": weights_digests(protocol.measures),
     }
 
 
@@ -130,9 +131,9 @@ def aggregate(scores: Sequence[ObjectScores], protocol: Protocol) -> dict[str, f
     """Each image metric, a mean over objects of their means; FVD as the protocol has it."""
     means = [item.means for item in scores]
     metrics = {name: float(np.mean([values[name] for values in means])) for name in means[0]}
-    logits = [item.logits for item in scores if item.logits is not None]
-    if logits:
-        predictions, truths = torch.from_numpy(np.stack(logits, axis=1))
+    features = [item.features for item in scores if item.features is not None]
+    if features:
+        predictions, truths = torch.from_numpy(np.stack(features, axis=1))
         metrics["fvd"] = protocol.fvd(predictions, truths)
     return metrics
 

@@ -1,18 +1,26 @@
 """Protocols by name: how rendered frames become the figures of a table. The same metric under two of them differs.
 
-A protocol is data and one function; to add one, write its `Protocol` and list it in `PROTOCOLS`.
+A protocol is data and two functions; to add one whose metrics are among `MEASURES`, write its `Protocol` and list it in
+`PROTOCOLS`. What does not fit yet: other metrics (FID-VID of stag4d, DreamSim of v2m4), a video network with weights of its
+own (`evaluation.measures` looks for I3D's under `fvd`), FVD along views or the 4D raster (sv4d), since a feature vector is
+of one view's video, and alignment of an object before it is scored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gvf.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
     from torch import Tensor
+
+FRAME_MEASURES = ("psnr", "ssim", "lpips", "lpips_alex", "clip")  # one value a frame
+MEASURES = (*FRAME_MEASURES, "fvd")
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,13 @@ class Protocol:
 
     name: on the command line and in tables. data: what its published figures were measured on, and where to get it.
     objects: names of the published test set, empty where its list is not public. cameras, num_frames: of every object.
+    measures: those of `MEASURES` that it defines.
     image_size: frames are put over white and resized to it by PIL's default filter before any image metric.
     pixel_range: value of a white pixel for PSNR and SSIM. data_range: of both; None for PSNR's range of each true frame
-    and SSIM's larger range of each two frames. fvd: of I3D logits [O, V, 400] of predictions and of truths (objects,
-    views), to one number; fvd_variant says which in words. Means of image metrics: frames, then views, then objects.
+    and SSIM's larger range of each two frames. Means of image metrics: frames, then views, then objects.
+    video_features: from the frames of one video, T of uint8 [H, W, 3] over white in their files' own size, and a device, to
+    one vector [D] on the CPU. fvd: of these vectors [O, V, D] of predictions and of truths (objects, views), to one number;
+    fvd_variant says which in words.
     """
 
     name: str
@@ -45,9 +56,11 @@ class Protocol:
     objects: tuple[str, ...]
     cameras: Cameras
     num_frames: int
+    measures: tuple[str, ...]
     image_size: int
     pixel_range: float
     data_range: float | None
+    video_features: Callable[[Sequence[np.ndarray], torch.device], Tensor]
     fvd: Callable[[Tensor, Tensor], float]
     fvd_variant: str
 
@@ -55,6 +68,12 @@ class Protocol:
     def num_views(self) -> int:
         """Evaluation views of an object."""
         return len(self.cameras.azimuths)
+
+
+def _i3d_logits(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    from gvf.metrics.fvd import video_logits
+
+    return video_logits(frames, device)
 
 
 def _mean_over_videos(predictions: Tensor, truths: Tensor) -> float:
@@ -78,9 +97,11 @@ CONSISTENT4D = Protocol(
     objects=("aurorus", "crocodile", "guppie", "monster", "pistol", "skull", "trump"),
     cameras=_CAMERAS,
     num_frames=32,
+    measures=MEASURES,
     image_size=512,
     pixel_range=255.0,
     data_range=None,
+    video_features=_i3d_logits,
     fvd=_mean_over_videos,
     fvd_variant="of each video alone, mean over views, then objects",
 )
@@ -91,9 +112,11 @@ GVF = Protocol(
     objects=(),
     cameras=_CAMERAS,
     num_frames=32,
+    measures=MEASURES,
     image_size=512,
     pixel_range=1.0,
     data_range=1.0,
+    video_features=_i3d_logits,
     fvd=_pooled,
     fvd_variant="of all videos pooled",
 )

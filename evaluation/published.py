@@ -1,10 +1,9 @@
-"""Figures that others published, each with its place. They are shown beside ours, never mixed with them."""
+"""Figures that the paper published, table by table. They are shown beside ours, never mixed with them."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-TABLE_1_SOURCE = "Table 1 of the paper: 100 objects of Objaverse and Consistent4D, 512 x 512 pixels, one A100 GPU"
 TABLE_1_DEVICE = "one A100"
 OURS = "GVFDiffusion (the paper)"
 _TABLE_1 = [
@@ -17,7 +16,6 @@ _TABLE_1 = [
     (OURS, 18.47, 0.114, 0.901, 0.935, 476.83, "4.5 s"),  # Sec. 4.3: 3.0 s canonical Gaussians, 1.5 s variation field
 ]
 
-TABLE_2_SOURCE = "Table 2 of the paper: ablation of the VAE"
 _TABLE_2 = [
     # config, query of the encoder, mesh-guided loss, variation attributes, PSNR, LPIPS, SSIM
     ("A", "position", False, "means, scales, quats", 23.25, 0.0678, 0.936),
@@ -26,21 +24,18 @@ _TABLE_2 = [
     ("D", "motion", True, "means, scales, quats, colors, opacities", 29.28, 0.0439, 0.964),
 ]
 
-TABLE_3_SOURCE = "Table 3 of the paper: ablation of the diffusion model"
 _TABLE_3 = [
     # positional embedding, PSNR, LPIPS, SSIM, CLIP, FVD
     (False, 17.86, 0.121, 0.897, 0.931, 547.20),
     (True, 18.47, 0.114, 0.901, 0.935, 476.83),
 ]
 
-TABLE_5_SOURCE = "Table 5 of the paper: finetuning of the Gaussian decoder beside the variation VAE"
 _TABLE_5 = [
     # decoder finetuned, PSNR, LPIPS, SSIM
     (False, 28.80, 0.0460, 0.962),
     (True, 29.28, 0.0439, 0.964),
 ]
 
-TABLE_6_SOURCE = "Table 6 of the paper: neighbours K and decay beta of the mesh-guided interpolation"
 _TABLE_6 = [
     # K, beta, PSNR, LPIPS, SSIM; the paper prints (8, 7.0) in both of its halves
     (16, 7.0, 28.38, 0.0464, 0.960),

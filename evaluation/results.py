@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from evaluation.frame_folders import joint_digest
 from evaluation.published import TABLE_1_DEVICE, table_1
 from gvf.data.manifest import slug
 from gvf.errors import UserError
@@ -17,37 +19,50 @@ from gvf.files import read_json, write_json
 RESULTS = Path("reports/benchmark")
 PUBLISHED, MEASURED = "published", "measured"
 _MEASURES = ("psnr", "lpips", "ssim", "clip", "fvd")
+_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}  # of times, in seconds
 _COLUMNS = ("method", "source", *_MEASURES, "time", "time_in_all", "protocol", "data", "device")
-# Fields of a result that Table 1 reads.
-_FIELDS = {"method", "protocol", "data", "truth_sha256", "device", "generation", "metrics"}
+# Fields of a result that Table 1 reads as text, and the times among its others.
+_TEXTS = ("method", "protocol", "data", "truth_sha256", "device")
+_TIMES = ("seconds", "seconds_in_all")
 
 TABLE_1_CAPTION = (
-    "Video to 4D, published beside measured. Published: Table 1 of the paper, on 100 objects at 512 x 512 pixels, time on one "
+    "Video to 4D, published beside measured. Published: Table 1 of the paper, n = 100 objects at 512 x 512 pixels, time on one "
     "A100 without alignment and rendering; its evaluation code is not public. Measured: by gvf evaluate --predictions (the "
-    "files in reports/benchmark), and this pipeline's own last run. Only rows of one protocol and one data set compare."
+    "files in reports/benchmark), and this pipeline's own last run; n, the objects or clips averaged over, stands under Data. "
+    "Measured LPIPS is with VGG16; a method's AlexNet figure is in its result file. This pipeline's own generation time stands "
+    "on the page (reports/index.html), not in the table: tables come out the same every time. Only rows of one protocol and "
+    "one data set compare."
 )
 
 
-def result_path(method: str, protocol: str) -> Path:
-    """Where a method's result under a protocol lies; names that differ in more than letters and digits share it."""
-    return RESULTS / f"{slug(method)}--{protocol}.json"
+def file_name(method: str, protocol: str, data: str) -> str:
+    """A name for files, without suffix, that no other method, protocol or data have.
+
+    It reads as `<slug of method>--<protocol>--<8 hex digits>`, the digits from a digest over method and data.
+    """
+    return f"{slug(method)}--{protocol}--{joint_digest([method, data])[:8]}"
+
+
+def result_path(method: str, protocol: str, truth_sha256: str) -> Path:
+    """Where the result of a method on a truth under a protocol lies; any other of the three lies elsewhere."""
+    return RESULTS / f"{file_name(method, protocol, truth_sha256)}.json"
 
 
 def write_result(result: Mapping[str, Any]) -> Path:
-    """Write a result as `result_path` says."""
-    path = result_path(result["method"], result["protocol"])
+    """Write a result as `result_path` says, over the last one of the same method, protocol and truth."""
+    path = result_path(result["method"], result["protocol"], result["truth_sha256"])
     write_json(path, result)
     return path
 
 
 def read_results() -> list[dict[str, Any]]:
-    """Every result, in the order of file names. Raises UserError for a file that is not one."""
+    """Every result, in the order of file names. Raises UserError for a file that is not one, with its flaw."""
     results = []
     for path in sorted(RESULTS.glob("*.json")):
         result = read_json(path)
-        if not isinstance(result, dict) or not result.keys() >= _FIELDS:
+        if (flaw := _flaw(result)) is not None:
             raise UserError(
-                f"{path}: not a result of `gvf evaluate --predictions`. Remove it or score the method again."
+                f"{path}: not a result of `gvf evaluate --predictions`: {flaw}. Remove it or score the method again."
             )
         results.append(result)
     return results
@@ -69,10 +84,11 @@ def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Mapping[str, An
     return pd.DataFrame([{name: row.get(name) for name in _COLUMNS} for row in rows], columns=list(_COLUMNS))
 
 
-def pipeline_row(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> dict[str, Any]:
-    """The DiT of this pipeline's last run. summary, measurement: what the stage `evaluate` wrote.
+def pipeline_row(summary: pd.DataFrame, measurement: Mapping[str, Any], generated_on: str) -> dict[str, Any]:
+    """The DiT of this pipeline's last run.
 
-    Without its time: tables are the same after every `dvc repro`, times are not.
+    summary, measurement: what the stage `evaluate` wrote. generated_on: the device of the stage `sample`. Without its time:
+    tables are the same after every `dvc repro`, times are not.
     """
     (row,) = summary[(summary["group"] == "all") & (summary["method"] == "dit")].to_dict("records")
     return {
@@ -83,32 +99,63 @@ def pipeline_row(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> dict[
             **measurement
         ),
         "data": "{data}, {num_clips} held-out clips".format(**measurement),
-        "device": measurement["device"],
+        "device": devices(generated_on, measurement["device"]),
     }
+
+
+def devices(generated_on: str | None, scored_on: str) -> str:
+    """Where frames were made, as far as it is known, and where they were scored, in words."""
+    return f"generated on {generated_on}; scored on {scored_on}" if generated_on else f"scored on {scored_on}"
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
     generation = result["generation"]
-    made_on = f"{generation['device']}; " if generation["device"] else ""
+    seconds, in_all = (generation[name] for name in _TIMES)
     return {
         "method": result["method"],
         **result["metrics"],
-        "time": _seconds(generation["seconds"]),
-        "time_in_all": _seconds(generation["seconds_in_all"]),
+        "time": None if seconds is None else time_of(seconds),
+        "time_in_all": None if in_all is None else time_of(in_all),
         "source": MEASURED,
         "protocol": result["protocol"],
         "data": f"{result['data']} #{result['truth_sha256'][:8]}",
-        "device": f"{made_on}scored on {result['device']}",
+        "device": devices(generation["device"], result["device"]),
     }
 
 
 def seconds_of(time: str) -> float:
-    """Seconds of a time as Table 1 words it: `3.5 s`, `~20 min`, `~1.5 h`. Raises ValueError for anything else."""
-    match = re.fullmatch(r"~?([0-9.]+(?:e[+-]?[0-9]+)?) (s|min|h)", time)
+    """Seconds of a time as Table 1 was published: `3.5 s`, `~20 min`, `~1.5 h`. Raises ValueError for anything else."""
+    match = re.fullmatch(r"~?([0-9.]+) (s|min|h)", time)
     if match is None:
         raise ValueError(f"{time!r} is no time of Table 1")
-    return float(match[1]) * {"s": 1.0, "min": 60.0, "h": 3600.0}[match[2]]
+    return float(match[1]) * _UNITS[match[2]]
 
 
-def _seconds(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3g} s"
+def time_of(seconds: float) -> str:
+    """A time as Table 1 was published, to three digits, in the largest unit that it fills: `3.5 s`, `20 min`, `1.5 h`."""
+    unit = next((name for name in ("h", "min") if seconds >= _UNITS[name]), "s")
+    return f"{seconds / _UNITS[unit]:.3g} {unit}"
+
+
+def _flaw(result: object) -> str | None:
+    """Why Table 1 cannot read a parsed file, None when it can."""
+    if not isinstance(result, dict):
+        return "it holds no fields"
+    for name in _TEXTS:
+        if not isinstance(result.get(name), str):
+            return f"its {name!r} is missing or no text"
+    generation, metrics = result.get("generation"), result.get("metrics")
+    if not isinstance(generation, dict) or not generation.keys() >= {*_TIMES, "device"}:
+        return f"its 'generation' must have {', '.join(_TIMES)} and device"
+    for name in _TIMES:
+        if generation[name] is not None and not (_is_number(generation[name]) and generation[name] > 0):
+            return f"its 'generation.{name}' is {generation[name]!r}, must be null or seconds above zero"
+    if not isinstance(generation["device"], str | None):
+        return "its 'generation.device' must be null or text"
+    if not isinstance(metrics, dict) or not all(map(_is_number, metrics.values())):
+        return "its 'metrics' must be finite numbers by name"
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""Scores of one object's frames, read a few at a time; kept in a file and taken from it while nothing has changed."""
+"""Scores of one object, read view by view; kept in a file and taken from it while nothing has changed."""
 
 from __future__ import annotations
 
@@ -15,23 +15,20 @@ from torch import Tensor
 from evaluation.frame_folders import ObjectFrames, frames_digest, joint_digest
 from evaluation.frames import read_frame, resized
 from evaluation.measures import finite_psnr
-from evaluation.protocols import Protocol, find_protocol
+from evaluation.protocols import FRAME_MEASURES, Protocol, find_protocol
 from gvf.errors import UserError
 from gvf.files import save_npz, sha256
 from gvf.metrics import clip, lpips
 from gvf.metrics.absence import Absence
-from gvf.metrics.fvd import network_frame, video_logits
 from gvf.metrics.ssim import ssim
 
-FRAME_MEASURES = ("psnr", "ssim", "lpips", "lpips_alex", "clip")
-MEASURES = (*FRAME_MEASURES, "fvd")
 _BATCH = 4  # frames compared at once: 100 MB at 512 x 512
-_PREDICTIONS, _TRUTHS = "prediction_logits", "truth_logits"
+_PREDICTIONS, _TRUTHS = "prediction_features", "truth_features"
 
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """An object to score. measures: those of `MEASURES` whose weights are here. kept: the file of its scores.
+    """An object to score. measures: the protocol's whose weights are here. kept: the file of its scores.
 
     scorer: digest of whatever else decides the figures: code, versions, weights, device.
     """
@@ -46,14 +43,14 @@ class ScoreTask:
 
 @dataclass(frozen=True)
 class ObjectScores:
-    """values: of each image metric, [V, T]. logits: I3D's of predictions and truths, [2, V, 400], None without FVD.
+    """values: of each image metric, [V, T]. features: of videos, predictions and truths [2, V, D], None without FVD.
 
     truth, prediction: digests of the frames' bytes, names and order. reused: taken from the file.
     """
 
     name: str
     values: Mapping[str, np.ndarray]
-    logits: np.ndarray | None
+    features: np.ndarray | None
     truth: str
     prediction: str
     reused: bool
@@ -74,8 +71,8 @@ def score_object(task: ScoreTask) -> ObjectScores:
         arrays = _score(task)
         save_npz(task.kept, key=np.array(key), **arrays)
     values = {name: arrays[name] for name in task.measures if name in FRAME_MEASURES}
-    logits = np.stack([arrays[_PREDICTIONS], arrays[_TRUTHS]]) if _PREDICTIONS in arrays else None
-    return ObjectScores(task.frames.name, values, logits, truth, prediction, reused)
+    features = np.stack([arrays[_PREDICTIONS], arrays[_TRUTHS]]) if _PREDICTIONS in arrays else None
+    return ObjectScores(task.frames.name, values, features, truth, prediction, reused)
 
 
 def score_frames(
@@ -123,7 +120,7 @@ def _score_view(
     measures: Sequence[str],
     device: torch.device,
 ) -> dict[str, np.ndarray]:
-    """[T] of each image metric; logits [400] of both videos where FVD is measured."""
+    """[T] of each image metric; features [D] of both videos where FVD is measured, which takes all their frames at once."""
     parts: dict[str, list[np.ndarray]] = {}
     videos: dict[str, list[np.ndarray]] = {_PREDICTIONS: [], _TRUTHS: []}
     for start in range(0, len(truths), _BATCH):
@@ -134,11 +131,11 @@ def _score_view(
             _check(name, values, truths[chosen])
             parts.setdefault(name, []).append(values)
         if "fvd" in measures:
-            videos[_PREDICTIONS] += [network_frame(frame) for frame in guesses]
-            videos[_TRUTHS] += [network_frame(frame) for frame in wanted]
+            videos[_PREDICTIONS] += guesses
+            videos[_TRUTHS] += wanted
     scores = {name: np.concatenate(values) for name, values in parts.items()}
     if "fvd" in measures:
-        scores |= {name: video_logits(frames, device).numpy() for name, frames in videos.items()}
+        scores |= {name: protocol.video_features(frames, device).numpy() for name, frames in videos.items()}
     return scores
 
 

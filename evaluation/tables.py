@@ -14,6 +14,7 @@ from gvf.files import atomic_path
 ABSENT = "n/a"
 _TEX_SPECIAL = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}"}
     | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "~": r"$\sim$", "×": r"$\times$", "±": r"$\pm$"}
 )
 

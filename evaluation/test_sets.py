@@ -82,7 +82,7 @@ class Described:
 
 
 def describe() -> list[Described]:
-    """Our own lists, then the data of every protocol."""
+    """Our own lists, then the data of every protocol, then other public test sets whose assets are kept out of training."""
     described = [
         Described(name, where, f"{len(read_list(name))} held-out clips, list as published")
         for name, where in SOURCES.items()
@@ -93,4 +93,8 @@ def describe() -> list[Described]:
         known = sum(bool(asset.asset_id or asset.mesh_sha256) for asset in assets)
         state = f"{known} of its {len(assets)} assets can be recognised in training data" if assets else "no asset list"
         described.append(Described(protocol.name, protocol.data, state))
+    others = {asset.test_set: asset.source for asset in reserved_assets() if asset.test_set not in PROTOCOLS}
+    for name, source in others.items():
+        number = sum(asset.test_set == name for asset in reserved_assets())
+        described.append(Described(name, source, f"its {number} assets are kept out of training"))
     return described

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import pandas as pd
 
 from gvf.data.manifest import CURATED_MANIFEST
 
@@ -42,10 +43,11 @@ def verify(name: str, manifest: Path, frames: Path | None) -> None:
     """
     from evaluation.frame_folders import check_truth
     from evaluation.protocols import PROTOCOLS
-    from evaluation.test_sets import differences
-    from gvf.data.manifest import read_manifest
+    from evaluation.test_sets import SOURCES, differences
     from gvf.errors import UserError
 
+    if name not in (names := (*SOURCES, *PROTOCOLS)):
+        raise UserError(f"There is no test set {name!r}. There are {', '.join(names)}.")
     if (name in PROTOCOLS) != (frames is not None):
         raise click.UsageError("--frames goes with the protocols consistent4d and gvf, and they need it.")
     if frames is not None:
@@ -63,7 +65,7 @@ def verify(name: str, manifest: Path, frames: Path | None) -> None:
             f"{len(objects)} objects, all frames there. SHA-256 {digest} (nobody published one to compare with)."
         )
         return
-    told = differences(name, read_manifest(manifest))
+    told = differences(name, _read_curated(manifest))
     if told:
         raise UserError("\n  ".join([f"{manifest}: not the held-out list {name!r}:", *told[:20]]))
     click.echo(f"{manifest}: its held-out clips are the list {name!r}, and nothing leaks.")
@@ -88,16 +90,42 @@ def identify(files: tuple[Path, ...]) -> None:
 
 
 @command.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--test-set", required=True, help="What they are the test set of, e.g. gvf.")
+@click.option("--source", help="Where the list comes from.  [default: the file's name]")
+def reserve(file: Path, test_set: str, source: str | None) -> None:
+    """For maintainers: keep the Objaverse ids in a text FILE out of training, by gvf/data/reserved_assets.csv."""
+    from gvf.data.reserved import ids_in, reserve
+
+    ids = ids_in(file)
+    added = reserve(test_set, ids, source or file.name)
+    click.echo(f"{file}: {len(ids)} ids, {added} of them new. `dvc repro` curates anew without them.")
+
+
+@command.command()
 @click.argument("name")
 @_manifest
 def publish(name: str, manifest: Path) -> None:
     """For maintainers: write the held-out clips of a manifest as the list NAME, with its checksum."""
     from evaluation.test_sets import SOURCES, publish_list
     from gvf.data.leakage import refuse_leaks
-    from gvf.data.manifest import read_manifest
 
     if name not in SOURCES:
         raise click.UsageError(f"NAME is {name!r}, must be one of {', '.join(SOURCES)}.")
-    clips = read_manifest(manifest)
+    clips = _read_curated(manifest)
     refuse_leaks(clips)
     click.echo(f"{publish_list(name, clips)}: written.")
+
+
+def _read_curated(path: Path) -> pd.DataFrame:
+    """A curated manifest. Raises UserError for any other file."""
+    from gvf.data.manifest import read_manifest
+    from gvf.errors import UserError
+
+    clips = read_manifest(path)
+    if "decision" not in clips.columns:
+        raise UserError(
+            f"{path}: lists clips as the stage `collect` found them, without decision and split. Give the manifest that the "
+            f"stage `curate` writes, {CURATED_MANIFEST}."
+        )
+    return clips

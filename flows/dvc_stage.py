@@ -154,10 +154,13 @@ def outcome(stage: str) -> Outcome:
 
 def variant_outcome(stage: str) -> Outcome:
     """Of a stage of the ablations, `model@variant-seed`."""
-    path = ROOT / "ablations/results" / f"{stage.replace('@', '-')}.json"
-    result = _read_json(path) or {}
-    picture = path.with_suffix(".png")
-    return Outcome(result.get("mlflow"), result.get("figures", {}), [picture] if picture.is_file() else [])
+    name = stage.replace("@", "-")
+    results = ROOT / "ablations/results"
+    result = _read_json(results / f"{name}.json") or {}
+    run = _read_json(ROOT / "work/runs/ablations" / f"{name}.json")
+    picture = results / f"{name}.png"
+    pictures = [picture] if picture.is_file() else []
+    return Outcome(run if run and "url" in run else None, result.get("figures", {}), pictures)
 
 
 def summary(stage: str, shown: Outcome, skipped: bool) -> str:

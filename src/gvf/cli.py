@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -101,13 +102,19 @@ def _train_vae(phase: str, params_path: str) -> None:
     _run_stage(f"train-vae-{phase}", VAE_PHASES[phase][0], params_path)
 
 
+def _seconds(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise click.BadParameter(f"{value:g} is no time. Give seconds above zero, or leave it out.", context, option)
+    return value
+
+
 @click.command("evaluate")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Frames to score: <object>/eval_<view>/<int>.png.")
 @click.option("--method", help="Name of the method, as Table 1 shall call it.")
 @click.option("--truth", type=click.Path(path_type=Path), help="True frames; by default `gt` beside the predictions.")
 @click.option("--protocol", help="consistent4d (the default) or gvf.")
-@click.option("--seconds", type=click.FloatRange(min=0), help="Generating one object, without alignment and rendering.")
-@click.option("--seconds-in-all", type=click.FloatRange(min=0), help="The same with alignment and rendering.")
+@click.option("--seconds", type=float, callback=_seconds, help="Making one object, without alignment and rendering.")
+@click.option("--seconds-in-all", type=float, callback=_seconds, help="The same with alignment and rendering.")
 @click.option("--generated-on", metavar="DEVICE", help="Where these times were taken.")
 @_params_option
 def _evaluate(params_path: str, predictions: Path | None, method: str | None, **details: Any) -> None:

@@ -144,6 +144,7 @@ class _Run:
         record = {
             "stage": start["stage"],
             "run_id": self._id,
+            "parent_id": self._parent,
             "run_name": start["run_name"],
             "experiment_id": self._experiment,
             "url": f"{ui}/#/experiments/{self._experiment}/runs/{self._id}?workflowType=machine_learning",

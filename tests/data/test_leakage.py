@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ import pytest
 from evaluation.protocols import CONSISTENT4D
 from gvf.data.leakage import find_leaks, refuse_leaks
 from gvf.data.mesh_hash import mesh_sha256
-from gvf.data.reserved import ReservedAsset, find_reserved, reserved_assets
+from gvf.data.reserved import LIST, ReservedAsset, find_reserved, ids_in, reserve, reserved_assets
 from gvf.errors import UserError
 
 GENERATOR = np.random.default_rng(0)
@@ -65,6 +68,34 @@ def test_reserved_assets_are_found_by_id_and_by_mesh_and_not_by_nothing() -> Non
     assert find_reserved({"x"}, "m" * 64, listed) is by_mesh
     assert find_reserved({"c"}, None, listed) is None
     assert find_reserved({""}, "", listed) is None
+
+
+def test_a_list_of_ids_is_added_once(tmp_path: Path) -> None:
+    one, other = "0af3" * 8, "1b" * 32
+    ids = tmp_path / "ids.txt"
+    ids.write_text(f"glbs/000-001/{one.upper()}.glb\n{other},github\n{one}\nnot an id: {'a' * 40}\n")
+    assert ids_in(ids) == [one, other]
+    listed = tmp_path / "reserved.csv"
+    shutil.copy(LIST, listed)
+    assert reserve("gvf", ids_in(ids), "a test", listed) == 2
+    assert reserve("gvf", ids_in(ids), "a test", listed) == 0
+    with listed.open(newline="") as file:
+        rows = [ReservedAsset(**row) for row in csv.DictReader(file)]
+    assert rows[:-2] == list(reserved_assets())
+    assert find_reserved({"x", other}, None, rows) == rows[-1] == ReservedAsset("gvf", other, other, "", "a test")
+    ids.write_text("sofa\n")
+    for path, words in ((ids, "holds no Objaverse id"), (tmp_path, "cannot be read")):
+        with pytest.raises(UserError, match=words):
+            ids_in(path)
+
+
+def test_an_asset_whose_file_s_digest_is_reserved_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objaverse-XL's ids are digests of files."""
+    asset = ReservedAsset("gvf", "chair", "5" * 64, "", "a test")
+    monkeypatch.setattr("gvf.data.reserved.reserved_assets", lambda: (asset,))
+    row = {"clip_id": "a--b", "asset": "assets/a.glb", "family": "a", "asset_seen": False, "mesh_sha256": "6" * 64}
+    row |= {"decision": "accepted", "split": "train", "asset_sha256": "5" * 64}
+    assert find_leaks(pd.DataFrame([row])) == ["a--b (train) is chair of the test set gvf, which is kept for testing."]
 
 
 def row(clip_id: str, split: str, mesh: str, **changes: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from evaluation.ablations import TABLES, ablation_frame, compare_order, tables_of
+from evaluation.ablations import TABLES, ablation_frame, compare_order, compare_to_standing_still, tables_of
 
 BY_NUMBER = {table.number: table for table in TABLES}
 
@@ -55,17 +55,42 @@ def order(values: dict[str, list[float]], number: int = 2) -> str:
 
 
 def test_the_papers_order_is_told_as_such() -> None:
-    text = order({"A": [20.0], "B": [21.0], "C": [22.0], "ours": [23.0]})
-    assert "the paper ours > C > B > A; here ours > C > B > A. The same order." in text
+    text = order({"A": [20.0, 20.1], "B": [21.0, 21.1], "C": [22.0, 22.1], "ours": [23.0, 23.1]})
+    assert "the paper ours > C > B > A; here ours > C > B > A. The same order, every pair further apart than" in text
 
 
-def test_a_swap_is_named_and_one_within_the_spread_is_called_so() -> None:
-    text = order({"A": [21.5, 21.6], "B": [21.0, 21.1], "C": [22.0, 23.0], "ours": [22.4, 22.5]})
-    assert "The order differs for A and B (0.50 apart)." in text
-    assert "Swapped within the spread over seeds: C and ours (0.05 apart)." in text
+def test_pairs_are_told_apart_or_not_whichever_way_round_they_are() -> None:
+    text = order({"A": [21.5, 21.6], "B": [21.0, 21.1], "C": [22.0, 23.0], "ours": [22.55, 22.6]})
+    assert "As in the paper, further apart than the spread over seeds: A and C (0.95 apart), A and ours" in text
+    assert (
+        "The other way round than in the paper, further apart than the spread over seeds: A and B (0.50 apart)." in text
+    )
+    assert "Not told apart, since the spread over seeds is larger or not known: C and ours (0.08 apart)." in text
     assert "The same order" not in text
+
+
+def test_one_seed_tells_nothing_apart() -> None:
+    text = order({"A": [20.0], "B": [21.0], "C": [22.0], "ours": [23.0]})
+    assert text.endswith("larger or not known: " + ", ".join(
+        f"{one} and {other} ({gap:.2f} apart)" for one, other, gap in (
+            ("A", "B", 1), ("A", "C", 2), ("A", "ours", 3), ("B", "C", 1), ("B", "ours", 2), ("C", "ours", 1))
+    ) + ".")  # fmt: skip
+
+
+def test_many_pairs_are_counted() -> None:
+    assert "not known: 21 of 21 pairs." in order({name: [20.0] for name in BY_NUMBER[6].rows}, number=6)
 
 
 def test_one_variant_has_no_order() -> None:
     assert "fewer than two" in order({"A": [20.0]})
     assert isinstance(ablation_frame(BY_NUMBER[3], []), pd.DataFrame)
+
+
+def test_variants_worse_than_standing_still_are_called_so() -> None:
+    table = BY_NUMBER[3]
+    for gaps, words in (((-0.1, -0.2), "gap closed -20.0% to -10.0%"), ((-0.1, 0.2), None), ((), None)):
+        results = [result("dit", name, 0, 20.0) for name, _ in zip(table.rows, gaps)]
+        for item, gap in zip(results, gaps):
+            item["figures"]["dit_gap_closed"] = gap
+        said = compare_to_standing_still(table, ablation_frame(table, results))
+        assert said is None if words is None else words in str(said)

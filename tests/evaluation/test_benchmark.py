@@ -13,6 +13,7 @@ import click
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 import yaml
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -21,8 +22,8 @@ from evaluation import benchmark, scoring
 from evaluation.benchmark import Generation, Submission
 from evaluation.frame_folders import pair_folders
 from evaluation.frames import read_frame
-from evaluation.protocols import CONSISTENT4D, GVF, PROTOCOLS, Protocol
-from evaluation.results import read_results, result_path
+from evaluation.protocols import CONSISTENT4D, GVF, MEASURES, PROTOCOLS, Protocol
+from evaluation.results import RESULTS, read_results
 from gvf.cli import _gvf
 from gvf.errors import UserError
 from gvf.files import read_json
@@ -58,7 +59,12 @@ def submit(folder: Path, protocol: str = "consistent4d", **changes: Any) -> dict
     values = {"method": "Peer", "predictions": folder / "pred", "truth": None, "protocol": protocol}
     submission = Submission(**{**values, "generation": Generation(), **changes})
     benchmark.run(submission, "params.yaml")
-    return read_json(result_path(submission.method, protocol))
+    return latest()
+
+
+def latest() -> dict[str, Any]:
+    """The result that was written last."""
+    return read_json(max(RESULTS.glob("*.json"), key=lambda path: path.stat().st_mtime_ns))
 
 
 def small(path: Path) -> np.ndarray:
@@ -121,7 +127,7 @@ def test_the_two_protocols_differ() -> None:
     truth[:, :8] = 155
     guess = truth - 10
     scores = {
-        protocol.name: scoring.score_frames(guess, truth, protocol, ["psnr"], scoring.torch.device("cpu"))["psnr"][0]
+        protocol.name: scoring.score_frames(guess, truth, protocol, ["psnr"], torch.device("cpu"))["psnr"][0]
         for protocol in (CONSISTENT4D, GVF)
     }
     assert scores["consistent4d"] == pytest.approx(20.0, abs=1e-4)  # range 100, error 10
@@ -169,6 +175,47 @@ def test_fvd_of_both_protocols(here: Path, published: Path, monkeypatch: pytest.
     assert "fvd" not in result["absent"]
 
 
+def test_a_protocol_says_what_is_measured_and_what_its_fvd_sees(
+    here: Path, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One without PSNR whose videos become the colour of their corners: the whole frames are seen, in their own size."""
+    assert all(set(protocol.measures) == set(MEASURES) for protocol in (CONSISTENT4D, GVF))
+    ssim = submit(published, "gvf")["metrics"]["ssim"]
+    (here / "no weights").mkdir()
+    (here / "no weights" / I3D_KINETICS.name).touch()
+
+    def corners(frames: Any, device: torch.device) -> torch.Tensor:
+        assert device == torch.device("cpu")
+        assert all(frame.shape == (20, 20, 3) and frame.dtype == np.uint8 for frame in frames)
+        return torch.from_numpy(np.stack(frames)[:, 0, 0].mean(0))
+
+    other = dataclasses.replace(
+        PROTOCOLS["gvf"],
+        name="other",
+        measures=("ssim", "fvd"),
+        video_features=corners,
+        fvd=lambda one, other: float((one - other).abs().mean()),
+    )
+    monkeypatch.setitem(PROTOCOLS, "other", other)
+    result = submit(published, "other")
+    assert result["metrics"].keys() == {"ssim", "fvd"}
+    assert result["absent"] == {}
+    assert result["weights"].keys() == {I3D_KINETICS.name}
+    assert result["metrics"]["ssim"] == ssim
+    colours = [
+        np.stack([[read_frame(side / name / f"eval_{view}/{frame}.png")[0, 0] for frame in range(FRAMES)]
+                  for name in OBJECTS for view in range(VIEWS)]).mean(1)
+        for side in (published / "pred", published / "gt")
+    ]  # fmt: skip
+    assert result["metrics"]["fvd"] == pytest.approx(np.abs(colours[0] - colours[1]).mean())
+
+
+def test_methods_of_like_names_keep_scores_of_their_own(here: Path, published: Path) -> None:
+    for method in ("L4GM", "L4GM+", "方法", "手法"):
+        submit(published, method=method)
+    assert len(list(benchmark.KEPT.glob("*/fox.npz"))) == len(read_results()) == 4
+
+
 def test_scored_objects_are_kept_until_something_changes(
     here: Path, published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,7 +234,7 @@ def test_scored_objects_are_kept_until_something_changes(
     monkeypatch.setattr(scoring, "_score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         submit(folder)
-    assert not result_path("Peer", "consistent4d").exists()
+    assert read_results() == []
     first = submit(folder)
     assert scored == ["fox", "interrupted", "owl"]
     assert "1 of 2 objects had been scored before" in capsys.readouterr().out
@@ -245,7 +292,7 @@ def test_the_command_writes_the_result_and_an_mlflow_run(
     Path("params.yaml").write_text(yaml.safe_dump(values))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     result = submit(published, method="Some Peer 2.0", predictions=published / "pred", truth=published / "gt")
-    assert result_path("Some Peer 2.0", "consistent4d").name == "some-peer-2-0--consistent4d.json"
+    assert [path.name.startswith("some-peer-2-0--consistent4d--") for path in RESULTS.iterdir()] == [True]
     connection = sqlite3.connect("mlflow.db")
     try:
         rows = connection.execute(
@@ -278,8 +325,17 @@ def test_wrong_usage_is_told(here: Path, published: Path) -> None:
         ),
         ((*frames, "--method", "x", "--protocol", "other"), UserError, "no protocol 'other'"),
         ((*frames, "--method", " "), UserError, "--method is empty"),
+        *(
+            (
+                (*frames, "--method", "x", option, value),
+                click.UsageError,
+                f"^{value} is no time. Give seconds above zero",
+            )
+            for option in ("--seconds", "--seconds-in-all")
+            for value in ("0", "-1", "nan", "inf")
+        ),
     ):
         with pytest.raises(kind, match=words):
             _gvf.main(["evaluate", *arguments], standalone_mode=False)
     _gvf.main(["evaluate", *frames, "--method", "Peer", "--generated-on", "a GPU"], standalone_mode=False)
-    assert read_json(result_path("Peer", "consistent4d"))["generation"]["device"] == "a GPU"
+    assert latest()["generation"]["device"] == "a GPU"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from evaluation.ablations import METRICS, TABLES, AblationTable
 from evaluation.published import table_1
 from evaluation.tables import to_latex, to_markdown, write_table
 
@@ -38,6 +41,8 @@ def test_latex_is_escaped() -> None:
     assert r"100\% \& more & n/a & -3.0\% & no & 12 \\" in text
     assert r"PSNR $\uparrow$" in text
     assert r"\caption{50\% of a\_b}" in text
+    awkward = to_latex(pd.DataFrame({"method": [r"K^2 \and {x}"]}), "Caption.", "quality")
+    assert r"K\textasciicircum{}2 \textbackslash{}and \{x\} \\" in awkward
 
 
 def test_three_files_a_table_and_csv_keeps_every_digit(tmp_path: Path) -> None:
@@ -57,3 +62,20 @@ def test_published_rows_are_the_paper_s(shared: Path) -> None:
         line = next(text for text in lines if text.startswith(start) and text.count(".") >= 4)
         figures = line.split("]")[-1].replace("Ours", "").split()
         assert [float(value) for value in figures[:5]] == published
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: f"table-{table.number}")
+def test_published_ablations_are_the_paper_s(table: AblationTable, shared: Path) -> None:
+    """Rows of figures of the paper's text, in order; Table 6 prints two rows side by side, ours in both."""
+    text = (shared / "paper/gvfdiffusion.txt").read_text(encoding="utf-8").partition(f"Table {table.number}. ")[2]
+    metrics = [name for name in METRICS if name in table.published.columns]
+    printed = ["psnr", "lpips", "ssim", *metrics[3:]]
+    lines = [re.findall(r"\d+\.\d+|\b\d+\b", line) for line in text.splitlines()]
+    rows = [[float(word) for word in words] for words in lines if sum("." in word for word in words) >= 3]
+    if table.number == 6:
+        settings = ["num_neighbors", "beta"]
+        found = [row[:5] for row in rows[:4]] + [row[5:] for row in rows[:4] if row[5:7] != [8, 7.0]]
+    else:
+        settings = []
+        found = [row[-len(printed) :] for row in rows[: len(table.rows)]]
+    assert table.published[[*settings, *printed]].values.tolist() == found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from evaluation import test_sets as sets
 from gvf.cli import _gvf
 from gvf.data.baking import load_model, rest_vertices
 from gvf.data.gltf import read_gltf
+from gvf.data.manifest import RAW_MANIFEST, RAW_SCHEMA, write_manifest
 from gvf.data.mesh_hash import mesh_sha256
 from gvf.data.procedural.assets import build_asset
+from gvf.data.reserved import LIST, reserve
 from gvf.errors import UserError
 from gvf.files import sha256
 from tests.evaluation.frame_sets import write_set
@@ -108,6 +111,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "procedural: generated objects" in told
     assert "drive.google.com" in told
     assert "0 of its 7 assets can be recognised" in told
+    assert "SV4D's test set. Its 20 assets are kept out of training." in told
     write_curated({"a": "train", "b": "held_out"})
     with pytest.raises(UserError, match="b is held out here and not on the list"):
         gvf("verify", "glb")
@@ -118,7 +122,29 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "2 objects, all frames there. SHA-256 " in capsys.readouterr().out
     with pytest.raises(click.UsageError, match="--frames goes with"):
         gvf("verify", "consistent4d")
+    for arguments in (("--manifest", "nowhere.parquet"), ("--frames", "nowhere"), ()):
+        with pytest.raises(
+            UserError, match=r"no test set 'consistent4dd'\. There are procedural, glb, consistent4d, gvf\."
+        ):
+            gvf("verify", "consistent4dd", *arguments)
+    shutil.copy(LIST, "reserved.csv")
+    monkeypatch.setattr(reserve, "__defaults__", (Path("reserved.csv"),))
+    Path("ids.txt").write_text(f"{'0a' * 32}\n{'1b' * 16}.glb\n")
+    gvf("reserve", "ids.txt", "--test-set", "gvf")
+    assert "2 ids, 2 of them new" in capsys.readouterr().out
+    assert Path("reserved.csv").read_text().splitlines()[-1] == f"gvf,{'1b' * 16},{'1b' * 16},,ids.txt"
     Path("ball.glb").write_bytes(build_asset("ball", 15, seed=0))
     gvf("identify", "ball.glb")
     digest = sets.read_list("procedural").set_index("clip_id").at["ball-015--bounce", "mesh_sha256"]
     assert capsys.readouterr().out.splitlines()[-1] == f"ball,{digest}"
+
+
+def test_the_manifest_of_another_stage_is_told_from_the_curated_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {"clip_id": "a--b", "asset": "a.glb", "asset_sha256": "0", "family": "a", "animation_index": 0}
+    write_manifest(RAW_MANIFEST, [row], RAW_SCHEMA)
+    for command in ("verify", "publish"):
+        with pytest.raises(UserError, match=r"data/raw/clips\.parquet: .*`collect`.* data/curated/clips\.parquet\."):
+            gvf(command, "procedural", "--manifest", str(RAW_MANIFEST))

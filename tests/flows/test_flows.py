@@ -111,7 +111,10 @@ def test_the_ablations_run_every_variant_and_seed_as_dvc_calls_them(workspace: P
     fake_dvc(workspace, 'echo "Running stage $2"')
     results = workspace / "ablations/results"
     results.mkdir(parents=True)
-    (results / "vae-A-0.json").write_text(json.dumps({"figures": {"vae_psnr": 21.5}, "mlflow": None}))
+    (results / "vae-A-0.json").write_text(json.dumps({"figures": {"vae_psnr": 21.5}}))
+    records = workspace / "work/runs/ablations"
+    records.mkdir(parents=True)
+    (records / "vae-A-0.json").write_text(json.dumps({"run_name": "vae-A-0", "url": "http://mlflow/run", "minutes": 1}))
     Image.new("RGB", (3, 2)).save(results / "vae-A-0.png")
     ablations()
     listed = subprocess.run(
@@ -126,6 +129,7 @@ def test_the_ablations_run_every_variant_and_seed_as_dvc_calls_them(workspace: P
     artifact = Artifact.get("ablations-vae-a-0")
     assert artifact is not None
     assert "| vae_psnr | 21.5 |" in str(artifact.data)
+    assert "[vae-A-0](http://mlflow/run)" in str(artifact.data)
     assert "![vae-A-0](data:image/png;base64,iVBOR" in str(artifact.data)
 
 

@@ -132,7 +132,7 @@ def test_frames_are_resized_channel_by_channel_in_float(weights: Path) -> None:
         plane = Image.fromarray(frames[1, :, :, channel].astype(np.float32))
         expected = np.asarray(plane.resize((224, 224), resample=3)) / 127.5 - 1
         np.testing.assert_array_equal(fvd.network_frame(frames[1])[channel], expected)
-    logits = fvd.video_logits([fvd.network_frame(frame) for frame in frames], CPU)
+    logits = fvd.video_logits(frames, CPU)
     video = np.stack([fvd.network_frame(frame) for frame in frames], axis=1)
     torch.testing.assert_close(logits, load_i3d(weights, CPU)(torch.from_numpy(video)[None])[0])
 

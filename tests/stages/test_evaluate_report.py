@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from evaluation.held_out import METHODS
-from evaluation.results import seconds_of
+from evaluation.results import write_result
 from gvf.config.evaluate import EvaluateConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
@@ -26,6 +26,7 @@ from gvf.files import read_json, save_npz, save_tensors, write_json
 from gvf.reporting.shown_clips import METHOD_LABELS
 from gvf.stages import evaluate, report
 from gvf.stages.report import STAGES, TRAINED
+from gvf.stages.sample import GENERATION
 from tests.stages.curated_clips import box, write_curated
 
 # How much of the error of standing still the DiT keeps on each clip.
@@ -106,6 +107,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             save_npz(f"data/renders/{clip}.npz", **pictures, **named)
             save_npz(f"data/predictions/{clip}.npz", **draw_methods(keep))
             save_tensors(f"data/predictions/{clip}.safetensors", place_gaussians(keep))
+        write_json(GENERATION, {"device": "a card", "batch_size": 2})
         for stage in TRAINED:
             Path("reports/curves").mkdir(parents=True, exist_ok=True)
             Path(f"reports/curves/{stage}.csv").write_text("step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n3,0.5,0.1\n")
@@ -221,10 +223,10 @@ class Page(HTMLParser):
 
 def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) -> None:
     figures = report.run(SECTIONS)
-    assert figures["clips_shown"] == 3
+    assert figures == {"clips_shown": 3}
     first = report.PAGE.read_bytes()
     tables = {path.name: path.read_bytes() for path in report.TABLES.iterdir()}
-    report.run(SECTIONS)
+    assert report.run(SECTIONS) == figures
     assert report.PAGE.read_bytes() == first
     assert {path.name: path.read_bytes() for path in report.TABLES.iterdir()} == tables
 
@@ -247,7 +249,56 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
     table_1 = page.text.index("Table 1: video to 4D")
     assert "18.47" in page.text[table_1:]
     assert "18.47" not in page.text[:table_1]
-    assert "took 0.25 s a clip" in page.text
+
+
+def test_times_stand_on_the_page_alone_and_both_devices_everywhere(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report.run(SECTIONS)
+    tables = {path.name: path.read_bytes() for path in report.TABLES.iterdir()}
+    figures = read_json("reports/metrics/sample.json")
+    read = report.read_json
+    slower = {name: 500 * seconds for name, seconds in figures.items()}
+    monkeypatch.setattr(report, "read_json", lambda path: slower if Path(path).name == "sample.json" else read(path))
+    report.run(SECTIONS)
+    text = report.PAGE.read_text()
+    assert "took 2.08 min a clip on a card, clips in batches of 2: the variation field" in text
+    assert "evaluation views took 1.04 min more" in text
+    assert {path.name: path.read_bytes() for path in report.TABLES.iterdir()} == tables
+    device = f"generated on a card; scored on {read_json(evaluate.MEASUREMENT)['device']}"
+    assert f"<dt>Device</dt><dd>{device}</dd>" in text
+    assert pd.read_csv(report.TABLES / "table_1.csv").iloc[-1]["device"] == device
+    for words in ("VGG16", "n = 100 objects", "own generation time stands on the page"):
+        assert words in report.TABLE_1_CAPTION
+
+
+def test_the_chart_takes_times_from_results_and_published_words(here: Path) -> None:
+    generation = {"seconds": 1208.0, "seconds_in_all": None, "device": "a card"}
+    result = {"method": "Peer", "protocol": "gvf", "data": "2 objects", "truth_sha256": "0", "device": "a CPU"}
+    result |= {"generation": generation, "metrics": {"psnr": 17.0}}
+    untimed = {**result, "generation": {**generation, "seconds": None}}
+    chart = report.quality_against_time([result, untimed, {**result, "metrics": {"ssim": 0.5}}])
+    assert chart is not None
+    points = {point.label: point for point in chart.points}
+    assert len(chart.points) == 7
+    assert points["Peer"].kind == "measured"
+    assert 0 < points["Peer"].left - points["SC4D"].left < 0.1  # 1208 s and ~20 min
+    path = write_result(result)
+    try:
+        report.run(SECTIONS)
+    finally:
+        path.unlink()
+    assert pd.read_csv(report.TABLES / "table_1.csv").set_index("method").at["Peer", "time"] == "20.1 min"
+    assert report.PAGE.read_text().count('<span class="point') == 7
+
+
+@pytest.mark.parametrize(("methods", "absent"), [(("vae",), "dit"), (("dit",), "vae")])
+def test_a_method_that_was_not_sampled_is_asked_for(
+    here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, methods: tuple[str, ...], absent: str
+) -> None:
+    summary = pd.read_csv(evaluate.SUMMARY)
+    summary[summary["method"].isin(("static", "interpolated", *methods))].to_csv(tmp_path / "summary.csv")
+    monkeypatch.setattr(report, "SUMMARY", tmp_path / "summary.csv")
+    with pytest.raises(UserError, match=rf"no figures of {absent},.* Set sample\.methods to \[vae, dit\]"):
+        report.run(SECTIONS)
 
 
 def test_the_page_links_to_the_runs_that_were_tracked(here: Path) -> None:
@@ -259,12 +310,6 @@ def test_the_page_links_to_the_runs_that_were_tracked(here: Path) -> None:
     assert re.findall(r'<a href="([^"]*)">([^<]*)</a>', text) == [
         ("http://127.0.0.1:5000/#/experiments/3/runs/4", "train-dit")
     ]
-
-
-def test_times_of_table_1_are_read() -> None:
-    assert [seconds_of(text) for text in ("3.5 s", "~20 min", "~1.5 h", "1.2e+03 s")] == [3.5, 1200, 5400, 1200]
-    with pytest.raises(ValueError, match="no time of Table 1"):
-        seconds_of("soon")
 
 
 def test_every_table_is_there_three_times_and_marked(here: Path) -> None:

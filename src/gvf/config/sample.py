@@ -12,7 +12,7 @@ METHODS = ("vae", "dit")
 @dataclass(frozen=True)
 class SampleConfig:
     """methods: what is drawn beside the references: `vae` (reconstruction), `dit` (generation); the last one's Gaussians
-    are kept.
+    are kept. The stage `report` needs both.
 
     solver: `adaptive` (DPM-Solver of order 2, A.2) or `multistep` with `steps` steps.
 

@@ -19,7 +19,7 @@ def find_leaks(clips: pd.DataFrame) -> list[str]:
     leaks = []
     for row in accepted.to_dict("records"):
         stem = row["asset"].rpartition("/")[2].rpartition(".")[0]
-        if (reserved := find_reserved({stem, row["family"]}, row["mesh_sha256"])) is not None:
+        if (reserved := find_reserved({stem, row["family"], row["asset_sha256"]}, row["mesh_sha256"])) is not None:
             leaks.append(f"{row['clip_id']} ({row['split']}) is {reserved}, which is kept for testing.")
     train = accepted[accepted["split"] == TRAIN]
     unseen = accepted[(accepted["split"] == HELD_OUT) & ~accepted["asset_seen"]]

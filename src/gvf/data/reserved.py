@@ -1,25 +1,33 @@
 """Assets that public test sets are made of: the data path keeps them out of training, by id and by mesh.
 
 They are listed in `reserved_assets.csv` beside this file. A row without an id and without a digest names an asset that
-cannot be recognised yet; `gvf test-sets identify FILE` prints both of a file at hand.
+cannot be recognised yet; `gvf test-sets identify FILE` prints both of a file at hand, `gvf test-sets reserve` adds a list
+of ids. Changing the list makes DVC curate anew.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import cache
 from pathlib import Path
 
 from gvf.data.manifest import slug
+from gvf.errors import UserError
+from gvf.files import atomic_path
+
+# Objaverse 1.0 names assets by 32 hex digits, Objaverse-XL by their files' SHA-256.
+_ID = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{32})(?![0-9a-f])", re.IGNORECASE)
 
 LIST = Path(__file__).with_name("reserved_assets.csv")
 
 
 @dataclass(frozen=True)
 class ReservedAsset:
-    """asset_id: stem of its file, e.g. an Objaverse id. mesh_sha256: of `mesh_hash`. Empty where not known.
+    """asset_id: stem of its file or SHA-256 of its bytes, e.g. an Objaverse id. mesh_sha256: of `mesh_hash`. Empty where
+    not known.
 
     source: where the row comes from.
     """
@@ -44,9 +52,38 @@ def reserved_assets() -> tuple[ReservedAsset, ...]:
 def find_reserved(
     names: Iterable[str], mesh_sha256: str | None, reserved: Sequence[ReservedAsset] | None = None
 ) -> ReservedAsset | None:
-    """The reserved asset that an asset of these names (file stems) or this mesh is, if any. reserved: the list's rows."""
+    """The reserved asset that an asset of these names (file stems, SHA-256 of its file) or this mesh is, if any.
+
+    reserved: the list's rows.
+    """
     ids = {slug(name) for name in names}
     for asset in reserved_assets() if reserved is None else reserved:
         if (asset.asset_id and slug(asset.asset_id) in ids) or (mesh_sha256 and asset.mesh_sha256 == mesh_sha256):
             return asset
     return None
+
+
+def ids_in(path: Path) -> list[str]:
+    """The Objaverse ids in a text file, in its order, each once. Raises UserError when it cannot be read or has none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error}).") from None
+    ids = list(dict.fromkeys(match[0].lower() for match in _ID.finditer(text)))
+    if not ids:
+        raise UserError(f"{path}: holds no Objaverse id, 32 or 64 hex digits each.")
+    return ids
+
+
+def reserve(test_set: str, ids: Sequence[str], source: str, path: Path = LIST) -> int:
+    """Add assets to the list, those that are on it already left out. Returns how many were added."""
+    with path.open(encoding="utf-8", newline="") as file:
+        listed = [ReservedAsset(**row) for row in csv.DictReader(file)]
+    known = {asset.asset_id for asset in listed}
+    added = [ReservedAsset(test_set, one, one, "", source) for one in ids if one not in known]
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(ReservedAsset))
+        writer.writerows(astuple(asset) for asset in (*listed, *added))
+    reserved_assets.cache_clear()
+    return len(added)

@@ -39,7 +39,7 @@ def absence() -> Absence | None:
 def video_features(videos: Tensor) -> Tensor:
     """Logits of every video, [S, 400] on the CPU. videos: [S, T, H, W, 3] in [0, 1]. Raises as `video_logits`."""
     pictures = 255.0 * videos.cpu().numpy()
-    return torch.stack([video_logits([network_frame(frame) for frame in video], videos.device) for video in pictures])
+    return torch.stack([video_logits(video, videos.device) for video in pictures])
 
 
 def fvd(prediction: Tensor, truth: Tensor) -> float | Absence:
@@ -50,14 +50,15 @@ def fvd(prediction: Tensor, truth: Tensor) -> float | Absence:
 
 
 def video_logits(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
-    """I3D's logits of one video, averaged over time: [400] on the CPU. frames: T of `network_frame`.
+    """I3D's logits of one video, averaged over time: [400] on the CPU.
 
-    Raises UserError when the weights are missing or are not I3D's.
+    frames: T of [H, W, 3] from 0 to 255; the network gets them as `network_frame` makes them. Raises UserError when the
+    weights are missing or are not I3D's.
     """
     path = find_weights()
     if path is None:
         raise UserError(str(MISSING))
-    video = torch.from_numpy(np.stack(frames, axis=1))[None]
+    video = torch.from_numpy(np.stack([network_frame(frame) for frame in frames], axis=1))[None]
     with torch.no_grad():
         return _network(path, device)(video.to(device))[0].cpu()
 

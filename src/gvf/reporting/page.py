@@ -98,7 +98,8 @@ class Page:
     table_1: Table
     table_1_caption: str
     quality_against_time: Scatter | None
-    timing: str | None
+    timing: str
+    device: str
     runs: Sequence[RunLink]
     figures: Sequence[tuple[str, Table]]
 

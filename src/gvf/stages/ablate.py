@@ -1,8 +1,9 @@
 """Stage `ablate`: one variant of Tables 2, 3, 5 and 6, trained, sampled and scored with one seed.
 
 A variant has a workspace of its own, a folder with its `params.yaml` and links to what all variants share, and runs the
-same stages there as the root pipeline does. What it measured is `ablations/results/<model>-<variant>-<seed>.json`, and a
-strip of one clip beside it as PNG.
+same stages there as the root pipeline does. What it measured is `ablations/results/<model>-<variant>-<seed>.json`, with its
+training curve as CSV and a strip of one clip as PNG beside it; these are the same every time. How long it took and where
+MLflow has it is `work/runs/ablations/<model>-<variant>-<seed>.json`.
 """
 
 from __future__ import annotations
@@ -32,31 +33,37 @@ from gvf.files import atomic_path, load_npz, read_json, write_json
 from gvf.provenance import flatten, identify
 from gvf.reporting.pictures import strip
 from gvf.reporting.shown_clips import VIEW
+from gvf.stages.fit import CURVES
 
 ABLATIONS = Path("ablations")
 PARAMS, RESULTS, WORKSPACES = ABLATIONS / "params.yaml", ABLATIONS / "results", ABLATIONS / "work"
 EXPERIMENT = "ablations"
+RECORDS = tracking.RUNS / EXPERIMENT
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model's variants are made. shared: of the root. stages: modules that train, then sample and evaluate.
+    """How a model's variants are made. shared: of the root. stages: modules that train, then sample and evaluate. curve: of
+    the training.
 
     The method that is scored has the model's name.
     """
 
     shared: tuple[str, ...]
     stages: tuple[str, ...]
+    curve: Path
 
 
 RECIPES = {
     "vae": Recipe(
         ("data/curated", "data/renders", "data/features", "models/vae_static"),
         ("train_vae_joint", "sample", "evaluate"),
+        CURVES / "train-vae-joint.csv",
     ),
     "dit": Recipe(
         ("data/curated", "data/renders", "data/features", "data/latents", "models/vae_joint"),
         ("train_dit", "sample", "evaluate"),
+        CURVES / "train-dit.csv",
     ),
 }
 
@@ -101,21 +108,23 @@ def ablate(model: str, variant: str, seed: int) -> None:
         clip, picture = _strip(model)
         tracking.log_figure(clip, picture)
         record = tracking.RUNS / f"{EXPERIMENT}.json"
-        logged = read_json(record) if record.is_file() else None
+        logged = read_json(record) if record.is_file() else {}
     with atomic_path(RESULTS / f"{workspace.name}.png") as partial:
         Image.fromarray(picture).save(partial)
+    with atomic_path(RESULTS / f"{workspace.name}.csv") as partial:
+        shutil.copyfile(workspace / recipe.curve, partial)
+    write_json(RECORDS / f"{workspace.name}.json", {**logged, "minutes": (time.monotonic() - began) / 60.0})
     result = {
         "model": model,
         "variant": variant,
         "seed": seed,
         "preset": identity.preset,
         "data": identity.data,
+        "data_digest": identity.data_digest,
         "code": identity.code,
         "run": identity.name,
         "changes": {name: value for name, value in flatten(values).items() if flatten(root).get(name) != value},
-        "minutes": (time.monotonic() - began) / 60.0,
         "clip": clip,
-        "mlflow": logged,
         "figures": figures,
     }
     write_json(RESULTS / f"{workspace.name}.json", result)

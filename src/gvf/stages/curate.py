@@ -113,7 +113,8 @@ class _LoadedAsset:
         textures = tuple(reduced(texture, asset.config.max_texture_size) for texture in model.textures)
         self.model: GltfModel = dataclasses.replace(model, textures=textures)
         self.mesh_sha256 = mesh_sha256(rest_vertices(model), model.faces)
-        self.reserved = find_reserved({asset.path.stem, asset.rows[0]["family"]}, self.mesh_sha256)
+        first = asset.rows[0]
+        self.reserved = find_reserved({asset.path.stem, first["family"], first["asset_sha256"]}, self.mesh_sha256)
 
     @cached_property
     def encoded_textures(self) -> dict[int, bytes]:

@@ -10,7 +10,18 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from evaluation.results import MEASURED, TABLE_1_CAPTION, pipeline_row, read_results, seconds_of, table_1_rows
+from evaluation import published
+from evaluation.results import (
+    MEASURED,
+    PUBLISHED,
+    TABLE_1_CAPTION,
+    devices,
+    pipeline_row,
+    read_results,
+    seconds_of,
+    table_1_rows,
+    time_of,
+)
 from evaluation.tables import write_table
 from gvf import tracking
 from gvf.config.params import Params
@@ -36,6 +47,7 @@ from gvf.reporting.page import (
 from gvf.reporting.pictures import stack
 from gvf.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, choose_failures, show
 from gvf.stages.evaluate import CLIPS, FRAMES, MEASUREMENT, SUMMARY
+from gvf.stages.sample import GENERATION
 
 FRONTAL = 0  # the conditioning video that sampling starts from
 CURVES = Path("reports/curves")
@@ -51,6 +63,7 @@ OVER_TIME_CAPTION = (
     "nearest, in units of the object's longest side, without alignment."
 )
 OVER_TIME = {"psnr": "PSNR, dB", "chamfer": "Chamfer distance"}  # drawn; the table holds the others too
+COMPARED = ("vae", "dit")  # with the references and each other
 MOST_REJECTED = 50  # rows shown of the table of rejected clips
 
 LABELS = {
@@ -66,20 +79,30 @@ LABELS = {
 def run(params: Params) -> dict[str, float]:
     """Write `reports/tables` and `reports/index.html`.
 
-    The same inputs give the same bytes; only the page also says how long things took and links to MLflow's runs.
+    The same inputs give the same bytes; only the page also says how long things took and links to MLflow's runs. Raises
+    UserError when a file is missing, broken or lacks one of the methods that the page compares.
     """
     measurement = read_json(MEASUREMENT)
     clips, summary, frames = _read_table(CLIPS), _read_table(SUMMARY), _read_table(FRAMES)
-    manifest = read_manifest(CURATED_MANIFEST)
-    _write_tables(measurement, clips, summary, frames, manifest)
+    _check_methods(summary)
+    manifest, generation, results = read_manifest(CURATED_MANIFEST), read_json(GENERATION), read_results()
+    table = table_1_rows(results, pipeline_row(summary, measurement, generation["device"]))
+    _write_tables(measurement, clips, summary, frames, manifest, table)
     shown, failures = (_show(clips, chosen, params.report) for chosen in (choose(clips), choose_failures(clips)))
-    page = _page(measurement, clips, summary, frames, manifest, shown, failures)
-    text = render(page)
+    page = _page(measurement, clips, summary, frames, manifest, shown, failures, table, results, generation)
     with atomic_path(PAGE) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(render(page), encoding="utf-8")
     for clip in (*shown, *failures):
         tracking.log_figure(f"{clip.why}-{clip.clip_id}", stack(clip.strips))
-    return {"clips_shown": len(shown) + len(failures), "page_bytes": len(text.encode())}
+    return {"clips_shown": len(shown) + len(failures)}
+
+
+def _check_methods(summary: pd.DataFrame) -> None:
+    if absent := [name for name in COMPARED if name not in set(summary["method"])]:
+        raise UserError(
+            f"{SUMMARY}: has no figures of {' and '.join(absent)}, and the report compares {' with '.join(COMPARED)}. Set "
+            f"sample.methods to [{', '.join(COMPARED)}] and run `dvc repro`."
+        )
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -110,6 +133,7 @@ def _write_tables(
     summary: pd.DataFrame,
     frames: pd.DataFrame,
     manifest: pd.DataFrame,
+    table_1: pd.DataFrame,
 ) -> None:
     source = measured_caption(measurement)
     with fresh_directory(TABLES) as folder:
@@ -119,11 +143,7 @@ def _write_tables(
         over_time = _labelled(over_time_table(frames))
         write_table(over_time, folder, "quality_over_time", f"{OVER_TIME_CAPTION} {source}")
         write_table(curation_table(manifest), folder, "curation", f"Clips by decision. {source}")
-        write_table(_table_1(summary, measurement), folder, "table_1", TABLE_1_CAPTION)
-
-
-def _table_1(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> pd.DataFrame:
-    return table_1_rows(read_results(), pipeline_row(summary, measurement))
+        write_table(table_1, folder, "table_1", TABLE_1_CAPTION)
 
 
 def measured_caption(measurement: Mapping[str, Any]) -> str:
@@ -156,10 +176,14 @@ def over_time_charts(frames: pd.DataFrame) -> list[Lines]:
     return charts
 
 
-def quality_against_time(rows: pd.DataFrame) -> Scatter | None:
-    """PSNR against generation time of the rows of Table 1 that have both."""
-    timed = rows.dropna(subset=["time", "psnr"]).to_dict("records")
-    points = [(row["method"], row["source"], seconds_of(row["time"]), float(row["psnr"])) for row in timed]
+def quality_against_time(results: Sequence[Mapping[str, Any]]) -> Scatter | None:
+    """PSNR against generation time, published and of the results that have both. results: of `read_results`."""
+    rows = published.table_1().to_dict("records")
+    points = [(row["method"], PUBLISHED, seconds_of(row["time"]), row["psnr"]) for row in rows]
+    for result in results:
+        seconds, psnr = result["generation"]["seconds"], result["metrics"].get("psnr")
+        if seconds is not None and psnr is not None:
+            points.append((result["method"], MEASURED, seconds, psnr))
     return scatter_chart("PSNR, dB, against seconds of generation", points)
 
 
@@ -180,15 +204,16 @@ def _page(
     manifest: pd.DataFrame,
     shown: list[ShownClip],
     failures: list[ShownClip],
+    table_1: pd.DataFrame,
+    results: Sequence[Mapping[str, Any]],
+    generation: Mapping[str, Any],
 ) -> Page:
     rejected = manifest[manifest["decision"] == REJECTED][["clip_id", "reason", "message"]]
-    ours = {"vae", "dit"}
     low = axis_low(clips)
-    table_1 = _table_1(summary, measurement)
     return Page(
         measurement=measurement,
         tiles=_tiles(summary, measurement),
-        quality=table_of(_overall(summary), lambda row: row[0] in {LABELS[name] for name in ours}),
+        quality=table_of(_overall(summary), lambda row: row[0] in {LABELS[name] for name in COMPARED}),
         groups=table_of(_labelled(summary[summary["group"] != "all"])),
         over_time=over_time_charts(frames),
         over_time_table=table_of(_labelled(over_time_table(frames))),
@@ -203,8 +228,9 @@ def _page(
         rejected=None if rejected.empty else table_of(rejected.head(MOST_REJECTED)),
         table_1=table_of(table_1, lambda row: MEASURED in row),
         table_1_caption=TABLE_1_CAPTION,
-        quality_against_time=quality_against_time(table_1),
-        timing=_timing(read_json(METRICS / "sample.json"), measurement["device"]),
+        quality_against_time=quality_against_time(results),
+        timing=_timing(read_json(METRICS / "sample.json"), generation),
+        device=devices(generation["device"], measurement["device"]),
         runs=_runs(),
         figures=[(stage, _figures(read_json(METRICS / f"{stage}.json"))) for stage in STAGES],
     )
@@ -227,14 +253,13 @@ def _tiles(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> list[Tile]:
     return tiles
 
 
-def _timing(sample: Mapping[str, float], device: str) -> str | None:
+def _timing(sample: Mapping[str, float], generation: Mapping[str, Any]) -> str:
     """How long generation took in the last run. On the page only: tables must come out the same every time."""
-    if not sample.keys() >= {"seconds_per_clip", "drawing_seconds_per_clip"}:
-        return None
     return (
-        f"This pipeline's generation took {sample['seconds_per_clip']:.2g} s a clip on {device}: the variation field, from the "
-        "video's features to moving Gaussians. Its canonical Gaussians come from the mesh, so nothing is aligned. Drawing "
-        f"the evaluation views took {sample['drawing_seconds_per_clip']:.2g} s more."
+        f"This pipeline's generation took {time_of(sample['seconds_per_clip'])} a clip on {generation['device']}, clips in "
+        f"batches of {generation['batch_size']}: the variation field, from the video's features to moving Gaussians. Its "
+        "canonical Gaussians come from the mesh, so nothing is aligned. Drawing the evaluation views took "
+        f"{time_of(sample['drawing_seconds_per_clip'])} more."
     )
 
 

@@ -13,16 +13,20 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from evaluation.ablations import TABLES, AblationTable, ablation_frame, compare_order
+from evaluation.ablations import TABLES, AblationTable, ablation_frame, compare_order, compare_to_standing_still
 from evaluation.tables import write_table
+from gvf.config.ablations import MODELS, Ablations, load_ablations
+from gvf.config.load import read_yaml
 from gvf.errors import UserError
 from gvf.files import atomic_path, fresh_directory, read_json
 from gvf.reporting.ablations_page import AblationsPage, Section, Strip, render
 from gvf.reporting.page import table_of
 from gvf.reporting.pictures import still_uri
-from gvf.stages.ablate import RESULTS
+from gvf.stages.ablate import PARAMS, RECORDS, RESULTS
 
 FOLDER = Path("reports/ablations")
+# What all results of a table must have in common: figures of other data or presets do not compare.
+COMMON = ("preset", "data", "data_digest")
 
 
 @click.command("report-ablations")
@@ -32,10 +36,8 @@ def command() -> None:
 
 
 def report() -> None:
-    """Write the tables (csv, md, tex) and index.html. Raises UserError when no variant was made."""
-    results = [read_json(path) for path in sorted(RESULTS.glob("*.json"))]
-    if not results:
-        raise UserError(f"{RESULTS}: holds no result. Run `dvc repro ablations/dvc.yaml`.")
+    """Write the tables (csv, md, tex) and index.html. Raises UserError as `listed_results` does."""
+    results = listed_results(load_ablations(PARAMS, read_yaml("params.yaml")))
     source = measured_caption(results)
     sections = []
     with fresh_directory(FOLDER) as folder:
@@ -48,9 +50,11 @@ def report() -> None:
                 Section(
                     title=f"Table {table.number}: {table.title}",
                     table=table_of(shown),
-                    order=compare_order(table, frame),
+                    order=" ".join(
+                        filter(None, (compare_order(table, frame), compare_to_standing_still(table, frame)))
+                    ),
                     strips=_strips(table, results),
-                    compare=compare_url([r["mlflow"] for r in of_table(table, results) if r["mlflow"]]),
+                    compare=compare_url(_records(of_table(table, results))),
                 )
             )
         page = AblationsPage(source, sections)
@@ -58,18 +62,44 @@ def report() -> None:
             partial.write_text(render(page), encoding="utf-8")
 
 
+def listed_results(ablations: Ablations) -> list[dict[str, Any]]:
+    """The results of the variants and seeds of ablations/params.yaml, as far as they were made; no others.
+
+    Raises UserError when there is none, or when they are of several presets or data.
+    """
+    names = [
+        f"{model}-{variant}-{seed}"
+        for model in MODELS
+        for variant in ablations.variants[model]
+        for seed in ablations.seeds
+    ]
+    results = [read_json(path) for name in names if (path := RESULTS / f"{name}.json").is_file()]
+    if not results:
+        raise UserError(f"{RESULTS}: holds no result of {PARAMS}. Run `dvc repro ablations/dvc.yaml`.")
+    for field in COMMON:
+        if len(found := sorted({str(result.get(field)) for result in results})) > 1:
+            raise UserError(
+                f"{RESULTS}: results whose {field} is {' and '.join(found)} do not compare. Run `dvc repro "
+                "ablations/dvc.yaml`."
+            )
+    return results
+
+
 def measured_caption(results: Sequence[Mapping[str, Any]]) -> str:
     """Where the measured figures come from, in one sentence."""
     told = {name: ", ".join(sorted({str(result[name]) for result in results})) for name in ("preset", "data", "code")}
     return (
         f"Measured: preset {told['preset']}, data {told['data']}, code {told['code']}, {len(results)} runs; mean and "
-        "standard deviation over seeds. Published: the paper, with other models, data and picture size; only the order of "
-        "variants can be compared."
+        "standard deviation over seeds. Gap closed stands between each variant's own references, which differ where its "
+        "canonical Gaussians do. Published: the paper, with other models, data and picture size; only the order of variants "
+        "can be compared."
     )
 
 
 def presented(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same with each measured figure and its deviation in one column of text, `mean ± deviation`."""
+    """The same as people read it: each measured figure and its deviation in one column of text, `mean ± deviation`;
+    published ones with as many decimals as the paper prints in that column.
+    """
     formats = {
         "psnr": "{:.2f}",
         "ssim": "{:.4f}",
@@ -83,7 +113,8 @@ def presented(frame: pd.DataFrame) -> pd.DataFrame:
         if name.endswith("_std"):
             continue
         if name.endswith("_published"):
-            columns[name] = frame[name]
+            decimals = max(len(repr(value).partition(".")[2]) for value in frame[name].tolist())
+            columns[name] = [f"{value:.{decimals}f}" for value in frame[name]]
         elif name in formats:
             form, spread = formats[name], frame[f"{name}_std"]
             columns[name] = [
@@ -100,12 +131,20 @@ def of_table(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list
     return [r for name in table.rows for r in results if (r["model"], r["variant"]) == (table.model, name)]
 
 
+def _records(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Where MLflow has these results, as far as they were tracked on this machine."""
+    paths = [RECORDS / f"{result['model']}-{result['variant']}-{result['seed']}.json" for result in results]
+    records = [read_json(path) for path in paths if path.is_file()]
+    return [record for record in records if "parent_id" in record]
+
+
 def compare_url(records: Sequence[Mapping[str, str]]) -> str | None:
-    """Where MLflow's UI compares these runs; None for fewer than two. records: of `work/runs/<stage>.json`."""
-    if len(records) < 2:
+    """Where MLflow's UI compares the variants of these runs, their parents; None for fewer than two. records: of `RECORDS`."""
+    runs = list(dict.fromkeys(record["parent_id"] for record in records))
+    if len(runs) < 2:
         return None
     ui = records[0]["url"].partition("/#/")[0]
-    runs, experiments = [r["run_id"] for r in records], sorted({r["experiment_id"] for r in records})
+    experiments = sorted({record["experiment_id"] for record in records})
     return f"{ui}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps(experiments))}"
 
 

@@ -17,18 +17,20 @@ from gvf.data.clip_store import PREDICTIONS, clip_ids, load_features, load_point
 from gvf.data.latents import LatentStatistics, load_statistics
 from gvf.data.video import write_video
 from gvf.diffusion.schedule import NoiseSchedule
-from gvf.files import fresh_directory, save_npz, save_tensors
+from gvf.files import fresh_directory, save_npz, save_tensors, write_json
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.joint_vae import Canonical, JointVAE, moved
 from gvf.models.variation_dit import VariationDiT
 from gvf.pipelines.animate import canonical_from_features, choose_handles, reconstruct, sample_latents
 from gvf.pipelines.models import load_dit, load_joint_vae
 from gvf.pipelines.turntable import turntable
+from gvf.provenance import device_name
 from gvf.rendering.splats import draw_gaussians
 from gvf.stages.train_dit import OUTPUT as DIT
 from gvf.stages.train_vae_joint import OUTPUT as VAE
 from gvf.training.randomness import derive_seed
 
+GENERATION = PREDICTIONS / "generation.json"  # where clips were generated, how many together
 VIDEO = 0  # the frontal conditioning video
 TURNTABLES = Path("work/sample")
 TURNTABLE_PICTURES, TURNTABLE_RATE = 48, 12  # once around in four seconds
@@ -37,7 +39,8 @@ TURNTABLE_PICTURES, TURNTABLE_RATE = 48, 12  # once around in four seconds
 def run(params: Params) -> dict[str, float]:
     """For every held-out clip: `static`, `interpolated` and the methods asked for, drawn from the evaluation views.
 
-    Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone.
+    Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone. The figure
+    `seconds_per_clip` is the time of a batch by its clips; the device and the size of a batch go to `GENERATION`.
     """
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
     methods = params.sample.methods
@@ -47,6 +50,8 @@ def run(params: Params) -> dict[str, float]:
     errors: dict[str, list[float]] = {name: [] for name in methods}
     evaluations, seconds, drawing = [], [], []
     with fresh_directory(PREDICTIONS) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
+        batch_size = min(params.sample.batch_size, len(clips))
+        write_json(folder / GENERATION.name, {"device": device_name(device.type), "batch_size": batch_size})
         for start in range(0, len(clips), params.sample.batch_size):
             group = clips[start : start + params.sample.batch_size]
             canonicals = [_canonical(vae, clip, device) for clip in group]
@@ -54,6 +59,8 @@ def run(params: Params) -> dict[str, float]:
             if generator is not None:
                 began = time.monotonic()
                 generated, count = generator.variations(vae, group, canonicals)
+                if device.type == "cuda":
+                    torch.cuda.synchronize()  # what was asked for is done, so the clock tells the truth
                 seconds.append((time.monotonic() - began) / len(group))
                 evaluations.append(count)
             for number, (clip, canonical) in enumerate(zip(group, canonicals)):

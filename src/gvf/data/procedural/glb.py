@@ -44,7 +44,7 @@ class Primitive:
 
 
 class GlbBuilder:
-    """Collects a scene and its single animation, then gives the file's bytes. The same calls give the same bytes, on every processor."""
+    """Collects a scene and its single animation, then gives the file's bytes: the same calls, the same bytes, everywhere."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
