@@ -4,7 +4,7 @@
     lpips, lpips_alex  the lpips package, which ours calls, beside torchmetrics' own network
     clip               transformers called directly, picture by picture
     fvd                SciPy: Consistent4D's script where its covariance is a number; covariances pooled, by SciPy's root
-    chamfer            SciPy's k-d tree in float64
+    chamfer            SciPy: all distances in float64
 
 Published weights are read where they are; elsewhere random ones of the same format and size stand in for them here, as
 the line says: an agreement of formulas needs no trained weights. Differences are absolute; those of the distances of
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from gvf.files import write_json
@@ -36,9 +36,11 @@ from gvf.metrics.chamfer import chamfer_distance
 from gvf.metrics.psnr import psnr
 from gvf.metrics.ssim import ssim
 from gvf.provenance import device_name
+from gvf.published_files import CLIP_B32
 
 BORDER = 5  # half of SSIM's window
 VIDEOS, LOGITS = 24, 400
+CLIP_FOLDER = CLIP_B32.repository.split("/")[1]
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,12 @@ def picture_formulas(one: np.ndarray, other: np.ndarray) -> list[Agreement]:
     return rows
 
 
-def perceptual(one: np.ndarray, other: np.ndarray, stand_ins: Path) -> list[Agreement]:
+def origin(weights: Path) -> str:
+    """Whether weights in the folder of `main` are published ones or stand-ins."""
+    return "published" if weights.is_symlink() else "random"
+
+
+def perceptual(one: np.ndarray, other: np.ndarray, folder: Path) -> list[Agreement]:
     """LPIPS on both networks: the lpips package beside torchmetrics."""
     import torchvision
     from torchmetrics.functional.image.lpips import _LPIPS
@@ -134,13 +141,10 @@ def perceptual(one: np.ndarray, other: np.ndarray, stand_ins: Path) -> list[Agre
     planes = [images.movedim(-1, 1) for images in pictures]
     rows = []
     for net, build in (("vgg", torchvision.models.vgg16), ("alex", torchvision.models.alexnet)):
-        weights = "published"
-        if lpips.find_weights(net) is None:
-            weights = "random"
+        path = folder / lpips.BACKBONES[net][0].name
+        if not path.exists():
             torch.manual_seed(0)
-            torch.save(build(weights=None).state_dict(), stand_ins / lpips.BACKBONES[net][0].name)
-        path = lpips.find_weights(net)
-        assert path is not None
+            torch.save(build(weights=None).state_dict(), path)
         state = torch.load(path, weights_only=True)
         peer = _LPIPS(pretrained=True, net=net, pnet_rand=True).eval()
         for block in peer.net.children():
@@ -154,27 +158,23 @@ def perceptual(one: np.ndarray, other: np.ndarray, stand_ins: Path) -> list[Agre
         name = "lpips" if net == "vgg" else f"lpips_{net}"
         rows.append(
             compare(
-                name, "torchmetrics", lambda net=net: lpips.lpips(*pictures, net), theirs, pairs=len(one), weights=weights
+                name, "torchmetrics", lambda net=net: lpips.lpips(*pictures, net), theirs, pairs=len(one), weights=origin(path)
             )
         )  # fmt: skip
     return rows
 
 
-def similarity(one: np.ndarray, other: np.ndarray, stand_ins: Path) -> Agreement:
+def similarity(one: np.ndarray, other: np.ndarray, folder: Path) -> Agreement:
     """CLIP's cosine: ours beside transformers on each picture."""
     from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    weights = "published"
-    if clip.find_weights() is None:
-        weights = "random"
+    path = folder / CLIP_FOLDER
+    if not path.exists():
         torch.manual_seed(0)
-        folder = stand_ins / "clip-vit-base-patch32"
-        CLIPVisionModelWithProjection(CLIPVisionConfig(patch_size=32)).save_pretrained(folder)
-        CLIPImageProcessor().save_pretrained(folder)
-    found = clip.find_weights()
-    assert found is not None
-    model = CLIPVisionModelWithProjection.from_pretrained(found).eval()
-    processor = CLIPImageProcessor.from_pretrained(found)
+        CLIPVisionModelWithProjection(CLIPVisionConfig(patch_size=32)).save_pretrained(path)
+        CLIPImageProcessor().save_pretrained(path)
+    model = CLIPVisionModelWithProjection.from_pretrained(path).eval()
+    processor = CLIPImageProcessor.from_pretrained(path)
 
     def theirs() -> list[float]:
         with torch.no_grad():
@@ -186,7 +186,7 @@ def similarity(one: np.ndarray, other: np.ndarray, stand_ins: Path) -> Agreement
 
     pictures = [torch.from_numpy(frames).float() / 255.0 for frames in (one, other)]
     return compare(
-        "clip", "transformers", lambda: clip.clip_similarity(*pictures), theirs, pairs=len(one), weights=weights
+        "clip", "transformers", lambda: clip.clip_similarity(*pictures), theirs, pairs=len(one), weights=origin(path)
     )
 
 
@@ -229,8 +229,8 @@ def surfaces() -> Agreement:
     one, other = (generator.random((8192, 3), np.float32) - 0.5 for _ in range(2))
 
     def theirs() -> list[float]:
-        there, back = (cKDTree(b).query(a)[0].mean() for a, b in ((one, other), (other, one)))
-        return [(there + back) / 2]
+        distances = cdist(one.astype(np.float64), other.astype(np.float64))
+        return [(distances.min(0).mean() + distances.min(1).mean()) / 2]
 
     points = torch.from_numpy(one), torch.from_numpy(other)
     return compare("chamfer", "SciPy", lambda: [chamfer_distance(*points)], theirs)
@@ -243,12 +243,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("work/benchmarks/metrics.json"))
     options = parser.parse_args()
     frames = make_frames(options.pairs, options.size)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("GVF_WEIGHTS", folder)
-        stand_ins = Path(os.environ["GVF_WEIGHTS"])
-        if stand_ins != Path(folder):
-            raise SystemExit("Unset GVF_WEIGHTS: random stand-ins for missing weights would be written there.")
-        rows = [*picture_formulas(*frames), *perceptual(*frames, stand_ins), similarity(*frames, stand_ins)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)  # published weights as links, stand-ins beside them
+        places = {lpips.BACKBONES[net][0].name: lpips.find_weights(net) for net in lpips.BACKBONES}
+        for place, found in (places | {CLIP_FOLDER: clip.find_weights()}).items():
+            if found is not None:
+                (folder / place).symlink_to(found.resolve())
+        os.environ["GVF_WEIGHTS"] = name
+        rows = [*picture_formulas(*frames), *perceptual(*frames, folder), similarity(*frames, folder)]
         rows += [*video_distances(), surfaces()]
     print(f"{options.pairs} pairs of {options.size} x {options.size}, {device_name('cpu')}")
     for row in rows:

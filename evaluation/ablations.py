@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.stats import studentized_range
 
 from evaluation import published
 
 METRICS = ("psnr", "ssim", "lpips", "clip", "fvd")
 RISING = {"psnr", "ssim", "clip"}
 MOST_LISTED = 6  # pairs of variants in a sentence; more are counted
+SIGNIFICANCE = 0.05  # how often equal variants of one table may be told apart, in any of its pairs
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,15 @@ def tables_of(model: str, variant: str) -> list[int]:
 def ablation_frame(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row a variant: what it changes, then each metric published, measured (mean over seeds) and its deviation.
 
-    results: of `gvf ablate`, of any model and variant. Columns: the settings of the published table, `seeds` (how many
-    were measured), and for every metric `<name>_published`, `<name>`, `<name>_std` (of n - 1, NaN for one seed), the
+    results: of `gvf ablate`, of any model and variant. Columns: `variant`, the settings of the published table, `seeds` (how
+    many were measured), and for every metric `<name>_published`, `<name>`, `<name>_std` (of n - 1, NaN for one seed), the
     last two NaN where nothing was measured; `gap_closed` with its deviation at the end.
     """
     rows = []
     for variant, row in zip(table.rows, table.published.to_dict("records"), strict=True):
         figures = pd.DataFrame([r["figures"] for r in results if r["model"] == table.model and r["variant"] == variant])
-        values: dict[str, Any] = {str(name): value for name, value in row.items() if name not in METRICS}
+        settings = {str(name): value for name, value in row.items() if name not in METRICS}
+        values: dict[str, Any] = {"variant": variant, **settings}
         values["seeds"] = len(figures)
         for name in (*METRICS, "gap_closed"):
             if name in METRICS and name not in row:
@@ -74,44 +78,66 @@ def ablation_frame(table: AblationTable, results: Sequence[Mapping[str, Any]]) -
     return pd.DataFrame(rows)
 
 
-def compare_order(table: AblationTable, frame: pd.DataFrame, metric: str = "psnr") -> str:
+@dataclass(frozen=True)
+class SeedNoise:
+    """How far seeds of one variant lie apart. deviation: pooled over a model's variants. degrees: of freedom in it."""
+
+    deviation: float
+    degrees: int
+
+    def told_apart(self, difference: float, counts: tuple[int, int], num_variants: int) -> bool:
+        """Whether the means of two of `num_variants` variants over so many seeds differ: the Tukey-Kramer test."""
+        if self.degrees == 0:
+            return False
+        error = self.deviation * (sum(1 / count for count in counts) / 2) ** 0.5
+        return abs(difference) > error * float(studentized_range.ppf(1 - SIGNIFICANCE, num_variants, self.degrees))
+
+
+def seed_noise(model: str, results: Sequence[Mapping[str, Any]], metric: str = "psnr") -> SeedNoise:
+    """Of all variants of a model; the seeds are taken to scatter alike in each. results: of `gvf ablate`."""
+    values = pd.DataFrame(
+        [(r["variant"], r["figures"].get(f"{model}_{metric}")) for r in results if r["model"] == model],
+        columns=["variant", "value"],
+    ).dropna()
+    groups = [group.to_numpy(dtype=float) for _, group in values.groupby("variant")["value"]]
+    degrees = sum(len(group) - 1 for group in groups)
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    return SeedNoise((squares / degrees) ** 0.5 if degrees else float("nan"), degrees)
+
+
+def compare_order(table: AblationTable, frame: pd.DataFrame, noise: SeedNoise, metric: str = "psnr") -> str:
     """How the order of variants by a metric compares with the paper's, in a few sentences.
 
-    Two variants are told apart when their means differ by more than the two deviations' root sum of squares; with one
-    seed nothing is. Only pairs that the paper has apart are compared. frame: of `ablation_frame`.
+    Only pairs that the paper has apart are compared; which of them are told apart, `SeedNoise` says. frame: of
+    `ablation_frame`. noise: of the table's model by that metric.
     """
-    measured = frame[metric].notna()
-    if measured.sum() < 2:
+    frame = frame[frame[metric].notna()]
+    if len(frame) < 2:
         return f"Table {table.number}: fewer than two variants were measured."
-    names = [name for name, there in zip(table.rows, measured) if there]
-    rows = frame[measured].reset_index(drop=True)
     sign = 1.0 if metric in RISING else -1.0
-    theirs = _ranked(names, rows[f"{metric}_published"], sign)
-    ours = _ranked(names, rows[metric], sign)
+    rows = frame.to_dict("records")
     agreeing: list[str] = []
     swapped: list[str] = []
     unclear: list[str] = []
-    num_pairs = 0
-    for first, second in itertools.combinations(range(len(names)), 2):
-        expected = sign * (rows[f"{metric}_published"][first] - rows[f"{metric}_published"][second])
+    for first, second in itertools.combinations(rows, 2):
+        expected = sign * (first[f"{metric}_published"] - second[f"{metric}_published"])
         if expected == 0:
             continue
-        num_pairs += 1
-        found = sign * (rows[metric][first] - rows[metric][second])
-        spread = float(rows[f"{metric}_std"].iloc[[first, second]].pow(2).sum(skipna=False)) ** 0.5
-        pair = f"{names[first]} and {names[second]} ({abs(found):.2f} apart)"
-        told_apart = abs(found) > spread  # never, where a deviation is NaN
-        (unclear if not told_apart else agreeing if expected * found > 0 else swapped).append(pair)
+        found = sign * (first[metric] - second[metric])
+        apart = noise.told_apart(found, (first["seeds"], second["seeds"]), len(rows))
+        pair = f"{first['variant']} and {second['variant']} ({abs(found):.2f} apart)"
+        (unclear if not apart else agreeing if expected * found > 0 else swapped).append(pair)
+    theirs, ours = (_ranked(frame, column, sign) for column in (f"{metric}_published", metric))
     text = f"Table {table.number} by {metric.upper()}, best first: the paper {' > '.join(theirs)}; here {' > '.join(ours)}."
-    if not unclear and not swapped:
-        return f"{text} The same order, every pair further apart than its spread over seeds."
-    for kinds, words in (
-        (agreeing, "As in the paper, further apart than the spread over seeds"),
-        (swapped, "The other way round than in the paper, further apart than the spread over seeds"),
-        (unclear, "Not told apart, since the spread over seeds is larger or not known"),
+    num_pairs = len(agreeing) + len(swapped) + len(unclear)
+    for pairs, words in (
+        (agreeing, "Told apart, as in the paper"),
+        (swapped, "Told apart, the other way round than in the paper"),
+        (unclear, "Not told apart"),
     ):
-        listed = ", ".join(kinds) if len(kinds) <= MOST_LISTED else f"{len(kinds)} of {num_pairs} pairs"
-        text += f" {words}: {listed}." if kinds else ""
+        many = pairs is not swapped and len(pairs) > MOST_LISTED
+        listed = f"{len(pairs)} of {num_pairs} pairs" if many else ", ".join(pairs)
+        text += f" {words}: {listed}." if pairs else ""
     return text
 
 
@@ -124,10 +150,13 @@ def compare_to_standing_still(table: AblationTable, frame: pd.DataFrame) -> str 
     if gaps.empty or (gaps > 0).any():
         return None
     return (
-        f"All of them are worse than not moving at all (gap closed {gaps.min():.1%} to {gaps.max():.1%}): the training is too "
-        "short to say what the variants are worth."
+        f"None of them is better than not moving at all (gap closed {gaps.min():.1%} to {gaps.max():.1%}), so their order says "
+        "little."
     )
 
 
-def _ranked(names: Sequence[str], values: pd.Series, sign: float) -> list[str]:
-    return [name for _, name in sorted(zip(-sign * values, names), key=lambda pair: pair[0])]
+def _ranked(frame: pd.DataFrame, column: str, sign: float) -> list[str]:
+    """Variants by a column, the best first."""
+    return [
+        str(name) for name in frame["variant"].to_numpy()[np.argsort(-sign * frame[column].to_numpy(), kind="stable")]
+    ]

@@ -70,9 +70,10 @@ def _column(name: str) -> Column:
 
 
 def numeric_columns(table: pd.DataFrame) -> list[bool]:
-    """Which columns hold numbers and are aligned to the right."""
+    """Which columns hold numbers, or figures worded as text, and are aligned to the right."""
     kinds = table.dtypes
-    return [pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in kinds]
+    numbers = [pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in kinds]
+    return [number or column.best is not None for number, column in zip(numbers, columns_of(table))]
 
 
 def cell(value: object, column: Column) -> str:

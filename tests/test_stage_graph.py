@@ -97,17 +97,24 @@ def uncovered(stages: list[str], deps: list[str]) -> set[str]:
     return {path for path in needed if not any(path == dep or path.startswith(f"{dep}/") for dep in deps)}
 
 
-def test_every_stage_depends_on_the_code_that_it_imports():
+def test_every_stage_depends_on_the_code_that_it_imports_itself():
     for name, stage in GRAPH.items():
         deps = [dep.replace("${collect.watch}", VALUES["collect"]["watch"]) for dep in stage["deps"]]
-        assert not uncovered([name.replace("-", "_")], deps), name
+        reads_curves = any(dep.startswith("reports/curves") for dep in deps)  # what fit.py wrote
+        assert uncovered([name.replace("-", "_")], deps) <= ({"src/gvf/stages/fit.py"} if reads_curves else set()), name
 
 
-def test_a_variant_depends_on_the_code_of_every_stage_that_it_runs():
+def test_a_variant_depends_on_the_code_that_its_stages_import_themselves():
     for model, recipe in RECIPES.items():
-        missing = uncovered(list(recipe.stages), ABLATIONS[model]["deps"])
-        # The schedule decides nothing of a reconstruction; manifests and leaks were checked when the data were curated.
-        spared = {"src/gvf/data/manifest.py", "src/gvf/data/leakage.py", "evaluation/test_sets.py"}
+        missing = uncovered(["ablate", *recipe.stages], ABLATIONS[model]["deps"])
+        # The schedule decides nothing of a reconstruction; manifests and leaks were checked when the data were curated; in
+        # which tables a variant stands is a tag of its run.
+        spared = {
+            "src/gvf/data/manifest.py",
+            "src/gvf/data/leakage.py",
+            "evaluation/test_sets.py",
+            "evaluation/ablations.py",
+        }
         assert missing <= spared | ({"src/gvf/diffusion/schedule.py"} if model == "vae" else set()), model
         for stage in recipe.stages:
             assert f"src/gvf/stages/{stage}.py" in ABLATIONS[model]["deps"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import shutil
 from pathlib import Path
@@ -70,19 +69,22 @@ def test_reserved_assets_are_found_by_id_and_by_mesh_and_not_by_nothing() -> Non
     assert find_reserved({""}, "", listed) is None
 
 
-def test_a_list_of_ids_is_added_once(tmp_path: Path) -> None:
+def test_a_list_of_ids_is_added_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = "0af3" * 8, "1b" * 32
     ids = tmp_path / "ids.txt"
     ids.write_text(f"glbs/000-001/{one.upper()}.glb\n{other},github\n{one}\nnot an id: {'a' * 40}\n")
     assert ids_in(ids) == [one, other]
-    listed = tmp_path / "reserved.csv"
-    shutil.copy(LIST, listed)
-    assert reserve("gvf", ids_in(ids), "a test", listed) == 2
-    assert reserve("gvf", ids_in(ids), "a test", listed) == 0
-    with listed.open(newline="") as file:
-        rows = [ReservedAsset(**row) for row in csv.DictReader(file)]
-    assert rows[:-2] == list(reserved_assets())
-    assert find_reserved({"x", other}, None, rows) == rows[-1] == ReservedAsset("gvf", other, other, "", "a test")
+    before = reserved_assets()
+    listed = shutil.copy(LIST, tmp_path / "reserved.csv")
+    monkeypatch.setattr("gvf.data.reserved.LIST", listed)
+    try:
+        assert reserve("gvf", ids_in(ids), "a test") == 2
+        assert reserve("gvf", ids_in(ids), "a test") == 0
+        assert reserve("another", [one], "a test") == 1
+        assert reserved_assets()[:-3] == before
+        assert find_reserved({"x", other}, None) == ReservedAsset("gvf", other, other, "", "a test")
+    finally:
+        reserved_assets.cache_clear()
     ids.write_text("sofa\n")
     for path, words in ((ids, "holds no Objaverse id"), (tmp_path, "cannot be read")):
         with pytest.raises(UserError, match=words):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import pandas as pd
 import pytest
+import scipy.stats
 
-from evaluation.ablations import TABLES, ablation_frame, compare_order, compare_to_standing_still, tables_of
+from evaluation.ablations import (
+    TABLES,
+    ablation_frame,
+    compare_order,
+    compare_to_standing_still,
+    seed_noise,
+    tables_of,
+)
 
 BY_NUMBER = {table.number: table for table in TABLES}
 
@@ -51,34 +60,58 @@ def test_a_variant_stands_in_every_table_that_shows_it() -> None:
 def order(values: dict[str, list[float]], number: int = 2) -> str:
     table = BY_NUMBER[number]
     results = [result(table.model, name, seed, psnr) for name, ps in values.items() for seed, psnr in enumerate(ps)]
-    return compare_order(table, ablation_frame(table, results))
+    return compare_order(table, ablation_frame(table, results), seed_noise(table.model, results))
+
+
+def test_two_variants_are_told_apart_by_student_s_t_test() -> None:
+    """Tukey's test of two groups is the t test; with more groups it is SciPy's own, wherever the pairs differ most."""
+    for ours, other in (([21.0, 21.3], [20.0, 20.3]), ([21.0, 21.3], [20.3, 20.6]), ([21.0, 22.0], [20.0, 20.3])):
+        results = [result("dit", name, i, v) for name, vs in (("ours", ours), ("o", other)) for i, v in enumerate(vs)]
+        noise = seed_noise("dit", [*results, result("vae", "ours", 0, 1.0), result("vae", "ours", 1, 9.0)])
+        assert noise.degrees == 2
+        difference = sum(ours) / 2 - sum(other) / 2
+        assert noise.told_apart(difference, (2, 2), 2) == (scipy.stats.ttest_ind(ours, other).pvalue < 0.05)
+    groups = {"A": [20.0, 20.2], "B": [20.5, 20.6, 20.9], "C": [21.4, 21.3], "ours": [21.5, 21.8]}
+    results = [result("vae", name, seed, value) for name, vs in groups.items() for seed, value in enumerate(vs)]
+    noise = seed_noise("vae", results)
+    assert noise.degrees == 5
+    expected = scipy.stats.tukey_hsd(*groups.values()).pvalue < 0.05
+    for (i, one), (j, two) in itertools.combinations(enumerate(groups.values()), 2):
+        difference = sum(one) / len(one) - sum(two) / len(two)
+        assert noise.told_apart(difference, (len(one), len(two)), 4) == expected[i, j]
+    assert 0 < expected.sum() < 12  # both kinds occur
 
 
 def test_the_papers_order_is_told_as_such() -> None:
     text = order({"A": [20.0, 20.1], "B": [21.0, 21.1], "C": [22.0, 22.1], "ours": [23.0, 23.1]})
-    assert "the paper ours > C > B > A; here ours > C > B > A. The same order, every pair further apart than" in text
+    assert (
+        "the paper ours > C > B > A; here ours > C > B > A. Told apart, as in the paper: A and B (1.00 apart)," in text
+    )
+    assert "other way round" not in text
+    assert "Not told apart" not in text
 
 
 def test_pairs_are_told_apart_or_not_whichever_way_round_they_are() -> None:
-    text = order({"A": [21.5, 21.6], "B": [21.0, 21.1], "C": [22.0, 23.0], "ours": [22.55, 22.6]})
-    assert "As in the paper, further apart than the spread over seeds: A and C (0.95 apart), A and ours" in text
+    text = order({"A": [21.5, 21.6], "B": [21.0, 21.1], "C": [22.0, 22.1], "ours": [22.05, 22.1]})
     assert (
-        "The other way round than in the paper, further apart than the spread over seeds: A and B (0.50 apart)." in text
+        "Told apart, as in the paper: A and C (0.50 apart), A and ours (0.53 apart), B and C (1.00 apart), B and"
+        in text
     )
-    assert "Not told apart, since the spread over seeds is larger or not known: C and ours (0.08 apart)." in text
-    assert "The same order" not in text
+    assert "Told apart, the other way round than in the paper: A and B (0.50 apart)." in text
+    assert "Not told apart: C and ours (0.03 apart)." in text
 
 
 def test_one_seed_tells_nothing_apart() -> None:
     text = order({"A": [20.0], "B": [21.0], "C": [22.0], "ours": [23.0]})
-    assert text.endswith("larger or not known: " + ", ".join(
-        f"{one} and {other} ({gap:.2f} apart)" for one, other, gap in (
-            ("A", "B", 1), ("A", "C", 2), ("A", "ours", 3), ("B", "C", 1), ("B", "ours", 2), ("C", "ours", 1))
-    ) + ".")  # fmt: skip
+    assert "Told apart" not in text
+    assert "Not told apart: A and B (1.00 apart), A and C (2.00 apart)," in text
 
 
-def test_many_pairs_are_counted() -> None:
-    assert "not known: 21 of 21 pairs." in order({name: [20.0] for name in BY_NUMBER[6].rows}, number=6)
+def test_many_pairs_are_counted_but_swapped_ones_are_named() -> None:
+    assert "Not told apart: 21 of 21 pairs." in order({name: [20.0] for name in BY_NUMBER[6].rows}, number=6)
+    text = order({name: [20.0 + i, 20.01 + i] for i, name in enumerate(BY_NUMBER[6].rows)}, number=6)
+    assert text.count(" apart)") == 10
+    assert "Told apart, as in the paper: 11 of 21 pairs." in text
 
 
 def test_one_variant_has_no_order() -> None:

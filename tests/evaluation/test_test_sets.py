@@ -18,7 +18,7 @@ from gvf.data.gltf import read_gltf
 from gvf.data.manifest import RAW_MANIFEST, RAW_SCHEMA, write_manifest
 from gvf.data.mesh_hash import mesh_sha256
 from gvf.data.procedural.assets import build_asset
-from gvf.data.reserved import LIST, reserve
+from gvf.data.reserved import LIST
 from gvf.errors import UserError
 from gvf.files import sha256
 from tests.evaluation.frame_sets import write_set
@@ -128,7 +128,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         ):
             gvf("verify", "consistent4dd", *arguments)
     shutil.copy(LIST, "reserved.csv")
-    monkeypatch.setattr(reserve, "__defaults__", (Path("reserved.csv"),))
+    monkeypatch.setattr("gvf.data.reserved.LIST", Path("reserved.csv"))
     Path("ids.txt").write_text(f"{'0a' * 32}\n{'1b' * 16}.glb\n")
     gvf("reserve", "ids.txt", "--test-set", "gvf")
     assert "2 ids, 2 of them new" in capsys.readouterr().out

@@ -75,13 +75,12 @@ def ids_in(path: Path) -> list[str]:
     return ids
 
 
-def reserve(test_set: str, ids: Sequence[str], source: str, path: Path = LIST) -> int:
-    """Add assets to the list, those that are on it already left out. Returns how many were added."""
-    with path.open(encoding="utf-8", newline="") as file:
-        listed = [ReservedAsset(**row) for row in csv.DictReader(file)]
-    known = {asset.asset_id for asset in listed}
+def reserve(test_set: str, ids: Sequence[str], source: str) -> int:
+    """Add assets of a test set to the list, those of it that are there already left out. Returns how many were added."""
+    listed = reserved_assets()
+    known = {asset.asset_id for asset in listed if asset.test_set == test_set}
     added = [ReservedAsset(test_set, one, one, "", source) for one in ids if one not in known]
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with atomic_path(LIST) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(field.name for field in fields(ReservedAsset))
         writer.writerows(astuple(asset) for asset in (*listed, *added))

@@ -43,27 +43,28 @@ RECORDS = tracking.RUNS / EXPERIMENT
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model's variants are made. shared: of the root. stages: modules that train, then sample and evaluate. curve: of
-    the training.
+    """How a model's variants are made. shared: of the root. stages: modules that train, then sample and evaluate.
 
     The method that is scored has the model's name.
     """
 
     shared: tuple[str, ...]
     stages: tuple[str, ...]
-    curve: Path
+
+    @property
+    def curve(self) -> Path:
+        """Of the training."""
+        return CURVES / f"{self.stages[0].replace('_', '-')}.csv"
 
 
 RECIPES = {
     "vae": Recipe(
         ("data/curated", "data/renders", "data/features", "models/vae_static"),
         ("train_vae_joint", "sample", "evaluate"),
-        CURVES / "train-vae-joint.csv",
     ),
     "dit": Recipe(
         ("data/curated", "data/renders", "data/features", "data/latents", "models/vae_joint"),
         ("train_dit", "sample", "evaluate"),
-        CURVES / "train-dit.csv",
     ),
 }
 

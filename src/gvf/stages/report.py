@@ -47,10 +47,10 @@ from gvf.reporting.page import (
 from gvf.reporting.pictures import stack
 from gvf.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, choose_failures, show
 from gvf.stages.evaluate import CLIPS, FRAMES, MEASUREMENT, SUMMARY
+from gvf.stages.fit import CURVES
 from gvf.stages.sample import GENERATION
 
 FRONTAL = 0  # the conditioning video that sampling starts from
-CURVES = Path("reports/curves")
 METRICS = Path("reports/metrics")
 TABLES = Path("reports/tables")
 PAGE = Path("reports/index.html")

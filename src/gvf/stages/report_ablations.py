@@ -13,7 +13,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from evaluation.ablations import TABLES, AblationTable, ablation_frame, compare_order, compare_to_standing_still
+from evaluation.ablations import (
+    TABLES,
+    AblationTable,
+    ablation_frame,
+    compare_order,
+    compare_to_standing_still,
+    seed_noise,
+)
 from evaluation.tables import write_table
 from gvf.config.ablations import MODELS, Ablations, load_ablations
 from gvf.config.load import read_yaml
@@ -50,9 +57,7 @@ def report() -> None:
                 Section(
                     title=f"Table {table.number}: {table.title}",
                     table=table_of(shown),
-                    order=" ".join(
-                        filter(None, (compare_order(table, frame), compare_to_standing_still(table, frame)))
-                    ),
+                    order=_order(table, frame, results),
                     strips=_strips(table, results),
                     compare=compare_url(_records(of_table(table, results))),
                 )
@@ -60,6 +65,12 @@ def report() -> None:
         page = AblationsPage(source, sections)
         with atomic_path(folder / "index.html") as partial:
             partial.write_text(render(page), encoding="utf-8")
+
+
+def _order(table: AblationTable, frame: pd.DataFrame, results: Sequence[Mapping[str, Any]]) -> str:
+    """What the order of a table's variants says, in sentences."""
+    told = compare_order(table, frame, seed_noise(table.model, results)), compare_to_standing_still(table, frame)
+    return " ".join(sentence for sentence in told if sentence)
 
 
 def listed_results(ablations: Ablations) -> list[dict[str, Any]]:

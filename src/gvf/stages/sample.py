@@ -57,11 +57,9 @@ def run(params: Params) -> dict[str, float]:
             canonicals = [_canonical(vae, clip, device) for clip in group]
             generated: list[Tensor] = []
             if generator is not None:
-                began = time.monotonic()
+                began = _now(device)
                 generated, count = generator.variations(vae, group, canonicals)
-                if device.type == "cuda":
-                    torch.cuda.synchronize()  # what was asked for is done, so the clock tells the truth
-                seconds.append((time.monotonic() - began) / len(group))
+                seconds.append((_now(device) - began) / len(group))
                 evaluations.append(count)
             for number, (clip, canonical) in enumerate(zip(group, canonicals)):
                 reconstructed, displacements = reconstruct(vae, canonical, load_points(clip).to(device))
@@ -97,6 +95,13 @@ def run(params: Params) -> dict[str, float]:
 def relative_error(displacements: Tensor, reference: Tensor) -> float:
     """RMS of the difference over the RMS of the reference: 0 is perfect, 1 is what standing still scores."""
     return ((displacements - reference).square().mean() / reference.square().mean()).sqrt().item()
+
+
+def _now(device: torch.device) -> float:
+    """Seconds on the clock, when all that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic()
 
 
 def _canonical(vae: JointVAE, clip: str, device: torch.device) -> Canonical:
