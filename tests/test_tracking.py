@@ -128,10 +128,11 @@ def test_runs_of_a_variant_have_a_parent_with_their_mean(workspace: Path) -> Non
     weights.mkdir(parents=True)
     (weights / "model.safetensors").write_bytes(b"weights")
     for seed, psnr in ((0, 20.0), (1, 1000.0), (1, 23.0)):
-        variant = tracking.Variant("vae-A", "0123abcd", seed, {"config": "A", "table": "2"})
+        variant = tracking.Variant("vae-A", "0123abcd", seed, "vae_psnr", {"config": "A", "table": "2"})
         with tracking.stage_run("ablations", PARAMS, ON, variant):
             tracking.log(1, {"loss": 0.5})
             tracking.log_model(weights, "dit")
+            tracking.log_metrics({"loss": 0.5})
             tracking.log_metrics({"vae_psnr": psnr})
     store = workspace / "mlflow.db"
     names = dict(rows(store, "select run_uuid, name from runs"))
@@ -144,8 +145,11 @@ def test_runs_of_a_variant_have_a_parent_with_their_mean(workspace: Path) -> Non
     assert "seed" not in tags
     seeds = rows(store, "select value from tags where key = 'seed' order by value")
     assert seeds == [("0",), ("1",), ("1",)]
-    means = dict(rows(store, f"select key, value from latest_metrics where run_uuid = '{parent}'"))
-    assert means == pytest.approx({"vae_psnr": 21.5, "vae_psnr_std": 4.5**0.5, "seeds": 2.0})
+    means = dict(rows(store, f"select key, value from latest_metrics where run_uuid = '{parent}' order by rowid"))
+    assert means == pytest.approx(
+        {"vae_psnr": 21.5, "vae_psnr_std": 4.5**0.5, "loss": 0.5, "loss_std": 0, "seeds": 2.0}
+    )
+    assert next(iter(means)) == "vae_psnr"
     keys = {key for (key,) in rows(store, f"select key from params where run_uuid = '{parent}'")}
     assert keys == {"run.preset", "collect.source", "train_dit.steps"}
     assert rows(store, "select count(*) from model_versions") == [(0,)]

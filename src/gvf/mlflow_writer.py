@@ -136,6 +136,7 @@ class _Run:
         self._parent = None if start["parent"] is None else self._parent_id(start, params)
         if self._parent is not None:
             tags["mlflow.parentRunId"] = self._parent
+            self._headline = start["parent"]["headline"]
         run = self._client.create_run(self._experiment, start["time"], tags, run_name=start["run_name"])
         self._id = run.info.run_id
         self._warned: set[str] = set()
@@ -223,7 +224,7 @@ class _Run:
         by_seed: dict[str, Any] = {}
         for run in self._client.search_runs([self._experiment], query, order_by=["attributes.start_time ASC"]):
             by_seed[run.data.tags["seed"]] = run.data.metrics
-        for name in self._final:
+        for name in sorted(self._final, key=lambda name: name != self._headline):
             values = [metrics[name] for metrics in by_seed.values() if name in metrics]
             self._client.log_metric(parent, name, statistics.mean(values))
             if len(values) > 1:

@@ -52,12 +52,15 @@ _session: _Session | None = None
 class Variant:
     """What makes a run one of several to be compared: runs of one parent differ in their seed alone.
 
-    name: of the parent; a run is called `<name>-<seed>`. key: parents with equal keys are one. tags: of parent and run.
+    name: of the parent; a run is called `<name>-<seed>`. key: parents with equal keys are one. headline: the final figure
+    by which variants are compared, which stands first in the parent, where MLflow's comparison takes it from. tags: of
+    parent and run.
     """
 
     name: str
     key: str
     seed: int
+    headline: str
     tags: Mapping[str, str]
 
 
@@ -137,7 +140,8 @@ def _description(
     identity = identify(stage, params, manifest)
     parent = None
     if variant is not None:
-        parent = {"name": variant.name, "key": variant.key, "tags": dict(variant.tags)}
+        tags = dict(variant.tags)
+        parent = {"name": variant.name, "key": variant.key, "headline": variant.headline, "tags": tags}
     return {
         "stage": stage,
         "run_name": identity.name if variant is None else f"{variant.name}-{variant.seed}",

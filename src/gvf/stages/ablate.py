@@ -96,6 +96,7 @@ def ablate(model: str, variant: str, seed: int) -> None:
         name=f"{model}-{variant}",
         key=identify(EXPERIMENT, unseeded, CURATED_MANIFEST).key,
         seed=seed,
+        headline=f"{model}_psnr",
         tags={"model": model, "config": variant, "table": " ".join(map(str, tables_of(model, variant)))},
     )
     workspace = WORKSPACES / f"{model}-{variant}-{seed}"
