@@ -23,9 +23,9 @@ import psutil
 import yaml
 from PIL import Image
 
-from evaluation.protocols import PROTOCOLS
 from gvf.files import write_json
 from gvf.provenance import device_name
+from gvf_evaluation.protocols import PROTOCOLS
 
 
 def write_frames(folder: Path, objects: int, views: int, frames: int, size: int) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evaluation.ablations import METRICS, TABLES, AblationTable
 from gvf.config.ablations import MODELS, load_ablations, merged
 from gvf.config.load import parse
 from gvf.config.params import Params
 from gvf.errors import ConfigError, UserError
+from gvf_evaluation.ablations import METRICS, TABLES, AblationTable
 
 ROOT = Path(__file__).resolve().parent.parent
 VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())

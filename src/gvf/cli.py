@@ -19,7 +19,7 @@ COMMANDS = {
     "ablate": ("gvf.stages.ablate:command", "Train, sample and score one variant of ablations/params.yaml."),
     "report-ablations": ("gvf.stages.report_ablations:command", "Tables 2, 3, 5 and 6 from ablations/results."),
     "bake": ("gvf.stages.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
-    "test-sets": ("evaluation.test_sets_command:command", "Test sets: where to get them, checks of data at hand."),
+    "test-sets": ("gvf_evaluation.test_sets_command:command", "Test sets: where to get them, checks of data at hand."),
     "summary": ("gvf.stages.summary:command", "Parameters and activation memory of a preset's networks."),
     "weights": ("gvf.stages.weights:command", "Published weights: list, pull, convert."),
 }
@@ -131,7 +131,7 @@ def _evaluate(params_path: str, predictions: Path | None, method: str | None, **
         return
     if method is None:
         raise click.UsageError("--predictions needs --method NAME.")
-    from evaluation.benchmark import Generation, Submission, run
+    from gvf_evaluation.benchmark import Generation, Submission, run
 
     times = Generation(details["seconds"], details["seconds_in_all"], details["generated_on"])
     protocol = details["protocol"] or "consistent4d"

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
+from gvf.text import clean
+
+# What the operating system says when no clip is to blame: no room, no right to write, no handle left.
+_MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
+
 
 class GvfError(Exception):
     """Base of every error whose message is meant for people; shown without a traceback."""
@@ -37,9 +44,21 @@ class ClipError(Exception):
     """
 
     def __init__(self, reason: str, message: str) -> None:
+        message = clean(message)
         super().__init__(reason, message)  # both, so that the error survives a process pool
         self.reason = reason
         self.message = message
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+def ends_the_run(error: BaseException) -> bool:
+    """Whether an error that came up while one clip was processed is the run's and not the clip's.
+
+    That is a wrong parameter, a failure of the machine (disk full, read-only file system, no file handles), and what
+    is no Exception at all, such as Ctrl-C.
+    """
+    if isinstance(error, OSError):
+        return error.errno in _MACHINE_ERRORS
+    return isinstance(error, ConfigError) or not isinstance(error, Exception)

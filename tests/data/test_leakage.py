@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.protocols import CONSISTENT4D
 from gvf.data.leakage import find_leaks, refuse_leaks
 from gvf.data.mesh_hash import mesh_sha256
 from gvf.data.reserved import LIST, ReservedAsset, find_reserved, ids_in, reserve, reserved_assets
 from gvf.errors import UserError
+from gvf_evaluation.protocols import CONSISTENT4D
 
 GENERATOR = np.random.default_rng(0)
 VERTICES = GENERATOR.random((40, 3))

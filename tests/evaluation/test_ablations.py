@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from evaluation.ablations import (
+from gvf_evaluation.ablations import (
     TABLES,
     ablation_frame,
     compare_order,

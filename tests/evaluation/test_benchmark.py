@@ -18,17 +18,17 @@ import yaml
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from evaluation import benchmark, scoring
-from evaluation.benchmark import Generation, Submission
-from evaluation.frame_folders import pair_folders
-from evaluation.frames import read_frame
-from evaluation.protocols import CONSISTENT4D, GVF, MEASURES, PROTOCOLS, Protocol
-from evaluation.results import RESULTS, read_results
 from gvf.cli import _gvf
 from gvf.errors import UserError
 from gvf.files import read_json
 from gvf.metrics import fvd
 from gvf.published_files import I3D_KINETICS
+from gvf_evaluation import benchmark, scoring
+from gvf_evaluation.benchmark import Generation, Submission
+from gvf_evaluation.frame_folders import pair_folders
+from gvf_evaluation.frames import read_frame
+from gvf_evaluation.protocols import CONSISTENT4D, GVF, MEASURES, PROTOCOLS, Protocol
+from gvf_evaluation.results import RESULTS, read_results
 from tests.evaluation.frame_sets import FRAMES, OBJECTS, VIEWS, write_set
 
 ROOT = Path(__file__).resolve().parents[2]

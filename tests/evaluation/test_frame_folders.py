@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.frame_folders import check_truth, pair_folders
-from evaluation.frames import over_white, read_frame, resized
-from evaluation.protocols import CONSISTENT4D, GVF, find_protocol
 from gvf.errors import UserError
+from gvf_evaluation.frame_folders import check_truth, pair_folders
+from gvf_evaluation.frames import over_white, read_frame, resized
+from gvf_evaluation.protocols import CONSISTENT4D, GVF, find_protocol
 from tests.evaluation.frame_sets import FRAMES, SIZE, true_frame, write_set
 
 

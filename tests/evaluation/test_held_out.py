@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from evaluation.held_out import Clip, as_videos, clip_table, flat_metrics, gap_closed, score_frames, summary_table
-from evaluation.measures import LARGEST_PSNR, finite_psnr, load_measures
+from gvf_evaluation.held_out import Clip, as_videos, clip_table, flat_metrics, gap_closed, score_frames, summary_table
+from gvf_evaluation.measures import LARGEST_PSNR, finite_psnr, load_measures
 
 SEEN, UNSEEN = Clip("cat-0--walk", "cat", True), Clip("dog-0--walk", "dog", False)
 

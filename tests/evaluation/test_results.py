@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from evaluation.published import OURS, table_1
-from evaluation.results import (
+from gvf.errors import UserError
+from gvf.files import read_json, write_json
+from gvf_evaluation.published import OURS, table_1
+from gvf_evaluation.results import (
     TABLE_1_CAPTION,
     pipeline_row,
     read_results,
@@ -20,9 +22,7 @@ from evaluation.results import (
     time_of,
     write_result,
 )
-from evaluation.tables import to_latex, to_markdown
-from gvf.errors import UserError
-from gvf.files import read_json, write_json
+from gvf_evaluation.tables import to_latex, to_markdown
 
 RESULT: dict[str, Any] = {
     "method": "Peer & Co",

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evaluation.ablations import METRICS, TABLES, AblationTable
-from evaluation.published import table_1
-from evaluation.tables import to_latex, to_markdown, write_table
+from gvf_evaluation.ablations import METRICS, TABLES, AblationTable
+from gvf_evaluation.published import table_1
+from gvf_evaluation.tables import to_latex, to_markdown, write_table
 
 TABLE = pd.DataFrame(
     {

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from evaluation import test_sets as sets
 from gvf.cli import _gvf
 from gvf.data.baking import load_model, rest_vertices
 from gvf.data.gltf import read_gltf
@@ -21,6 +20,7 @@ from gvf.data.procedural.assets import build_asset
 from gvf.data.reserved import LIST
 from gvf.errors import UserError
 from gvf.files import sha256
+from gvf_evaluation import test_sets as sets
 from tests.evaluation.frame_sets import write_set
 from tests.stages.curated_clips import write_curated
 

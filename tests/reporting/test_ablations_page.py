@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pytest
 
-from evaluation.ablations import TABLES, ablation_frame
 from gvf.config.ablations import Ablations
 from gvf.errors import UserError
 from gvf.stages.report_ablations import RESULTS, compare_url, listed_results, of_table, presented
+from gvf_evaluation.ablations import TABLES, ablation_frame
 
 LISTED = Ablations((0, 1), {}, {"vae": {"A": {}, "ours": {}}, "dit": {}})
 

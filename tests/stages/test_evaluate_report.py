@@ -15,8 +15,6 @@ import pandas as pd
 import pytest
 import torch
 
-from evaluation.held_out import METHODS
-from evaluation.results import write_result
 from gvf.config.evaluate import EvaluateConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
@@ -27,6 +25,8 @@ from gvf.reporting.shown_clips import METHOD_LABELS
 from gvf.stages import evaluate, report
 from gvf.stages.report import STAGES, TRAINED
 from gvf.stages.sample import GENERATION
+from gvf_evaluation.held_out import METHODS
+from gvf_evaluation.results import write_result
 from tests.stages.curated_clips import box, write_curated
 
 # How much of the error of standing still the DiT keeps on each clip.

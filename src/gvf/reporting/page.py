@@ -11,9 +11,9 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from evaluation.tables import columns_of, numeric_columns, rows_of
 from gvf.reporting.charts import LineChart, Lines, Scatter, line_chart
 from gvf.reporting.shown_clips import ShownClip
+from gvf_evaluation.tables import columns_of, numeric_columns, rows_of
 
 # Columns of a curve file that are settings rather than results.
 _NOT_CURVES = ("step", "learning_rate")

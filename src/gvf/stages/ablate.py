@@ -21,7 +21,6 @@ import click
 import numpy as np
 from PIL import Image
 
-from evaluation.ablations import tables_of
 from gvf import tracking
 from gvf.config.ablations import MODELS, load_ablations
 from gvf.config.load import parse, read_yaml
@@ -34,6 +33,7 @@ from gvf.provenance import flatten, identify
 from gvf.reporting.pictures import strip
 from gvf.reporting.shown_clips import VIEW
 from gvf.stages.fit import CURVES
+from gvf_evaluation.ablations import tables_of
 
 ABLATIONS = Path("ablations")
 PARAMS, RESULTS, WORKSPACES = ABLATIONS / "params.yaml", ABLATIONS / "results", ABLATIONS / "work"

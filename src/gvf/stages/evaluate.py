@@ -1,4 +1,4 @@
-"""Stage `evaluate`: every method's pictures of held-out clips against the ground truth, by `evaluation.held_out`."""
+"""Stage `evaluate`: every method's pictures of held-out clips against the ground truth, by `gvf_evaluation.held_out`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from evaluation import test_sets
-from evaluation.held_out import (
-    INTERPOLATED,
-    STATIC,
-    Clip,
-    as_videos,
-    clip_table,
-    flat_metrics,
-    score_frames,
-    summary_table,
-)
-from evaluation.measures import Measures, load_measures, why
 from gvf.config.load import as_dict
 from gvf.config.params import Params
 from gvf.data.clip_store import PREDICTIONS, load_points, load_views, on_white
@@ -35,6 +23,18 @@ from gvf.gaussians.gaussians import Gaussians
 from gvf.metrics.absence import Absence
 from gvf.metrics.chamfer import chamfer_over_time
 from gvf.provenance import device_name, identify
+from gvf_evaluation import test_sets
+from gvf_evaluation.held_out import (
+    INTERPOLATED,
+    STATIC,
+    Clip,
+    as_videos,
+    clip_table,
+    flat_metrics,
+    score_frames,
+    summary_table,
+)
+from gvf_evaluation.measures import Measures, load_measures, why
 
 FOLDER = Path("reports/evaluation")
 TRUTH = "truth"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation.protocols import CONSISTENT4D
 from gvf import tracking
 from gvf.clip_map import Rejected, map_clips
 from gvf.config.render import RenderConfig
@@ -20,6 +19,7 @@ from gvf.files import fresh_directory, load_npz, save_npz
 from gvf.geometry.camera import intrinsics, orbit, sphere_hammersley
 from gvf.rendering.mesh_views import MeshRenderer
 from gvf.training.randomness import derive_seed
+from gvf_evaluation.protocols import CONSISTENT4D
 
 if TYPE_CHECKING:
     from gvf.config.params import Params

@@ -10,19 +10,6 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from evaluation import published
-from evaluation.results import (
-    MEASURED,
-    PUBLISHED,
-    TABLE_1_CAPTION,
-    devices,
-    pipeline_row,
-    read_results,
-    seconds_of,
-    table_1_rows,
-    time_of,
-)
-from evaluation.tables import write_table
 from gvf import tracking
 from gvf.config.params import Params
 from gvf.config.report import ReportConfig
@@ -49,6 +36,19 @@ from gvf.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, choose_f
 from gvf.stages.evaluate import CLIPS, FRAMES, MEASUREMENT, SUMMARY
 from gvf.stages.fit import CURVES
 from gvf.stages.sample import GENERATION
+from gvf_evaluation import published
+from gvf_evaluation.results import (
+    MEASURED,
+    PUBLISHED,
+    TABLE_1_CAPTION,
+    devices,
+    pipeline_row,
+    read_results,
+    seconds_of,
+    table_1_rows,
+    time_of,
+)
+from gvf_evaluation.tables import write_table
 
 FRONTAL = 0  # the conditioning video that sampling starts from
 METRICS = Path("reports/metrics")

@@ -13,15 +13,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from evaluation.ablations import (
-    TABLES,
-    AblationTable,
-    ablation_frame,
-    compare_order,
-    compare_to_standing_still,
-    seed_noise,
-)
-from evaluation.tables import write_table
 from gvf.config.ablations import MODELS, Ablations, load_ablations
 from gvf.config.load import read_yaml
 from gvf.errors import UserError
@@ -30,6 +21,15 @@ from gvf.reporting.ablations_page import AblationsPage, Section, Strip, render
 from gvf.reporting.page import table_of
 from gvf.reporting.pictures import still_uri
 from gvf.stages.ablate import PARAMS, RECORDS, RESULTS
+from gvf_evaluation.ablations import (
+    TABLES,
+    AblationTable,
+    ablation_frame,
+    compare_order,
+    compare_to_standing_still,
+    seed_noise,
+)
+from gvf_evaluation.tables import write_table
 
 FOLDER = Path("reports/ablations")
 # What all results of a table must have in common: figures of other data or presets do not compare.

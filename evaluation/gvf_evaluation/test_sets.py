@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from evaluation.protocols import PROTOCOLS
 from gvf.data.leakage import find_leaks
 from gvf.data.manifest import ACCEPTED, HELD_OUT
 from gvf.data.reserved import reserved_assets
 from gvf.errors import UserError
 from gvf.files import atomic_path, sha256
+from gvf_evaluation.protocols import PROTOCOLS
 
 LISTS = Path(__file__).with_name("held_out_lists")
 SUMS = "SHA256SUMS"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.frame_folders import joint_digest
-from evaluation.published import TABLE_1_DEVICE, table_1
 from gvf.data.manifest import slug
 from gvf.errors import UserError
 from gvf.files import read_json, write_json
+from gvf_evaluation.frame_folders import joint_digest
+from gvf_evaluation.published import TABLE_1_DEVICE, table_1
 
 RESULTS = Path("reports/benchmark")
 PUBLISHED, MEASURED = "published", "measured"

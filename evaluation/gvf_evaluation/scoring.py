@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.frame_folders import ObjectFrames, frames_digest, joint_digest
-from evaluation.frames import read_frame, resized
-from evaluation.measures import finite_psnr
-from evaluation.protocols import FRAME_MEASURES, Protocol, find_protocol
 from gvf.errors import UserError
 from gvf.files import save_npz, sha256
 from gvf.metrics import clip, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.ssim import ssim
+from gvf_evaluation.frame_folders import ObjectFrames, frames_digest, joint_digest
+from gvf_evaluation.frames import read_frame, resized
+from gvf_evaluation.measures import finite_psnr
+from gvf_evaluation.protocols import FRAME_MEASURES, Protocol, find_protocol
 
 _BATCH = 4  # frames compared at once: 100 MB at 512 x 512
 _PREDICTIONS, _TRUTHS = "prediction_features", "truth_features"

@@ -11,12 +11,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from evaluation.frame_folders import ObjectFrames, joint_digest, pair_folders
-from evaluation.frames import read_frame
-from evaluation.measures import absent_measures, weights_digests
-from evaluation.protocols import CONSISTENT4D, Protocol, find_protocol
-from evaluation.results import file_name, write_result
-from evaluation.scoring import ObjectScores, ScoreTask, code_digest, score_object
 from gvf import tracking
 from gvf.clip_map import Rejected, map_clips
 from gvf.config.load import load_params
@@ -24,6 +18,12 @@ from gvf.config.params import Params
 from gvf.errors import UserError
 from gvf.provenance import code_version, device_name
 from gvf.reporting.pictures import fit, stack, strip
+from gvf_evaluation.frame_folders import ObjectFrames, joint_digest, pair_folders
+from gvf_evaluation.frames import read_frame
+from gvf_evaluation.measures import absent_measures, weights_digests
+from gvf_evaluation.protocols import CONSISTENT4D, Protocol, find_protocol
+from gvf_evaluation.results import file_name, write_result
+from gvf_evaluation.scoring import ObjectScores, ScoreTask, code_digest, score_object
 
 STAGE = "benchmark"  # MLflow's experiment
 KEPT = Path("work/benchmark")  # scores of single objects, for a run that was interrupted

@@ -2,7 +2,7 @@
 
 A protocol is data and two functions; to add one whose metrics are among `MEASURES`, write its `Protocol` and list it in
 `PROTOCOLS`. What does not fit yet: other metrics (FID-VID of stag4d, DreamSim of v2m4), a video network with weights of its
-own (`evaluation.measures` looks for I3D's under `fvd`), FVD along views or the 4D raster (sv4d), since a feature vector is
+own (`gvf_evaluation.measures` looks for I3D's under `fvd`), FVD along views or the 4D raster (sv4d), since a feature vector is
 of one view's video, and alignment of an object before it is scored.
 """
 

@@ -26,7 +26,7 @@ def command() -> None:
 @command.command("list")
 def list_() -> None:
     """Every test set: where to get it, and what is known of it here."""
-    from evaluation.test_sets import describe
+    from gvf_evaluation.test_sets import describe
 
     for item in describe():
         click.echo(f"{item.name}: {item.where}. {item.state[0].upper()}{item.state[1:]}.")
@@ -41,10 +41,10 @@ def verify(name: str, manifest: Path, frames: Path | None) -> None:
 
     Exit code 2 and a list of differences when they are not.
     """
-    from evaluation.frame_folders import check_truth
-    from evaluation.protocols import PROTOCOLS
-    from evaluation.test_sets import SOURCES, differences
     from gvf.errors import UserError
+    from gvf_evaluation.frame_folders import check_truth
+    from gvf_evaluation.protocols import PROTOCOLS
+    from gvf_evaluation.test_sets import SOURCES, differences
 
     if name not in (names := (*SOURCES, *PROTOCOLS)):
         raise UserError(f"There is no test set {name!r}. There are {', '.join(names)}.")
@@ -107,8 +107,8 @@ def reserve(file: Path, test_set: str, source: str | None) -> None:
 @_manifest
 def publish(name: str, manifest: Path) -> None:
     """For maintainers: write the held-out clips of a manifest as the list NAME, with its checksum."""
-    from evaluation.test_sets import SOURCES, publish_list
     from gvf.data.leakage import refuse_leaks
+    from gvf_evaluation.test_sets import SOURCES, publish_list
 
     if name not in SOURCES:
         raise click.UsageError(f"NAME is {name!r}, must be one of {', '.join(SOURCES)}.")

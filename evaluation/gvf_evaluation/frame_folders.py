@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.frames import frame_size
-from evaluation.protocols import Protocol
 from gvf.errors import UserError
 from gvf.files import sha256
+from gvf_evaluation.frames import frame_size
+from gvf_evaluation.protocols import Protocol
 
 _SHOWN = 10  # problems listed; the rest is counted
 _VIEW, _FRAME = re.compile(r"eval_(0|[1-9]\d*)"), re.compile(r"(\d+)\.png", re.IGNORECASE)

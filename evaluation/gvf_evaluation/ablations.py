@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import studentized_range
 
-from evaluation import published
+from gvf_evaluation import published
 
 METRICS = ("psnr", "ssim", "lpips", "clip", "fvd")
 RISING = {"psnr", "ssim", "clip"}
