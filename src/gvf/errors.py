@@ -31,6 +31,10 @@ class ConfigError(UserError):
     def __init__(self, key: str, message: str) -> None:
         super().__init__(f"params.yaml: {key}: {message}")
         self.key = key
+        self._arguments = key, message
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str]]:
+        return type(self), self._arguments  # so that it survives a process pool
 
 
 class StageError(GvfError):

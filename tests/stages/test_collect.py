@@ -19,7 +19,7 @@ from gvf.files import sha256
 from gvf.stages import collect
 from tests.data.gltf_files import GltfFile, sliding_triangle
 
-RUN = RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1)
+RUN = RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1, clip_seconds=60.0, clip_memory_gb=4.0)
 
 
 def _params(folder: Path) -> Any:
@@ -138,7 +138,7 @@ def test_a_process_pool_finds_the_same(source: Path) -> None:
     params = _params(source)
     collect.run(params)
     inline = read_manifest(RAW_MANIFEST)
-    params.run = RunConfig(preset="cpu", seed=0, device="cpu", executor="process", workers=2)
+    params.run = RunConfig(preset="cpu", seed=0, device="cpu", executor="process", workers=2, clip_seconds=60.0, clip_memory_gb=4.0)
     collect.run(params)
     assert inline.equals(read_manifest(RAW_MANIFEST))
 

@@ -54,7 +54,7 @@ class Sections:
 
 
 SECTIONS: Any = Sections(
-    RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1),
+    RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1, clip_seconds=60.0, clip_memory_gb=4.0),
     Source("procedural"),
     Drawn(("vae", "dit")),
     EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd", "chamfer")),

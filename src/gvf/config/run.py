@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gvf.config.checks import at_least, one_of
+from gvf.config.checks import at_least, one_of, positive
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """preset: name of the preset the values came from. seed: the one random seed of the whole pipeline.
 
-    device: where networks run; `auto` takes CUDA when there is one. executor, workers: how per-clip stages map over clips.
+    device: where networks run; `auto` takes CUDA when there is one.
+    executor: how stages map over clips: `process` in worker processes, `ray` in Ray's, on this machine or on the cluster that
+    RAY_ADDRESS names, `inline` in the stage's own process, for debugging. workers: clips at a time.
+    clip_seconds: what may pass until a clip is given up. clip_memory_gb: private memory of a worker, libraries and all (about
+    0.5 GB), in 1e9 bytes; a clip that needs more is given up. Both count from when a worker begins with a clip (for `curate`,
+    with a file and its clips), and neither acts `inline`.
     """
 
     preset: str
@@ -19,9 +24,13 @@ class RunConfig:
     device: str
     executor: str
     workers: int
+    clip_seconds: float
+    clip_memory_gb: float
 
     def __post_init__(self) -> None:
         at_least("run.seed", self.seed, 0)
         one_of("run.device", self.device, ("auto", "cpu", "cuda"))
         one_of("run.executor", self.executor, ("inline", "process", "ray"))
         at_least("run.workers", self.workers, 1)
+        positive("run.clip_seconds", self.clip_seconds)
+        positive("run.clip_memory_gb", self.clip_memory_gb)

@@ -1,0 +1,208 @@
+"""Clips on Ray, on this machine or on the cluster that RAY_ADDRESS names, each under a limit of time and of memory.
+
+A worker is an actor with one clip at a time, as in `processes`: it has started and imported everything before its clip's
+time begins, which Ray tells of no plain task, and it is replaced when it dies or has to be killed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import pickle
+import signal
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gvf.config.run import RunConfig
+from gvf.errors import StageError, UserError
+from gvf.executors.limits import limit_memory, single_threaded
+from gvf.executors.rejected import CRASHED, FAILED, MEMORY, TIMEOUT, Rejected, is_out_of_memory
+from gvf.text import clean
+
+_MOST_FAILED_STARTS = 3  # of workers, one after the other
+_MOST_ATTEMPTS = 2  # at a clip whose worker died: Ray does not say whether another program, or a lost node, was to blame
+_OBJECT_STORE = 256 << 20  # bytes; only small values pass through it
+
+
+class _Host:
+    """The actor: a process with the driver's working folder and import path."""
+
+    def __init__(self, folder: str, path: list[str], module: str, gigabytes: float) -> None:
+        os.chdir(folder)
+        sys.path += [entry for entry in path if entry not in sys.path]
+        importlib.import_module(module)
+        limit_memory(gigabytes)
+
+    def process_id(self) -> int:
+        return os.getpid()
+
+    def work(self, task: bytes) -> bytes:
+        """The value of one item, a Rejected, or the error that ends the run, pickled: Ray would wrap the error."""
+        function, item, item_id = pickle.loads(task)
+        try:
+            return pickle.dumps(function(item))
+        except MemoryError:
+            raise  # as Ray's error, since nothing can be relied on without memory; the next clip gets a new worker
+        except SystemExit as error:
+            return pickle.dumps(Rejected(item_id, FAILED, f"SystemExit: {error.code}", SystemExit.__name__))
+        except BaseException as error:
+            try:
+                return pickle.dumps(Rejected.of(item_id, error))
+            except BaseException as ending:
+                return pickle.dumps(ending)
+
+
+@dataclass
+class _Slot:
+    """A worker and what it does. item: index of the clip in hand, None while it starts. deadline: of that clip."""
+
+    actor: Any
+    process_id: int = 0
+    item: int | None = None
+    deadline: float = float("inf")
+
+
+def run_on_ray(
+    function: Callable[[Any], Any], items: Sequence[Any], ids: Sequence[str], run: RunConfig
+) -> Generator[tuple[int, Any], None, None]:
+    """Yield the index of every item with its value or a Rejected, as they are done. Raises what ends the run."""
+    try:
+        import ray
+    except ImportError:
+        raise UserError("run.executor is 'ray', but Ray is not installed. Run `pip install 'gvf[ray]'`.") from None
+    with _connected(run.workers) as local:
+        start = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Host).remote
+        waiting, attempts, failed_starts = deque(range(len(items))), Counter[int](), 0
+        pending: dict[Any, _Slot] = {}
+
+        def open_slot() -> None:
+            slot = _Slot(start(str(Path.cwd()), sys.path, function.__module__, run.clip_memory_gb))
+            pending[slot.actor.process_id.remote()] = slot
+
+        def close(slot: _Slot) -> None:
+            ray.kill(slot.actor)
+            if local and slot.process_id:
+                _kill(slot.process_id)
+
+        def go_on(slot: _Slot) -> None:
+            """With the next clip, if there is one."""
+            if not waiting:
+                close(slot)
+                return
+            slot.item = waiting.popleft()
+            attempts[slot.item] += 1
+            task = pickle.dumps((function, items[slot.item], ids[slot.item]))
+            pending[slot.actor.work.remote(task)] = slot
+            slot.deadline = time.monotonic() + run.clip_seconds
+
+        try:
+            for _ in range(min(run.workers, len(items))):
+                open_slot()
+            while pending:
+                soonest = min(slot.deadline for slot in pending.values())
+                left = None if soonest == float("inf") else max(0.0, soonest - time.monotonic())
+                ready, _ = ray.wait(list(pending), num_returns=1, timeout=left)
+                late = [ref for ref, slot in pending.items() if slot.deadline <= time.monotonic()]
+                for ref in ready or late:
+                    slot = pending.pop(ref)
+                    outcome = _result(ref, wait=bool(ready))
+                    if slot.item is None:
+                        if isinstance(outcome, _Lost):
+                            close(slot)
+                            failed_starts += 1
+                            if failed_starts == _MOST_FAILED_STARTS:
+                                raise StageError(f"Ray's workers cannot start: {outcome.message}")
+                            open_slot()
+                        else:
+                            slot.process_id, failed_starts = outcome, 0
+                            go_on(slot)
+                        continue
+                    item = slot.item
+                    if isinstance(outcome, _Lost):
+                        close(slot)
+                        again = outcome.reason == CRASHED and attempts[item] < _MOST_ATTEMPTS
+                        if again:
+                            waiting.append(item)
+                        if waiting:
+                            open_slot()
+                        if not again:
+                            yield item, outcome.rejected(ids[item], run)
+                        continue
+                    value = pickle.loads(outcome)  # what our own worker wrote
+                    if isinstance(value, BaseException):
+                        raise value
+                    go_on(slot)
+                    yield item, value
+        finally:
+            for slot in pending.values():
+                close(slot)
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """What became of a worker that did not answer. message: Ray's own words."""
+
+    reason: str
+    exception: str
+    message: str = ""
+
+    def rejected(self, item_id: str, run: RunConfig) -> Rejected:
+        messages = {
+            TIMEOUT: f"took longer than {run.clip_seconds:g} s (run.clip_seconds).",
+            MEMORY: f"needs more than {run.clip_memory_gb:g} GB of memory (run.clip_memory_gb).",
+            CRASHED: "its worker process died.",
+        }
+        return Rejected(item_id, self.reason, messages[self.reason], self.exception)
+
+
+def _result(ref: Any, wait: bool) -> Any:
+    """What a call answered, or a _Lost. wait: False when its time is over."""
+    import ray
+    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+
+    if not wait:
+        return _Lost(TIMEOUT, TimeoutError.__name__)
+    try:
+        return ray.get(ref)
+    except OutOfMemoryError:  # Ray's own watch over the node's memory
+        return _Lost(MEMORY, MemoryError.__name__)
+    except RayTaskError as error:
+        if is_out_of_memory(error.cause):
+            return _Lost(MEMORY, MemoryError.__name__)
+        return _Lost(CRASHED, type(error.cause).__name__, clean(str(error.cause)))
+    except RayError as error:
+        return _Lost(CRASHED, type(error).__name__, clean(str(error)))
+
+
+@contextmanager
+def _connected(workers: int) -> Iterator[bool]:
+    """Ray running; whether all of it is on this machine and ours. Nothing is sent to Ray's makers unless the user says so."""
+    import ray
+
+    if ray.is_initialized():
+        yield False
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = os.environ.get("RAY_ADDRESS")
+    size: dict[str, int] = {} if address else {"num_cpus": workers, "object_store_memory": _OBJECT_STORE}
+    with single_threaded():
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **size)
+        try:
+            yield address is None
+        finally:
+            ray.shutdown()
+
+
+def _kill(process_id: int) -> None:
+    """End a worker at once: Ray asks it to go, which a stopped process does not hear."""
+    try:
+        os.kill(process_id, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

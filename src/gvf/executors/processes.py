@@ -1,0 +1,177 @@
+"""Clips in worker processes, each clip under a limit of time and of memory.
+
+The pools are Pebble's: it ends the one worker whose task takes too long and starts another, and a worker that dies costs
+its own task. concurrent.futures and loky (joblib) have no time limit for a task, and when one worker dies they fail every
+task that is not done, whoever is to blame. Here every worker has a pool to itself and one clip at a time, so that nothing
+that befalls a worker, at whatever moment, can touch the clip of another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing.forkserver
+import os
+import pickle
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from gvf.config.run import RunConfig
+from gvf.executors.limits import limit_memory, single_threaded
+from gvf.executors.rejected import CRASHED, FAILED, MEMORY, TIMEOUT, Rejected
+
+_QUIT = 256  # stands for exit code 0 of a worker that ended in the middle of a clip: no process has this code
+_OUT_OF_MEMORY = 112  # exit code of our own, for a worker that reached its limit
+_KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, int(signal.SIGTERM)}  # Pebble's workers turn SIGTERM into a code
+_MOST_ATTEMPTS = 2  # at a clip whose worker was killed from outside, or died before it began
+
+
+class _Worker(ForkServerProcess):
+    """A process as Pebble needs it: one that ends of its own accord has failed, and one that has to go goes at once."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """As of every process, but never 0, which Pebble takes for an orderly end."""
+        code = super().exitcode
+        return _QUIT if code == 0 else code
+
+    def terminate(self) -> None:
+        """Kill it: a stopped process, or one deep in native code, does not answer a milder signal. Files are written
+        under temporary names, so none is left half done.
+        """
+        self.kill()
+
+
+class _Context(ForkServerContext):
+    """A fork server starts clean, without the parent's threads, and forks workers that have imported everything."""
+
+    Process = _Worker  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A clip that a worker has in hand: index of both, and how many attempts there have been, this one included."""
+
+    worker: int
+    item: int
+    number: int
+
+
+def run_in_processes(
+    function: Callable[[Any], Any], items: Sequence[Any], ids: Sequence[str], run: RunConfig
+) -> Generator[tuple[int, Any], None, None]:
+    """Yield the index of every item with its value or a Rejected, as they are done. Raises what ends the run."""
+    with single_threaded(), _pools(function, run, min(run.workers, len(items))) as (pools, new_pool):
+        waiting = iter(range(len(items)))
+        running: dict[Future[bytes], _Attempt] = {}
+
+        def begin(attempt: _Attempt) -> None:
+            task = pickle.dumps((function, items[attempt.item], ids[attempt.item]))
+            try:
+                future = pools[attempt.worker].schedule(_work, args=(task,), timeout=run.clip_seconds)
+            except RuntimeError:  # the worker died between two clips, and its pool with it
+                pools[attempt.worker] = new_pool()
+                future = pools[attempt.worker].schedule(_work, args=(task,), timeout=run.clip_seconds)
+            running[future] = attempt
+
+        for worker, item in zip(range(len(pools)), waiting):
+            begin(_Attempt(worker, item, 1))
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                attempt = running.pop(future)
+                outcome = _outcome(future, ids[attempt.item], run, last=attempt.number == _MOST_ATTEMPTS)
+                if outcome is None:
+                    begin(_Attempt(attempt.worker, attempt.item, attempt.number + 1))
+                    continue
+                if (item := next(waiting, None)) is not None:
+                    begin(_Attempt(attempt.worker, item, 1))
+                yield attempt.item, outcome
+
+
+@contextmanager
+def _pools(
+    function: Callable[[Any], Any], run: RunConfig, count: int
+) -> Iterator[tuple[list[ProcessPool], Callable[[], ProcessPool]]]:
+    """Pools of one worker each and a function that makes another; all their workers are gone when the block ends."""
+    context = _Context()
+    context.set_forkserver_preload([__name__, function.__module__])
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for this process to answer
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    made: list[ProcessPool] = []
+
+    def new_pool() -> ProcessPool:
+        pool = ProcessPool(1, initializer=_prepare, initargs=(function.__module__, run.clip_memory_gb), context=context)
+        made.append(pool)
+        return pool
+
+    try:
+        yield [new_pool() for _ in range(count)], new_pool
+    finally:
+        for pool in made:
+            pool.stop()
+        for pool in made:
+            pool.join()
+
+
+def _outcome(future: Future[bytes], item_id: str, run: RunConfig, last: bool) -> Any:
+    """Value or Rejected; None when the clip is to be tried again. last: there is no other attempt."""
+    try:
+        outcome = pickle.loads(future.result())  # what our own worker wrote
+    except TimeoutError:
+        message = f"took longer than {run.clip_seconds:g} s (run.clip_seconds)."
+        return Rejected(item_id, TIMEOUT, message, TimeoutError.__name__)
+    except ProcessExpired as death:
+        if death.exitcode == _OUT_OF_MEMORY:
+            message = f"needs more than {run.clip_memory_gb:g} GB of memory (run.clip_memory_gb)."
+            return Rejected(item_id, MEMORY, message, MemoryError.__name__)
+        if death.exitcode in _KILLED_FROM_OUTSIDE and not last:
+            return None
+        return Rejected(item_id, CRASHED, _cause_of_death(death.exitcode), ProcessExpired.__name__)
+    except BrokenProcessPool:
+        message = "its worker process died before it could begin."
+        return Rejected(item_id, CRASHED, message, BrokenProcessPool.__name__) if last else None
+    except Exception as error:  # in Pebble's own part of the worker, e.g. without memory
+        return Rejected.of(item_id, error)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def _cause_of_death(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "its worker process was killed (SIGKILL), as the system does when memory runs out."
+    if code < 0:
+        return f"its worker process died of {signal.Signals(-code).name}."
+    return f"its worker process ended with exit code {code % _QUIT}."
+
+
+def _prepare(module: str, gigabytes: float) -> None:
+    """In a new worker, before it has a clip: imports are not the first clip's time."""
+    importlib.import_module(module)
+    limit_memory(gigabytes)
+
+
+def _work(task: bytes) -> bytes:
+    """In a worker: the value of one item, a Rejected, or the error that ends the run, pickled."""
+    function, item, item_id = pickle.loads(task)
+    try:
+        return pickle.dumps(function(item))
+    except MemoryError:
+        os._exit(_OUT_OF_MEMORY)  # at once, since nothing can be relied on without memory; the next clip gets a new worker
+    except SystemExit as error:
+        return pickle.dumps(Rejected(item_id, FAILED, f"SystemExit: {error.code}", SystemExit.__name__))
+    except BaseException as error:
+        try:
+            return pickle.dumps(Rejected.of(item_id, error))
+        except BaseException as ending:
+            return pickle.dumps(ending)
