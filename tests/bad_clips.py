@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from gvf.errors import ClipError, ConfigError
 
@@ -58,6 +57,8 @@ def misbehave(kind: str) -> str | None:
         while True:
             arrays.append(np.ones(1 << 22))
     if kind == "grows by tensors":
+        import torch
+
         tensors = []
         while True:
             tensors.append(torch.ones(1 << 24))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from gvf.clip_map import map_clips
 from gvf.errors import ConfigError
+from gvf.executors.on_ray import connected
 from tests.bad_clips import misbehave
 from tests.test_clip_map import DEATHS, among_innocents, expected, run_config
 
@@ -15,17 +18,22 @@ KINDS = {
     "clip error": ("motion", "stands still", "ClipError"),
     "unpicklable": ("failed", "UnpicklableError.", "UnpicklableError"),
     "exits 3": ("crashed", "its worker process died.", "ActorDiedError"),
-    "sleeps": DEATHS["sleeps"],
-    "is stopped": DEATHS["is stopped"],
+    "is stopped": ("timeout", "took longer than 5 s (run.clip_seconds).", "TimeoutError"),
     "grows by arrays": DEATHS["grows by arrays"],
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_ray_for_all() -> Iterator[None]:
+    with connected(workers=3):
+        yield
+    assert not ray.is_initialized()
+
+
 def test_bad_clips_cost_themselves_alone():
     items = among_innocents(list(KINDS))
-    results = map_clips(misbehave, items, run_config("ray", workers=3, seconds=6.0, gigabytes=0.9), "test")
+    results = map_clips(misbehave, items, run_config("ray", workers=3, seconds=5.0, gigabytes=0.3), "test")
     assert results == expected(items, KINDS)
-    assert not ray.is_initialized()
 
 
 def test_errors_of_the_run_end_it_as_they_are():

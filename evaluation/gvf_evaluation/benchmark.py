@@ -15,7 +15,7 @@ from gvf import tracking
 from gvf.clip_map import Rejected, map_clips
 from gvf.config.load import load_params
 from gvf.config.params import Params
-from gvf.errors import UserError
+from gvf.errors import StageError, UserError
 from gvf.provenance import code_version, device_name
 from gvf.reporting.pictures import fit, stack, strip
 from gvf_evaluation.frame_folders import ObjectFrames, joint_digest, pair_folders
@@ -85,7 +85,10 @@ def run(submission: Submission, params_path: str) -> None:
 
 
 def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: Params) -> list[ObjectScores]:
-    """Scores of each object, in the order of `pairs`, by as many workers as `run.workers` says."""
+    """Scores of each object, in the order of `pairs`, by as many workers as `run.workers` says.
+
+    A mean over some of the objects would be no result: raises UserError, or StageError, when one cannot be scored.
+    """
     device, defined = _device(params), find_protocol(submission.protocol).measures
     absent = absent_measures(defined)
     measures = tuple(name for name in defined if name not in absent)
@@ -96,7 +99,11 @@ def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: P
         for frames in pairs
     ]
     scores = map_clips(score_object, tasks, params.run, "score", lambda task: task.frames.name)
-    assert not any(isinstance(item, Rejected) for item in scores), "scoring raises no ClipError"
+    if rejected := [item for item in scores if isinstance(item, Rejected)]:
+        kind = UserError if rejected[0].exception == UserError.__name__ else StageError
+        raise kind(
+            f"{len(rejected)} of {len(scores)} objects cannot be scored. {rejected[0].item_id}: {rejected[0].message}"
+        )
     return [item for item in scores if not isinstance(item, Rejected)]
 
 

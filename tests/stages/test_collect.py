@@ -138,7 +138,9 @@ def test_a_process_pool_finds_the_same(source: Path) -> None:
     params = _params(source)
     collect.run(params)
     inline = read_manifest(RAW_MANIFEST)
-    params.run = RunConfig(preset="cpu", seed=0, device="cpu", executor="process", workers=2, clip_seconds=60.0, clip_memory_gb=4.0)
+    params.run = RunConfig(
+        preset="cpu", seed=0, device="cpu", executor="process", workers=2, clip_seconds=60.0, clip_memory_gb=4.0
+    )
     collect.run(params)
     assert inline.equals(read_manifest(RAW_MANIFEST))
 

@@ -47,7 +47,9 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _curate(source: Path, seed: int = 0, executor: str = "inline", **config: Any) -> dict[str, float]:
     params: Any = SimpleNamespace(
-        run=RunConfig(preset="cpu", seed=seed, device="cpu", executor=executor, workers=2, clip_seconds=60.0, clip_memory_gb=4.0),
+        run=RunConfig(
+            preset="cpu", seed=seed, device="cpu", executor=executor, workers=2, clip_seconds=60.0, clip_memory_gb=4.0
+        ),
         collect=CollectConfig(source="glb", watch=str(source), glb=GlbSourceConfig(str(source))),
         curate=CurateConfig(**{**CONFIG, **config}),
     )

@@ -40,7 +40,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def params(seed: int = 0, executor: str = "inline") -> Any:
-    run = RunConfig(preset="cpu", seed=seed, device="cpu", executor=executor, workers=2, clip_seconds=60.0, clip_memory_gb=4.0)
+    run = RunConfig(
+        preset="cpu", seed=seed, device="cpu", executor=executor, workers=2, clip_seconds=60.0, clip_memory_gb=4.0
+    )
     return SimpleNamespace(run=run, render=RENDER, featurize=FEATURIZE)
 
 

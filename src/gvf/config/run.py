@@ -14,9 +14,9 @@ class RunConfig:
     device: where networks run; `auto` takes CUDA when there is one.
     executor: how stages map over clips: `process` in worker processes, `ray` in Ray's, on this machine or on the cluster that
     RAY_ADDRESS names, `inline` in the stage's own process, for debugging. workers: clips at a time.
-    clip_seconds: what may pass until a clip is given up. clip_memory_gb: private memory of a worker, libraries and all (about
-    0.5 GB), in 1e9 bytes; a clip that needs more is given up. Both count from when a worker begins with a clip (for `curate`,
-    with a file and its clips), and neither acts `inline`.
+    clip_seconds: how long a worker may take over a clip until it is given up. clip_memory_gb: private memory that a worker may
+    take beyond what it starts with, in 1e9 bytes; a clip that needs more is given up. For `collect` and `curate` both are of a
+    file with all its clips; `curate` tries the clips of one that was given up one by one. Neither acts `inline`.
     """
 
     preset: str

@@ -7,11 +7,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import pandas as pd
 import torch
 from cachetools import LRUCache, cached
 from torch import Tensor
 
 from gvf.data.manifest import ACCEPTED, CURATED_MANIFEST, read_manifest
+from gvf.data.rejections import NAME, read_rejections
 from gvf.errors import UserError
 from gvf.files import load_npz, load_tensors
 
@@ -47,12 +49,26 @@ _memory: LRUCache[object, object] = LRUCache(MEMORY_BYTES, getsizeof=_num_bytes)
 _lock = Lock()  # batches are loaded by several threads
 
 
-def clip_ids(split: str) -> list[str]:
-    """Ids of the accepted clips of `split` (train or held_out), in manifest order. Raises UserError when there are none."""
+def accepted_clips(after: Path | None = None) -> pd.DataFrame:
+    """Rows of the curated manifest of the accepted clips, but for those that a stage after curation had to leave out.
+
+    after: output folder of the last stage that has had the clips in hand, None for curation itself.
+    """
     clips = read_manifest(CURATED_MANIFEST)
-    chosen = clips[(clips["decision"] == ACCEPTED) & (clips["split"] == split)]["clip_id"].tolist()
+    left_out = set() if after is None else {rejection.clip_id for rejection in read_rejections(after)}
+    return clips[(clips["decision"] == ACCEPTED) & ~clips["clip_id"].isin(left_out)]
+
+
+def clip_ids(split: str, after: Path) -> list[str]:
+    """Ids of the clips of `split` (train or held_out) that the stage which wrote `after` has, in manifest order.
+
+    Raises UserError when there are none.
+    """
+    clips = accepted_clips(after)
+    chosen = clips[clips["split"] == split]["clip_id"].tolist()
     if not chosen:
-        raise UserError(f"{CURATED_MANIFEST}: no accepted clip in split {split!r}; see its column `reason`.")
+        message = f"no accepted clip in split {split!r}; see its column `reason`, and {after / NAME} for later stages."
+        raise UserError(f"{CURATED_MANIFEST}: {message}")
     return chosen
 
 

@@ -30,11 +30,17 @@ _RAW_FIELDS = [
     pa.field("duration", pa.float64()),  # seconds, null when it could not be read
     pa.field("error", pa.string()),  # slug of why the clip could not be read, else null
     pa.field("message", pa.string()),
+    pa.field(
+        "exception", pa.string()
+    ),  # type of the error, ClipError where a rule of ours was broken; null when there was none
 ]
 _DECISION_FIELDS = [
     pa.field("decision", pa.string(), nullable=False),  # accepted or rejected
-    pa.field("reason", pa.string()),  # slug: invalid, reserved, motion, size, aesthetic, cap; null when accepted
+    # slug: invalid, reserved, motion, size, aesthetic, cap; failed, crashed, timeout, memory (gvf.executors.rejected); null when
+    # accepted
+    pa.field("reason", pa.string()),
     pa.field("message", pa.string()),
+    pa.field("exception", pa.string()),  # as in the raw manifest; null when accepted, and for cap
     pa.field("motion", pa.float64()),  # mean over points of the largest displacement from frame 0, object units
     pa.field("num_vertices", pa.int64(), nullable=False),  # 0 when it could not be read
     pa.field("num_triangles", pa.int64(), nullable=False),
@@ -45,7 +51,9 @@ _DECISION_FIELDS = [
     pa.field("asset_seen", pa.bool_(), nullable=False),  # held out, and the same asset or mesh is also in train
 ]
 RAW_SCHEMA = pa.schema(_RAW_FIELDS)
-CURATED_SCHEMA = pa.schema([field for field in _RAW_FIELDS if field.name != "message"] + _DECISION_FIELDS)
+CURATED_SCHEMA = pa.schema(
+    [field for field in _RAW_FIELDS if field.name not in ("message", "exception")] + _DECISION_FIELDS
+)
 
 _ALLOWED: dict[str, set[str | None]] = {"decision": {ACCEPTED, REJECTED}, "split": {TRAIN, HELD_OUT, None}}
 

@@ -5,14 +5,16 @@ A stage carries over what the stages before it rejected, so the last folder that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from gvf.errors import UserError
+from gvf.clip_map import Rejected
+from gvf.errors import StageError, UserError
 from gvf.files import PathLike, atomic_path
 
 NAME = "rejected.parquet"
@@ -37,6 +39,42 @@ def write_rejections(folder: PathLike, rejections: Iterable[Rejection]) -> None:
     rows = [asdict(rejection) for rejection in sorted(rejections, key=lambda rejection: rejection.clip_id)]
     with atomic_path(Path(folder) / NAME) as partial:
         pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), partial)
+
+
+def merge_rejections(stage: str, results: Sequence[object], after: PathLike | None) -> list[Rejection]:
+    """What a stage rejected, and what the stages before it did.
+
+    results: of every clip that the stage had in hand, a value or a Rejected. after: output folder of the stage before.
+    Raises StageError when the stage rejected every clip.
+    """
+    rejected = [result for result in results if isinstance(result, Rejected)]
+    if results and len(rejected) == len(results):
+        raise StageError(
+            f"{stage}: none of {len(results)} clips could be processed ({count_reasons(rejected)}; first: "
+            f"{rejected[0].item_id}: {rejected[0].message})."
+        )
+    before = [] if after is None else read_rejections(after)
+    return [*before, *(Rejection(one.item_id, stage, one.reason, one.exception, one.message) for one in rejected)]
+
+
+def record_rejections(folder: PathLike, stage: str, results: Sequence[object], after: PathLike | None = None) -> int:
+    """Write what `merge_rejections` gives into a stage's output folder, and remove what rejected clips left there.
+
+    Returns how many clips this stage rejected.
+    """
+    rows = merge_rejections(stage, results, after)
+    write_rejections(folder, rows)
+    mine = [row.clip_id for row in rows if row.stage == stage]
+    for pattern in (".*.partial*", *(f"{clip_id}.*" for clip_id in mine)):
+        for path in Path(folder).glob(pattern):
+            path.unlink()
+    return len(mine)
+
+
+def count_reasons(rejected: Iterable[Rejected]) -> str:
+    """`3 for timeout, 1 for failed`."""
+    counts = Counter(one.reason for one in rejected)
+    return ", ".join(f"{count} for {reason}" for reason, count in counts.most_common())
 
 
 def read_rejections(folder: PathLike) -> list[Rejection]:

@@ -6,17 +6,20 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def limit_memory(gigabytes: float) -> None:
-    """Let this process have at most so much private memory (RLIMIT_DATA): what goes beyond it fails in this process.
+    """Let this process have so much private memory beyond what it has now (RLIMIT_DATA); more fails in this process alone.
 
     Address space that is only reserved, as torch, numba and CUDA do, does not count; with RLIMIT_AS it would.
     """
+    status = Path("/proc/self/status").read_text()
+    present = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:"))
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = int(gigabytes * 1e9)
+    wanted = present + int(gigabytes * 1e9)
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 

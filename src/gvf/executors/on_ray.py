@@ -27,7 +27,9 @@ from gvf.executors.rejected import CRASHED, FAILED, MEMORY, TIMEOUT, Rejected, i
 from gvf.text import clean
 
 _MOST_FAILED_STARTS = 3  # of workers, one after the other
-_MOST_ATTEMPTS = 2  # at a clip whose worker died: Ray does not say whether another program, or a lost node, was to blame
+_MOST_ATTEMPTS = (
+    2  # at a clip whose worker died: Ray does not say whether another program, or a lost node, was to blame
+)
 _OBJECT_STORE = 256 << 20  # bytes; only small values pass through it
 
 
@@ -40,8 +42,11 @@ class _Host:
         importlib.import_module(module)
         limit_memory(gigabytes)
 
-    def process_id(self) -> int:
-        return os.getpid()
+    def place(self) -> tuple[str, int]:
+        """Id of the node that it is on, and of its process there."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def work(self, task: bytes) -> bytes:
         """The value of one item, a Rejected, or the error that ends the run, pickled: Ray would wrap the error."""
@@ -61,10 +66,13 @@ class _Host:
 
 @dataclass
 class _Slot:
-    """A worker and what it does. item: index of the clip in hand, None while it starts. deadline: of that clip."""
+    """A worker and what it does. item: index of the clip in hand, None while it starts. deadline: of that clip.
+
+    process_id: None unless it is on this machine.
+    """
 
     actor: Any
-    process_id: int = 0
+    process_id: int | None = None
     item: int | None = None
     deadline: float = float("inf")
 
@@ -77,18 +85,19 @@ def run_on_ray(
         import ray
     except ImportError:
         raise UserError("run.executor is 'ray', but Ray is not installed. Run `pip install 'gvf[ray]'`.") from None
-    with _connected(run.workers) as local:
+    with connected(run.workers):
+        here = ray.get_runtime_context().get_node_id()
         start = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Host).remote
         waiting, attempts, failed_starts = deque(range(len(items))), Counter[int](), 0
         pending: dict[Any, _Slot] = {}
 
         def open_slot() -> None:
             slot = _Slot(start(str(Path.cwd()), sys.path, function.__module__, run.clip_memory_gb))
-            pending[slot.actor.process_id.remote()] = slot
+            pending[slot.actor.place.remote()] = slot
 
         def close(slot: _Slot) -> None:
             ray.kill(slot.actor)
-            if local and slot.process_id:
+            if slot.process_id is not None:
                 _kill(slot.process_id)
 
         def go_on(slot: _Slot) -> None:
@@ -121,7 +130,8 @@ def run_on_ray(
                                 raise StageError(f"Ray's workers cannot start: {outcome.message}")
                             open_slot()
                         else:
-                            slot.process_id, failed_starts = outcome, 0
+                            node, process_id = outcome
+                            slot.process_id, failed_starts = process_id if node == here else None, 0
                             go_on(slot)
                         continue
                     item = slot.item
@@ -182,12 +192,12 @@ def _result(ref: Any, wait: bool) -> Any:
 
 
 @contextmanager
-def _connected(workers: int) -> Iterator[bool]:
-    """Ray running; whether all of it is on this machine and ours. Nothing is sent to Ray's makers unless the user says so."""
+def connected(workers: int) -> Iterator[None]:
+    """Ray running, as many workers of it where it is started here. Nothing is sent to its makers unless the user says so."""
     import ray
 
     if ray.is_initialized():
-        yield False
+        yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS")
@@ -195,7 +205,7 @@ def _connected(workers: int) -> Iterator[bool]:
     with single_threaded():
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **size)
         try:
-            yield address is None
+            yield
         finally:
             ray.shutdown()
 

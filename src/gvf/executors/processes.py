@@ -29,7 +29,11 @@ from gvf.executors.rejected import CRASHED, FAILED, MEMORY, TIMEOUT, Rejected
 
 _QUIT = 256  # stands for exit code 0 of a worker that ended in the middle of a clip: no process has this code
 _OUT_OF_MEMORY = 112  # exit code of our own, for a worker that reached its limit
-_KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, int(signal.SIGTERM)}  # Pebble's workers turn SIGTERM into a code
+_KILLED_FROM_OUTSIDE = {
+    -signal.SIGKILL,
+    -signal.SIGTERM,
+    int(signal.SIGTERM),
+}  # Pebble's workers turn SIGTERM into a code
 _MOST_ATTEMPTS = 2  # at a clip whose worker was killed from outside, or died before it began
 
 
@@ -90,8 +94,9 @@ def run_in_processes(
                 if outcome is None:
                     begin(_Attempt(attempt.worker, attempt.item, attempt.number + 1))
                     continue
-                if (item := next(waiting, None)) is not None:
-                    begin(_Attempt(attempt.worker, item, 1))
+                following = next(waiting, None)
+                if following is not None:
+                    begin(_Attempt(attempt.worker, following, 1))
                 yield attempt.item, outcome
 
 
@@ -167,7 +172,9 @@ def _work(task: bytes) -> bytes:
     try:
         return pickle.dumps(function(item))
     except MemoryError:
-        os._exit(_OUT_OF_MEMORY)  # at once, since nothing can be relied on without memory; the next clip gets a new worker
+        os._exit(
+            _OUT_OF_MEMORY
+        )  # at once, since nothing can be relied on without memory; the next clip gets a new worker
     except SystemExit as error:
         return pickle.dumps(Rejected(item_id, FAILED, f"SystemExit: {error.code}", SystemExit.__name__))
     except BaseException as error:

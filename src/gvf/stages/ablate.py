@@ -25,8 +25,8 @@ from gvf import tracking
 from gvf.config.ablations import MODELS, load_ablations
 from gvf.config.load import parse, read_yaml
 from gvf.config.params import Params
-from gvf.data.clip_store import PREDICTIONS, clip_ids
-from gvf.data.manifest import CURATED_MANIFEST, read_manifest
+from gvf.data.clip_store import PREDICTIONS, accepted_clips
+from gvf.data.manifest import CURATED_MANIFEST, HELD_OUT
 from gvf.errors import UserError
 from gvf.files import atomic_path, load_npz, read_json, write_json
 from gvf.provenance import flatten, identify
@@ -134,9 +134,9 @@ def ablate(model: str, variant: str, seed: int) -> None:
 
 
 def _strip(method: str) -> tuple[str, np.ndarray]:
-    """The held-out clip that moves most and, in a row, its frames as one evaluation view sees them."""
-    manifest = read_manifest(CURATED_MANIFEST)
-    clips = manifest[manifest["clip_id"].isin(clip_ids("held_out"))]
+    """The held-out clip with a prediction that moves most and, in a row, its frames as one evaluation view sees them."""
+    clips = accepted_clips(after=PREDICTIONS)
+    clips = clips[clips["split"] == HELD_OUT]
     clip = str(clips.sort_values(["motion", "clip_id"], ascending=[False, True])["clip_id"].iloc[0])
     pictures = load_npz(PREDICTIONS / f"{clip}.npz", [f"{method}_rgb"])[f"{method}_rgb"]
     return clip, strip(pictures[:, VIEW])

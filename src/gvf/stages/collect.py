@@ -48,7 +48,7 @@ def run(params: Params) -> dict[str, float]:
         rows: list[dict[str, Any]] = []
         for source, result in zip(sources, results):
             if isinstance(result, Rejected):
-                result = [_row(source, "", error=result.reason, message=result.message)]
+                result = [_row(source, "", rejected=result)]
             for row in result:
                 name = f"{slug(source.destination.stem)}--{slug(row['animation'] or 'unreadable')}"
                 rows.append({"clip_id": unique(name, taken), **row})
@@ -107,8 +107,10 @@ def collect_asset(source: Source) -> list[dict[str, Any]]:
             raise ClipError("motion", f"{document.name}: has no animation, so nothing moves.")
         tree, targets = read_nodes(document), target_counts(document)
         return [_list_clip(document, source, digest, i, tree, targets) for i in range(len(document.animations))]
-    except ClipError as error:
-        return [_row(source, digest, error=error.reason, message=error.message)]
+    except MemoryError:
+        raise  # of the whole worker
+    except Exception as error:
+        return [_row(source, digest, rejected=Rejected.of(source.path.name, error))]
 
 
 def _copy_side_files(document: GltfDocument, folder: Path, digest: str) -> str:
@@ -129,8 +131,10 @@ def _list_clip(
     name = document.animation_names[index]
     try:
         animation = read_animation(document, index, tree, targets)
-    except ClipError as error:
-        return _row(source, digest, name, index, error=error.reason, message=error.message)
+    except MemoryError:
+        raise
+    except Exception as error:
+        return _row(source, digest, name, index, rejected=Rejected.of(name, error))
     return _row(source, digest, name, index, duration=animation.end - animation.start)
 
 
@@ -140,8 +144,7 @@ def _row(
     animation: str | None = None,
     index: int = -1,
     duration: float | None = None,
-    error: str | None = None,
-    message: str | None = None,
+    rejected: Rejected | None = None,
 ) -> dict[str, Any]:
     return {
         "asset": source.destination.as_posix(),
@@ -150,6 +153,7 @@ def _row(
         "animation": animation,
         "animation_index": index,
         "duration": duration,
-        "error": error,
-        "message": message,
+        "error": rejected and rejected.reason,
+        "message": rejected and rejected.message,
+        "exception": rejected and rejected.exception,
     }

@@ -32,6 +32,7 @@ from gvf.data.mesh_hash import mesh_sha256
 from gvf.data.reserved import find_reserved
 from gvf.data.splits import held_out, pick_evenly
 from gvf.errors import ClipError, ConfigError, StageError
+from gvf.executors.rejected import CRASHED, MEMORY, TIMEOUT
 from gvf.files import fresh_directory
 from gvf.geometry.camera import intrinsics, orbit
 from gvf.geometry.sampling import motion_amount, sample_surface
@@ -40,6 +41,7 @@ from gvf.rendering.mesh_views import render_mesh
 
 if TYPE_CHECKING:
     from gvf.config.params import Params
+    from gvf.config.run import RunConfig
 
 Row = dict[str, Any]
 
@@ -62,6 +64,11 @@ class AssetClips:
     aesthetic: AestheticWeights | None
     aesthetic_note: str | None
 
+    @property
+    def readable(self) -> list[Row]:
+        """Rows of the clips that `collect` could read."""
+        return [row for row in self.rows if row["error"] is None]
+
 
 def run(params: Params) -> dict[str, float]:
     """Decide every clip of the raw manifest. Raises StageError when too few are accepted to split them."""
@@ -78,11 +85,7 @@ def run(params: Params) -> dict[str, float]:
             AssetClips(RAW_MANIFEST.parent / asset, tuple(rows), folder, config, seed, weights, note)
             for asset, rows in by_asset.items()
         ]
-        decided: dict[str, Row] = {}
-        for asset, result in zip(assets, map_clips(curate_asset, assets, params.run, "curate", lambda a: a.path.name)):
-            if isinstance(result, Rejected):
-                result = [_decision(row, reason=result.reason, message=result.message) for row in asset.rows]
-            decided.update({row["clip_id"]: row for row in result})
+        decided = decide_assets(assets, params.run, "curate")
         rows = [decided[row["clip_id"]] for row in raw_rows]
         rows = apply_cap(rows, config.max_clips, np.random.default_rng([seed, 1]))
         rows = apply_split(rows, config, np.random.default_rng([seed, 2]))
@@ -94,14 +97,48 @@ def run(params: Params) -> dict[str, float]:
     return _metrics(rows)
 
 
+def decide_assets(assets: list[AssetClips], run: RunConfig, describe: str) -> dict[str, Row]:
+    """The decision on every clip of the assets, by clip id.
+
+    When a worker was lost over an asset (dead, out of time or of memory), its clips are tried again one by one, so that only
+    the clip to blame is lost; unless the asset cannot even be loaded.
+    """
+    decided: dict[str, Row] = {}
+
+    def decide(asset: AssetClips, result: list[Row] | Rejected) -> None:
+        rows = [_refused(row, result) for row in asset.rows] if isinstance(result, Rejected) else result
+        decided.update({row["clip_id"]: row for row in rows})
+
+    lost = []
+    for asset, result in zip(assets, map_clips(curate_asset, assets, run, describe, lambda asset: asset.path.name)):
+        if isinstance(result, Rejected) and result.reason in (CRASHED, TIMEOUT, MEMORY) and len(asset.readable) > 1:
+            lost.append(asset)
+        else:
+            decide(asset, result)
+    single = []
+    for asset, found in zip(lost, map_clips(try_asset, lost, run, f"{describe}, load again", lambda a: a.path.name)):
+        if isinstance(found, Rejected):
+            decide(asset, found)
+        else:
+            single += [dataclasses.replace(asset, rows=(row,)) for row in asset.rows]
+    alone = map_clips(curate_asset, single, run, f"{describe}, one by one", lambda asset: asset.rows[0]["clip_id"])
+    for asset, result in zip(single, alone):
+        decide(asset, result)
+    return decided
+
+
 def curate_asset(asset: AssetClips) -> list[Row]:
     """Decide each clip of one asset and write the accepted ones. Raises ClipError when the whole asset is no good."""
-    readable = [row for row in asset.rows if row["error"] is None]
-    decisions = [_decision(row, reason=row["error"], message=row["message"]) for row in asset.rows if row["error"]]
-    if readable:
+    decisions = [_decision(row, row["error"], row["message"], row["exception"]) for row in asset.rows if row["error"]]
+    if asset.readable:
         source = _LoadedAsset(asset)
-        decisions += [_curate_clip(source, row) for row in readable]
+        decisions += [_curate_clip(source, row) for row in asset.readable]
     return decisions
+
+
+def try_asset(asset: AssetClips) -> None:
+    """Load one asset and do nothing with it."""
+    _LoadedAsset(asset)
 
 
 class _LoadedAsset:
@@ -145,8 +182,11 @@ def _curate_clip(source: _LoadedAsset, row: Row) -> Row:
                 message = f"scores {facts['aesthetic_score']:.2f}, less than {config.min_aesthetic_score}."
                 raise ClipError("aesthetic", message)
         mesh.save(source.asset.folder / f"{row['clip_id']}.npz", source.encoded_textures)
-    except ClipError as error:
-        return _decision(row, reason=error.reason, message=error.message, **facts)
+    except MemoryError:
+        raise  # of the whole worker: the asset's clips are tried one by one
+    except Exception as error:
+        rejected = Rejected.of(row["clip_id"], error)
+        return _decision(row, rejected.reason, rejected.message, rejected.exception, **facts)
     return _decision(row, **facts)
 
 
@@ -177,7 +217,7 @@ def apply_cap(rows: list[Row], max_clips: int | None, generator: np.random.Gener
     kept = {accepted[i] for i in pick_evenly([rows[i]["family"] for i in accepted], max_clips, generator)}
     left_out = set(accepted) - kept
     message = f"not among the {max_clips} clips drawn of {len(accepted)} (curate.max_clips)."
-    dropped = {"decision": REJECTED, "reason": "cap", "message": message}
+    dropped = {"decision": REJECTED, "reason": "cap", "message": message, "exception": None}
     return [{**row, **dropped} if i in left_out else row for i, row in enumerate(rows)]
 
 
@@ -209,13 +249,23 @@ def apply_split(rows: list[Row], config: CurateConfig, generator: np.random.Gene
     ]
 
 
-def _decision(row: Row, reason: str | None = None, message: str | None = None, **facts: Any) -> Row:
+def _refused(row: Row, rejected: Rejected) -> Row:
+    """The decision on a clip whose asset could not be processed; one that `collect` could not read keeps its own reason."""
+    if row["error"]:
+        return _decision(row, row["error"], row["message"], row["exception"])
+    return _decision(row, rejected.reason, rejected.message, rejected.exception)
+
+
+def _decision(
+    row: Row, reason: str | None = None, message: str | None = None, exception: str | None = None, **facts: Any
+) -> Row:
     """A row of the curated manifest; no split yet. facts: what was measured before the decision fell."""
     return {
         **row,
         "decision": ACCEPTED if reason is None else REJECTED,
         "reason": reason,
         "message": message,
+        "exception": exception,
         "motion": None,
         "num_vertices": 0,
         "num_triangles": 0,
@@ -231,9 +281,11 @@ def _decision(row: Row, reason: str | None = None, message: str | None = None, *
 def _aesthetic_weights() -> tuple[AestheticWeights | None, str | None]:
     """The scorer's weights, or why clips will not be scored."""
     try:
-        return find_weights(), None
+        weights = find_weights()
     except FileNotFoundError as error:
         return None, f"not scored: {error} absent"
+    load_scorer(weights)  # damaged ones are said once, here
+    return weights, None
 
 
 def _stable(text: str) -> int:
@@ -248,6 +300,7 @@ def _metrics(rows: list[Row]) -> dict[str, float]:
         "accepted": float(len(accepted)),
         "train": float(sum(row["split"] == TRAIN for row in accepted)),
         "held_out": float(sum(row["split"] == HELD_OUT for row in accepted)),
+        "rejected": float(len(rows) - len(accepted)),
         "held_out_asset_seen": float(sum(row["asset_seen"] for row in accepted)),
         "mean_motion": float(np.mean([row["motion"] for row in accepted])),
         **{f"rejected_{reason}": float(count) for reason, count in sorted(reasons.items())},

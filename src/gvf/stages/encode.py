@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from tqdm import tqdm
 
+from gvf.clip_map import Rejected, attempt
 from gvf.config.params import Params
-from gvf.data.clip_store import LATENTS, clip_ids, load_features, load_points
+from gvf.data.clip_store import FEATURES, LATENTS, clip_ids, load_features, load_points
 from gvf.data.latents import STATISTICS, LatentClip, LatentStatistics, save
+from gvf.data.rejections import record_rejections
+from gvf.errors import ClipError, StageError
 from gvf.files import fresh_directory
 from gvf.models.joint_vae import JointVAE
 from gvf.pipelines.animate import canonical_from_features, choose_handles
@@ -19,19 +22,26 @@ def run(params: Params) -> dict[str, float]:
     """Encode training and held-out clips with mean canonical latents; statistics are of the training clips alone."""
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
     vae = load_joint_vae(VAE, device)
-    train, held_out = clip_ids("train"), clip_ids("held_out")
+    train, held_out = clip_ids("train", after=FEATURES), clip_ids("held_out", after=FEATURES)
     num_static = params.variation_dit.num_static
     with fresh_directory(LATENTS) as folder:
-        records = []
+        records, results = [], []
         for clip in tqdm([*train, *held_out], desc="encode", unit="clip", mininterval=1.0):
-            record = encode_clip(vae, clip, num_static, device)
+            record = attempt(clip, encode_clip, vae, clip, num_static, device)
+            results.append(record if isinstance(record, Rejected) else None)
+            if isinstance(record, Rejected):
+                continue
             save(folder / f"{clip}.safetensors", record)
             if clip in set(train):
                 records.append(record)
+        rejected = record_rejections(folder, "encode", results, after=FEATURES)
+        if not any(result is None for result in results[: len(train)]):
+            raise StageError(f"encode: none of {len(train)} training clips could be encoded; first: {results[0]}.")
         statistics = LatentStatistics.of(records)
         save(folder / STATISTICS.name, statistics)
     return {
-        "clips": len(train) + len(held_out),
+        "clips": len(results) - rejected,
+        "rejected": rejected,
         "latent_std_mean": statistics.latent_std.mean().item(),
         "posterior_std_mean": torch.cat([record.logvar.flatten() for record in records]).mul(0.5).exp().mean().item(),
     }
@@ -44,5 +54,7 @@ def encode_clip(vae: JointVAE, clip: str, num_static: int, device: torch.device)
     canonical = canonical_from_features(vae, features["voxel_features"].to(device), features["voxels"].to(device))
     motion = vae.motion(canonical, torch.cat([points[:1], points]).unsqueeze(0))
     posterior = vae.encode(canonical, motion)
+    if not (posterior.mean.isfinite().all() and posterior.logvar.isfinite().all()):
+        raise ClipError("invalid", "its latents are not finite.")  # they would spoil the statistics of all clips
     handles = choose_handles(canonical.clip(0), vae.variation.config.num_latents, num_static)
     return LatentClip(posterior.mean[0], posterior.logvar[0], handles.positions, handles.static)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gvf.clip_map import Rejected, attempt
 from gvf.config.load import as_dict
 from gvf.config.params import Params
-from gvf.data.clip_store import PREDICTIONS, load_points, load_views, on_white
+from gvf.data.clip_store import PREDICTIONS, accepted_clips, load_points, load_views, on_white
 from gvf.data.leakage import refuse_leaks
-from gvf.data.manifest import ACCEPTED, CURATED_MANIFEST, HELD_OUT, read_manifest
+from gvf.data.manifest import CURATED_MANIFEST, HELD_OUT, read_manifest
+from gvf.data.rejections import NAME as REJECTIONS
+from gvf.data.rejections import merge_rejections
 from gvf.errors import UserError
 from gvf.files import atomic_path, load_npz, load_tensors, write_json
 from gvf.gaussians.gaussians import Gaussians
@@ -48,36 +52,39 @@ def run(params: Params) -> dict[str, float]:
     measures = load_measures(params.evaluate.metrics)
     manifest = read_manifest(CURATED_MANIFEST)
     refuse_leaks(manifest)
-    clips = _held_out(manifest)
+    clips = _held_out()
     methods = (STATIC, INTERPOLATED, *params.sample.methods)
-    scores = []
-    frame_rows: list[dict[str, Any]] = []
-    features: dict[str, dict[str, list[Tensor]]] = {name: {m: [] for m in (TRUTH, *methods)} for name in measures.sets}
-    for clip in tqdm(clips, desc="evaluate", unit="clip"):
-        truth = on_white(load_views(clip.clip_id, "eval").rgba.to(device))
-        arrays = load_npz(PREDICTIONS / f"{clip.clip_id}.npz")
-        pictures = {method: _prediction(arrays, method, clip.clip_id, device) for method in methods}
-        distances = _chamfer(clip.clip_id, methods, device) if "chamfer" in params.evaluate.metrics else {}
-        for method in methods:
-            over_time = score_frames(pictures[method], truth, measures.pictures)
-            if method in distances:
-                over_time["chamfer"] = distances[method]
-            scores.append((clip, method, {name: float(np.mean(values)) for name, values in over_time.items()}))
-            frame_rows += [
-                {"clip_id": clip.clip_id, "method": method, "frame": frame}
-                | {name: values[frame] for name, values in over_time.items()}
-                for frame in range(len(truth))
-            ]
-        for name, measure in measures.sets.items():
-            for method, value in {TRUTH: truth, **pictures}.items():
-                features[name][method].append(measure.features(as_videos(value)))
+    results = [
+        attempt(
+            clip.clip_id, _score_clip, clip.clip_id, methods, measures, "chamfer" in params.evaluate.metrics, device
+        )
+        for clip in tqdm(clips, desc="evaluate", unit="clip")
+    ]
+    rejections = merge_rejections("evaluate", results, after=PREDICTIONS)
+    scored = [(clip, result) for clip, result in zip(clips, results) if not isinstance(result, Rejected)]
+    scores = [
+        (clip, method, {name: float(np.mean(values)) for name, values in over_time.items()})
+        for clip, result in scored
+        for method, over_time in result.over_time.items()
+    ]
+    frame_rows = [
+        {"clip_id": clip.clip_id, "method": method, "frame": frame}
+        | {n: values[frame] for n, values in over_time.items()}
+        for clip, result in scored
+        for method, over_time in result.over_time.items()
+        for frame in range(result.shape[0])
+    ]
+    features = {
+        name: {method: [result.features[name][method] for _, result in scored] for method in (TRUTH, *methods)}
+        for name in measures.sets
+    }
     set_scores, absent = _score_sets(features, measures)
     per_clip = clip_table(scores)
     summary = summary_table(per_clip, set_scores)
     _write_csv(per_clip, CLIPS)
     _write_csv(_in_order(summary, params.evaluate.metrics), SUMMARY)
     _write_csv(pd.DataFrame(frame_rows), FRAMES)
-    frames, views, size = truth.shape[:3]
+    frames, views, size = scored[-1][1].shape
     identity = identify("evaluate", as_dict(params), CURATED_MANIFEST)
     measurement = {
         "preset": identity.preset,
@@ -87,14 +94,45 @@ def run(params: Params) -> dict[str, float]:
         "run": identity.name,
         "test_set": test_sets.name_of(manifest),
         "device": device_name(device.type),
-        "num_clips": len(clips),
+        "num_clips": len(scored),
         "num_frames": frames,
         "num_views": views,
         "image_size": size,
         "absent": absent,
+        "rejected": [asdict(rejection) for rejection in rejections],  # by this stage and those between curation and it
     }
     write_json(MEASUREMENT, measurement)
-    return flat_metrics(summary)
+    return {**flat_metrics(summary), "rejected": sum(isinstance(result, Rejected) for result in results)}
+
+
+@dataclass(frozen=True)
+class _ClipScores:
+    """over_time: method -> measure -> value of every frame. features: measure of sets -> method or truth -> of its videos.
+
+    shape: frames, views, picture size.
+    """
+
+    over_time: dict[str, dict[str, Any]]
+    features: dict[str, dict[str, Tensor]]
+    shape: tuple[int, int, int]
+
+
+def _score_clip(
+    clip_id: str, methods: Sequence[str], measures: Measures, with_chamfer: bool, device: torch.device
+) -> _ClipScores:
+    truth = on_white(load_views(clip_id, "eval").rgba.to(device))
+    arrays = load_npz(PREDICTIONS / f"{clip_id}.npz")
+    pictures = {method: _prediction(arrays, method, clip_id, device) for method in methods}
+    over_time = {method: score_frames(pictures[method], truth, measures.pictures) for method in methods}
+    if with_chamfer:
+        for method, distances in _chamfer(clip_id, methods, device).items():
+            over_time[method]["chamfer"] = distances
+    features = {
+        name: {method: measure.features(as_videos(value)) for method, value in {TRUTH: truth, **pictures}.items()}
+        for name, measure in measures.sets.items()
+    }
+    frames, views, size = truth.shape[:3]
+    return _ClipScores(over_time, features, (frames, views, size))
 
 
 def _in_order(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -102,11 +140,13 @@ def _in_order(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     return summary.reindex(columns=["group", "method", "num_clips", *metrics, "gap_closed"])
 
 
-def _held_out(manifest: pd.DataFrame) -> list[Clip]:
-    rows = manifest[(manifest["decision"] == ACCEPTED) & (manifest["split"] == HELD_OUT)]
+def _held_out() -> list[Clip]:
+    rows = accepted_clips(after=PREDICTIONS)
+    rows = rows[rows["split"] == HELD_OUT]
     if rows.empty:
         raise UserError(
-            f"{CURATED_MANIFEST}: no held-out clip, so there is nothing to evaluate. Raise curate.held_out_fraction."
+            f"{CURATED_MANIFEST}: no held-out clip with a prediction, so there is nothing to evaluate. Raise "
+            f"curate.held_out_fraction; {PREDICTIONS / REJECTIONS} says which clips were left out on the way, and why."
         )
     return [Clip(row["clip_id"], row["family"], bool(row["asset_seen"])) for row in rows.to_dict("records")]
 

@@ -12,9 +12,10 @@ import torch
 
 from gvf.clip_map import Rejected, map_clips
 from gvf.config.featurize import FeaturizeConfig
-from gvf.data.clip_store import CURATED, FEATURES, RENDERS, Views
-from gvf.data.manifest import ACCEPTED, CURATED_MANIFEST, read_manifest
+from gvf.data.clip_store import CURATED, FEATURES, RENDERS, Views, accepted_clips
+from gvf.data.manifest import CURATED_MANIFEST
 from gvf.data.mesh import AnimatedMesh
+from gvf.data.rejections import record_rejections
 from gvf.errors import StageError
 from gvf.files import fresh_directory, load_npz, save_tensors, write_json
 from gvf.models.image_encoder import ImageEncoder, build_image_encoder
@@ -35,10 +36,9 @@ class FeaturizeTask:
 
 
 def run(params: Params) -> dict[str, float]:
-    """Encode every accepted clip. Raises UserError when renders or the encoder's weights are missing."""
-    clips = read_manifest(CURATED_MANIFEST)
-    accepted = clips[clips["decision"] == ACCEPTED]["clip_id"].tolist()
-    if not accepted:
+    """Encode every rendered clip. Raises UserError when the encoder's weights are missing, StageError when no clip can be."""
+    rendered = accepted_clips(after=RENDERS)["clip_id"].tolist()
+    if not rendered:
         raise StageError(f"{CURATED_MANIFEST}: no accepted clip; see its column `reason`.")
     device = "cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu"
     encoder = build_image_encoder(params.featurize, torch.device("cpu"))  # missing weights are said once, here
@@ -51,13 +51,15 @@ def run(params: Params) -> dict[str, float]:
         "num_tokens": encoder.num_tokens,
     }
     with fresh_directory(FEATURES) as folder:
-        tasks = [FeaturizeTask(clip_id, folder, params.featurize, device) for clip_id in accepted]
+        tasks = [FeaturizeTask(clip_id, folder, params.featurize, device) for clip_id in rendered]
         results = map_clips(featurize_clip, tasks, params.run, "featurize", lambda task: task.clip_id)
+        rejected = record_rejections(folder, "featurize", results, after=RENDERS)
         num_voxels = [result for result in results if not isinstance(result, Rejected)]
         write_json(folder / "features.json", facts)
         megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     return {
         "clips": float(len(num_voxels)),
+        "rejected": float(rejected),
         "mean_voxels": float(np.mean(num_voxels)),
         "max_voxels": float(max(num_voxels)),
         "megabytes": megabytes,

@@ -11,9 +11,10 @@ import numpy as np
 from gvf import tracking
 from gvf.clip_map import Rejected, map_clips
 from gvf.config.render import RenderConfig
-from gvf.data.clip_store import CURATED, RENDERS
-from gvf.data.manifest import ACCEPTED, CURATED_MANIFEST, HELD_OUT, read_manifest
+from gvf.data.clip_store import CURATED, RENDERS, accepted_clips
+from gvf.data.manifest import CURATED_MANIFEST, HELD_OUT
 from gvf.data.mesh import AnimatedMesh
+from gvf.data.rejections import record_rejections
 from gvf.errors import StageError
 from gvf.files import fresh_directory, load_npz, save_npz
 from gvf.geometry.camera import intrinsics, orbit, sphere_hammersley
@@ -50,9 +51,8 @@ class RenderTask:
 
 
 def run(params: Params) -> dict[str, float]:
-    """Render every accepted clip. Raises UserError when the curated manifest is missing or has none."""
-    clips = read_manifest(CURATED_MANIFEST)
-    clips = clips[clips["decision"] == ACCEPTED]
+    """Render every accepted clip. Raises UserError when the curated manifest is missing, StageError when none can be."""
+    clips = accepted_clips()
     if clips.empty:
         raise StageError(f"{CURATED_MANIFEST}: no accepted clip; see its column `reason`.")
     with fresh_directory(RENDERS) as folder:
@@ -61,11 +61,18 @@ def run(params: Params) -> dict[str, float]:
             for clip_id, split in zip(clips["clip_id"], clips["split"])
         ]
         results = map_clips(render_clip_views, tasks, params.run, "render", lambda task: task.clip_id)
-        coverages = [result for result in results if not isinstance(result, Rejected)]
-        shown = np.unique(np.linspace(0, len(tasks) - 1, _SHEET_CLIPS).round().astype(int))
-        tracking.log_figure("videos", contact_sheet([tasks[i].folder / f"{tasks[i].clip_id}.npz" for i in shown]))
+        rejected = record_rejections(folder, "render", results)
+        coverages = {task.clip_id: result for task, result in zip(tasks, results) if not isinstance(result, Rejected)}
+        rendered = list(coverages)
+        shown = np.unique(np.linspace(0, len(rendered) - 1, _SHEET_CLIPS).round().astype(int))
+        tracking.log_figure("videos", contact_sheet([folder / f"{rendered[i]}.npz" for i in shown]))
         megabytes = sum(path.stat().st_size for path in folder.glob("*.npz")) / 1e6
-    return {"clips": float(len(coverages)), "mean_coverage": float(np.mean(coverages)), "megabytes": megabytes}
+    return {
+        "clips": float(len(rendered)),
+        "rejected": float(rejected),
+        "mean_coverage": float(np.mean(list(coverages.values()))),
+        "megabytes": megabytes,
+    }
 
 
 def render_clip_views(task: RenderTask) -> float:

@@ -196,6 +196,13 @@ def curation_table(manifest: pd.DataFrame) -> pd.DataFrame:
     return counts.reset_index()
 
 
+def rejected_table(manifest: pd.DataFrame, later: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Every clip that was left out: by which stage and why. later: rejections of the stages after curation."""
+    rows = manifest[manifest["decision"] == REJECTED].assign(stage="curate")
+    columns = ["clip_id", "stage", "reason", "message"]
+    return pd.concat([pd.DataFrame(later, columns=columns), rows[columns]], ignore_index=True)
+
+
 def _page(
     measurement: Mapping[str, Any],
     clips: pd.DataFrame,
@@ -208,7 +215,7 @@ def _page(
     results: Sequence[Mapping[str, Any]],
     generation: Mapping[str, Any],
 ) -> Page:
-    rejected = manifest[manifest["decision"] == REJECTED][["clip_id", "reason", "message"]]
+    rejected = rejected_table(manifest, measurement["rejected"])
     low = axis_low(clips)
     return Page(
         measurement=measurement,

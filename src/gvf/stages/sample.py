@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gvf import tracking
+from gvf.clip_map import Rejected, attempt
 from gvf.config.params import Params
-from gvf.data.clip_store import PREDICTIONS, clip_ids, load_features, load_points, load_views
+from gvf.data.clip_store import FEATURES, LATENTS, PREDICTIONS, clip_ids, load_features, load_points, load_views
 from gvf.data.latents import LatentStatistics, load_statistics
+from gvf.data.rejections import record_rejections
 from gvf.data.video import write_video
 from gvf.diffusion.schedule import NoiseSchedule
+from gvf.errors import ClipError
 from gvf.files import fresh_directory, save_npz, save_tensors, write_json
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.joint_vae import Canonical, JointVAE, moved
@@ -46,50 +50,116 @@ def run(params: Params) -> dict[str, float]:
     methods = params.sample.methods
     vae = load_joint_vae(VAE, device)
     generator = _Generator.load(params, device) if "dit" in methods else None
-    clips = clip_ids("held_out")
-    errors: dict[str, list[float]] = {name: [] for name in methods}
-    evaluations, seconds, drawing = [], [], []
+    before = FEATURES if generator is None else LATENTS
+    clips = clip_ids("held_out", after=before)
+    results: list[_Figures | Rejected] = []
+    evaluations, seconds = [], []
     with fresh_directory(PREDICTIONS) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
         batch_size = min(params.sample.batch_size, len(clips))
         write_json(folder / GENERATION.name, {"device": device_name(device.type), "batch_size": batch_size})
         for start in range(0, len(clips), params.sample.batch_size):
             group = clips[start : start + params.sample.batch_size]
-            canonicals = [_canonical(vae, clip, device) for clip in group]
-            generated: list[Tensor] = []
+            canonicals = {clip: attempt(clip, _canonical, vae, clip, device) for clip in group}
+            generated: dict[str, Tensor | Rejected] = {}
             if generator is not None:
                 began = _now(device)
-                generated, count = generator.variations(vae, group, canonicals)
+                sound = {clip: value for clip, value in canonicals.items() if not isinstance(value, Rejected)}
+                generated, counts = _generate(generator, vae, sound)
                 seconds.append((_now(device) - began) / len(group))
-                evaluations.append(count)
-            for number, (clip, canonical) in enumerate(zip(group, canonicals)):
-                reconstructed, displacements = reconstruct(vae, canonical, load_points(clip).to(device))
-                gaussians = canonical.clip(0)
-                variations = {"vae": reconstructed, **({"dit": generated[number]} if generated else {})}
-                moving = {
-                    "static": moved(gaussians, torch.zeros_like(displacements)),
-                    "interpolated": moved(gaussians, displacements),
-                    **{name: gaussians.vary(variations[name]) for name in methods},
-                }
-                views = load_views(clip, "eval")
-                began = time.monotonic()
-                pictures = {f"{name}_rgb": _draw(shape, views, device) for name, shape in moving.items()}
-                drawing.append((time.monotonic() - began) / len(moving))
-                save_npz(folder / f"{clip}.npz", **pictures)
-                means = {f"{name}_means": moving[name].means for name in ("interpolated", *methods)}
-                save_tensors(
-                    folder / f"{clip}.safetensors",
-                    {"canonical": gaussians.to_activated14(), "variation": variations[methods[-1]], **means},
-                )
-                if clip == clips[0]:
-                    _log_turntable(clip, moving[methods[-1]], views.rgba.shape[-2])
-                for name in methods:
-                    errors[name].append(relative_error(variations[name][..., :3], displacements))
+                evaluations += counts
+            for clip, canonical in canonicals.items():
                 bar.update()
-    figures = {f"{name}_displacement_error": float(np.mean(values)) for name, values in errors.items()}
-    figures["drawing_seconds_per_clip"] = float(np.mean(drawing))
+                field = generated.get(clip)
+                if isinstance(canonical, Rejected) or isinstance(field, Rejected):
+                    results += [lost for lost in (canonical, field) if isinstance(lost, Rejected)]
+                    continue
+                drawn = attempt(clip, _sample_clip, vae, clip, canonical, field, methods, folder, device)
+                if isinstance(drawn, Rejected):
+                    results.append(drawn)
+                    continue
+                if not any(isinstance(result, _Figures) for result in results):
+                    _log_turntable(clip, drawn.moving, drawn.size)
+                results.append(drawn.figures)
+        rejected = record_rejections(folder, "sample", results, after=before)
+    done = [result for result in results if isinstance(result, _Figures)]
+    figures = {"clips": float(len(done)), "rejected": float(rejected)}
+    figures |= {f"{name}_displacement_error": float(np.mean([one.errors[name] for one in done])) for name in methods}
+    figures["drawing_seconds_per_clip"] = float(np.mean([one.drawing_seconds for one in done]))
     if generator is not None:
         figures |= {"network_evaluations": float(np.mean(evaluations)), "seconds_per_clip": float(np.mean(seconds))}
     return figures
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """errors: of each method's displacements. drawing_seconds: a method."""
+
+    errors: dict[str, float]
+    drawing_seconds: float
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """A clip's figures, and its last method's moving Gaussians with the size in which they were drawn, in pixels."""
+
+    figures: _Figures
+    moving: Gaussians
+    size: int
+
+
+def _sample_clip(
+    vae: JointVAE,
+    clip: str,
+    canonical: Canonical,
+    generated: Tensor | None,
+    methods: Sequence[str],
+    folder: Path,
+    device: torch.device,
+) -> _Sampled:
+    """Draw one clip by every method and write it. generated: its field [T, G, 14] of `dit`, where that is asked for."""
+    reconstructed, displacements = reconstruct(vae, canonical, load_points(clip).to(device))
+    gaussians = canonical.clip(0)
+    variations = {"vae": reconstructed, **({} if generated is None else {"dit": generated})}
+    if not all(variations[name].isfinite().all() for name in methods):
+        raise ClipError("invalid", "its motion is not finite.")
+    moving = {
+        "static": moved(gaussians, torch.zeros_like(displacements)),
+        "interpolated": moved(gaussians, displacements),
+        **{name: gaussians.vary(variations[name]) for name in methods},
+    }
+    views = load_views(clip, "eval")
+    began = time.monotonic()
+    pictures = {f"{name}_rgb": _draw(shape, views, device) for name, shape in moving.items()}
+    seconds = (time.monotonic() - began) / len(moving)
+    save_npz(folder / f"{clip}.npz", **pictures)
+    means = {f"{name}_means": moving[name].means for name in ("interpolated", *methods)}
+    save_tensors(
+        folder / f"{clip}.safetensors",
+        {"canonical": gaussians.to_activated14(), "variation": variations[methods[-1]], **means},
+    )
+    errors = {name: relative_error(variations[name][..., :3], displacements) for name in methods}
+    return _Sampled(_Figures(errors, seconds), moving[methods[-1]], views.rgba.shape[-2])
+
+
+def _generate(
+    generator: _Generator, vae: JointVAE, canonicals: dict[str, Canonical]
+) -> tuple[dict[str, Tensor | Rejected], list[int]]:
+    """Variation fields of a batch by clip, and the network evaluations of each batch that it took.
+
+    Where the clips fail together they are tried one by one, so that only the clip to blame is lost.
+    """
+    clips = list(canonicals)
+    if not clips:
+        return {}, []
+    together = attempt(clips[0], generator.variations, vae, clips, list(canonicals.values()))
+    if not isinstance(together, Rejected):
+        return dict(zip(clips, together[0])), [together[1]]
+    if len(clips) == 1:
+        return {clips[0]: together}, []
+    alone = [_generate(generator, vae, {clip: canonical}) for clip, canonical in canonicals.items()]
+    return {clip: field for fields, _ in alone for clip, field in fields.items()}, [
+        n for _, counts in alone for n in counts
+    ]
 
 
 def relative_error(displacements: Tensor, reference: Tensor) -> float:

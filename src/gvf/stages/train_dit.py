@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gvf.config.params import Params
-from gvf.data.clip_store import clip_ids, load_features
+from gvf.data.clip_store import LATENTS, clip_ids, load_features
 from gvf.data.latents import STATISTICS, load_latents, load_statistics
 from gvf.diffusion.schedule import cosine_schedule
 from gvf.diffusion.velocity import add_noise, velocity_target
@@ -39,7 +39,7 @@ class DiffusionBatch:
 def run(params: Params) -> dict[str, float]:
     """Train on latents drawn from their posteriors, each clip seen through one of its conditioning videos."""
     config = params.train_dit
-    clips = clip_ids("train")
+    clips = clip_ids("train", after=LATENTS)
     statistics = load_statistics()
     schedule = cosine_schedule(config.num_diffusion_steps)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gvf.config.params import Params
-from gvf.data.clip_store import clip_ids, load_points, load_views, on_white
+from gvf.data.clip_store import FEATURES, clip_ids, load_points, load_views, on_white
 from gvf.files import load_tensors
 from gvf.losses.canonical import canonical_loss
 from gvf.losses.kl import kl_divergence
@@ -68,7 +68,7 @@ def run(params: Params) -> dict[str, float]:
     """Train the variation VAE from random weights and go on training D_GS from stage 1's."""
     config = params.train_vae_joint
     weights = config.variation_loss
-    clips = clip_ids("train")
+    clips = clip_ids("train", after=FEATURES)
 
     def build() -> JointVAE:
         model = JointVAE(params.static_vae, params.variation_vae)

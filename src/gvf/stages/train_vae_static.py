@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gvf.config.params import Params
-from gvf.data.clip_store import clip_ids, load_features, load_views, on_white, pick_views
+from gvf.data.clip_store import FEATURES, clip_ids, load_features, load_views, on_white, pick_views
 from gvf.gaussians.padding import pad
 from gvf.losses.canonical import canonical_loss
 from gvf.models.layers.voxel_batch import VoxelBatch
@@ -49,7 +49,7 @@ def load_canonical(clips: list[str], num_views: int, generator: torch.Generator)
 def run(params: Params) -> dict[str, float]:
     """Train E_GS and D_GS from random weights on the canonical views of the training clips."""
     config = params.train_vae_static
-    clips = clip_ids("train")
+    clips = clip_ids("train", after=FEATURES)
 
     def load(draw: Draw) -> CanonicalBatch:
         return load_canonical([clips[index] for index in draw.indices], config.views_per_clip, draw.generator)
