@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ import torch
 import yaml
 
 from gvf.config.load import load_params
+from gvf.data import clip_store
 from gvf.data.manifest import CURATED_MANIFEST, read_manifest
-from gvf.files import load_npz, load_tensors, read_json, sha256
+from gvf.data.rejections import read_rejections
+from gvf.files import load_npz, load_tensors, read_json, save_tensors, sha256, write_json
 from gvf.stages import report_ablations
 from gvf.stages.ablate import ablate
 
@@ -70,8 +73,6 @@ def results(tmp_path_factory):
         for stage in ORDER:
             metrics[stage] = importlib.import_module(f"gvf.stages.{stage}").run(params)
             name = stage.replace("_", "-")
-            from gvf.files import write_json
-
             write_json(Path("reports/metrics") / f"{name}.json", metrics[stage])
     return metrics, folder
 
@@ -150,6 +151,57 @@ def test_the_page_is_one_file_that_fetches_nothing(results):
     assert "data:image/" in page
     assert 'src="http' not in page
     assert '<link rel="stylesheet"' not in page
+
+
+def run_stages(names: list[str]) -> dict[str, dict[str, float]]:
+    """Run stages in the working folder, as new processes would: nothing that was read before is in memory."""
+    clip_store._memory.clear()
+    params = load_params("params.yaml")
+    metrics = {name: importlib.import_module(f"gvf.stages.{name}").run(params) for name in names}
+    for name, values in metrics.items():
+        write_json(Path("reports/metrics") / f"{name}.json", values)
+    return metrics
+
+
+def test_clips_that_are_damaged_on_the_way_are_left_out_from_there_on(results, tmp_path, monkeypatch):
+    _, folder = results
+    shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    clips = read_manifest(CURATED_MANIFEST)
+    train, held_out = (clips[clips["split"] == name]["clip_id"].tolist() for name in ("train", "held_out"))
+    Path(f"data/curated/{train[0]}.npz").write_bytes(b"no archive")
+    run_stages(["render"])
+    Path(f"data/renders/{train[1]}.npz").write_bytes(b"no archive")
+    run_stages(["featurize"])
+    Path(f"data/features/{held_out[0]}.safetensors").write_bytes(b"no tensors")
+    metrics = run_stages(["train_vae_static", "train_vae_joint", "encode", "train_dit", "sample", "evaluate", "report"])
+    assert (metrics["encode"]["clips"], metrics["encode"]["rejected"]) == (len(clips[clips["split"].notna()]) - 3, 1)
+    assert (metrics["sample"]["clips"], metrics["sample"]["rejected"]) == (len(held_out) - 1, 0)
+    lost = {row.clip_id: row.stage for row in read_rejections("data/predictions")}
+    assert lost == {train[0]: "render", train[1]: "featurize", held_out[0]: "encode"}
+    assert set(pd.read_csv("reports/evaluation/clips.csv")["clip_id"]) == set(held_out[1:])
+    assert {row["clip_id"] for row in read_json("reports/evaluation/measurement.json")["rejected"]} == set(lost)
+    page = Path("reports/index.html").read_text()
+    assert all(clip in page for clip in lost)
+
+
+def test_a_clip_that_cannot_be_sampled_or_scored_costs_itself_alone(results, tmp_path, monkeypatch):
+    _, folder = results
+    shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    clips = read_manifest(CURATED_MANIFEST)
+    lost, kept = clips[clips["split"] == "held_out"]["clip_id"].tolist()[:2]
+    before = load_npz(f"data/predictions/{kept}.npz")["dit_rgb"]
+    tensors = load_tensors(f"data/features/{lost}.safetensors")
+    wrong = {**tensors, "video_tokens": tensors["video_tokens"][..., :1]}  # what cannot even be put into a batch
+    save_tensors(f"data/features/{lost}.safetensors", wrong)
+    metrics = run_stages(["sample", "evaluate"])
+    assert (metrics["sample"]["clips"], metrics["sample"]["rejected"]) == (1, 1)
+    (row,) = read_rejections("data/predictions")
+    assert (row.clip_id, row.stage, row.reason, row.exception) == (lost, "sample", "failed", "RuntimeError")
+    np.testing.assert_array_equal(load_npz(f"data/predictions/{kept}.npz")["dit_rgb"], before)
+    assert not Path(f"data/predictions/{lost}.npz").exists()
+    assert set(pd.read_csv("reports/evaluation/clips.csv")["clip_id"]) == {kept}
 
 
 def test_ablations_train_from_the_roots_outputs_and_leave_them_alone(results, monkeypatch):

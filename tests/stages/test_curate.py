@@ -22,6 +22,7 @@ from gvf.errors import ConfigError, StageError
 from gvf.metrics.aesthetic import AestheticWeights
 from gvf.stages import collect, curate
 from tests.data.gltf_files import TRIANGLE, GltfFile, sliding_triangle
+from tests.stages import deadly_curation
 
 CONFIG: dict[str, Any] = {
     "num_frames": 4,
@@ -358,3 +359,52 @@ def test_still_poses_of_a_real_character_are_rejected_for_their_motion(source: P
     moving = ["Running_A", "2H_Melee_Attack_Spinning", "Walking_A", "Jump_Full_Long", "Death_A"]
     assert (clips.loc[moving, "decision"] == "accepted").all()
     assert (clips["decision"] == "accepted").sum() >= 60
+
+
+def _several_clips(names: list[str]) -> GltfFile:
+    file = sliding_triangle(names[0])
+    for index, name in enumerate(names[1:], 1):
+        file.animation(name)
+        file.channel(index, 0, "translation", [0, 1], [[0, 0, 0], [3, 0, 0]])
+    return file
+
+
+def test_a_clip_that_kills_its_worker_costs_neither_its_asset_nor_another(source, monkeypatch):
+    """By any exception, or with its process: the other clips of its file are kept."""
+    monkeypatch.setattr(curate, "curate_asset", deadly_curation.curate_asset)
+    _several_clips(["slide", "deadly", "hop", "odd"]).glb(source / "several.glb")
+    _good(source)
+    metrics = _curate(source, executor="process")
+    clips = _clips()
+    assert set(clips[clips["decision"] == "accepted"].index) == {
+        "good0--slide0",
+        "good1--slide1",
+        "several--hop",
+        "several--slide",
+    }
+    dead, odd = clips.loc["several--deadly"], clips.loc["several--odd"]
+    assert (dead["reason"], dead["exception"]) == ("crashed", "ProcessExpired")
+    assert dead["message"] == "its worker process ended with exit code 3."
+    assert (odd["reason"], odd["exception"], odd["num_triangles"]) == ("failed", "AttributeError", 1)
+    assert (metrics["rejected"], metrics["rejected_crashed"], metrics["rejected_failed"]) == (2, 1, 1)
+    assert {path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")} == set(clips[clips["split"].notna()].index)
+
+
+def test_an_asset_that_cannot_be_loaded_is_lost_as_a_whole(source, monkeypatch):
+    monkeypatch.setattr(curate, "curate_asset", deadly_curation.curate_cursed)
+    monkeypatch.setattr(curate, "try_asset", deadly_curation.try_asset)
+    _several_clips(["slide", "hop"]).glb(source / "cursed.glb")
+    _good(source)
+    _curate(source, executor="process")
+    clips = _clips()
+    assert clips.loc[["cursed--slide", "cursed--hop"], "reason"].tolist() == ["crashed", "crashed"]
+    assert clips.loc[["good0--slide0", "good1--slide1"], "decision"].tolist() == ["accepted", "accepted"]
+
+
+def test_the_manifest_names_the_exception_of_a_rejected_clip(source):
+    _good(source)
+    (source / "noise.glb").write_bytes(b"no glTF")
+    _curate(source, max_clips=2)
+    clips = _clips()
+    assert clips.loc["noise--unreadable", ["reason", "exception"]].tolist() == ["invalid", "ClipError"]
+    assert clips.loc[["good0--slide0", "good1--slide1"], "exception"].isna().all()

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from gvf.clip_map import Rejected
 from gvf.config.featurize import FeaturizeConfig
 from gvf.config.render import RenderConfig
 from gvf.config.run import RunConfig
-from gvf.data.clip_store import FEATURES, RENDERS
+from gvf.data.clip_store import CURATED, FEATURES, RENDERS, clip_ids
+from gvf.data.rejections import read_rejections, record_rejections
 from gvf.errors import StageError, UserError
 from gvf.files import load_npz, load_tensors, read_json
 from gvf.geometry.camera import intrinsics, orbit, positions
@@ -54,7 +56,7 @@ def test_what_a_clip_gets_depends_on_its_split(folder: Path) -> None:
     write_curated({"a": "train", "b": "held_out", "c": None})
     metrics = render.run(params())
     assert metrics["clips"] == 2
-    assert sorted(path.name for path in RENDERS.iterdir()) == ["a.npz", "b.npz"]
+    assert sorted(path.name for path in RENDERS.iterdir()) == ["a.npz", "b.npz", "rejected.parquet"]
     train, held_out = rendered("a"), rendered("b")
     shapes = {name: array.shape[:-3] for name, array in train.items() if name.endswith("rgba")}
     assert shapes == {"canonical_rgba": (5,), "train_rgba": (3, 2), "video_rgba": (3, 3)}
@@ -155,6 +157,40 @@ def test_nothing_accepted_or_rendered_is_said(folder: Path) -> None:
 
 def test_features_need_renders(folder: Path) -> None:
     write_curated({"a": "train"})
-    with pytest.raises(UserError, match=r"a\.npz: no such file"):
+    with pytest.raises(StageError, match=r"none of 1 clips .*a\.npz: no such file"):
         featurize.run(params())
     assert not FEATURES.exists()
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_a_damaged_clip_costs_itself_alone_and_is_on_record(folder: Path, executor: str) -> None:
+    write_curated(dict.fromkeys("abcd", "train"))
+    (CURATED / "a.npz").write_bytes(b"no archive")
+    metrics = render.run(params(executor=executor))
+    assert (metrics["clips"], metrics["rejected"]) == (3, 1)
+    assert sorted(path.name for path in RENDERS.iterdir()) == ["b.npz", "c.npz", "d.npz", "rejected.parquet"]
+    whole = (RENDERS / "b.npz").read_bytes()
+    (RENDERS / "b.npz").write_bytes(whole[: len(whole) // 2])
+    metrics = featurize.run(params(executor=executor))
+    assert (metrics["clips"], metrics["rejected"]) == (2, 1)
+    rows = read_rejections(FEATURES)
+    assert [(row.clip_id, row.stage, row.reason, row.exception) for row in rows] == [
+        ("a", "render", "failed", "UserError"),
+        ("b", "featurize", "failed", "UserError"),
+    ]
+    assert all(f"{row.clip_id}.npz: not a readable npz archive" in row.message for row in rows)
+    assert clip_ids("train", after=FEATURES) == ["c", "d"]
+    with pytest.raises(UserError, match=r"split 'held_out'; see .*rejected\.parquet"):
+        clip_ids("held_out", after=FEATURES)
+
+
+def test_leftovers_of_a_worker_that_was_killed_are_removed(folder: Path) -> None:
+    for name in (".a.7.partial.npz", "a.npz", "b.npz"):
+        (folder / name).touch()
+    lost = Rejected("a", "timeout", "took longer than 1 s.", "TimeoutError")
+    assert record_rejections(folder, "render", [lost, 1.0]) == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["b.npz", "rejected.parquet"]
+    with pytest.raises(
+        StageError, match=r"^render: none of 2 clips .*\(2 for timeout; first: a: took longer than 1 s\.\)"
+    ):
+        record_rejections(folder, "render", [lost, lost])
