@@ -37,7 +37,6 @@ DEATHS = {
     "sys.exit": ("failed", "SystemExit: good bye", "SystemExit"),
     "grows by lists": ("memory", "needs more than 0.3 GB of memory (run.clip_memory_gb).", "MemoryError"),
     "grows by arrays": ("memory", "needs more than 0.3 GB of memory (run.clip_memory_gb).", "MemoryError"),
-    "grows by tensors": ("memory", "needs more memory than there is.", "RuntimeError"),
 }
 HANGS = {
     "is stopped": ("timeout", "took longer than 3 s (run.clip_seconds).", "TimeoutError"),
@@ -84,6 +83,11 @@ def test_a_worker_that_dies_or_fills_the_memory_costs_its_clip():
     assert map_clips(misbehave, items, run_config("process", gigabytes=0.3), "test") == expected(items, DEATHS)
 
 
+def test_memory_that_torch_takes_counts_too():
+    (result,) = map_clips(misbehave, ["grows by tensors"], run_config("process", gigabytes=1.5), "test")
+    assert result == Rejected("grows by tensors", "memory", "needs more memory than there is.", "RuntimeError")
+
+
 def test_a_clip_that_hangs_or_whose_worker_is_stopped_is_given_up():
     items = among_innocents(list(HANGS))
     assert map_clips(misbehave, items, run_config("process", seconds=3.0), "test") == expected(items, HANGS)
@@ -109,6 +113,11 @@ def test_a_clip_whose_worker_is_killed_from_outside_gets_another_chance(tmp_path
 def test_time_in_the_queue_does_not_count():
     run = run_config("process", workers=2, seconds=2.0)
     assert map_clips(sleep_a_little, [0.7] * 8, run, "test") == [0.7] * 8
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_none_is_a_value(executor):
+    assert map_clips(misbehave, ["a", "none", "b"], run_config(executor), "test") == ["a", None, "b"]
 
 
 @pytest.mark.parametrize("executor", ["inline", "process"])

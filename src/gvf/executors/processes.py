@@ -34,6 +34,7 @@ _KILLED_FROM_OUTSIDE = {
     -signal.SIGTERM,
     int(signal.SIGTERM),
 }  # Pebble's workers turn SIGTERM into a code
+_AGAIN = object()  # in the place of an outcome: the clip is to be tried again
 _MOST_ATTEMPTS = 2  # at a clip whose worker was killed from outside, or died before it began
 
 
@@ -91,7 +92,7 @@ def run_in_processes(
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 attempt = running.pop(future)
                 outcome = _outcome(future, ids[attempt.item], run, last=attempt.number == _MOST_ATTEMPTS)
-                if outcome is None:
+                if outcome is _AGAIN:
                     begin(_Attempt(attempt.worker, attempt.item, attempt.number + 1))
                     continue
                 following = next(waiting, None)
@@ -129,7 +130,7 @@ def _pools(
 
 
 def _outcome(future: Future[bytes], item_id: str, run: RunConfig, last: bool) -> Any:
-    """Value or Rejected; None when the clip is to be tried again. last: there is no other attempt."""
+    """Value, Rejected, or _AGAIN unless this is the last attempt."""
     try:
         outcome = pickle.loads(future.result())  # what our own worker wrote
     except TimeoutError:
@@ -140,11 +141,11 @@ def _outcome(future: Future[bytes], item_id: str, run: RunConfig, last: bool) ->
             message = f"needs more than {run.clip_memory_gb:g} GB of memory (run.clip_memory_gb)."
             return Rejected(item_id, MEMORY, message, MemoryError.__name__)
         if death.exitcode in _KILLED_FROM_OUTSIDE and not last:
-            return None
+            return _AGAIN
         return Rejected(item_id, CRASHED, _cause_of_death(death.exitcode), ProcessExpired.__name__)
     except BrokenProcessPool:
         message = "its worker process died before it could begin."
-        return Rejected(item_id, CRASHED, message, BrokenProcessPool.__name__) if last else None
+        return Rejected(item_id, CRASHED, message, BrokenProcessPool.__name__) if last else _AGAIN
     except Exception as error:  # in Pebble's own part of the worker, e.g. without memory
         return Rejected.of(item_id, error)
     if isinstance(outcome, BaseException):
