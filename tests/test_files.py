@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from gvf.errors import UserError
+from gvf.errors import UserError, ends_the_run
 from gvf.files import (
     atomic_path,
     fresh_directory,
@@ -94,3 +97,14 @@ def test_json_round_trip_and_messages(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(UserError, match="not valid JSON"):
         read_json(tmp_path / "bad.json")
+
+
+def test_a_full_disk_is_the_systems_error_for_tensors_too(tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)})
+    assert (caught.value.errno, ends_the_run(caught.value)) == (errno.ENOSPC, True)
+    assert not list(tmp_path.iterdir())

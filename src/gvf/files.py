@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,12 +105,19 @@ def load_npz(path: PathLike, names: Sequence[str] | None = None) -> dict[str, np
 def save_tensors(
     path: PathLike, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named tensors as safetensors; `metadata` holds strings only."""
+    """Write named tensors as safetensors; `metadata` holds strings only. Raises OSError when the system refuses."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as partial:
-        save_file(whole, partial, metadata=dict(metadata) if metadata else None)
+        try:
+            save_file(whole, partial, metadata=dict(metadata) if metadata else None)
+        except SafetensorError as error:
+            number = re.search(r"\(os error (\d+)\)", str(error))  # how it words a full disk
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def load_tensors(path: PathLike, device: str = "cpu") -> dict[str, torch.Tensor]:

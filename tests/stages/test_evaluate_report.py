@@ -338,7 +338,7 @@ def test_missing_input_names_the_file_and_the_way_out(tmp_path: Path, monkeypatc
     cameras = {"eval_viewmats": np.zeros((4, 4, 4), np.float32), "eval_Ks": np.zeros((4, 3, 3), np.float32)}
     save_npz("data/renders/unsampled.npz", eval_rgba=draw_truth(), **cameras)
     save_npz("data/predictions/unsampled.npz", dit_rgb=np.zeros((1, 1, 1, 1, 3), np.uint8))
-    with pytest.raises(StageError, match=r"none of 1 clips .* unsampled.npz: has no array 'static_rgb'"):
+    with pytest.raises(StageError, match=r"none of 1 clips .*unsampled.npz: has no array 'static_rgb'"):
         evaluate.run(SECTIONS)
 
 
