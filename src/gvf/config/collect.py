@@ -23,7 +23,10 @@ class ProceduralSourceConfig:
 
 @dataclass(frozen=True)
 class GlbSourceConfig:
-    """directory: searched with its subfolders for .glb and .gltf files; every animation of every file is one clip."""
+    """directory: searched with its subfolders, linked ones too, for .glb and .gltf files and the files they refer to.
+
+    Every animation of every file is one clip.
+    """
 
     directory: str
 

@@ -11,6 +11,7 @@ import binascii
 import json
 import re
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,7 @@ import numpy as np
 
 from gvf.data.gltf_fields import Fields
 from gvf.errors import ClipError
+from gvf.text import MAX_NAME, clean
 
 # Extensions that a file may require: those evaluated here, and those that change only what the shading adds on top.
 SUPPORTED_EXTENSIONS = frozenset(
@@ -136,14 +138,23 @@ class GltfDocument:
 
     @property
     def animation_names(self) -> list[str]:
-        """Name of every animation, in file order; `animation_<index>` where the file gives none."""
-        return [item.text("name", f"animation_{i}") or f"animation_{i}" for i, item in enumerate(self.animations)]
+        """Cleaned name of every animation, in file order; `animation_<index>` where the file gives none to be seen."""
+        names = [item.text("name", "") for item in self.animations]
+        return [clean(name, MAX_NAME) or f"animation_{i}" for i, name in enumerate(names)]
 
     @property
     def side_files(self) -> list[Path]:
-        """Files beside this one that its buffers and images are in, whether they exist or not."""
-        uris = [item.text("uri", None) for item in (*self._buffers, *self.images)]
-        return sorted({self._beside(uri, self.root) for uri in uris if uri is not None and not uri.startswith("data:")})
+        """Files beside this one that its buffers and images are in, whether they exist or not.
+
+        A URI that is refused is left out: reading what it should hold says so, and often nothing does.
+        """
+        paths = set()
+        for item in (*self._buffers, *self.images):
+            with suppress(ClipError):
+                uri = item.text("uri", "data:")
+                if not uri.startswith("data:"):
+                    paths.add(self._beside(uri, item))
+        return sorted(paths)
 
     def header(self, accessor: int) -> AccessorHeader:
         """Count, shape and type of an accessor, without its data."""

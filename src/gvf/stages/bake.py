@@ -10,6 +10,7 @@ from gvf.data.baking import bake_clip, clip_times, load_model
 from gvf.data.gltf import GltfDocument, read_gltf
 from gvf.errors import ClipError, UserError
 from gvf.files import save_npz
+from gvf.text import MAX_NAME, clean
 
 
 def bake(file: Path, clip: str | None, frames: int, output: Path, raw: bool) -> None:
@@ -34,6 +35,7 @@ def find_clip(document: GltfDocument, clip: str | None) -> int:
     """Index of the animation of that name, or of the only one. Raises UserError that lists the names otherwise."""
     names = document.animation_names
     listed = ", ".join(names)
+    clip = None if clip is None else clean(clip, MAX_NAME)  # as the names are
     if not names:
         raise UserError(f"{document.name}: has no animation.")
     if clip is None:

@@ -32,7 +32,7 @@ from gvf.data.mesh_hash import mesh_sha256
 from gvf.data.reserved import find_reserved
 from gvf.data.splits import held_out, pick_evenly
 from gvf.errors import ClipError, ConfigError, StageError
-from gvf.files import fresh_directory
+from gvf.files import fresh_directory, sha256
 from gvf.geometry.camera import intrinsics, orbit
 from gvf.geometry.sampling import motion_amount, sample_surface
 from gvf.metrics.aesthetic import AestheticWeights, find_weights, load_scorer
@@ -114,7 +114,8 @@ class _LoadedAsset:
         self.model: GltfModel = dataclasses.replace(model, textures=textures)
         self.mesh_sha256 = mesh_sha256(rest_vertices(model), model.faces)
         first = asset.rows[0]
-        self.reserved = find_reserved({asset.path.stem, first["family"], first["asset_sha256"]}, self.mesh_sha256)
+        names = {asset.path.stem, first["family"], first["asset_sha256"], sha256(asset.path)}
+        self.reserved = find_reserved(names, self.mesh_sha256)
 
     @cached_property
     def encoded_textures(self) -> dict[int, bytes]:
@@ -136,7 +137,8 @@ def _curate_clip(source: _LoadedAsset, row: Row) -> Row:
         assert mesh.points is not None
         facts["motion"] = motion_amount(mesh.points)
         if facts["motion"] < config.min_motion:
-            raise ClipError("motion", f"moves by {facts['motion']:.4f} of its size, less than {config.min_motion}.")
+            reach = f"99 % of its surface moves by no more than {facts['motion']:.4f} of the object's size"
+            raise ClipError("motion", f"{reach}; curate.min_motion is {config.min_motion}.")
         if source.asset.aesthetic is None:
             facts["aesthetic_note"] = source.asset.aesthetic_note
         else:
