@@ -108,7 +108,7 @@ def test_only_the_same_method_on_the_same_truth_by_the_same_protocol_replaces_a_
     assert len(read_results()) == len(written)
     assert [path.name.rpartition("--")[0] for path in (paths[0], paths[4])] == [
         "peer-co--consistent4d",
-        "unnamed--consistent4d",
+        "unnamed-7feb143d--consistent4d",
     ]
     assert all(len(path.stem.rpartition("--")[2]) == 8 for path in paths)
 

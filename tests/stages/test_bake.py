@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from gvf.data.gltf import read_gltf
 from gvf.errors import UserError
 from gvf.stages.bake import command
 from tests.data.gltf_files import TRIANGLE, GltfFile, sliding_triangle
@@ -49,6 +50,17 @@ def test_the_only_clip_needs_no_name(tmp_path: Path) -> None:
     path = sliding_triangle().glb(tmp_path / "a.glb")
     _run(path, "--frames", "2", "-o", tmp_path / "out.npz", "--raw")
     assert np.load(tmp_path / "out.npz")["vertices"][1, 0, 0] == 1.0
+
+
+def test_clips_are_named_as_they_are_listed_or_as_the_file_has_them(tmp_path: Path) -> None:
+    name = "run\t\tfast " + "very " * 60
+    file = sliding_triangle(name)
+    file.animation("second")
+    file.channel(1, 0, "translation", [1, 3], [[0, 0, 0], [0, 6, 0]])
+    path = file.glb(tmp_path / "a.glb")
+    for clip in (name, read_gltf(path).animation_names[0]):
+        _run(path, "--clip", clip, "--frames", "2", "-o", tmp_path / "out.npz", "--raw")
+        assert np.load(tmp_path / "out.npz")["vertices"][1, 0].tolist() == [1, 0, 0]
 
 
 def _refused(words: str, *arguments: str | Path) -> None:

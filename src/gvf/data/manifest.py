@@ -29,7 +29,9 @@ _RAW_FIELDS = [
     pa.field("clip_id", pa.string(), nullable=False),
     pa.field("asset", pa.string(), nullable=False),  # path relative to the manifest's folder
     pa.field("asset_sha256", pa.string(), nullable=False),
-    pa.field("family", pa.string(), nullable=False),  # procedural family, or the file's path in its folder, without suffix
+    pa.field(
+        "family", pa.string(), nullable=False
+    ),  # procedural family, or the file's path in its folder, without suffix
     pa.field("animation", pa.string()),  # its name, cleaned (gvf.text); null when the file could not be read
     pa.field("animation_index", pa.int64(), nullable=False),  # -1 when the file could not be read
     pa.field("duration", pa.float64()),  # seconds, null when it could not be read
@@ -40,7 +42,9 @@ _DECISION_FIELDS = [
     pa.field("decision", pa.string(), nullable=False),  # accepted or rejected
     pa.field("reason", pa.string()),  # slug: invalid, reserved, motion, size, aesthetic, cap; null when accepted
     pa.field("message", pa.string()),
-    pa.field("motion", pa.float64()),  # how far 1 % of the surface travels (gvf.geometry.sampling.motion_amount), object units
+    pa.field(
+        "motion", pa.float64()
+    ),  # how far 1 % of the surface travels (gvf.geometry.sampling.motion_amount), object units
     pa.field("num_vertices", pa.int64(), nullable=False),  # 0 when it could not be read
     pa.field("num_triangles", pa.int64(), nullable=False),
     pa.field("mesh_sha256", pa.string()),  # of the rest pose (gvf.data.mesh_hash); null when it could not be read
@@ -89,7 +93,8 @@ def slug(text: str) -> str:
     Accents are dropped. A text that loses letters or digits (of other scripts, or beyond the length) ends in a digest of
     the whole, so that different names stay different and the same name gives the same slug on every machine.
     """
-    folded = unicodedata.normalize("NFKD", text.lower()).lower()
+    apart = unicodedata.normalize("NFKD", text.lower()).lower()
+    folded = "".join(character for character in apart if not unicodedata.combining(character))
     name = re.sub(r"[^a-z0-9_-]+", "-", folded).strip("-")
     lossy = any(character.isalnum() and not character.isascii() for character in folded)
     if not lossy and len(name) <= MAX_SLUG:

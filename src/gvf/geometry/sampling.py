@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 _MOVING_PART = 100  # one point in so many has to move
 
 

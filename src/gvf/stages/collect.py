@@ -150,7 +150,8 @@ def _copy_side_files(document: GltfDocument, root: Path, folder: Path, digest: s
         name = path.relative_to(document.path.parent)
         copy = folder / name
         try:
-            if not os.path.isfile(path) or os.path.lexists(copy):  # the copy is there where a file names itself
+            # Unlike Path.is_file, False also for a name that no file can have. The copy is there where a file names itself.
+            if not os.path.isfile(path) or os.path.lexists(copy):  # noqa: PTH113
                 continue
             if not any(path.resolve().is_relative_to(place) for place in inside):
                 message = f"its file {str(name)!r} is a link out of {root}. Put the file itself there."
