@@ -321,7 +321,7 @@ class GltfDocument:
     def _refuse_hidden_data(self, fields: Fields) -> None:
         """Refuse an accessor without data where an extension that is not read may hold its values."""
         suspects = {name for name in self.hiding_extensions - {DRACO} if _COMPRESSION.search(name)}
-        suspects |= set(fields.child("extensions")) - SUPPORTED_EXTENSIONS
+        suspects |= set(fields.child("extensions")) - HARMLESS_EXTENSIONS
         if suspects:
             self.refuse_extensions(fields, suspects)
 

@@ -74,14 +74,13 @@ def read_animation(document: GltfDocument, index: int, tree: NodeTree, num_targe
     """
     fields = document.animations[index]
     samplers = fields.children("samplers")
-    keys = _KeyReader(document)
-    channels: dict[tuple[int, str], Channel] = {}
+    used: dict[tuple[int, str], tuple[Fields, int]] = {}  # sampler and width
     for item in fields.children("channels"):
         target = item.child("target")
         node, path = target.index("node", len(document.nodes), None), target.text("path")
         if node is None or path not in _PATHS:
             continue
-        if (node, path) in channels:
+        if (node, path) in used:
             item.fail(f"animates the {path} of node {node} a second time.")
         if path != "weights":
             _warn_about_matrix(document, tree, node)
@@ -89,13 +88,19 @@ def read_animation(document: GltfDocument, index: int, tree: NodeTree, num_targe
         if path == "weights" and (mesh is None or mesh not in num_targets):
             continue
         width = num_targets[mesh] if path == "weights" and mesh is not None else 1
-        sampler = samplers[item.index("sampler", len(samplers))]
-        channels[node, path] = _read_channel(keys, sampler, node, path, width)
-    if not channels:
+        used[node, path] = samplers[item.index("sampler", len(samplers))], width
+    if not used:
         fields.fail(f"animation {document.animation_names[index]!r} has no channel that moves a node.")
-    start = min(float(channel.times[0]) for channel in channels.values())
-    end = max(float(channel.times[-1]) for channel in channels.values())
-    return Animation(document.animation_names[index], tuple(channels.values()), start, end)
+    _check_sizes(
+        document, fields, {accessor for sampler, _ in used.values() for accessor in _accessors(document, sampler)}
+    )
+    arrays: dict[tuple[int, str], np.ndarray] = {}
+    channels = tuple(
+        _read_channel(document, sampler, node, path, width, arrays) for (node, path), (sampler, width) in used.items()
+    )
+    start = min(float(channel.times[0]) for channel in channels)
+    end = max(float(channel.times[-1]) for channel in channels)
+    return Animation(document.animation_names[index], channels, start, end)
 
 
 def sample_step(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -161,56 +166,52 @@ def _warn_about_matrix(document: GltfDocument, tree: NodeTree, node: int) -> Non
     matrix = tree.nodes[node].matrix
     if matrix is None:
         return
-    shear = decompose(matrix)[3]
-    lost = f", which loses its shear of {shear:.2g}" if shear > _SHEAR_TOLERANCE else ""
+    lost = ", which loses its shear" if decompose(matrix)[3] > _SHEAR_TOLERANCE else ""
     document.nodes[node].warn(f"is animated and has a matrix, which is not allowed; it is decomposed{lost}.")
 
 
-class _KeyReader:
-    """Reads the arrays of one animation's samplers, each once, and not more in all than one animation may hold."""
-
-    def __init__(self, document: GltfDocument) -> None:
-        self.document = document
-        self.total = 0
-        self.arrays: dict[int, np.ndarray] = {}
-
-    def read(self, accessor: int, element_type: str) -> np.ndarray:
-        """Finite float64 [K, ...] of one accessor. Raises ClipError("size") when all would take too much memory."""
-        if accessor not in self.arrays:
-            header, fields = self.document.header(accessor), self.document.accessors[accessor]
-            self.total += header.num_numbers
-            if self.total > _MAX_NUMBERS:
-                raise ClipError(
-                    "size", f"{fields.where}: its animation has {self.total} numbers, at most {_MAX_NUMBERS} are read."
-                )
-            self.arrays[accessor] = self.document.floats(accessor, element_type)
-        elif (found := self.document.accessors[accessor].text("type")) != element_type:
-            self.document.accessors[accessor].fail(f"type must be {element_type} where it is used, is {found}.")
-        return self.arrays[accessor]
+def _check_sizes(document: GltfDocument, fields: Fields, accessors: set[int]) -> None:
+    """Refuse an animation whose keys would take too much memory, or are held by an extension that is not read."""
+    total = sum(document.header(accessor).num_numbers for accessor in accessors)
+    if total > _MAX_NUMBERS:
+        raise ClipError("size", f"{fields.where}: has {total} numbers in its keys, at most {_MAX_NUMBERS} are read.")
+    hiding = document.hiding_extensions - {DRACO}  # which holds meshes only
+    for accessor in sorted(accessors):
+        if hiding and not document.has_data(accessor):
+            document.refuse_extensions(document.accessors[accessor], hiding)
 
 
-def _read_channel(keys: _KeyReader, sampler: Fields, node: int, path: str, width: int) -> Channel:
-    """width: values a key beyond the element itself, i.e. the number of morph targets for weights."""
-    document, interpolation = keys.document, _interpolation(sampler)
-    inputs, outputs = (sampler.index(name, len(document.accessors)) for name in ("input", "output"))
+def _read_channel(
+    document: GltfDocument, sampler: Fields, node: int, path: str, width: int, arrays: dict[tuple[int, str], np.ndarray]
+) -> Channel:
+    """width: values a key beyond the element itself, i.e. the number of morph targets for weights.
+
+    arrays: those read so far, by accessor and element type; channels often share their times.
+    """
+    interpolation = _interpolation(sampler)
+    inputs, outputs = _accessors(document, sampler)
     num_keys, num_values = document.header(inputs).count, document.header(outputs).count
     per_key = 3 if interpolation == "CUBICSPLINE" else 1
     expected = num_keys * per_key * width
     if num_values != expected:
         sampler.fail(f"has {num_values} values for {num_keys} keys, must have {expected}.")
-    hiding = document.hiding_extensions - {DRACO}  # which holds meshes only
-    for accessor in (inputs, outputs):
-        if hiding and not document.has_data(accessor):
-            document.refuse_extensions(document.accessors[accessor], hiding)
     if num_keys > 1 and not document.has_data(inputs):
         sampler.fail("has key times that do not increase: their accessor has no data.")
-    times = keys.read(inputs, "SCALAR")
+    for key in ((inputs, "SCALAR"), (outputs, _WIDTHS[path])):
+        if key not in arrays:
+            arrays[key] = document.floats(*key)
+    times, values = arrays[inputs, "SCALAR"], arrays[outputs, _WIDTHS[path]]
     if (np.diff(times) <= 0.0).any():
         sampler.fail("has key times that do not increase.")
-    values = keys.read(outputs, _WIDTHS[path])
     dimension = width if path == "weights" else values.shape[1]
     shape = (len(times), 3, dimension) if per_key == 3 else (len(times), dimension)
     return Channel(node, path, interpolation, times, values.reshape(shape))
+
+
+def _accessors(document: GltfDocument, sampler: Fields) -> tuple[int, int]:
+    """Accessors of a sampler's key times and values."""
+    count = len(document.accessors)
+    return sampler.index("input", count), sampler.index("output", count)
 
 
 def _interpolation(sampler: Fields) -> str:

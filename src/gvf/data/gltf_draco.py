@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -51,39 +50,41 @@ def decode_primitive(document: GltfDocument, primitive: Fields) -> DracoPrimitiv
         extension.fail(
             f"unpacks to more than the {corners.count} indices and {num_vertices} vertices of its accessors."
         )
-    mesh = _decode(stream, extension)
-    if len(mesh.faces) * 3 > corners.count or len(mesh.points) > num_vertices:
+    triangles, by_id = _decode(stream, extension)
+    count = max((len(data) for data in by_id.values()), default=0)
+    if len(triangles) > corners.count or count > num_vertices:
         extension.fail(
-            f"unpacks to {3 * len(mesh.faces)} indices and {len(mesh.points)} vertices, "
+            f"unpacks to {len(triangles)} indices and {count} vertices, "
             f"its accessors have {corners.count} and {num_vertices}."
         )
-    if len(mesh.points) < num_vertices:
-        extension.warn(f"unpacks to {len(mesh.points)} vertices, its accessors have {num_vertices}.")
-    by_id = {int(attribute["unique_id"]): attribute["data"] for attribute in mesh.attributes}
+    if count < num_vertices:
+        extension.warn(f"unpacks to {count} vertices, its accessors have {num_vertices}.")
     decoded = {}
     for name, header in headers.items():
         identifier = extension.child("attributes").integer(name)
         if identifier not in by_id:
             extension.fail(f"has no attribute {identifier}, which should be {name}.")
-        data = _converted(np.asarray(by_id[identifier]), header, len(mesh.points), extension, name)
+        data = _converted(by_id[identifier], header, count, extension, name)
         source = document.accessors[primitive.child("attributes").index(name, accessors)]
         values = {key: source.values.get(key) for key in ("type", "componentType", "normalized")}
         decoded[name] = document.add_accessor({**values, "count": len(data)}, f"{extension.where}.{name}", data)
-    triangles = np.ascontiguousarray(mesh.faces, np.uint32).reshape(-1)
     values = {"type": "SCALAR", "componentType": 5125, "count": len(triangles)}
     return DracoPrimitive(decoded, document.add_accessor(values, f"{extension.where}.indices", triangles))
 
 
-def _decode(stream: bytes, extension: Fields) -> Any:
+def _decode(stream: bytes, extension: Fields) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Corners [3 F] uint32 of the triangles, and the values [V, width] of each attribute by its number."""
     import DracoPy
 
     try:
         mesh = DracoPy.decode(stream)
+        triangles = np.ascontiguousarray(mesh.faces, np.uint32).reshape(-1)
+        by_id = {int(attribute["unique_id"]): np.asarray(attribute["data"]) for attribute in mesh.attributes}
     except Exception as error:  # DracoPy raises its own exceptions, bare ones and those of its arrays
         extension.fail(f"cannot be decoded ({error}).")
-    if len(mesh.points) == 0 or len(mesh.faces) == 0:
+    if not len(triangles):
         extension.fail("cannot be used: it holds no triangles.")
-    return mesh
+    return triangles, by_id
 
 
 def _converted(data: np.ndarray, header: AccessorHeader, count: int, extension: Fields, name: str) -> np.ndarray:
@@ -111,11 +112,11 @@ def _announced_size(stream: bytes, extension: Fields) -> tuple[int, int | None]:
             extension.fail("cannot be decoded: it does not begin with 'DRACO'.")
         major, minor, kind, method = reader.take(4)
         flags = int.from_bytes(reader.take(2), "little")
-        if (major, minor) != (2, 2):
-            extension.fail(f"is Draco bitstream {major}.{minor}, the extension is for 2.2. Save the asset again.")
         if kind != _TRIANGULAR_MESH:
             what = "a point cloud" if kind == _POINT_CLOUD else f"a Draco geometry of kind {kind}"
             extension.fail(f"holds {what}, only triangle meshes are read.")
+        if (major, minor) != (2, 2):
+            extension.fail(f"is Draco bitstream {major}.{minor}, the extension is for 2.2. Save the asset again.")
         if flags & _HAS_METADATA:
             for _ in range(reader.varint()):
                 reader.varint()

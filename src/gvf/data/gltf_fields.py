@@ -16,17 +16,18 @@ _logger = logging.getLogger(__name__)
 
 
 class FileWarnings:
-    """Faults of one file that do not cost it: each is logged once and kept in `messages`, in the order found."""
+    """Faults of one file that do not cost it: each kind is logged, and kept in `messages`, at the first place found."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
+        self._kinds: set[str] = set()
 
-    def add(self, message: str) -> None:
-        """Log and keep a message that names the file and the place."""
-        message = clean(message)
-        if message not in self.messages and len(self.messages) < _MAX_WARNINGS:
-            self.messages.append(message)
-            _logger.warning("%s", message)
+    def add(self, where: str, fault: str) -> None:
+        """Log and keep `<where>: <fault>`, unless this fault is known from another place of the file."""
+        if fault not in self._kinds and len(self._kinds) < _MAX_WARNINGS:
+            self._kinds.add(fault)
+            self.messages.append(clean(f"{where}: {fault}"))
+            _logger.warning("%s", self.messages[-1])
 
 
 class _Required:
@@ -56,8 +57,8 @@ class Fields:
         return self.values.get(name) is not None
 
     def warn(self, message: str) -> None:
-        """Warn about this place, once: it breaks the specification, but its meaning is plain."""
-        self.warnings.add(f"{self.where}: {message}")
+        """Warn that this place breaks the specification, although its meaning is plain."""
+        self.warnings.add(self.where, message)
 
     def fail(self, message: str) -> NoReturn:
         """Raise ClipError("invalid") about this place."""

@@ -133,15 +133,17 @@ def decompose(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, f
     Scale is the lengths of the columns, the first negative where the matrix mirrors; rotation is the one nearest to the
     columns of unit length. The shear is the largest distance of such a column from the rotation's, 0 to 2.
     """
-    scale = np.linalg.norm(matrix[:3, :3], axis=0)
-    columns = matrix[:3, :3] / np.where(scale > 0.0, scale, 1.0)
+    largest = np.abs(matrix[:3, :3]).max(axis=0)  # taken out first, so that no square leaves the range of float64
+    columns = matrix[:3, :3] / np.where(largest > 0.0, largest, 1.0)
+    scale = np.linalg.norm(columns, axis=0)
+    columns /= np.where(scale > 0.0, scale, 1.0)
     if np.linalg.det(columns) < 0.0:
         scale[0], columns[:, 0] = -scale[0], -columns[:, 0]
     left, _, right = np.linalg.svd(columns)
     left[:, 2] *= np.sign(np.linalg.det(left @ right))  # only columns of no length leave the sign open
     rotation = left @ right
     shear = float((np.linalg.norm(columns - rotation, axis=0) * (scale != 0.0)).max())
-    return matrix[:3, 3].copy(), Rotation.from_matrix(rotation).as_quat(), scale, shear
+    return matrix[:3, 3].copy(), Rotation.from_matrix(rotation).as_quat(), scale * largest, shear
 
 
 def _parents(document: GltfDocument, children: list[tuple[int, ...]]) -> list[int | None]:
