@@ -1,18 +1,16 @@
-"""Strict reader of glTF 2.0 containers (.glb, .gltf): JSON, buffers, buffer views and accessors.
+"""Strict reader of glTF 2.0 files: buffers, buffer views and accessors.
 
-Source: Khronos glTF 2.0 specification, sections 3.6 (buffers, accessors), 4 (GLB). Opening a file reads its JSON only;
-arrays are read when asked for, so what a mesh would cost is known (`AccessorHeader.count`) before it is paid.
+Source: Khronos glTF 2.0 specification, section 3.6. Opening a file reads its JSON only; arrays are read when asked
+for, so what a mesh would cost is known (`AccessorHeader.count`) before it is paid.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 import re
 import stat
-import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,11 +20,12 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from gvf.data.gltf_container import read_container
 from gvf.data.gltf_fields import Fields
 from gvf.errors import ClipError
 
-# Extensions that a file may require: those evaluated here, and those that change only what the shading adds on top.
 DRACO = "KHR_draco_mesh_compression"
+# Extensions that a file may require: those evaluated here, and those that change only what the shading adds on top.
 SUPPORTED_EXTENSIONS = frozenset(
     {
         "KHR_mesh_quantization",
@@ -67,12 +66,8 @@ _ELEMENT_SHAPES: dict[str, tuple[int, ...]] = {
 _MAX_NUMBERS = 1 << 27  # in one accessor: half a GiB of float32; more is a broken or hostile file
 # In one accessor without a buffer view, whose zeros cost the file nothing: morph targets of 2.8 million vertices.
 _MAX_ZEROS = 1 << 23
-_MAX_JSON = 1 << 28  # bytes; parsed, it takes many times as much memory
 # Names of extensions under which an accessor may have its values elsewhere.
 _COMPRESSION = re.compile(r"draco|meshopt|compress|codec|pack|quant", re.IGNORECASE)
-_GLB_MAGIC = 0x46546C67
-_JSON_CHUNK = 0x4E4F534A
-_BIN_CHUNK = 0x004E4942
 
 
 @dataclass(frozen=True)
@@ -418,20 +413,8 @@ def read_gltf(path: str | Path) -> GltfDocument:
     """
     path = Path(path)
     name = path.name
-    try:
-        with path.open("rb") as file:
-            head = file.read(12)
-            if not head:
-                raise ClipError("invalid", f"{name}: is empty.")
-            if len(head) == 12 and struct.unpack("<I", head[:4])[0] == _GLB_MAGIC:
-                text, chunk = _read_glb(path, head, name)
-            elif path.suffix.lower() == ".glb":
-                raise ClipError("invalid", f"{name}: is not a GLB file (it does not begin with 'glTF').")
-            else:
-                text, chunk = _read_json_bytes(path, name), None
-    except OSError as error:
-        raise ClipError("invalid", f"{name}: cannot be read ({error.strerror}).") from None
-    root = Fields(_parse_json(text, name), name)
+    values, chunk = read_container(path)
+    root = Fields(values, name)
     asset = root.child("asset")
     version, least = asset.text("version"), asset.text("minVersion", "2.0")
     if not f"{version}.".startswith("2.") or least not in ("2.0", "2"):
@@ -443,54 +426,3 @@ def read_gltf(path: str | Path) -> GltfDocument:
             f"{name}: needs {', '.join(missing)}, not supported. Save it again without compression or extensions.",
         )
     return GltfDocument(path, root, chunk)
-
-
-def _read_glb(path: Path, head: bytes, name: str) -> tuple[bytes, np.ndarray | None]:
-    """JSON bytes and binary chunk (mapped, not loaded) of a GLB file (section 4.4)."""
-    _, version, length = struct.unpack("<3I", head)
-    if version != 2:
-        raise ClipError("invalid", f"{name}: is GLB container version {version}, only 2 is read.")
-    size = path.stat().st_size
-    if size < length:
-        raise ClipError("invalid", f"{name}: is cut short: {size} of {length} bytes.")
-    text: bytes | None = None
-    chunk: np.ndarray | None = None
-    position = 12
-    with path.open("rb") as file:
-        while position + 8 <= length:
-            file.seek(position)
-            chunk_length, kind = struct.unpack("<2I", file.read(8))
-            position += 8
-            if position + chunk_length > length:
-                raise ClipError("invalid", f"{name}: a chunk reaches beyond the end of the file.")
-            if kind == _JSON_CHUNK and text is None:
-                _check_json_size(chunk_length, name)
-                text = file.read(chunk_length)
-            elif kind == _BIN_CHUNK and chunk is None and chunk_length:
-                chunk = np.memmap(path, np.uint8, "r", position, (chunk_length,))
-            position += chunk_length
-    if text is None:
-        raise ClipError("invalid", f"{name}: has no JSON chunk.")
-    return text, chunk
-
-
-def _read_json_bytes(path: Path, name: str) -> bytes:
-    _check_json_size(path.stat().st_size, name)
-    return path.read_bytes()
-
-
-def _check_json_size(size: int, name: str) -> None:
-    if size > _MAX_JSON:
-        raise ClipError(
-            "invalid", f"{name}: has {size >> 20} MiB of JSON, at most {_MAX_JSON >> 20} are read. Pack it as .glb."
-        )
-
-
-def _parse_json(text: bytes, name: str) -> Any:
-    def constant(value: str) -> NoReturn:
-        raise ValueError(f"{value} is not JSON")
-
-    try:
-        return json.loads(text.decode("utf-8-sig"), parse_constant=constant)
-    except (ValueError, RecursionError) as error:
-        raise ClipError("invalid", f"{name}: its JSON cannot be read ({error}).") from None
