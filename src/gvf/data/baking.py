@@ -17,12 +17,17 @@ from gvf.data.gltf_scene import Node, NodePose, NodeTree, read_nodes
 from gvf.data.mesh import AnimatedMesh, Material
 from gvf.errors import ClipError
 
+# Of a whole scene, so that a small file which shows one mesh many times does not take all memory.
+_MAX_VERTICES = 1 << 24
+_MAX_BAKED_NUMBERS = 1 << 29  # coordinates over all frames, 4 GiB
+_MAX_MATRICES = 1 << 23  # nodes times frames, 1 GiB
+
 
 @dataclass(frozen=True)
 class Part:
     """One primitive where a node of the scene shows it.
 
-    node: index of that node. skin_weights: [V, J] rows sum to 1, None when the node moves the part rigidly.
+    node: index of that node. skin_weights: [V, J] float64, rows sum to 1, None when the node moves the part rigidly.
     """
 
     node: int
@@ -72,6 +77,9 @@ def load_model(document: GltfDocument, max_triangles: int | None = None) -> Gltf
             f"{document.name}: has {num_triangles} triangles and {num_vertices} vertices, "
             f"at most {max_triangles} triangles are taken.",
         )
+    if num_vertices > _MAX_VERTICES:
+        message = f"{document.name}: its scene shows {num_vertices} vertices, at most {_MAX_VERTICES} are read."
+        raise ClipError("size", message)
     if num_triangles == 0:
         raise ClipError("invalid", f"{document.name}: its default scene has no triangles.")
     meshes = {mesh: read_mesh(document, mesh) for mesh in sorted({_mesh_of(tree, node) for node in tree.mesh_nodes})}
@@ -108,14 +116,21 @@ def clip_times(animation: Animation, num_frames: int) -> np.ndarray:
 def bake_clip(model: GltfModel, animation: Animation, times: np.ndarray) -> AnimatedMesh:
     """Evaluate one animation at `times` [T], in the file's own units and axes (y up).
 
-    Raises ClipError("invalid") when a vertex is not finite.
+    Vertices are float64: only `AnimatedMesh.normalized` rounds them, once the object is centred. Where transforms mirror
+    a face, in most frames, its winding is turned, so that outer sides stay outside (section 3.7.4).
+    Raises ClipError("invalid") when a vertex is not a number in the range of float32, ClipError("size") when all frames
+    together would not fit in memory.
     """
-    vertices = _posed(model, animation.poses(times), len(times))
-    if not np.isfinite(vertices).all():
+    if 3 * len(model.colors) * len(times) > _MAX_BAKED_NUMBERS:
+        message = f"{model.document.name}: {len(model.colors)} vertices in {len(times)} frames are too many to bake."
+        raise ClipError("size", message)
+    vertices, handedness = _posed(model, animation.poses(times), len(times))
+    if not _in_range(vertices):
         raise ClipError("invalid", f"{model.document.name}: {animation.name!r} has a NaN or infinite vertex.")
+    mirrored = handedness[model.faces].sum(axis=1) < 0.0
     return AnimatedMesh(
         vertices=vertices,
-        faces=model.faces,
+        faces=np.where(mirrored[:, None], model.faces[:, [0, 2, 1]], model.faces),
         face_materials=model.face_materials,
         uvs=model.uvs,
         colors=model.colors,
@@ -126,14 +141,20 @@ def bake_clip(model: GltfModel, animation: Animation, times: np.ndarray) -> Anim
 
 
 def rest_vertices(model: GltfModel) -> np.ndarray:
-    """Vertices [V, 3] float32 of the scene as the file shows it without any animation, in its own units and axes.
+    """Vertices [V, 3] float64 of the scene as the file shows it without any animation, in its own units and axes.
 
-    Raises ClipError("invalid") when one is not finite.
+    Raises ClipError("invalid") when one is not a number in the range of float32.
     """
-    vertices = _posed(model, {}, 1)[0]
-    if not np.isfinite(vertices).all():
+    vertices = _posed(model, {}, 1)[0][0]
+    if not _in_range(vertices):
         raise ClipError("invalid", f"{model.document.name}: its rest pose has a NaN or infinite vertex.")
     return vertices
+
+
+def _in_range(vertices: np.ndarray) -> bool:
+    # The largest and smallest say it without a copy of the array; NaN compares false.
+    limit = float(np.finfo(np.float32).max)
+    return bool(vertices.min() >= -limit and vertices.max() <= limit)
 
 
 @dataclass(frozen=True)
@@ -157,39 +178,55 @@ def _part(document: GltfDocument, index: int, node: Node, primitive: Primitive, 
         return Part(index, primitive, None, None)
     skin = skins[node.skin]
     used = primitive.joint_weights != 0.0
-    if (primitive.joint_weights < 0.0).any():
-        document.nodes[index].fail("its mesh has a negative joint weight.")
     if (primitive.joints[used] >= len(skin.joints)).any():
         document.nodes[index].fail(f"its mesh uses joint {primitive.joints[used].max()} of {len(skin.joints)}.")
     joints, weights = np.where(used, primitive.joints, 0), primitive.joint_weights.copy()
-    # Weights should sum to 1 and are scaled to it; a vertex without any follows the first joint.
-    weights[~used.any(axis=1), 0] = 1.0
+    # Weights should sum to 1 and are scaled to it; a vertex without any follows the first joint that is listed for it,
+    # as in three.js (Blender leaves it where it is, so that it would stay behind when the object walks away).
+    free = ~used.any(axis=1)
+    listed = primitive.joints[free, 0]
+    joints[free, 0], weights[free, 0] = np.where(listed < len(skin.joints), listed, 0), 1.0
     weights /= weights.sum(axis=1, keepdims=True)
     rows = np.repeat(np.arange(len(joints)), joints.shape[1])
     matrix = csr_matrix((weights.ravel(), (rows, joints.ravel())), (len(joints), len(skin.joints)))
     return Part(index, primitive, skin, matrix)
 
 
-def _posed(model: GltfModel, poses: Mapping[int, NodePose], num_frames: int) -> np.ndarray:
-    """Vertices [T, V, 3] float32 of all parts under the poses of some nodes; the other nodes keep the file's own."""
+def _posed(model: GltfModel, poses: Mapping[int, NodePose], num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [T, V, 3] float64 of all parts under the poses of some nodes; the other nodes keep the file's own.
+
+    Also their handedness [V]: below 0 where the transforms mirror the surface around a vertex, else above.
+    """
+    if len(model.tree.nodes) * num_frames > _MAX_MATRICES:
+        message = f"{model.document.name}: {len(model.tree.nodes)} nodes in {num_frames} frames are too many to bake."
+        raise ClipError("size", message)
     joints = [joint for part in model.parts if part.skin is not None for joint in part.skin.joints]
-    worlds = model.tree.world_matrices([*(part.node for part in model.parts), *joints], poses)
-    vertices = np.empty((num_frames, len(model.colors), 3), np.float32)
+    vertices = np.empty((num_frames, len(model.colors), 3))
+    handedness = np.empty(len(model.colors))
     joint_matrices: dict[int, np.ndarray] = {}
     start = 0
     with np.errstate(over="ignore", invalid="ignore"):  # huge values become infinite, which the callers refuse
+        worlds = model.tree.world_matrices([*(part.node for part in model.parts), *joints], poses)
         for part in model.parts:
             stop = start + len(part.primitive.positions)
             positions = _morphed(model, part, poses.get(part.node))
             if part.skin is None or part.skin_weights is None:
                 vertices[:, start:stop] = _transformed(positions, worlds[part.node])
+                handedness[start:stop] = _handedness(worlds[part.node])
             else:
                 key = id(part.skin)
                 if key not in joint_matrices:
                     joint_matrices[key] = _joint_matrices(part.skin, worlds, num_frames)
-                vertices[:, start:stop] = _skinned(positions, part.skin_weights, joint_matrices[key])
+                _skin(positions, part.skin_weights, joint_matrices[key], out=vertices[:, start:stop])
+                handedness[start:stop] = part.skin_weights @ _handedness(joint_matrices[key])
             start = stop
-    return vertices
+    return vertices, handedness
+
+
+def _handedness(matrices: np.ndarray) -> np.ndarray:
+    """Mean over T of the determinants' signs of matrices [..., T, 3 or 4, 4]; the first frame decides a tie."""
+    signs = np.sign(np.linalg.det(matrices[..., :3, :3]))
+    return np.asarray(signs.mean(axis=-1) + 1e-6 * signs[..., 0])
 
 
 def _morphed(model: GltfModel, part: Part, pose: NodePose | None) -> np.ndarray:
@@ -223,11 +260,12 @@ def _joint_matrices(skin: Skin, worlds: dict[int, np.ndarray], num_frames: int) 
     return (world @ skin.inverse_bind_matrices[:, None])[:, :, :3]
 
 
-def _skinned(positions: np.ndarray, weights: csr_matrix, joint_matrices: np.ndarray) -> np.ndarray:
-    """Linear blend skinning of positions [T or 1, V, 3], weights [V, J], joint_matrices [J, T, 3, 4] to [T, V, 3]."""
-    num_joints, num_frames = joint_matrices.shape[:2]
-    blended = (weights @ joint_matrices.reshape(num_joints, -1)).reshape(-1, num_frames, 3, 4).transpose(1, 0, 2, 3)
-    return (blended[..., :3] @ positions[..., None])[..., 0] + blended[..., 3]
+def _skin(positions: np.ndarray, weights: csr_matrix, joint_matrices: np.ndarray, out: np.ndarray) -> None:
+    """Linear blend skinning of positions [T or 1, V, 3], weights [V, J], joint_matrices [J, T, 3, 4] into out [T, V, 3]."""
+    for frame in range(len(out)):
+        blended = (weights @ joint_matrices[:, frame].reshape(-1, 12)).reshape(-1, 3, 4)
+        still = positions[min(frame, len(positions) - 1)]
+        out[frame] = np.einsum("vij,vj->vi", blended[..., :3], still) + blended[..., 3]
 
 
 def _read_surface(document: GltfDocument, parts: tuple[Part, ...]) -> _Surface:

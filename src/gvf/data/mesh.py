@@ -41,9 +41,10 @@ class Material:
 class AnimatedMesh:
     """A mesh whose vertices move over T frames while its faces stay.
 
-    vertices: [T, V, 3] float32. faces: [F, 3] int32. face_materials: [F] int32, index into materials.
-    uvs: [V, 2] float32, glTF convention (v downwards), already transformed. colors: [V, 4] float32, linear, ones when
-    the file has none. textures: uint8 [H, W, 4] sRGB. times: [T] float32 seconds, as in the file.
+    vertices: [T, V, 3] float32, or float64 in the file's own units, until they are normalized. faces: [F, 3] int32.
+    face_materials: [F] int32, index into materials. uvs: [V, 2] float32, glTF convention (v downwards), already
+    transformed. colors: [V, 4] float32, linear, ones when the file has none. textures: uint8 [H, W, 4] sRGB.
+    times: [T] float32 seconds, as in the file.
     points: [T, N, 3] float32, the same N surface points in every frame; None unless sampled (curated clips are).
     """
 
@@ -64,11 +65,12 @@ class AnimatedMesh:
     def normalized(self) -> AnimatedMesh:
         """From glTF's y-up axes to z up, centred, with the longest side of the box over all frames scaled to 1.
 
-        (x, y, z) becomes (x, -z, y). Raises ClipError("invalid") when the whole animation is a single point.
+        (x, y, z) becomes (x, -z, y). Vertices are centred in float64 and come as float32. Raises ClipError("invalid")
+        when the whole animation is a single point.
         """
         if self.points is not None:
             raise ValueError("normalize before sampling points")
-        turned = self.vertices.astype(np.float64)[..., [0, 2, 1]] * (1.0, -1.0, 1.0)
+        turned = self.vertices[..., [0, 2, 1]].astype(np.float64) * (1.0, -1.0, 1.0)
         low, high = turned.min(axis=(0, 1)), turned.max(axis=(0, 1))
         side = float((high - low).max())
         if side <= 0.0:

@@ -1,4 +1,4 @@
-"""Meshes, animations and textures: what collect, curate, bake and render make of them."""
+"""Names of clips and files beside an asset: what `collect` and `curate` make of them."""
 
 from __future__ import annotations
 
