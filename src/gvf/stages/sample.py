@@ -16,6 +16,7 @@ from gvf.config.params import Params
 from gvf.data.clip_store import PREDICTIONS, clip_ids, load_features, load_points, load_views
 from gvf.data.latents import LatentStatistics, load_statistics
 from gvf.data.video import write_video
+from gvf.diffusion.dpm_solver import Solution
 from gvf.diffusion.schedule import NoiseSchedule
 from gvf.files import fresh_directory, save_npz, save_tensors, write_json
 from gvf.gaussians.gaussians import Gaussians
@@ -40,7 +41,9 @@ def run(params: Params) -> dict[str, float]:
     """For every held-out clip: `static`, `interpolated` and the methods asked for, drawn from the evaluation views.
 
     Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone. The figure
-    `seconds_per_clip` is the time of a batch by its clips; the device and the size of a batch go to `GENERATION`.
+    `seconds_per_clip` is the time of a batch by its clips; `network_evaluations` is what a clip needs, a mean over clips,
+    and `network_calls_per_batch` how often the network ran for a batch, as often as its slowest clip needs. The device
+    and the size of a batch go to `GENERATION`.
     """
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
     methods = params.sample.methods
@@ -48,7 +51,7 @@ def run(params: Params) -> dict[str, float]:
     generator = _Generator.load(params, device) if "dit" in methods else None
     clips = clip_ids("held_out")
     errors: dict[str, list[float]] = {name: [] for name in methods}
-    evaluations, seconds, drawing = [], [], []
+    evaluations, calls, seconds, drawing = [], [], [], []
     with fresh_directory(PREDICTIONS) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
         batch_size = min(params.sample.batch_size, len(clips))
         write_json(folder / GENERATION.name, {"device": device_name(device.type), "batch_size": batch_size})
@@ -58,9 +61,10 @@ def run(params: Params) -> dict[str, float]:
             generated: list[Tensor] = []
             if generator is not None:
                 began = _now(device)
-                generated, count = generator.variations(vae, group, canonicals)
+                generated, solution = generator.variations(vae, group, canonicals)
                 seconds.append((_now(device) - began) / len(group))
-                evaluations.append(count)
+                evaluations += solution.num_evaluations.tolist()
+                calls.append(solution.num_calls)
             for number, (clip, canonical) in enumerate(zip(group, canonicals)):
                 reconstructed, displacements = reconstruct(vae, canonical, load_points(clip).to(device))
                 gaussians = canonical.clip(0)
@@ -88,7 +92,11 @@ def run(params: Params) -> dict[str, float]:
     figures = {f"{name}_displacement_error": float(np.mean(values)) for name, values in errors.items()}
     figures["drawing_seconds_per_clip"] = float(np.mean(drawing))
     if generator is not None:
-        figures |= {"network_evaluations": float(np.mean(evaluations)), "seconds_per_clip": float(np.mean(seconds))}
+        figures |= {
+            "network_evaluations": float(np.mean(evaluations)),
+            "network_calls_per_batch": float(np.mean(calls)),
+            "seconds_per_clip": float(np.mean(seconds)),
+        }
     return figures
 
 
@@ -126,8 +134,8 @@ class _Generator:
         return cls(dit, schedule, statistics, params, device)
 
     @torch.no_grad()
-    def variations(self, vae: JointVAE, clips: list[str], canonicals: list[Canonical]) -> tuple[list[Tensor], int]:
-        """Variation fields [T, G, 14], one a clip, and the network evaluations they took together.
+    def variations(self, vae: JointVAE, clips: list[str], canonicals: list[Canonical]) -> tuple[list[Tensor], Solution]:
+        """Variation fields [T, G, 14], one per clip, and the solution in latents that they were decoded from.
 
         Noise depends on the seed and the clip alone.
         """
@@ -148,7 +156,7 @@ class _Generator:
             self.params.sample,
         )
         fields = [vae.decode(c, z.unsqueeze(0))[0] for c, z in zip(canonicals, solution.sample)]
-        return fields, solution.num_evaluations
+        return fields, solution
 
 
 def _log_turntable(clip: str, gaussians: Gaussians, size: int) -> None:
