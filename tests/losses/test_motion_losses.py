@@ -54,6 +54,10 @@ def test_padding_does_not_count() -> None:
     predicted, target = torch.randn(2, 3, 5, 3), torch.randn(2, 3, 5, 3)
     valid = torch.tensor([[True] * 5, [True, True, False, False, False]])
     expected = torch.cat([(predicted[0] - target[0]).mT, (predicted[1, :, :2] - target[1, :, :2]).mT], dim=-1)
-    torch.testing.assert_close(mesh_guided_loss(predicted, target, num_frames=3, valid=valid), expected.square().sum((0, 1)).mean())
+    torch.testing.assert_close(
+        mesh_guided_loss(predicted, target, num_frames=3, valid=valid), expected.square().sum((0, 1)).mean()
+    )
     predicted[1, :, 2:] = 1e6
-    torch.testing.assert_close(mesh_guided_loss(predicted, target, num_frames=3, valid=valid), expected.square().sum((0, 1)).mean())
+    torch.testing.assert_close(
+        mesh_guided_loss(predicted, target, num_frames=3, valid=valid), expected.square().sum((0, 1)).mean()
+    )

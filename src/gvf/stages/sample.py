@@ -16,7 +16,6 @@ from gvf.config.params import Params
 from gvf.data.clip_store import PREDICTIONS, clip_ids, load_features, load_points, load_views
 from gvf.data.latents import LatentStatistics, load_statistics
 from gvf.data.video import write_video
-from gvf.diffusion.dpm_solver import Solution
 from gvf.diffusion.schedule import NoiseSchedule
 from gvf.files import fresh_directory, save_npz, save_tensors, write_json
 from gvf.gaussians.gaussians import Gaussians
@@ -61,10 +60,10 @@ def run(params: Params) -> dict[str, float]:
             generated: list[Tensor] = []
             if generator is not None:
                 began = _now(device)
-                generated, solution = generator.variations(vae, group, canonicals)
+                generated, needed, num_calls = generator.variations(vae, group, canonicals)
                 seconds.append((_now(device) - began) / len(group))
-                evaluations += solution.num_evaluations.tolist()
-                calls.append(solution.num_calls)
+                evaluations += needed
+                calls.append(num_calls)
             for number, (clip, canonical) in enumerate(zip(group, canonicals)):
                 reconstructed, displacements = reconstruct(vae, canonical, load_points(clip).to(device))
                 gaussians = canonical.clip(0)
@@ -134,8 +133,10 @@ class _Generator:
         return cls(dit, schedule, statistics, params, device)
 
     @torch.no_grad()
-    def variations(self, vae: JointVAE, clips: list[str], canonicals: list[Canonical]) -> tuple[list[Tensor], Solution]:
-        """Variation fields [T, G, 14], one per clip, and the solution in latents that they were decoded from.
+    def variations(
+        self, vae: JointVAE, clips: list[str], canonicals: list[Canonical]
+    ) -> tuple[list[Tensor], list[int], int]:
+        """Variation fields [T, G, 14] and network evaluations needed, one per clip, and calls of the network for them all.
 
         Noise depends on the seed and the clip alone.
         """
@@ -156,7 +157,7 @@ class _Generator:
             self.params.sample,
         )
         fields = [vae.decode(c, z.unsqueeze(0))[0] for c, z in zip(canonicals, solution.sample)]
-        return fields, solution
+        return fields, solution.num_evaluations.tolist(), solution.num_calls
 
 
 def _log_turntable(clip: str, gaussians: Gaussians, size: int) -> None:
