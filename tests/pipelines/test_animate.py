@@ -27,6 +27,7 @@ DIT = VariationDitConfig(
     position_scale=8.0,
 )
 SAMPLING = SampleConfig(
+    num_frames=3,
     methods=("dit",),
     solver="adaptive",
     steps=4,

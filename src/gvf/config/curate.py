@@ -12,7 +12,8 @@ SPLIT_KEYS = ("clip", "animation", "asset")
 
 @dataclass(frozen=True)
 class CurateConfig:
-    """num_frames: T, evenly from a clip's first key to its last. num_points: N surface points that follow the motion.
+    """num_frames: T of training clips, evenly from a clip's first key to its last; held-out clips have `sample.num_frames`.
+    num_points: N surface points that follow the motion.
 
     min_motion: least mean over points of their largest displacement from frame 0, in object units (longest side 1).
     max_triangles: larger assets are not loaded. max_texture_size: longer side in texels; larger textures are reduced.
