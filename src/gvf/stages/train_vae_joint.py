@@ -56,7 +56,14 @@ def load_joint(clips: list[str], num_frames: int, num_rendered: int, generator: 
         targets.append(on_white(views.rgba[frames, cameras]).unsqueeze(1))
         viewmats.append(views.viewmats[frames, cameras].unsqueeze(1))
         Ks.append(views.Ks[frames, cameras].unsqueeze(1))
-    return JointBatch(canonical, *(torch.stack(parts) for parts in (points, targets, viewmats, Ks)), len(track))
+    return JointBatch(
+        canonical,
+        torch.stack(points),
+        torch.stack(targets),
+        torch.stack(viewmats),
+        torch.stack(Ks),
+        num_frames=len(track),
+    )
 
 
 def draw_gaussians_of_clips(valid: Tensor, count: int, generator: torch.Generator) -> Tensor:
