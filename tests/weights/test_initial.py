@@ -83,7 +83,7 @@ def test_absent_weights_are_named_with_the_fix(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        UserError, match="initial_weights.encoder: .*'slat-encoder' are not here. Run `gvf weights pull"
+        UserError, match=r"initial_weights.encoder: .*'slat-encoder' are not here. Run `gvf weights pull"
     ):
         find_initial("encoder", "slat-encoder")
     with pytest.raises(UserError, match="neither a file nor a name"):
