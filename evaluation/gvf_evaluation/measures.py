@@ -12,7 +12,7 @@ from gvf.files import sha256
 from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
-from gvf.metrics.ssim import ssim
+from gvf.metrics.ssim import ssim, ssim_cropped
 from gvf_evaluation.held_out import PictureMeasure, SetMeasure
 
 LARGEST_PSNR = 100.0  # dB; what a picture that equals the truth counts, where the formula says infinity
@@ -44,10 +44,11 @@ class Measures:
 
 
 def load_measures(names: Sequence[str]) -> Measures:
-    """Those of psnr, ssim, lpips, clip and fvd in `names`, as far as their weights are on this machine."""
+    """Those of psnr, ssim, ssim_cropped, lpips, clip and fvd in `names`, as far as their weights are on this machine."""
     pictures: dict[str, PictureMeasure] = {
         "psnr": finite_psnr,
         "ssim": ssim,
+        "ssim_cropped": ssim_cropped,
         "lpips": lpips.lpips,
         "clip": clip.clip_similarity,
     }

@@ -92,6 +92,7 @@ _GVF = ("BwZhang/GaussianVariationFieldDiffusion", "main")  # the authors' own c
 VARIATION_VAE = HubFile(*_GVF, "ema_deformation_0.9999_200000.pt")
 DIT = HubFile(*_GVF, "ema_diffusion_0.9999_500000.pt")
 STATIC_VAE = HubFile(*_GVF, "ema_static_vae_0.9999_200000.pt")
+STATIC_VAE_INITIAL = HubFile(*_GVF, "pretrained_ckpts/trellis_init_vae.pt")
 STATISTICS = tuple(
     HubFile(*_GVF, f"{name}.pt") for name in ("static_mean", "static_std", "deformation_mean", "deformation_std")
 )

@@ -14,7 +14,7 @@ from gvf.errors import UserError
 from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
-from gvf.metrics.ssim import ssim
+from gvf.metrics.ssim import ssim, ssim_cropped
 
 
 @pytest.fixture
@@ -44,6 +44,39 @@ def test_psnr_and_ssim_agree_with_scikit_image() -> None:
             *mirrored, channel_axis=-1, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )
         assert float(ssim(one, other)[index]) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("data_range", [1.0, None])
+def test_ssim_without_its_border_is_scikit_images_own(data_range: float | None) -> None:
+    one, other = pictures()
+    other = other * torch.tensor([1.0, 0.5, 0.2]).view(-1, 1, 1, 1)
+    other[:, 0] = 0.0  # a false border, which only the inner windows' reach feels
+    cropped, whole = ssim_cropped(one, other, data_range), ssim(one, other, data_range)
+    for index in range(3):
+        a, b = one[index].double().numpy(), other[index].double().numpy()
+        expected = structural_similarity(
+            a, b, channel_axis=-1, data_range=data_range or max(np.ptp(a), np.ptp(b)), gaussian_weights=True,
+            sigma=1.5, use_sample_covariance=False,
+        )  # fmt: skip
+        assert float(cropped[index]) == pytest.approx(expected, abs=1e-4)
+        assert abs(float(cropped[index]) - float(whole[index])) > 1e-3
+
+
+def test_ssim_without_its_border_is_the_mean_over_windows_inside() -> None:
+    """Of 11 x 11 pixels one window is left, whose weighted moments are summed here by hand."""
+    one, other = (images[:1, 4:15, 9:20, :] for images in pictures())
+    offsets = torch.arange(11, dtype=torch.float64) - 5
+    line = torch.exp(-offsets.square() / (2 * 1.5**2))
+    window = (line[:, None] * line / line.sum() ** 2)[..., None]
+    x, y = one[0].double(), other[0].double()
+    mean_x, mean_y = ((window * image).sum((0, 1)) for image in (x, y))
+    var_x, var_y = ((window * image.square()).sum((0, 1)) - m**2 for image, m in ((x, mean_x), (y, mean_y)))
+    covariance = (window * x * y).sum((0, 1)) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    expected = (
+        (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    )
+    assert float(ssim_cropped(one, other)) == pytest.approx(float(expected.mean()), abs=1e-5)
 
 
 def test_ranges_of_the_pictures_themselves() -> None:

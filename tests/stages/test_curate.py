@@ -18,7 +18,7 @@ from gvf.data.leakage import find_leaks
 from gvf.data.manifest import CURATED_MANIFEST, read_manifest, slug
 from gvf.data.mesh import AnimatedMesh
 from gvf.data.reserved import ReservedAsset, reserved_assets
-from gvf.errors import ConfigError, StageError
+from gvf.errors import ClipError, ConfigError, StageError
 from gvf.files import sha256
 from gvf.metrics.aesthetic import AestheticWeights
 from gvf.stages import collect, curate
@@ -46,11 +46,14 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "source"
 
 
-def _curate(source: Path, seed: int = 0, executor: str = "inline", **config: Any) -> dict[str, float]:
+def _curate(
+    source: Path, seed: int = 0, executor: str = "inline", sampled_frames: int | None = None, **config: Any
+) -> dict[str, float]:
     params: Any = SimpleNamespace(
         run=RunConfig(preset="cpu", seed=seed, device="cpu", executor=executor, workers=2),
         collect=CollectConfig(source="glb", watch=str(source), glb=GlbSourceConfig(str(source))),
         curate=CurateConfig(**{**CONFIG, **config}),
+        sample=SimpleNamespace(num_frames=sampled_frames or {**CONFIG, **config}["num_frames"]),
     )
     collect.run(params)
     return curate.run(params)
@@ -463,3 +466,43 @@ def test_still_poses_of_a_real_character_are_rejected_for_their_motion(source: P
     moving = ["Running_A", "2H_Melee_Attack_Spinning", "Walking_A", "Jump_Full_Long", "Death_A"]
     assert (clips.loc[moving, "decision"] == "accepted").all()
     assert (clips["decision"] == "accepted").sum() >= 60
+
+
+def test_held_out_clips_have_the_frames_of_sampling(source: Path) -> None:
+    _good(source, 6)
+    alike = _curate(source)
+    splits = _clips()["split"].to_dict()
+    found = _curate(source, sampled_frames=7)
+    assert found["held_out"] == alike["held_out"] > 0
+    clips = _clips()
+    assert clips["split"].to_dict() == splits
+    for clip_id, split in splits.items():
+        mesh = AnimatedMesh.load(CURATED_MANIFEST.parent / f"{clip_id}.npz")
+        assert mesh.points is not None
+        assert (mesh.num_frames, len(mesh.points)) == ((7, 7) if split == "held_out" else (4, 4))
+        # The triangle slides at a constant speed, so its ends are the same however many frames lie between them.
+        assert np.allclose(
+            mesh.vertices[-1] - mesh.vertices[0], (mesh.vertices[1] - mesh.vertices[0]) * (mesh.num_frames - 1)
+        )
+
+
+def test_a_held_out_clip_that_fails_at_the_frames_of_sampling_is_rejected(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _good(source, 6)
+    bake = curate.bake_clip
+
+    def fails_at_seven(model: Any, animation: Any, times: np.ndarray) -> AnimatedMesh:
+        if len(times) == 7:
+            raise ClipError("invalid", "seven frames are too many.")
+        return bake(model, animation, times)
+
+    monkeypatch.setattr(curate, "bake_clip", fails_at_seven)
+    found = _curate(source, sampled_frames=7)
+    clips = _clips()
+    rejected = clips[clips["decision"] == "rejected"]
+    assert found["held_out"] == 0
+    assert len(rejected) > 0
+    assert set(rejected["message"]) == {"seven frames are too many."}
+    assert rejected["split"].isna().all()
+    assert {path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")} == set(clips.index) - set(rejected.index)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gvf.data.clip_store import Views
+from gvf.errors import ClipError
 from gvf.geometry.camera import positions, project
 from gvf.geometry.voxels import active_voxels, voxel_centers
 from gvf.models.image_encoder import ImageEncoder
@@ -29,8 +30,11 @@ def voxel_features(
     vertices: [V, 3] and faces [F, 3] in the unit box; views: [C, ...] of that shape. Every voxel's centre is projected
     into every view and the feature maps are sampled there, bilinearly, zero outside; features are their mean over
     views, weighted by `view_weights` where weighting is `visible`. Returns voxels [M, 3] int32 and features
-    [M, voxel_dim] float32, both on the CPU.
+    [M, voxel_dim] float32, both on the CPU, with M >= 1. Raises ClipError when the shape has no surface.
     """
+    if not len(faces) or not np.isfinite(vertices).all():
+        what = "has no triangles" if not len(faces) else "has vertices that are not finite numbers"
+        raise ClipError("invalid", f"{what}, so no voxel is active.")
     voxels = active_voxels(vertices, faces, resolution)
     centers = voxel_centers(voxels, resolution)
     viewmats, Ks = views.viewmats.double().numpy(), views.Ks.double().numpy()

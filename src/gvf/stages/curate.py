@@ -86,6 +86,7 @@ def run(params: Params) -> dict[str, float]:
         rows = [decided[row["clip_id"]] for row in raw_rows]
         rows = apply_cap(rows, config.max_clips, np.random.default_rng([seed, 1]))
         rows = apply_split(rows, config, np.random.default_rng([seed, 2]))
+        rows = with_sampled_frames(rows, assets, params)
         accepted = {row["clip_id"] for row in rows if row["decision"] == ACCEPTED}
         for path in folder.glob("*.npz"):
             if path.stem not in accepted:
@@ -209,6 +210,31 @@ def apply_split(rows: list[Row], config: CurateConfig, generator: np.random.Gene
         }
         for row in rows
     ]
+
+
+def with_sampled_frames(rows: list[Row], assets: list[AssetClips], params: Params) -> list[Row]:
+    """Bake the held-out clips again at `sample.num_frames`, the length that is generated and evaluated.
+
+    Does nothing where that is the length of the training clips. A clip is decided anew with these frames; one that is
+    rejected now leaves the held-out clips. Returns all rows.
+    """
+    num_frames = params.sample.num_frames
+    if num_frames == params.curate.num_frames:
+        return rows
+    before = {row["clip_id"]: row for row in rows if row["split"] == HELD_OUT}
+    config = dataclasses.replace(params.curate, num_frames=num_frames)
+    chosen = [(asset, tuple(row for row in asset.rows if row["clip_id"] in before)) for asset in assets]
+    again = [dataclasses.replace(asset, rows=part, config=config) for asset, part in chosen if part]
+    decided: dict[str, Row] = {}
+    for asset, result in zip(
+        again, map_clips(curate_asset, again, params.run, "curate held out", lambda a: a.path.name)
+    ):
+        if isinstance(result, Rejected):
+            result = [_decision(row, reason=result.reason, message=result.message) for row in asset.rows]
+        for row in result:
+            kept = {name: before[row["clip_id"]][name] for name in ("split", "asset_seen")}
+            decided[row["clip_id"]] = {**row, **kept} if row["decision"] == ACCEPTED else row
+    return [decided.get(row["clip_id"], row) for row in rows]
 
 
 def _decision(row: Row, reason: str | None = None, message: str | None = None, **facts: Any) -> Row:

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from gvf.config.params import Params
 from gvf.data.clip_store import LATENTS, clip_ids, load_features, load_points
-from gvf.data.latents import STATISTICS, LatentClip, LatentStatistics, save
+from gvf.data.latents import STATISTICS, LatentClip, StatisticsOfClips, save
 from gvf.files import fresh_directory
 from gvf.models.joint_vae import JointVAE
 from gvf.pipelines.animate import canonical_from_features, choose_handles
@@ -22,18 +22,18 @@ def run(params: Params) -> dict[str, float]:
     train, held_out = clip_ids("train"), clip_ids("held_out")
     num_static = params.variation_dit.num_static
     with fresh_directory(LATENTS) as folder:
-        records = []
+        training_clips, seen = set(train), StatisticsOfClips()
         for clip in tqdm([*train, *held_out], desc="encode", unit="clip", mininterval=1.0):
             record = encode_clip(vae, clip, num_static, device)
             save(folder / f"{clip}.safetensors", record)
-            if clip in set(train):
-                records.append(record)
-        statistics = LatentStatistics.of(records)
+            if clip in training_clips:
+                seen.add(record)
+        statistics = seen.statistics()
         save(folder / STATISTICS.name, statistics)
     return {
         "clips": len(train) + len(held_out),
         "latent_std_mean": statistics.latent_std.mean().item(),
-        "posterior_std_mean": torch.cat([record.logvar.flatten() for record in records]).mul(0.5).exp().mean().item(),
+        "posterior_std_mean": seen.posterior_std_mean,
     }
 
 

@@ -40,7 +40,9 @@ def run(params: Params) -> dict[str, float]:
     """For every held-out clip: `static`, `interpolated` and the methods asked for, drawn from the evaluation views.
 
     Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone. The figure
-    `seconds_per_clip` is the time of a batch by its clips; the device and the size of a batch go to `GENERATION`.
+    `seconds_per_clip` is the time of a batch by its clips; `network_evaluations` is what a clip needs, a mean over clips,
+    and `network_calls_per_batch` how often the network ran for a batch, as often as its slowest clip needs. The device
+    and the size of a batch go to `GENERATION`.
     """
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
     methods = params.sample.methods
@@ -48,7 +50,7 @@ def run(params: Params) -> dict[str, float]:
     generator = _Generator.load(params, device) if "dit" in methods else None
     clips = clip_ids("held_out")
     errors: dict[str, list[float]] = {name: [] for name in methods}
-    evaluations, seconds, drawing = [], [], []
+    evaluations, calls, seconds, drawing = [], [], [], []
     with fresh_directory(PREDICTIONS) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
         batch_size = min(params.sample.batch_size, len(clips))
         write_json(folder / GENERATION.name, {"device": device_name(device.type), "batch_size": batch_size})
@@ -58,9 +60,10 @@ def run(params: Params) -> dict[str, float]:
             generated: list[Tensor] = []
             if generator is not None:
                 began = _now(device)
-                generated, count = generator.variations(vae, group, canonicals)
+                generated, needed, num_calls = generator.variations(vae, group, canonicals)
                 seconds.append((_now(device) - began) / len(group))
-                evaluations.append(count)
+                evaluations += needed
+                calls.append(num_calls)
             for number, (clip, canonical) in enumerate(zip(group, canonicals)):
                 reconstructed, displacements = reconstruct(vae, canonical, load_points(clip).to(device))
                 gaussians = canonical.clip(0)
@@ -88,7 +91,11 @@ def run(params: Params) -> dict[str, float]:
     figures = {f"{name}_displacement_error": float(np.mean(values)) for name, values in errors.items()}
     figures["drawing_seconds_per_clip"] = float(np.mean(drawing))
     if generator is not None:
-        figures |= {"network_evaluations": float(np.mean(evaluations)), "seconds_per_clip": float(np.mean(seconds))}
+        figures |= {
+            "network_evaluations": float(np.mean(evaluations)),
+            "network_calls_per_batch": float(np.mean(calls)),
+            "seconds_per_clip": float(np.mean(seconds)),
+        }
     return figures
 
 
@@ -126,8 +133,10 @@ class _Generator:
         return cls(dit, schedule, statistics, params, device)
 
     @torch.no_grad()
-    def variations(self, vae: JointVAE, clips: list[str], canonicals: list[Canonical]) -> tuple[list[Tensor], int]:
-        """Variation fields [T, G, 14], one a clip, and the network evaluations they took together.
+    def variations(
+        self, vae: JointVAE, clips: list[str], canonicals: list[Canonical]
+    ) -> tuple[list[Tensor], list[int], int]:
+        """Variation fields [T, G, 14] and network evaluations needed, one per clip, and calls of the network for them all.
 
         Noise depends on the seed and the clip alone.
         """
@@ -148,7 +157,7 @@ class _Generator:
             self.params.sample,
         )
         fields = [vae.decode(c, z.unsqueeze(0))[0] for c, z in zip(canonicals, solution.sample)]
-        return fields, solution.num_evaluations
+        return fields, solution.num_evaluations.tolist(), solution.num_calls
 
 
 def _log_turntable(clip: str, gaussians: Gaussians, size: int) -> None:

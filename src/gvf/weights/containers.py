@@ -41,6 +41,22 @@ def read_tensors(path: PathLike) -> dict[str, Tensor]:
     return {_without_prefix(name): tensor for name, tensor in tensors.items()}
 
 
+def read_single_tensor(path: PathLike) -> Tensor:
+    """The tensor of a file that holds one, bare as torch.save writes it or under any name, on the CPU.
+
+    Raises UserError as `read_tensors` does, and when there are several tensors.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        content = _read_torch(path)
+        if isinstance(content, Tensor):
+            return content.detach()
+    tensors = read_tensors(path)
+    if len(tensors) != 1:
+        raise UserError(f"{path}: holds {len(tensors)} tensors ({', '.join(list(tensors)[:3])}, ...); expected one.")
+    return next(iter(tensors.values()))
+
+
 def _resolve(path: Path) -> Path:
     """The file to read. A folder stands for the weights in it, a name without file for its shards' index."""
     if path.is_dir():
