@@ -18,7 +18,9 @@ def require_model_folder(folder: Path, configs: tuple[str, ...] = ("config.json"
             raise UserError(f"{folder}: lacks {name}. Copy it beside the weights.")
         content = recognize_file(folder / name)
         if content.container is not None or not content.what.startswith("a JSON text"):
-            raise UserError(f"{folder / name}: {content.what.replace(', not the weights', '')}, not JSON. Fetch it again.")
+            raise UserError(
+                f"{folder / name}: {content.what.replace(', not the weights', '')}, not JSON. Fetch it again."
+            )
     path = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
     if path is None:
         raise UserError(f"{folder}: holds none of {' and '.join(MODEL_FILES)}.")

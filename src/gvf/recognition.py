@@ -25,9 +25,12 @@ from gvf.text import clean
 _HEAD = 4096  # bytes that tell every format but the truncated ones
 _MAX_SAFETENSORS_HEADER = 100_000_000  # bytes; the format's own limit
 _MAX_JSON = 1 << 20  # bytes; a server's error in JSON is small
+_MAX_ERROR_TEXT = 1024  # bytes of a plain text that is taken for a server's error
 _QUOTED = 80  # characters of a file's own text in a message
 
-_TORCH_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # the number with which torch.save began a file before it wrote zips
+_TORCH_MAGIC = (
+    b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # the number with which torch.save began a file before it wrote zips
+)
 _ARCHIVES = {
     b"\x1f\x8b": "a gzip archive",
     b"BZh": "a bzip2 archive",
@@ -101,19 +104,29 @@ def require_container(path: PathLike) -> Container:
     return content.container
 
 
-def wrong_answer(path: PathLike) -> str:
-    """What a server sent in place of a file: a web page, an error text or a pointer; empty where it is none of these.
+def wrong_answer(path: PathLike, name: str) -> str:
+    """Why a download is not the file, empty where nothing tells: a web page, an error text, a pointer, a part of the file.
 
-    A JSON file may be what was asked for, by its name; then only what is not JSON is wrong.
+    path: where it was put. name: what was asked for; of one that ends in .json only what is not JSON is wrong.
     """
     path = Path(path)
     content = recognize_file(path)
-    if re.search(r"\.json(\.|$)", path.name):
+    if name.endswith(".json"):
         return "" if _is_json(path) else f"{content.what}, not JSON"
+    if content.what.startswith("a text"):
+        return content.what if path.stat().st_size < _MAX_ERROR_TEXT else ""
     return content.what if content.what.startswith(_ANSWERS) else ""
 
 
-_ANSWERS = ("cut short (0 bytes", "a Git LFS pointer", "a git-annex pointer", "a web page", "an XML text", "a JSON text", "a text")
+_ANSWERS = (
+    "cut short",
+    "damaged",
+    "a Git LFS pointer",
+    "a git-annex pointer",
+    "a web page",
+    "an XML text",
+    "a JSON text",
+)
 
 
 def _is_json(path: Path) -> bool:
@@ -136,7 +149,7 @@ def _recognize(file: BinaryIO, head: bytes, size: int) -> Content:
             return _safetensors(file, header, size)
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         if _TORCH_MAGIC in head[:32]:
-            return Content(Container.TORCH_LEGACY, Container.TORCH_LEGACY.value)
+            return _torch_legacy(file, size)
         what, _, remedy = PICKLE_REMEDY.partition(". ")
         return Content(None, f"{_pickle(head)}, {what}", remedy)
     for magic, what in _ARCHIVES.items():
@@ -190,7 +203,9 @@ def _zip(file: BinaryIO, size: int) -> Content:
         if names and all(name.endswith(".npy") for name in names):
             return Content(None, "a NumPy archive (.npz), not a file of weights", "Name the .pt or .safetensors file.")
         listed = clean(", ".join(names[:3]) or "nothing", _QUOTED)
-        return Content(None, f"a zip archive of other files ({listed})", "Unpack it, and name the file of weights inside.")
+        return Content(
+            None, f"a zip archive of other files ({listed})", "Unpack it, and name the file of weights inside."
+        )
     if "constants.pkl" in parts or any(part.startswith("code/") for part in parts):
         return Content(
             None,
@@ -198,8 +213,22 @@ def _zip(file: BinaryIO, size: int) -> Content:
             "Save the state dict of the module where it was made: torch.save(module.state_dict()) or safetensors.",
         )
     if sum(entry.file_size for entry in entries) > size or any(entry.compress_type for entry in entries):
-        return Content(None, "damaged: torch.save compresses nothing, and this archive promises more than it holds", _AGAIN)
+        return Content(
+            None, "damaged: torch.save compresses nothing, and this archive promises more than it holds", _AGAIN
+        )
     return Content(Container.TORCH, Container.TORCH.value)
+
+
+def _torch_legacy(file: BinaryIO, size: int) -> Content:
+    """The five pickles with which such a file begins must end; how much data follows is not told without reading them."""
+    file.seek(0)
+    try:
+        for _ in range(5):  # magic number, protocol, machine, the content, the keys of its storages
+            for _ in pickletools.genops(file):
+                pass
+    except (ValueError, OverflowError, MemoryError):
+        return _cut(size, f"It is {Container.TORCH_LEGACY.value} that breaks off.")
+    return Content(Container.TORCH_LEGACY, Container.TORCH_LEGACY.value)
 
 
 def _safetensors(file: BinaryIO, header_size: int, size: int) -> Content:
@@ -235,7 +264,7 @@ def _pickle(head: bytes) -> str:
                 break
     except (ValueError, UnicodeDecodeError, OverflowError):
         pass
-    return f"a pickle with code or Python objects in it{f' ({clean(named, _QUOTED)})' if named else ''}"
+    return f"a pickle with code{f' ({clean(named, _QUOTED)})' if named else ''}"
 
 
 def _text(head: bytes) -> str | None:

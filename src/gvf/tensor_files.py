@@ -77,9 +77,11 @@ def _read_torch(path: Path, container: Container) -> Any:
         message = str(error)
     if (code := re.search(r"GLOBAL ([\w.]+)", message)) or re.search("Unsupported (class|type)|reduce", message):
         what = f" ({clean(code[1], 120)})" if code else ""
-        raise UserError(f"{path}: a pickle with code or Python objects beside its tensors{what}, {PICKLE_REMEDY}")
+        raise UserError(f"{path}: a pickle with code{what}, {PICKLE_REMEDY}")
     if "Unsupported operand" in message:
-        raise UserError(f"{path}: written with a pickle protocol that is not read safely. Save it with torch.save's own.")
+        raise UserError(
+            f"{path}: written with a pickle protocol that is not read safely. Save it with torch.save's own."
+        )
     if "allocate memory" in message or "out of memory" in message:
         raise UserError(f"{path}: {_TOO_LARGE}")
     size = path.stat().st_size

@@ -80,7 +80,9 @@ def load_ply(path: PathLike, activation: GaussianActivation = RELEASE_ACTIVATION
         columns = {name: torch.from_numpy(values[:, index].copy()) for index, name in enumerate(_READ)}
         scales = _stacked(columns, "scale_0", "scale_1", "scale_2").exp()
         finite = np.isfinite(scales.float().numpy())
-    _refuse_values(path, ("scale_0", "scale_1", "scale_2"), finite, values[:, 7:10], "too large for a logarithm of scale")
+    _refuse_values(
+        path, ("scale_0", "scale_1", "scale_2"), finite, values[:, 7:10], "too large for a logarithm of scale"
+    )
     quats = _stacked(columns, "rot_0", "rot_1", "rot_2", "rot_3")
     lengths = quats.norm(dim=-1, keepdim=True)
     if (short := (lengths[:, 0] < 1e-12).nonzero()).numel():
@@ -122,13 +124,21 @@ def _check_header(path: PathLike) -> None:
     end = re.search(rb"[\r\n]end_header[ \t]*(\r\n|\r|\n)", head)
     if end is None:
         raise UserError(f"{path}: the header of a PLY file without its end; truncated, or not a PLY file.")
+    if not head[: end.end()].isascii():
+        raise UserError(f"{path}: its header has characters that are not ASCII, as in a comment; take them out.")
+    if len(set(re.findall(rb"\r\n|\r|\n", head[: end.end()]))) > 1:
+        raise UserError(
+            f"{path}: the lines of its header end in different ways; a text editor or a transfer changed it."
+        )
     elements: dict[str, tuple[int, list[str], bool]] = {}
     name = ""
     for line in _lines(head[: end.start()]):
         words = line.split()
         if words[:1] == ["element"]:
             if len(words) != 3 or not re.fullmatch(r"\d{1,18}", words[2]):
-                raise UserError(f"{path}: '{line}' in its header: must be an element, its name and how many rows it has.")
+                raise UserError(
+                    f"{path}: '{line}' in its header: must be an element, its name and how many rows it has."
+                )
             name = words[1]
             if name in elements:
                 raise UserError(f"{path}: its header has element {name} twice.")

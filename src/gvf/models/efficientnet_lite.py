@@ -126,7 +126,9 @@ def load_efficientnet_lite0(path: Path | None = None) -> EfficientNetLite0:
     try:
         network.load_state_dict(_folded(published), strict=True)
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: not the published EfficientNet-Lite0 state dict ({clean(str(error), 200)}).") from None
+        raise UserError(
+            f"{path}: not the published EfficientNet-Lite0 state dict ({clean(str(error), 200)})."
+        ) from None
     return network.eval().requires_grad_(False)
 
 

@@ -18,7 +18,11 @@ from gvf.text import clean
 WEIGHTS_NAME = "model.safetensors"
 INDEX_SUFFIX = ".index.json"
 PREFIX = "module."  # of modules that were saved inside a parallel wrapper
-WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}  # parts of names, of torch.compile and FSDP
+WRAPPERS = {
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+}  # parts of names, of torch.compile and FSDP
 
 # Entries of training checkpoints that hold a state dict, the averaged weights first.
 NESTED = (
@@ -102,11 +106,15 @@ def _weight_map(index: Path) -> dict[str, str]:
         raise UserError(f"{index}: no index of shards, {found}. It must map names of tensors to names of files.")
     for key, name in weight_map.items():
         if not isinstance(name, str):
-            raise UserError(f"{index}: `weight_map` gives {clean(key, 120)} a {type(name).__name__}, not a file's name.")
+            raise UserError(
+                f"{index}: `weight_map` gives {clean(key, 120)} a {type(name).__name__}, not a file's name."
+            )
         parts = {*PurePosixPath(name).parts, *PureWindowsPath(name).parts}
         rooted = PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor
         if not name or rooted or ".." in parts or "\0" in name:
-            raise UserError(f"{index}: `weight_map` names the shard {clean(name, 120)!r}, which leaves its folder; refused.")
+            raise UserError(
+                f"{index}: `weight_map` names the shard {clean(name, 120)!r}, which leaves its folder; refused."
+            )
     return dict(weight_map)
 
 
