@@ -89,10 +89,11 @@ def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: P
 
     Raises UserError for damaged weights before an object is scored.
     """
-    device, defined = _device(params), find_protocol(submission.protocol).measures
-    absent = absent_measures(defined)
-    measures = tuple(name for name in defined if name not in absent)
-    require_weights(measures)
+    device, protocol = _device(params), find_protocol(submission.protocol)
+    absent = absent_measures(protocol.measures)
+    measures = tuple(name for name in protocol.measures if name not in absent)
+    i3d = protocol.video_features is CONSISTENT4D.video_features  # a protocol may have another network for FVD
+    require_weights([name for name in measures if name != "fvd" or i3d])
     scorer = joint_digest([code_digest(), *map(str, weights_digests(measures).items())])
     folder = KEPT / file_name(submission.method, submission.protocol, str(submission.true_folder.resolve()))
     tasks = [

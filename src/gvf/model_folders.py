@@ -7,7 +7,7 @@ from typing import Any
 
 from gvf.errors import UserError
 from gvf.published_files import MODEL_FILES
-from gvf.recognition import Container, recognize_file, require_container
+from gvf.recognition import Container, require_container, wrong_answer
 from gvf.text import clean
 
 
@@ -16,11 +16,8 @@ def require_model_folder(folder: Path, configs: tuple[str, ...] = ("config.json"
     for name in configs:
         if not (folder / name).is_file():
             raise UserError(f"{folder}: lacks {name}. Copy it beside the weights.")
-        content = recognize_file(folder / name)
-        if content.container is not None or not content.what.startswith("a JSON text"):
-            raise UserError(
-                f"{folder / name}: {content.what.replace(', not the weights', '')}, not JSON. Fetch it again."
-            )
+        if wrong := wrong_answer(folder / name, name):
+            raise UserError(f"{folder / name}: {wrong}. Fetch it again.")
     path = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
     if path is None:
         raise UserError(f"{folder}: holds none of {' and '.join(MODEL_FILES)}.")

@@ -112,7 +112,7 @@ def wrong_answer(path: PathLike, name: str) -> str:
     path = Path(path)
     content = recognize_file(path)
     if name.endswith(".json"):
-        return "" if _is_json(path) else f"{content.what}, not JSON"
+        return "" if _is_json(path) else f"{content.what.removesuffix(', not the weights')}, not JSON"
     if content.what.startswith("a text"):
         return content.what if path.stat().st_size < _MAX_ERROR_TEXT else ""
     return content.what if content.what.startswith(_ANSWERS) else ""
@@ -147,7 +147,7 @@ def _recognize(file: BinaryIO, head: bytes, size: int) -> Content:
         header = int.from_bytes(head[:8], "little")
         if 2 <= header <= _MAX_SAFETENSORS_HEADER:
             return _safetensors(file, header, size)
-    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+    if size >= 16 and head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         if _TORCH_MAGIC in head[:32]:
             return _torch_legacy(file, size)
         what, _, remedy = PICKLE_REMEDY.partition(". ")

@@ -68,7 +68,8 @@ def parts(path: Path, count: int = 5) -> tuple[bytes, np.ndarray]:
 
 
 def test_written_bytes_are_the_documented_layout(tmp_path: Path) -> None:
-    names = "x y z nx ny nz f_dc_0 f_dc_1 f_dc_2 opacity scale_0 scale_1 scale_2 rot_0 rot_1 rot_2 rot_3".split()
+    names = ["x", "y", "z", "nx", "ny", "nz", *(f"f_dc_{i}" for i in range(3)), "opacity"]
+    names += [*(f"scale_{i}" for i in range(3)), *(f"rot_{i}" for i in range(4))]
     lines = ["ply", "format binary_little_endian 1.0", "element vertex 3", *(f"property float {n}" for n in names)]
     one = Gaussians.from_rendered(
         means=torch.tensor([[1.0, 2.0, 3.0]]).repeat(3, 1),

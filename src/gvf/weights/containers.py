@@ -18,11 +18,8 @@ from gvf.text import clean
 WEIGHTS_NAME = "model.safetensors"
 INDEX_SUFFIX = ".index.json"
 PREFIX = "module."  # of modules that were saved inside a parallel wrapper
-WRAPPERS = {
-    "_orig_mod",
-    "_fsdp_wrapped_module",
-    "_checkpoint_wrapped_module",
-}  # parts of names, of torch.compile and FSDP
+# Parts of dotted names where torch.compile and FSDP wrapped a module.
+WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 # Entries of training checkpoints that hold a state dict, the averaged weights first.
 NESTED = (
@@ -36,7 +33,8 @@ def read_tensors(path: PathLike) -> dict[str, Tensor]:
     """Name -> tensor of a checkpoint, on the CPU, without what parallel wrappers and torch.compile add to names.
 
     path: a file of safetensors or torch.save under any name, the .index.json of its shards, or a folder with
-    `model.safetensors`, an index or `pytorch_model.bin`. Raises UserError when the file is missing, damaged, holds code, or holds no tensors.
+    `model.safetensors`, an index or `pytorch_model.bin`. Raises UserError when the file is missing, damaged, holds code, or
+    holds no tensors.
     """
     path = _resolve(Path(path))
     tensors = _read_shards(path) if path.name.endswith(INDEX_SUFFIX) else _state_dict(_read(path), path)

@@ -105,7 +105,7 @@ def fetch(url: str, target: Path, size: int | None, digest: str) -> None:
     unknown. digest: the beginning of its SHA-256, may be empty; without one, a web page, an error text or a pointer in
     place of the file is refused. Raises DownloadError.
     """
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+    if not re.match("https?://", url):
         raise DownloadError(f"{url}: must begin with http:// or https://.")
     partial = _Partial(target.with_name(target.name + ".partial"))
     try:
@@ -186,7 +186,7 @@ class _Partial:
 def _continue(url: str, partial: _Partial, size: int | None, digest: str, name: str) -> int:
     """Fetch what is left of a file; returns the byte at which it began. Raises DownloadError when the answer breaks off."""
     start, etag = partial.size, partial.version(url)
-    if start and (size is not None and start > size or not digest and not etag):
+    if start and ((size is not None and start > size) or not (digest or etag)):
         partial.clear()
         start = 0
     if start and start == size:
@@ -206,7 +206,7 @@ def _continue(url: str, partial: _Partial, size: int | None, digest: str, name: 
         raise
     with answer:
         begins, total = _range(url, answer, start, size)
-        if begins != start or start and not digest and "Content-Range" not in answer.headers:
+        if begins != start or (start and not digest and "Content-Range" not in answer.headers):
             partial.clear()  # of a server that cannot be trusted with ranges, only the whole is taken
             if begins:
                 return _continue(url, partial, size, digest, name)
@@ -241,7 +241,7 @@ def _range(url: str, answer: Any, asked: int, size: int | None) -> tuple[int, in
         stated = answer.headers.get("Content-Range", "").strip()
         span = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", stated)
         begins = int(span[1]) if span else asked
-        if span is None and stated or begins and not asked:
+        if (stated and span is None) or (begins and not asked):
             raise DownloadError(
                 f"{url}: answers with the range '{clean(stated, 80)}', which was not asked for; not kept."
             )

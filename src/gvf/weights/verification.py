@@ -130,7 +130,7 @@ def _recorded(path: Path) -> Mapping[str, Any]:
 
 def _record(path: Path, facts: Mapping[str, Any]) -> None:
     """Keep facts of a file. What cannot be kept is computed again the next time."""
-    records = {name: entry for name, entry in _records().items() if os.path.exists(name)}
+    records = {name: entry for name, entry in _records().items() if Path(name).exists()}
     key = str(path.absolute())
     entry = records.get(key)
     records[key] = (dict(entry) if isinstance(entry, Mapping) else {}) | dict(facts)
