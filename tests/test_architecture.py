@@ -14,8 +14,17 @@ SOURCE = ROOT / "src" / "gvf"
 
 # Each level may import the ones below it and its own; see "Who may import whom" in the README.
 LEVELS = [
-    {"config", "files", "errors", "text"},
-    {"gaussians", "geometry", "diffusion", "clip_map", "provenance", "published_files"},
+    {"config", "files", "errors", "text", "recognition"},
+    {
+        "gaussians",
+        "geometry",
+        "diffusion",
+        "clip_map",
+        "provenance",
+        "published_files",
+        "tensor_files",
+        "model_folders",
+    },
     {"data", "models", "losses", "rendering", "metrics"},
     {"training", "weights"},
     {"pipelines", "tracking", "mlflow_writer", "reporting"},

@@ -84,8 +84,11 @@ def test_tensors_round_trip_and_broken_file(tmp_path):
     loaded = load_tensors(tmp_path / "t.safetensors")
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
     (tmp_path / "broken.safetensors").write_bytes(b"not safetensors at all")
-    with pytest.raises(UserError, match=r"broken\.safetensors"):
+    with pytest.raises(UserError, match=r"broken\.safetensors: a text, not the weights.*run its stage again"):
         load_tensors(tmp_path / "broken.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "t.safetensors").read_bytes()[:-3])
+    with pytest.raises(UserError, match=r"cut\.safetensors: cut short .*run its stage again"):
+        load_tensors(tmp_path / "cut.safetensors")
 
 
 def test_json_round_trip_and_messages(tmp_path):

@@ -113,7 +113,7 @@ def save_tensors(
 
 
 def load_tensors(path: PathLike, device: str = "cpu") -> dict[str, torch.Tensor]:
-    """Read every tensor of a safetensors file. Raises UserError when it is missing or broken."""
+    """Read every tensor of a safetensors file. Raises UserError that says what is wrong when it is missing or broken."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -121,8 +121,12 @@ def load_tensors(path: PathLike, device: str = "cpu") -> dict[str, torch.Tensor]
         return load_file(path, device=device)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error}).") from None
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        from gvf.recognition import recognize_file
+
+        content = recognize_file(path)
+        what = content.problem if content.container is None else f"not a readable safetensors file ({error})."
+        raise UserError(f"{path}: {what} Delete it and run its stage again.") from None
 
 
 def sha256(path: PathLike) -> str:

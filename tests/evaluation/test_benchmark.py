@@ -157,6 +157,39 @@ def features(folder: Path, side: str) -> np.ndarray:
     return videos
 
 
+@pytest.mark.parametrize("executor", ["inline", "process"])
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        (
+            "vgg16-397923af.pth",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 553433881\n",
+            "a Git LFS",
+        ),
+        ("alexnet-owt-7be5be79.pth", b"PK\x03\x04" + bytes(100), "cut short"),
+        (I3D_KINETICS.name, b"<html>Sign in</html>", "a web page"),
+        ("clip-vit-base-patch32/pytorch_model.bin", b"", "cut short"),
+    ],
+)
+def test_damaged_weights_are_named_and_no_object(
+    here: Path, published: Path, name: str, content: bytes, what: str, executor: str
+) -> None:
+    path = here / "no weights" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    if path.suffix == ".bin":
+        for config in ("config.json", "preprocessor_config.json"):
+            (path.parent / config).write_text("{}")
+    values = yaml.safe_load((here / "params.yaml").read_text())
+    values["run"] |= {"executor": executor, "workers": 2}
+    (here / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=f"{name}: .*{what}") as caught:
+        submit(published)
+    assert not any(item in str(caught.value) for item in OBJECTS)
+    assert "weights_only" not in str(caught.value)
+    assert not (here / "work").exists()
+
+
 def test_fvd_of_both_protocols(here: Path, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "no weights").mkdir()
     (here / "no weights" / I3D_KINETICS.name).touch()

@@ -192,3 +192,67 @@ def test_clip_similarity_of_a_small_model(weights: Path) -> None:
     same = clip.clip_similarity(one, one)
     assert isinstance(same, torch.Tensor)
     torch.testing.assert_close(same, torch.ones(3))
+
+
+def small_clip(folder: Path) -> None:
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    config = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8,
+        projection_dim=8,
+    )  # fmt: skip
+    CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 605247071\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", POINTER, r"model\.safetensors: a Git LFS pointer of a file of 605,247,071 bytes"),
+        ("model.safetensors", b"<html></html>", r"model\.safetensors: a web page"),
+        ("config.json", b"<html></html>", r"config\.json: a web page, not JSON"),
+        ("preprocessor_config.json", POINTER, r"preprocessor_config\.json: a Git LFS pointer .*not JSON"),
+        ("preprocessor_config.json", None, r"clip-vit-base-patch32: lacks preprocessor_config\.json"),
+        ("config.json", b'{"model_type": "clip_vision_model"}', r"clip-vit-base-patch32: not a CLIP model"),
+    ],
+)
+def test_damaged_files_of_clip_are_named(weights: Path, name: str, content: bytes | None, message: str) -> None:
+    folder = weights / "clip-vit-base-patch32"
+    small_clip(folder)
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    for call in (clip.require_weights, lambda: clip.clip_similarity(*pictures())):
+        with pytest.raises(UserError, match=message) as caught:
+            call()
+        assert "weights_only" not in str(caught.value)
+
+
+def test_clip_weights_of_another_network_are_not_made_up(weights: Path) -> None:
+    """transformers itself warns of weights that a file lacks, and goes on with random ones."""
+    from safetensors.torch import save_file
+
+    folder = weights / "clip-vit-base-patch32"
+    small_clip(folder)
+    save_file({"other.weight": torch.ones(2)}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"not a CLIP model: its weights lack .* and .* more"):
+        clip.require_weights()
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(
+        UserError, match=r"pytorch_model\.bin: a safetensors file under another format's name. Rename it"
+    ):
+        clip.require_weights()
+
+
+def test_damaged_backbones_are_named(weights: Path) -> None:
+    path = weights / lpips.BACKBONES["alex"][0].name
+    for content, what in ((POINTER, "a Git LFS pointer"), (b"\x80\x02\x8a", "cut short"), (b"<html>", "a web page")):
+        path.write_bytes(content)
+        for call in (lambda: lpips.require_weights("alex"), lambda: lpips.lpips(*pictures(), "alex")):
+            with pytest.raises(UserError, match=f"{path.name}: {what}"):
+                call()
+    lpips.require_weights("vgg")  # absent, which is no error
+    fvd.require_weights()
