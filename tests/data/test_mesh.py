@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gvf.data.mesh import AnimatedMesh, Material, decode_image, encode_png, reduced
+from gvf.data.mesh import AnimatedMesh, Material, encode_png, reduced
 from gvf.errors import ClipError, UserError
 from tests.data.gltf_files import png
 
