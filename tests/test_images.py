@@ -135,10 +135,10 @@ def test_size_is_checked_before_decoding() -> None:
     """None of these holds any pixel, so only a check of the header can tell the size."""
     assert image_size(png_of(8192, 8192)) == (8192, 8192)
     for width, height in ((8193, 8192), (MAX_PIXELS + 1, 1), (9500, 9500)):
-        with pytest.raises(UserError, match=f"^x: has {width} x {height} pixels, at most 67,108,864"):
+        with pytest.raises(UserError, match=f"^x: has {width} x {height} pixels; at most 67,108,864"):
             read_rgba(png_of(width, height), "x")
     for width, height in ((50_000, 50_000), (2**31 - 1, 2**31 - 1)):
-        with pytest.raises(UserError, match=r"^x: has more than [\d,]+ pixels, at most 67,108,864 \(8192 x 8192\)"):
+        with pytest.raises(UserError, match=r"^x: has too many pixels; at most 67,108,864 \(8192 x 8192\)"):
             read_rgba(png_of(width, height), "x")
 
 

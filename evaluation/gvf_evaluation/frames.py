@@ -37,4 +37,3 @@ def over_white(rgba: np.ndarray) -> np.ndarray:
 def resized(frame: np.ndarray, size: int) -> np.ndarray:
     """uint8 [H, W, 3] as uint8 [size, size, 3], by PIL's default filter (bicubic, antialiased when shrinking)."""
     return np.asarray(Image.fromarray(frame).resize((size, size)))
-

@@ -115,7 +115,7 @@ def _opened(source: Source, where: str | None) -> Iterator[Image.Image]:
             kind = _kind(file)
             with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise UserError(f"{where}: has {image.width} x {image.height} pixels, {_LIMIT}.")
+                    raise UserError(f"{where}: has {image.width} x {image.height} pixels; {_LIMIT}.")
                 yield image
         except UserError:
             raise
@@ -124,8 +124,8 @@ def _opened(source: Source, where: str | None) -> Iterator[Image.Image]:
                 raise UserError(f"{where}: begins like {kind}, but is damaged. Save it again.") from None
             found = f"is {kind}, " if kind else "is "
             raise UserError(f"{where}: {found}not a PNG, JPEG or WebP image. Save it as PNG.") from None
-        except Image.DecompressionBombError:  # raised by Pillow's own limit, which does not tell the size
-            raise UserError(f"{where}: has more than {Image.MAX_IMAGE_PIXELS:,} pixels, {_LIMIT}.") from None
+        except Image.DecompressionBombError:  # Pillow's own limit, past which it does not tell the size
+            raise UserError(f"{where}: has too many pixels; {_LIMIT}.") from None
         except Exception as error:  # decoders raise whatever their arithmetic on damaged bytes does
             if ends_the_run(error):
                 raise

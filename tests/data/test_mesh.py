@@ -39,7 +39,11 @@ def mesh() -> AnimatedMesh:
 
 def test_save_and_load_give_the_same(mesh: AnimatedMesh, tmp_path: Path) -> None:
     points, emissive_uvs = np.zeros((3, 7, 3), np.float32), np.arange(10, dtype=np.float32).reshape(5, 2)
-    for stored in (mesh, dataclasses.replace(mesh, points=points), dataclasses.replace(mesh, emissive_uvs=emissive_uvs)):
+    for stored in (
+        mesh,
+        dataclasses.replace(mesh, points=points),
+        dataclasses.replace(mesh, emissive_uvs=emissive_uvs),
+    ):
         stored.save(tmp_path / "a.npz")
         loaded = AnimatedMesh.load(tmp_path / "a.npz")
         assert loaded.materials == stored.materials

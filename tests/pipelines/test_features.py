@@ -76,7 +76,9 @@ def test_uniform_features_by_hand() -> None:
     rgba[1, ..., 3] = 0
     viewmats, Ks = orbit([0.0, 180.0], 0.0, 2.0), intrinsics(np.full(2, 60.0))
     views = Views(rgba, torch.from_numpy(viewmats), torch.from_numpy(Ks))
-    _, features = voxel_features(ColorEncoder(), mesh.vertices[0], mesh.faces, mesh.double_sided, views, 8, "uniform", 8, CPU)
+    _, features = voxel_features(
+        ColorEncoder(), mesh.vertices[0], mesh.faces, mesh.double_sided, views, 8, "uniform", 8, CPU
+    )
     torch.testing.assert_close(features, torch.tensor([0.5, 0.1, 0.0]).expand(len(features), 3), atol=1e-6, rtol=0)
 
 

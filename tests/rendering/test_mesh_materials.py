@@ -61,7 +61,9 @@ def test_unlit_shows_texels_unchanged_and_cuts_and_blends_like_others() -> None:
     mesh = make_mesh(corners, faces, uvs=uvs, textures=(quadrants() // 2,), materials=(material,))
     assert corners_of(view(mesh)) == [[127, 0, 0], [0, 127, 0], [0, 0, 127], [127, 127, 0]]
     blend = replace(material, alpha_mode="BLEND", base_color=(1.0, 1.0, 1.0, 0.5), texture=-1)
-    np.testing.assert_allclose(view(make_mesh(corners, faces, materials=(blend,)))[32, 32], [1, 1, 1, 0.5], atol=1 / 255)
+    np.testing.assert_allclose(
+        view(make_mesh(corners, faces, materials=(blend,)))[32, 32], [1, 1, 1, 0.5], atol=1 / 255
+    )
     gone = replace(blend, alpha_mode="MASK", alpha_cutoff=0.6)
     assert not view(make_mesh(corners, faces, materials=(gone,))).any()
 

@@ -36,7 +36,10 @@ def test_the_back_of_a_single_sided_face_hides_nothing() -> None:
     seen = visible_points(*WALL, np.zeros(2, bool), points, eyes, tolerance=0.1)
     np.testing.assert_array_equal(seen, [[False, True], [True, True]])
     corners, faces = WALL
-    stack = np.concatenate([corners + (0, y, 0) for y in (0.0, 0.1, 0.2)]), np.concatenate([faces, faces + 4, faces + 8])
+    stack = (
+        np.concatenate([corners + (0, y, 0) for y in (0.0, 0.1, 0.2)]),
+        np.concatenate([faces, faces + 4, faces + 8]),
+    )
     seen = visible_points(*stack, np.zeros(6, bool), points, eyes, tolerance=0.05)
     np.testing.assert_array_equal(seen[1], [True, True])
     last_double = np.arange(6) < 2  # the one farthest from the second eye
