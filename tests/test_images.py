@@ -147,7 +147,9 @@ def test_text_chunks_that_unpack_to_much_are_refused() -> None:
     row = b"\0" + bytes(3)
     for before, after in ((bomb, b""), (b"", bomb)):
         content = png_of(1, 1, before, data=row).removesuffix(chunk(b"IEND", b"")) + after + chunk(b"IEND", b"")
-        with pytest.raises(UserError, match="^x: cannot be decoded .a text chunk in it unpacks to more than the 1 MB"):
+        with pytest.raises(
+            UserError, match=r"^x: cannot be decoded \(a text chunk in it unpacks to more than the 1 MB"
+        ):
             read_rgba(content, "x")
     assert read_rgba(png_of(1, 1, chunk(b"tEXt", b"k\0v"), data=row)).tolist() == [[[0, 0, 0, 255]]]
 
@@ -158,7 +160,7 @@ def test_damaged_files_are_refused_or_read_never_a_traceback(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     content = encoded(Image.fromarray(noise), kind)
     random = np.random.default_rng(1)
-    refused = 0
+    messages = []
     for trial in range(300):
         damaged = bytearray(content)
         if trial % 3 == 0:
@@ -167,12 +169,11 @@ def test_damaged_files_are_refused_or_read_never_a_traceback(kind: str) -> None:
             for place in random.integers(0, min(len(damaged), 60 if trial % 3 == 1 else len(damaged)), 3):
                 damaged[place] = random.integers(0, 256)
         try:
-            assert read_rgba(bytes(damaged), "x").shape[-1] == 4
+            read_rgba(bytes(damaged), "x")
         except UserError as error:
-            assert str(error).startswith("x: ")
-            assert "object at" not in str(error)
-            refused += 1
-    assert refused > 100
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert all(message.startswith("x: ") and "object at" not in message for message in messages)
 
 
 def test_what_is_no_file_is_refused_with_its_path(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -98,18 +98,15 @@ def read_rgba(source: Source, where: str | None = None) -> np.ndarray:
 @contextmanager
 def _opened(source: Source, where: str | None) -> Iterator[Image.Image]:
     """The image of a source with only its header read; whatever fails while it is open is told as a UserError."""
-    if isinstance(source, bytes):
-        where = where or "image"
-        file: BinaryIO = io.BytesIO(source)
-    else:
-        where = where or str(source)
+    where = where or ("image" if isinstance(source, bytes) else str(source))
+    with ExitStack() as stack:
         try:
-            file = Path(source).open("rb")
+            file = stack.enter_context(_binary(source))
         except OSError as error:
             if ends_the_run(error):
                 raise
             raise UserError(f"{where}: cannot be read ({error.strerror}).") from None
-    with file, warnings.catch_warnings():
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes, which are checked below
         try:
             kind = _kind(file)
@@ -130,6 +127,10 @@ def _opened(source: Source, where: str | None) -> Iterator[Image.Image]:
             if ends_the_run(error):
                 raise
             raise UserError(f"{where}: cannot be decoded ({_reason(error)}). Save it again.") from None
+
+
+def _binary(source: Source) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
 
 
 def _kind(file: BinaryIO) -> str:

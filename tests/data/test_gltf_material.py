@@ -125,7 +125,7 @@ def test_an_emissive_texture_has_its_own_coordinates_only_where_they_differ(tmp_
         ({}, False, plain, None),
         ({"texCoord": 1}, False, second, None),
         ({"texCoord": 1}, True, plain, second),
-        (shift, True, plain, plain + (0.25, 0)),
+        (shift, True, plain, plain + np.array([0.25, 0])),
     ):
         document = read_gltf(glowing(emissive, base).glb(tmp_path / "a.glb"))
         model = load_model(document)

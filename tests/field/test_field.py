@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from tests.field import checks_assets, checks_files, checks_operation
+from tests.field import checks_assets, checks_files, checks_materials, checks_operation
 
-CHECKS: dict[str, Callable[..., None]] = {**checks_assets.CHECKS, **checks_files.CHECKS, **checks_operation.CHECKS}
+CHECKS: dict[str, Callable[..., None]] = {
+    **checks_assets.CHECKS,
+    **checks_materials.CHECKS,
+    **checks_files.CHECKS,
+    **checks_operation.CHECKS,
+}
 
 
 @pytest.mark.parametrize("name", sorted(CHECKS))

@@ -37,7 +37,7 @@ def test_the_back_of_a_single_sided_face_hides_nothing() -> None:
     np.testing.assert_array_equal(seen, [[False, True], [True, True]])
     corners, faces = WALL
     stack = (
-        np.concatenate([corners + (0, y, 0) for y in (0.0, 0.1, 0.2)]),
+        np.concatenate([corners + np.array([0, y, 0]) for y in (0.0, 0.1, 0.2)]),
         np.concatenate([faces, faces + 4, faces + 8]),
     )
     seen = visible_points(*stack, np.zeros(6, bool), points, eyes, tolerance=0.05)

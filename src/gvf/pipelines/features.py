@@ -27,10 +27,10 @@ def voxel_features(
 ) -> tuple[Tensor, Tensor]:
     """Active voxels of a shape with what views of it show there: the input of E_GS.
 
-    vertices: [V, 3] and faces [F, 3] in the unit box; double_sided: [F], whether a face shows its back; views: [C, ...] of that shape. Every voxel's centre is projected
-    into every view and the feature maps are sampled there, bilinearly, zero outside; features are their mean over
-    views, weighted by `view_weights` where weighting is `visible`. Returns voxels [M, 3] int32 and features
-    [M, voxel_dim] float32, both on the CPU.
+    vertices: [V, 3] and faces [F, 3] in the unit box; double_sided: [F], whether a face shows its back; views: [C, ...]
+    of that shape. Every voxel's centre is projected into every view and the feature maps are sampled there, bilinearly,
+    zero outside; features are their mean over views, weighted by `view_weights` where weighting is `visible`. Returns
+    voxels [M, 3] int32 and features [M, voxel_dim] float32, both on the CPU.
     """
     voxels = active_voxels(vertices, faces, resolution)
     centers = voxel_centers(voxels, resolution)

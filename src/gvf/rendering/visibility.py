@@ -7,7 +7,6 @@ from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
-
 _STEP_BEHIND = 2e-5  # how far behind the back of a single-sided face the next surface is looked for, world units
 _MAX_BACKS = 64  # such backs that one ray passes; what lies behind more of them counts as hidden
 
