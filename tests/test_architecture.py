@@ -69,6 +69,13 @@ def test_each_outside_tool_has_one_home():
             assert unit(path) in homes[tool], f"{path.relative_to(SOURCE)} imports {tool}"
 
 
+def test_images_are_opened_in_one_place():
+    """Pillow's own `open` tries every decoder it has, one of which starts a program; `gvf.images` allows three."""
+    for path in [*SOURCE.rglob("*.py"), *(ROOT / "evaluation").rglob("*.py")]:
+        if path != SOURCE / "images.py":
+            assert "Image.open" not in path.read_text(encoding="utf-8"), path.name
+
+
 def test_flows_import_nothing_of_ours():
     for path in (ROOT / "flows").glob("*.py"):
         assert not any(name == "gvf" or name.startswith("gvf.") for name in imports(path)), path.name

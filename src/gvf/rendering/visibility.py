@@ -43,8 +43,9 @@ def visible_points(
         first = np.where(hit >= 0, begun[rays] + result["tfar"], np.inf)
         before = (1.0 - first) * lengths[rays] > tolerance
         free[rays[~before]] = True
+        before[before] = ~double_sided[hit[before]]
         rays, hit, first = rays[before], hit[before], first[before]
-        passes = ~double_sided[hit] & (np.einsum("rc,rc->r", normals[hit], ways[rays]) > 0.0)
+        passes = np.einsum("rc,rc->r", normals[hit], ways[rays]) > 0.0
         rays = rays[passes]
         if len(rays) == 0:
             break
