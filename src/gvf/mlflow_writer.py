@@ -240,10 +240,9 @@ class _Run:
             self._client.log_batch(self._id, metrics=metrics[first : first + _BATCH])
 
     def _picture(self, message: Message) -> None:
-        from PIL import Image
+        from gvf.images import read_image
 
-        with Image.open(message["path"]) as picture:
-            self._client.log_image(self._id, picture, key=message["name"], step=message["step"])
+        self._client.log_image(self._id, read_image(message["path"]), key=message["name"], step=message["step"])
 
     def _artifact(self, message: Message) -> None:
         self._client.log_artifact(self._id, message["path"], message["folder"])

@@ -209,14 +209,13 @@ class _Session:
     def picture(self, name: str, image: np.ndarray | PathLike, step: int) -> None:
         from PIL import Image
 
+        from gvf.images import read_image
+
         slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-")
         path = self._folder / f"{slug}-{step:07d}.png"
         with atomic_path(path) as partial:
-            if isinstance(image, str | os.PathLike):
-                with Image.open(image) as picture:
-                    picture.save(partial)
-            else:
-                Image.fromarray(image).save(partial)
+            picture = read_image(image) if isinstance(image, str | os.PathLike) else Image.fromarray(image)
+            picture.save(partial)
         self.send(op="picture", path=str(path.resolve()), name=slug, step=int(step))
 
     def dataset(self, manifest: Path, context: str) -> None:

@@ -147,8 +147,9 @@ def test_surface_of_a_model(tmp_path: Path) -> None:
         ("CLAMP_TO_EDGE", "MIRRORED_REPEAT"),
         ("REPEAT", "REPEAT"),
     ]
-    assert mesh.materials[0].emissive == pytest.approx((1, 0, 0))
-    assert [texture.shape for texture in mesh.textures] == [(2, 1, 4)]
+    assert mesh.materials[0].emissive == (1.0, 1.0, 0.5)
+    assert [material.emissive_texture for material in mesh.materials] == [1, -1]
+    assert [texture.shape for texture in mesh.textures] == [(2, 1, 4), (1, 1, 4)]
     assert mesh.uvs.tolist() == [[0, 0], [1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]
     assert mesh.colors[0].tolist() == [1, 1, 1, 1]
     assert mesh.colors[5].tolist() == [0, 1, 0, 1]

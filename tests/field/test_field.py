@@ -10,11 +10,20 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.field import checks_files, checks_geometry, checks_operation, checks_sources
+from tests.field import (
+    checks_files,
+    checks_frames,
+    checks_geometry,
+    checks_materials,
+    checks_operation,
+    checks_sources,
+)
 
 CHECKS: dict[str, Callable[..., None]] = {
     **checks_sources.CHECKS,
     **checks_geometry.CHECKS,
+    **checks_materials.CHECKS,
+    **checks_frames.CHECKS,
     **checks_files.CHECKS,
     **checks_operation.CHECKS,
 }

@@ -43,7 +43,7 @@ def gather(weighting: str, batch_size: int) -> tuple[np.ndarray, Tensor]:
     mesh = box()
     views = views_of(mesh, 24, 96)
     voxels, features = voxel_features(
-        ColorEncoder(), mesh.vertices[0], mesh.faces, views, 16, weighting, batch_size, CPU
+        ColorEncoder(), mesh.vertices[0], mesh.faces, mesh.double_sided, views, 16, weighting, batch_size, CPU
     )
     return voxel_centers(voxels.numpy(), 16), features
 
@@ -78,7 +78,9 @@ def test_uniform_features_by_hand() -> None:
     rgba[1, ..., 3] = 0
     viewmats, Ks = orbit([0.0, 180.0], 0.0, 2.0), intrinsics(np.full(2, 60.0))
     views = Views(rgba, torch.from_numpy(viewmats), torch.from_numpy(Ks))
-    _, features = voxel_features(ColorEncoder(), mesh.vertices[0], mesh.faces, views, 8, "uniform", 8, CPU)
+    _, features = voxel_features(
+        ColorEncoder(), mesh.vertices[0], mesh.faces, mesh.double_sided, views, 8, "uniform", 8, CPU
+    )
     torch.testing.assert_close(features, torch.tensor([0.5, 0.1, 0.0]).expand(len(features), 3), atol=1e-6, rtol=0)
 
 
@@ -108,5 +110,5 @@ def test_a_shape_without_surface_is_rejected(case: str) -> None:
     else:
         vertices[0, 0] = np.nan
     with pytest.raises(ClipError, match=case) as caught:
-        voxel_features(ColorEncoder(), vertices, faces, views, 8, "visible", 8, CPU)
+        voxel_features(ColorEncoder(), vertices, faces, mesh.double_sided, views, 8, "visible", 8, CPU)
     assert caught.value.reason == "invalid"

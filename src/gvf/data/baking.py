@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +11,14 @@ from scipy.sparse import csr_matrix
 from gvf.data.gltf import GltfDocument
 from gvf.data.gltf_animation import Animation, read_animation
 from gvf.data.gltf_geometry import Mesh, Primitive, Skin, mesh_size, read_mesh, read_skin, target_counts
-from gvf.data.gltf_material import SourceMaterial, mean_linear_color, read_image, read_material, transform_uvs
+from gvf.data.gltf_material import (
+    SourceMaterial,
+    TextureUse,
+    placed_textures,
+    read_image,
+    read_material,
+    transform_uvs,
+)
 from gvf.data.gltf_scene import Node, NodePose, NodeTree, read_nodes
 from gvf.data.mesh import AnimatedMesh, Material
 from gvf.errors import ClipError
@@ -50,6 +56,7 @@ class GltfModel:
     colors: np.ndarray
     materials: tuple[Material, ...]
     textures: tuple[np.ndarray, ...]
+    emissive_uvs: np.ndarray | None
 
     def animation(self, index: int) -> Animation:
         """One animation of the file. Raises ClipError("invalid")."""
@@ -101,10 +108,11 @@ def load_model(document: GltfDocument, max_triangles: int | None = None) -> Gltf
         face_materials=np.concatenate(
             [np.full(len(part.primitive.faces), slot, np.int32) for part, slot in zip(parts, surface.slots)]
         ),
-        uvs=np.concatenate(surface.uvs),
+        uvs=surface.uvs,
         colors=np.concatenate([part.primitive.colors for part in parts]),
         materials=surface.materials,
         textures=surface.textures,
+        emissive_uvs=surface.emissive_uvs,
     )
 
 
@@ -137,6 +145,7 @@ def bake_clip(model: GltfModel, animation: Animation, times: np.ndarray) -> Anim
         materials=model.materials,
         textures=model.textures,
         times=times.astype(np.float32),
+        emissive_uvs=model.emissive_uvs,
     )
 
 
@@ -159,10 +168,11 @@ def _in_range(vertices: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class _Surface:
-    """uvs: [V, 2] float32 of each part, slots: index of each part's material in `materials`."""
+    """slots: index of each part's material in `materials`. The others as in AnimatedMesh."""
 
-    uvs: list[np.ndarray]
     slots: list[int]
+    uvs: np.ndarray
+    emissive_uvs: np.ndarray | None
     materials: tuple[Material, ...]
     textures: tuple[np.ndarray, ...]
 
@@ -272,41 +282,37 @@ def _read_surface(document: GltfDocument, parts: tuple[Part, ...]) -> _Surface:
     """Materials, textures and texture coordinates of the parts; only what is used is read."""
     slots: dict[int, int] = {}
     sources: list[SourceMaterial] = []
-    images: dict[int, int] = {}
     for part in parts:
         if part.primitive.material not in slots:
             slots[part.primitive.material] = len(sources)
             sources.append(read_material(document, part.primitive.material))
-    materials = []
-    for source in sources:
-        material = source.material
-        if source.texture is not None:
-            image = source.texture.image
-            material = dataclasses.replace(
-                material, texture=images.setdefault(image, len(images)), wrap=source.texture.wrap
-            )
-        if source.emissive_image is not None:
-            # Our surfaces glow evenly: the texture's mean stands for it.
-            mean = mean_linear_color(read_image(document, source.emissive_image))
-            red, green, blue = (float(value) for value in np.array(material.emissive) * mean)
-            material = dataclasses.replace(material, emissive=(red, green, blue))
-        materials.append(material)
-    uvs = [_read_uvs(document, part.primitive, sources[slots[part.primitive.material]]) for part in parts]
+    materials, images = placed_textures(sources)
+    part_slots = [slots[part.primitive.material] for part in parts]
+    uvs, emissive_uvs, differ = [], [], False
+    for part, source in zip(parts, (sources[slot] for slot in part_slots)):
+        use, emissive_use = source.texture or source.emissive_texture, source.emissive_texture or source.texture
+        uvs.append(_read_uvs(document, part.primitive, use))
+        if use is not None and emissive_use is not None and not use.same_uvs(emissive_use):
+            emissive_uvs.append(_read_uvs(document, part.primitive, emissive_use))
+            differ = True
+        else:
+            emissive_uvs.append(uvs[-1])
     return _Surface(
-        uvs=uvs,
-        slots=[slots[part.primitive.material] for part in parts],
-        materials=tuple(materials),
+        slots=part_slots,
+        uvs=np.concatenate(uvs),
+        emissive_uvs=np.concatenate(emissive_uvs) if differ else None,
+        materials=materials,
         textures=tuple(read_image(document, image) for image in images),
     )
 
 
-def _read_uvs(document: GltfDocument, primitive: Primitive, source: SourceMaterial) -> np.ndarray:
-    """Texture coordinates [V, 2] float32 that the part's texture reads; zeros where it reads none."""
+def _read_uvs(document: GltfDocument, primitive: Primitive, use: TextureUse | None) -> np.ndarray:
+    """Texture coordinates [V, 2] float32 with which a part reads a texture; zeros where it reads none."""
     num_vertices = len(primitive.positions)
-    if source.texture is None or source.texture.uv_set not in primitive.uv_accessors:
+    if use is None or use.uv_set not in primitive.uv_accessors:
         return np.zeros((num_vertices, 2), np.float32)
-    accessor = primitive.uv_accessors[source.texture.uv_set]
+    accessor = primitive.uv_accessors[use.uv_set]
     uvs = document.floats(accessor, "VEC2")
     if len(uvs) != num_vertices:
         document.accessors[accessor].fail(f"has {len(uvs)} texture coordinates for {num_vertices} vertices.")
-    return transform_uvs(uvs, source.texture.transform).astype(np.float32)
+    return transform_uvs(uvs, use).astype(np.float32)
