@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "gvf"
 
 # Each level may import the ones below it and its own; see "Who may import whom" in the README.
 LEVELS = [
-    {"config", "files", "errors", "text"},
+    {"config", "files", "errors", "lifetime", "text"},
     {"gaussians", "geometry", "diffusion", "clip_map", "provenance", "published_files"},
     {"data", "models", "losses", "rendering", "metrics"},
     {"training", "weights"},

@@ -20,7 +20,18 @@ ROOT = Path(__file__).resolve().parent.parent
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 ABLATIONS = yaml.safe_load((ROOT / "ablations/dvc.yaml").read_text())["stages"]
 # What every stage stands on and what does not decide its results.
-EVERYWHERE = {"cli", "clip_map", "config", "errors", "files", "provenance", "published_files", "text", "tracking"}
+EVERYWHERE = {
+    "cli",
+    "clip_map",
+    "config",
+    "errors",
+    "files",
+    "lifetime",
+    "provenance",
+    "published_files",
+    "text",
+    "tracking",
+}
 VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gvf.errors import UserError
+from gvf.errors import ClipError, GvfError, UserError, system_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,13 +23,25 @@ PathLike = str | os.PathLike[str]
 
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` (same suffix) that takes its name when the block ends without an error."""
+    """Yield a temporary sibling of `path` (same suffix) that takes its name when the block ends without an error.
+
+    Raises OSError naming `path` when the machine cannot write it (disk full, read-only), whichever library found out.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
         os.replace(partial, path)
+    except (GvfError, ClipError, MemoryError):
+        raise
+    except Exception as error:
+        failure = system_error(error)
+        if failure is None:
+            raise
+        if failure.filename in (None, str(partial)):
+            failure.filename = str(path)
+        raise failure from error
     finally:
         partial.unlink(missing_ok=True)
 

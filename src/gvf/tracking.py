@@ -89,6 +89,9 @@ def stage_run(
         if writes is not None:
             session.dataset(writes, "output")
         status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
     finally:
         _session = None
         session.close(status)
