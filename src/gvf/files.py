@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -37,6 +38,8 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         raise
     except Exception as error:
         failure = system_error(error)
+        if failure is None and isinstance(error, OSError | RuntimeError) and _is_full(path.parent):
+            failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # "4096 requested and 512 written"
         if failure is None:
             raise
         if failure.filename in (None, str(partial)):
@@ -59,8 +62,16 @@ def fresh_directory(path: PathLike) -> Iterator[Path]:
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = str(path)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < 1 << 16
 
 
 def read_json(path: PathLike) -> Any:
