@@ -177,12 +177,12 @@ def main() -> None:
     except BaseException as error:
         code = lifetime.exit_code()
         if code is None:
-            code = _report(error)
-        else:
-            lifetime.end_at_next_interrupt()
+            sys.exit(_report(error))
+        try:
+            sys.stdout.flush()
             click.echo("Terminated." if code == lifetime.TERMINATED else "Aborted.", err=True)
-            lifetime.end_descendants()
-        sys.exit(code)
+        finally:  # whoever read the output may be gone as well
+            lifetime.end_now(code)
 
 
 def _report(error: BaseException) -> int:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     import psutil
@@ -25,8 +25,8 @@ INTERRUPTED = 128 + signal.SIGINT
 # Time to write a checkpoint and end the tracked run; less than the 10 s that `docker stop` and flows/guard.py grant.
 GRACE_SECONDS = 8.0
 _POLL_SECONDS = 0.5
-# It marks the run as killed once its input ends, and ends by itself.
-_LEFT_ALONE = "gvf.mlflow_writer"
+# These end by themselves once this process has, and clean up after it: the run's status, shared memory.
+_LEFT_ALONE = ("gvf.mlflow_writer", "multiprocessing.resource_tracker")
 
 _received: int | None = None
 
@@ -78,21 +78,23 @@ def deferred_termination() -> Iterator[Callable[[], bool]]:
         raise SystemExit(TERMINATED)
 
 
-def end_descendants() -> None:
-    """Kill every process below this one but MLflow's writer; for a command that a signal has ended."""
+def end_now(code: int) -> NoReturn:
+    """End this process and everything below it without the interpreter's own clean-up, which may take seconds or wait."""
+    _end_descendants()
+    os._exit(code)
+
+
+def _end_descendants() -> None:
+    """Kill every process below this one but for those that clean up; for a command that a signal has ended."""
     import psutil
 
     for process in psutil.Process().children(recursive=True):
         try:
-            if _LEFT_ALONE not in process.cmdline():
+            command = " ".join(process.cmdline())
+            if not any(name in command for name in _LEFT_ALONE):
                 process.kill()
         except psutil.Error:
             pass  # it has just ended
-
-
-def end_at_next_interrupt() -> None:
-    """Let another Ctrl-C end the process at once; for a command that a signal has ended and that is only cleaning up."""
-    signal.signal(signal.SIGINT, lambda number, frame: _end_now(INTERRUPTED))
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -129,15 +131,10 @@ def _watch(reader: int, starter: psutil.Process | None) -> None:
             if signal.SIGTERM in os.read(reader, 64) and deadline is None:
                 deadline = time.monotonic() + GRACE_SECONDS
         elif deadline is not None:
-            _end_now(TERMINATED)
+            end_now(TERMINATED)
         elif starter is not None and not _is_alive(starter):
             starter = None
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _end_now(code: int) -> None:
-    end_descendants()
-    os._exit(code)
 
 
 def _starter() -> psutil.Process | None:

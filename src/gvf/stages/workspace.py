@@ -19,7 +19,7 @@ from gvf.errors import StageError, UserError, advice
 
 LOCKS = Path("work/locks")
 # A process that is just being terminated takes this long at most (gvf.lifetime.GRACE_SECONDS).
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 15.0
 _POLL_SECONDS = 0.2
 _HELD = (errno.EACCES, errno.EAGAIN)
 

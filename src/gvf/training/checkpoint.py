@@ -331,7 +331,7 @@ def _damage(file: Path, error: Exception) -> _Damaged:
 def _replace_directory(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(target, ignore_errors=True)
-    source.rename(target)
+    shutil.move(source, target)  # the folder may be a link to another disk
 
 
 def _flush(path: Path) -> None:
