@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "gvf"
 
 # Each level may import the ones below it and its own; see "Who may import whom" in the README.
 LEVELS = [
-    {"config", "files", "errors", "images", "text", "recognition"},
+    {"config", "files", "errors", "images", "lifetime", "text", "recognition"},
     {
         "gaussians",
         "geometry",

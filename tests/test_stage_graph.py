@@ -15,12 +15,24 @@ from gvf.cli import STAGES, VAE_PHASES
 from gvf.config.load import load_params
 from gvf.config.params import Params
 from gvf.stages.ablate import RECIPES
+from gvf.stages.runner import METRICS_DIRECTORY, OUTPUTS
 
 ROOT = Path(__file__).resolve().parent.parent
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 ABLATIONS = yaml.safe_load((ROOT / "ablations/dvc.yaml").read_text())["stages"]
 # What every stage stands on and what does not decide its results.
-EVERYWHERE = {"cli", "clip_map", "config", "errors", "files", "provenance", "published_files", "text", "tracking"}
+EVERYWHERE = {
+    "cli",
+    "clip_map",
+    "config",
+    "errors",
+    "files",
+    "lifetime",
+    "provenance",
+    "published_files",
+    "text",
+    "tracking",
+}
 VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
@@ -64,6 +76,14 @@ def test_every_stage_lists_its_own_section_and_only_existing_ones():
         assert {key.split(".")[0] for key in listed} <= sections
         if name.replace("-", "_") in sections:
             assert name.replace("-", "_") in listed
+
+
+def test_a_stage_checks_before_it_starts_that_everything_it_writes_can_be_written():
+    assert OUTPUTS.keys() == GRAPH.keys()
+    for name, stage in GRAPH.items():
+        entries = [*stage["outs"], *stage["metrics"], *stage.get("plots", [])]
+        paths = {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+        assert paths == {*OUTPUTS[name], f"{METRICS_DIRECTORY}/{name}.json"}
 
 
 def test_every_dependency_in_the_repository_exists():

@@ -192,3 +192,16 @@ def test_off_and_on_other_ranks_nothing_happens(
     tracking.log_metrics({"psnr": 1.0})
     assert not (workspace / "work").exists()
     assert not (workspace / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(SystemExit(143), "KILLED"), (KeyboardInterrupt(), "KILLED"), (ValueError(), "FAILED")]
+)
+def test_a_run_that_a_signal_ends_is_marked_killed(
+    end: BaseException, status: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+    monkeypatch.setattr(tracking._Session, "send", lambda self, **message: sent.append(message))
+    with pytest.raises(type(end)), tracking.stage_run("sample", PARAMS, ON):
+        raise end
+    assert sent[-1]["status"] == status

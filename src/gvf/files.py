@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gvf.errors import UserError
+from gvf.errors import ClipError, GvfError, UserError, system_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,13 +24,27 @@ PathLike = str | os.PathLike[str]
 
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` (same suffix) that takes its name when the block ends without an error."""
+    """Yield a temporary sibling of `path` (same suffix) that takes its name when the block ends without an error.
+
+    Raises OSError naming `path` when the machine cannot write it (disk full, read-only), whichever library found out.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
         os.replace(partial, path)
+    except (GvfError, ClipError, MemoryError):
+        raise
+    except Exception as error:
+        failure = system_error(error)
+        if failure is None and isinstance(error, OSError | RuntimeError) and _is_full(path.parent):
+            failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # "4096 requested and 512 written"
+        if failure is None:
+            raise
+        if failure.filename in (None, str(partial)):
+            failure.filename = str(path)
+        raise failure from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -47,8 +62,16 @@ def fresh_directory(path: PathLike) -> Iterator[Path]:
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = str(path)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < 1 << 16
 
 
 def read_json(path: PathLike) -> Any:

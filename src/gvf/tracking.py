@@ -89,6 +89,9 @@ def stage_run(
         if writes is not None:
             session.dataset(writes, "output")
         status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
     finally:
         _session = None
         session.close(status)
@@ -224,7 +227,7 @@ class _Session:
             self.send(op="dataset", name=manifest.parent.name, path=str(manifest), digest=digest, context=context)
 
     def close(self, status: str) -> None:
-        """Send what is buffered and wait for the writer, at most `_GRACE_SECONDS`."""
+        """Send what is buffered and wait for the writer, at most `_GRACE_SECONDS`; not at all after a signal."""
         self.flush()
         self.send(op="end", time=_now(), status=status)
         try:
@@ -232,6 +235,8 @@ class _Session:
                 self._process.stdin.close()
         except OSError:
             pass  # already reported by send
+        if status == "KILLED":
+            return  # the writer ends by itself; a signal wants this process gone
         try:
             self._process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:

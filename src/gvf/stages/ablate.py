@@ -33,6 +33,7 @@ from gvf.provenance import flatten, identify
 from gvf.reporting.pictures import strip
 from gvf.reporting.shown_clips import VIEW
 from gvf.stages.fit import CURVES
+from gvf.stages.workspace import demand_writable, exclusive
 from gvf_evaluation.ablations import tables_of
 
 ABLATIONS = Path("ablations")
@@ -78,7 +79,10 @@ def command(model: str, variant: str, seed: int) -> None:
 
     Run it in the project's root after `dvc repro`: it starts from the root's data and models.
     """
-    ablate(model, variant, seed)
+    name = f"{model}-{Path(variant).name}-{seed}"
+    demand_writable([WORKSPACES / name, RESULTS / f"{name}.json", RECORDS / f"{name}.json"])
+    with exclusive(f"ablate-{name}"):
+        ablate(model, variant, seed)
 
 
 def ablate(model: str, variant: str, seed: int) -> None:
