@@ -15,7 +15,7 @@ SOURCE = ROOT / "src" / "gvf"
 # Each level may import the ones below it and its own; see "Who may import whom" in the README.
 LEVELS = [
     {"config", "files", "errors", "text"},
-    {"gaussians", "geometry", "diffusion", "clip_map", "provenance", "published_files"},
+    {"gaussians", "geometry", "diffusion", "clip_map", "provenance", "published_files", "run_records"},
     {"data", "models", "losses", "rendering", "metrics"},
     {"training", "weights"},
     {"pipelines", "tracking", "mlflow_writer", "reporting"},

@@ -51,6 +51,20 @@ def fresh_directory(path: PathLike) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def main_checkout() -> Path:
+    """The checkout that the current folder belongs to, in nearly every case the current folder itself.
+
+    Only `dvc exp run --temp` and `--queue` run stages elsewhere, in a copy at `.dvc/tmp/exps/[standalone/]NAME` of the
+    checkout that DVC names in DVC_ROOT. The copy is deleted afterwards, so what shall outlast it belongs in the checkout.
+    """
+    here, root = Path.cwd(), os.environ.get("DVC_ROOT")
+    copies = Path(root or "/", ".dvc/tmp/exps").resolve()
+    if not root or not here.is_relative_to(copies):
+        return here
+    parts = here.relative_to(copies).parts
+    return Path(root, *parts[2 if parts[:1] == ("standalone",) else 1 :])
+
+
 def read_json(path: PathLike) -> Any:
     """Parse a JSON file. Raises UserError when it is missing or not JSON."""
     try:

@@ -19,4 +19,4 @@ def run_stage(name: str, module: str, params_path: str) -> None:
         # Imported after tracking has started, so that torch and MLflow load side by side.
         metrics = importlib.import_module(module).run(params)
         tracking.log_metrics(metrics)
-    write_json(METRICS_DIRECTORY / f"{name}.json", metrics)
+        write_json(METRICS_DIRECTORY / f"{name}.json", metrics)
