@@ -18,6 +18,7 @@ stages:
   render:
     cmd: "{python} stage.py"
     params: [size]
+    deps: [stage.py]
     outs: [out]
     metrics: [{{metrics.json: {{cache: false}}}}]
 """
@@ -52,6 +53,7 @@ def found() -> str | None:
 
 def test_the_link_stays_with_the_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "true")
     subprocess.run([DVC, "init", "--no-scm", "-q"], check=True)
     (tmp_path / "dvc.yaml").write_text(GRAPH.format(python=sys.executable))
     (tmp_path / "stage.py").write_text(STAGE)

@@ -58,12 +58,18 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 Message = dict[str, Any]
 
 
+class _ServerProblem(Exception):
+    """The tracking server is down, hangs or answers with errors; the message says which."""
+
+
 def main() -> None:
     """Write the run described on standard input."""
     # The whole group hears Ctrl-C and SIGTERM; the end of the input says when there is nothing left to write.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
+    os.environ.update(
+        MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true", MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true"
+    )
     os.environ.setdefault("MLFLOW_TRACKING_URI", DEFAULT_URI)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_REQUEST_SECONDS))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -74,10 +80,11 @@ def main() -> None:
     try:
         os.chdir(start["root"])
         if problem := _problem_of_server():
-            raise OSError(problem)
+            raise _ServerProblem(problem)
         run = _Run(start)
     except Exception as error:  # whatever a store raises, it must not reach the stage
-        _warn(f"no run is logged: {_brief(error)}")
+        name = f"{_name_of_server()} failed: " if _is_remote() and not isinstance(error, _ServerProblem) else ""
+        _warn(f"no run is logged: {name}{_brief(error)}")
         while messages.get() is not None:
             pass
         return
@@ -102,6 +109,11 @@ def _is_remote() -> bool:
     return urlsplit(os.environ["MLFLOW_TRACKING_URI"]).scheme in ("http", "https")
 
 
+def _name_of_server() -> str:
+    """With host and port, without a password that may stand in the address."""
+    return f"the tracking server {urlsplit(os.environ['MLFLOW_TRACKING_URI']).netloc.rpartition('@')[2]}"
+
+
 def _problem_of_server() -> str | None:
     """What is wrong with the tracking server, None if it is well or the store is none. MLflow would retry for minutes.
 
@@ -114,7 +126,7 @@ def _problem_of_server() -> str | None:
 
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     uri = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
-    name = f"the tracking server {urlsplit(uri).netloc.rpartition('@')[2]}"
+    name = _name_of_server()
     try:
         # Certificates are MLflow's business; nothing is sent here and nothing of the answer is used.
         with requests.get(
@@ -202,7 +214,7 @@ def _note(text: str) -> None:
 
 
 def _brief(error: Exception | None) -> str:
-    return clean((str(error).splitlines() or [""])[0], 300) or type(error).__name__
+    return clean((str(error).splitlines() or [""])[0], 200) or type(error).__name__
 
 
 class _Run:
@@ -240,9 +252,9 @@ class _Run:
             "experiment_id": self._experiment,
             "url": f"{ui}/#/experiments/{self._experiment}/runs/{self._id}?workflowType=machine_learning",
         }
-        write_json(start["record"], record)
         self._tags = {name: value for name, value in start["tags"].items() if not name.startswith("mlflow.")}
         self._params(self._id, params)
+        write_json(start["record"], record)
         self._sampler = _SystemSampler()
         self._sampling_interval = float(start["system_metrics_interval"])
 
