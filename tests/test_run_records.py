@@ -17,32 +17,32 @@ GRAPH = """
 stages:
   render:
     cmd: "{python} stage.py"
-    params: [size]
+    params: [amount]
     deps: [stage.py]
     outs: [out]
     metrics: [{{metrics.json: {{cache: false}}}}]
 """
-# A stage that writes the same metrics whatever its size is, and whose run is called by its size.
+# A stage that writes the same metrics whatever it wrote, and whose run is called after the amount.
 STAGE = """
 import json, os, sys
 from pathlib import Path
 from gvf import run_records
-size = int(Path("params.yaml").read_text().split()[1])
+amount = int(Path("params.yaml").read_text().split()[1])
 run_records.started_path("render").unlink(missing_ok=True)
 Path("work/runs").mkdir(parents=True, exist_ok=True)
-run_records.started_path("render").write_text(json.dumps({"run_name": f"size-{size}"}))
+run_records.started_path("render").write_text(json.dumps({"run_name": f"run-{amount}"}))
 if os.environ.get("STOP"):
     sys.exit(1)
 Path("out/sub").mkdir(parents=True)
-Path("out/sub/file").write_bytes(bytes(size))
+Path("out/sub/file").write_bytes(bytes(amount))
 Path("out/other").write_bytes(bytes(3))
 Path("metrics.json").write_text("{}")
 run_records.finish("render")
 """
 
 
-def repro(folder: Path, size: int) -> int:
-    (folder / "params.yaml").write_text(f"size: {size}\n")
+def repro(folder: Path, amount: int) -> int:
+    (folder / "params.yaml").write_text(f"amount: {amount}\n")
     return subprocess.run([DVC, "repro", "-q"], cwd=folder, check=False).returncode
 
 
@@ -58,22 +58,22 @@ def test_the_link_stays_with_the_outputs(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "dvc.yaml").write_text(GRAPH.format(python=sys.executable))
     (tmp_path / "stage.py").write_text(STAGE)
     assert repro(tmp_path, 10) == 0
-    assert found() == "size-10"
+    assert found() == "run-10"
     first = (tmp_path / "dvc.lock").read_text()
     assert repro(tmp_path, 20) == 0
-    assert found() == "size-20"
+    assert found() == "run-20"
 
     monkeypatch.setenv("STOP", "1")  # a run that ends early, by Ctrl-C say
     assert repro(tmp_path, 30) != 0
-    assert json.loads(run_records.started_path("render").read_text())["run_name"] == "size-30"
-    assert found() == "size-20"
+    assert json.loads(run_records.started_path("render").read_text())["run_name"] == "run-30"
+    assert found() == "run-20"
 
     (tmp_path / "dvc.lock").write_text(first)  # back to the first outputs, as by git checkout
     subprocess.run([DVC, "checkout", "-q"], check=True)
     assert (tmp_path / "out/sub/file").stat().st_size == 10
-    assert found() == "size-10"
+    assert found() == "run-10"
     assert repro(tmp_path, 10) == 0  # up to date: nothing runs
-    assert found() == "size-10"
+    assert found() == "run-10"
 
 
 def test_outputs_of_an_untracked_run_have_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,10 +59,11 @@ def experiment(*options: str) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("folder", ["../outside", "inside"])
-def test_a_copy_finds_the_clips_and_logs_into_the_checkout(checkout: Path, folder: str) -> None:
+def test_a_copy_finds_the_clips_and_logs_into_the_checkout(checkout: Path) -> None:
     """`inside` lies in the checkout, but Git does not track it, so that a copy has it no more than one outside."""
-    experiment("--dry", "-S", f"collect.glb.directory={folder}")
+    folder = "../outside"
+    for source in (folder, "inside"):
+        experiment("--dry", "-S", f"collect.glb.directory={source}")
     assert not (checkout / "mlflow.db").exists()
     experiment("--temp", "-S", f"collect.glb.directory={folder}")
     connection = sqlite3.connect(checkout / "mlflow.db")

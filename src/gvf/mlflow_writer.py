@@ -49,8 +49,8 @@ _PARAM_BATCH = 100
 _PARAM_LENGTH = 6000
 # A server's time to answer: whether it is well; a request; a request that failed although the server is well. The first two
 # add up to less than the 15 s within which a stage is told that its server is gone.
-_HEALTH_SECONDS = 4.0
-_REQUEST_SECONDS = 8
+_HEALTH_SECONDS = 3.0
+_REQUEST_SECONDS = 6
 _PATIENT_SECONDS = 60
 # The interface opens such experiments as training runs; without it, it guesses, and may guess language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
