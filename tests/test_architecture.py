@@ -22,6 +22,7 @@ LEVELS = [
         "clip_map",
         "provenance",
         "published_files",
+        "run_records",
         "tensor_files",
         "model_folders",
     },

@@ -74,6 +74,20 @@ def _is_full(folder: Path) -> bool:
     return shutil.disk_usage(folder).free < 1 << 16
 
 
+def main_checkout() -> Path:
+    """The checkout that the current folder belongs to, in nearly every case the current folder itself.
+
+    Only `dvc exp run --temp` and `--queue` run stages elsewhere, in a copy at `.dvc/tmp/exps/[standalone/]NAME` of the
+    checkout that DVC names in DVC_ROOT. The copy is deleted afterwards, so what shall outlast it belongs in the checkout.
+    """
+    here, root = Path.cwd(), os.environ.get("DVC_ROOT")
+    copies = Path(root or "/", ".dvc/tmp/exps").resolve()
+    if not root or not here.is_relative_to(copies):
+        return here
+    parts = here.relative_to(copies).parts
+    return Path(root, *parts[2 if parts[:1] == ("standalone",) else 1 :])
+
+
 def read_json(path: PathLike) -> Any:
     """Parse a JSON file. Raises UserError when it is missing or not JSON."""
     try:

@@ -46,9 +46,8 @@ def run_stage(name: str, module: str, params_path: str) -> None:
         return
     metrics_path = METRICS_DIRECTORY / f"{name}.json"
     demand_writable([LOCKS / name, metrics_path, *map(Path, OUTPUTS[name])])
-    with exclusive(name):
-        with tracking.stage_run(name, as_dict(params), params.tracking):
-            # Imported after tracking has started, so that torch and MLflow load side by side.
-            metrics = importlib.import_module(module).run(params)
-            tracking.log_metrics(metrics)
+    with exclusive(name), tracking.stage_run(name, as_dict(params), params.tracking):
+        # Imported after tracking has started, so that torch and MLflow load side by side.
+        metrics = importlib.import_module(module).run(params)
+        tracking.log_metrics(metrics)
         write_json(metrics_path, metrics)
