@@ -1,6 +1,6 @@
 # Two commands: `make repro` runs the whole pipeline, `make test` the whole test suite. Both build .venv when it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help repro test check format lock clean-venv
+.PHONY: help repro status test check format lock clean-venv
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -27,6 +27,9 @@ $(READY): requirements.lock pyproject.toml
 
 repro: $(READY) ## data, training, generation, evaluation, reports/index.html (DVC skips what is up to date)
 	dvc repro
+
+status: $(READY) ## what `make repro` would bring up to date (`dvc status` alone counts the ablations as well)
+	dvc status dvc.yaml
 
 test: $(READY) ## the whole test suite with coverage of src/gvf
 	pytest

@@ -146,10 +146,13 @@ class Outcome:
 
 
 def outcome(stage: str) -> Outcome:
-    """Of a stage of the root pipeline."""
-    runs = ROOT / "work/runs"
+    """Of a stage of the root pipeline, with the MLflow run that made its outputs, which need not be the last one started."""
     figures = _read_json(ROOT / "reports/metrics" / f"{stage}.json") or {}
-    return Outcome(_read_json(runs / f"{stage}.json"), figures, sorted((runs / stage).glob("*.png"))[-MAX_PICTURES:])
+    done = subprocess.run(
+        [sys.executable, "-m", "gvf.run_records", stage], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    found = json.loads(done.stdout) if done.returncode == 0 else {"run": None, "pictures": []}
+    return Outcome(found["run"], figures, [ROOT / name for name in found["pictures"]][-MAX_PICTURES:])
 
 
 def variant_outcome(stage: str) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,8 +88,11 @@ def test_tensors_round_trip_and_broken_file(tmp_path):
     loaded = load_tensors(tmp_path / "t.safetensors")
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
     (tmp_path / "broken.safetensors").write_bytes(b"not safetensors at all")
-    with pytest.raises(UserError, match=r"broken\.safetensors"):
+    with pytest.raises(UserError, match=r"broken\.safetensors: a text, not the weights.*run its stage again"):
         load_tensors(tmp_path / "broken.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "t.safetensors").read_bytes()[:-3])
+    with pytest.raises(UserError, match=r"cut\.safetensors: cut short .*run its stage again"):
+        load_tensors(tmp_path / "cut.safetensors")
 
 
 def test_json_round_trip_and_messages(tmp_path):
@@ -97,6 +101,38 @@ def test_json_round_trip_and_messages(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(UserError, match="not valid JSON"):
         read_json(tmp_path / "bad.json")
+
+
+class FullDisk(OSError):
+    """What numpy raises when a file takes less than was to be written: no number, no name."""
+
+
+@pytest.mark.parametrize("free", [0, 10**9])
+def test_a_full_disk_is_named_whatever_the_library_says(free, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    with pytest.raises(OSError) as caught, atomic_path(tmp_path / "a.npy"):
+        raise FullDisk("4096 requested and 512 written")
+    assert (caught.value.errno, caught.value.filename) == (
+        (None, None) if free else (errno.ENOSPC, str(tmp_path / "a.npy"))
+    )
+
+
+def test_a_failure_of_the_machine_names_the_file_and_other_errors_pass(tmp_path):
+    for error in (
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+    ):
+        with pytest.raises(OSError) as caught, atomic_path(tmp_path / "a.safetensors"):
+            raise error
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "a.safetensors"))
+    with pytest.raises(OSError) as caught, fresh_directory(tmp_path / "data"):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert caught.value.filename == str(tmp_path / "data")
+    for error in (UserError("full (os error 28)"), PermissionError(errno.EACCES, "denied", "input.png"), KeyError("a")):
+        with pytest.raises(type(error)) as passed, atomic_path(tmp_path / "a.png"):
+            raise error
+        assert str(passed.value).lower().endswith(str(error).lower()[-12:])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_the_systems_error_for_tensors_too(tmp_path, monkeypatch):

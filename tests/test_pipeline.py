@@ -35,7 +35,8 @@ ORDER = [
     "evaluate",
     "report",
 ]
-STEPS, FRAMES, LATENTS, CHANNELS = 3, 3, 8, 4
+STEPS, LATENTS, CHANNELS = 3, 8, 4
+FRAMES, SAMPLED_FRAMES = 3, 5  # of training clips and of held-out ones
 
 
 def tiny_params(folder: Path) -> Path:
@@ -53,6 +54,7 @@ def tiny_params(folder: Path) -> Path:
     values["variation_dit"] |= {"width": 12, "num_layers": 1, "num_heads": 2, "num_static": 8}
     values["train_vae_static"]["views_per_clip"] = 1
     values["train_vae_joint"] |= {"frames_per_clip": 2, "rendered_frames": 1, "guided_gaussians": 16}
+    values["sample"]["num_frames"] = SAMPLED_FRAMES
     values["sample"]["solver"] = "multistep"
     values["sample"]["steps"] = 3
     for section in ("train_vae_static", "train_vae_joint", "train_dit"):
@@ -106,6 +108,11 @@ def test_latents_have_the_configured_shape_and_unit_scale_over_training_clips(re
         load_tensors(folder / f"data/latents/{c}.safetensors") for c in clips[clips["split"] == "train"]["clip_id"]
     ]
     assert all(clip["mean"].shape == (FRAMES, LATENTS, CHANNELS) for clip in train)
+    held_out = clips[clips["split"] == "held_out"]["clip_id"]
+    for clip in held_out:
+        assert len(load_tensors(folder / f"data/latents/{clip}.safetensors")["mean"]) == SAMPLED_FRAMES
+        assert len(load_npz(folder / f"data/predictions/{clip}.npz")["dit_rgb"]) == SAMPLED_FRAMES
+        assert len(load_npz(folder / f"data/renders/{clip}.npz")["eval_rgba"]) == SAMPLED_FRAMES
     means = torch.cat([clip["mean"].flatten(0, 1) for clip in train])
     torch.testing.assert_close(statistics["latent_mean"], means.mean(0), atol=1e-5, rtol=1e-4)
     variances = torch.cat([clip["logvar"].flatten(0, 1).exp() for clip in train]).mean(0)

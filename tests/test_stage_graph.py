@@ -15,6 +15,7 @@ from gvf.cli import STAGES, VAE_PHASES
 from gvf.config.load import load_params
 from gvf.config.params import Params
 from gvf.stages.ablate import RECIPES
+from gvf.stages.runner import METRICS_DIRECTORY, OUTPUTS
 
 ROOT = Path(__file__).resolve().parent.parent
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -27,8 +28,10 @@ EVERYWHERE = {
     "errors",
     "executors",
     "files",
+    "lifetime",
     "provenance",
     "published_files",
+    "run_records",
     "text",
     "tracking",
 }
@@ -37,9 +40,11 @@ VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 def compose(overrides: list[str]) -> dict:
     """What DVC's Hydra integration composes from conf/."""
+    from dvc.utils.hydra import load_hydra_plugins
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
+    load_hydra_plugins(str(ROOT / "conf"))
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         return OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)
 
@@ -75,6 +80,14 @@ def test_every_stage_lists_its_own_section_and_only_existing_ones():
         assert {key.split(".")[0] for key in listed} <= sections
         if name.replace("-", "_") in sections:
             assert name.replace("-", "_") in listed
+
+
+def test_a_stage_checks_before_it_starts_that_everything_it_writes_can_be_written():
+    assert OUTPUTS.keys() == GRAPH.keys()
+    for name, stage in GRAPH.items():
+        entries = [*stage["outs"], *stage["metrics"], *stage.get("plots", [])]
+        paths = {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+        assert paths == {*OUTPUTS[name], f"{METRICS_DIRECTORY}/{name}.json"}
 
 
 def test_every_dependency_in_the_repository_exists():
@@ -145,7 +158,6 @@ def test_every_field_is_read_somewhere_outside_its_own_file():
             for kind in inner:
                 check(kind)
             read = any(re.search(rf"\.{field}\b", text) for path, text in texts.items() if not str(path).endswith(home))
-            watched_by_dvc = field == "watch"  # a dependency of the stage collect in dvc.yaml
-            assert read or watched_by_dvc, f"{config.__name__}.{field} is never read"
+            assert read, f"{config.__name__}.{field} is never read"
 
     check(Params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
@@ -9,14 +10,18 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 
-from gvf import tracking
+from gvf import mlflow_writer, tracking
 from gvf.config.tracking import TrackingConfig
+from gvf.files import main_checkout
 
 ON = TrackingConfig(enabled=True, system_metrics_interval=1.0)
 PARAMS = {"run": {"preset": "cpu", "seed": 0}, "collect": {"source": "procedural"}, "train_dit": {"steps": 40}}
@@ -104,6 +109,7 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
     assert rows(store, "select name, source_run_id from logged_models") == [("dit", run_id)]
     ((name, location),) = rows(store, "select name, source from model_versions")
     assert name == "dit"
+    assert not Path(location).is_absolute()
     assert (Path(location) / "model.safetensors").read_bytes() == b"weights"
     assert (Path(location) / "MLmodel").is_file()
     artifacts = workspace / "mlruns" / record["experiment_id"] / run_id / "artifacts"
@@ -111,7 +117,7 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
     assert (artifacts / "videos/config.json").is_file()
     assert (workspace / "work/runs/sample/knight-walk-0000007.png").is_file()
 
-    killed = workspace / "work/runs/train-dit.json"
+    killed = workspace / "work/runs/train-dit.started.json"
     wait_for(killed)
     os.kill(other.pid, signal.SIGKILL)
     other.wait()
@@ -120,6 +126,7 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
     while rows(store, query) == [("RUNNING",)] and time.monotonic() < deadline:
         time.sleep(0.1)
     assert rows(store, query) == [("KILLED",)]
+    assert not (workspace / "work/runs/train-dit.json").exists()
 
 
 def test_runs_of_a_variant_have_a_parent_with_their_mean(workspace: Path) -> None:
@@ -181,6 +188,188 @@ def test_a_writer_that_dies_costs_one_warning(
     assert "not tracked further" in caplog.text
 
 
+def addresses(store: Path) -> list[str]:
+    """Every address of artifacts in the store of `run_with_a_picture`."""
+    return [
+        address
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri"))
+        for (address,) in rows(store, f"select {column} from {table}")
+    ]
+
+
+def test_any_name_of_the_checkout_and_a_move_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The store of an earlier version, with absolute addresses, is taken along too."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    first, second = tmp_path / "a?b=c #d 100%20 é" / "gvf", tmp_path / "moved"
+    first.mkdir(parents=True)
+    monkeypatch.chdir(first)
+    with tracking.stage_run("encode", PARAMS, ON):
+        tracking.log_figure("knight", np.zeros((4, 6, 3), np.uint8))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a?b=c #d 100%20 é"]
+    assert sorted(path.name for path in first.iterdir()) == ["mlflow.db", "mlflow.db.lock", "mlruns", "work"]
+    assert [address.partition("/")[0] for address in addresses(first / "mlflow.db")] == ["mlruns"] * 3
+
+    with sqlite3.connect(first / "mlflow.db") as connection:  # as MLflow writes them
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            connection.execute(f"update {table} set {column} = ? || {column}", (f"{first}/",))
+    first.rename(second)
+    monkeypatch.chdir(second)
+    capfd.readouterr()
+    with tracking.stage_run("encode", PARAMS, ON):
+        tracking.log_figure("knight", np.zeros((4, 6, 3), np.uint8))
+    assert f"led to {first}/ and now lead to this folder" in capfd.readouterr().err
+    found = addresses(second / "mlflow.db")
+    assert [address.partition("/")[0] for address in found] == ["mlruns"] * 4
+    for run in found[-2:]:
+        assert list((second / run / "images").glob("knight*.png"))
+    assert not first.exists()
+
+
+@pytest.mark.parametrize("copy", [".dvc/tmp/exps/standalone/tmp1", ".dvc/tmp/exps/tmp2", "."])
+def test_a_temporary_copy_belongs_to_its_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: str) -> None:
+    (tmp_path / copy / "sub").mkdir(parents=True)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    for folder in (".", "sub"):
+        monkeypatch.chdir(tmp_path / copy / folder)
+        assert main_checkout() == tmp_path / folder
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "another project"))
+    assert main_checkout() == tmp_path / copy / "sub"
+    monkeypatch.delenv("DVC_ROOT")
+    assert main_checkout() == tmp_path / copy / "sub"
+
+
+class SickServer:
+    """A tracking server that hangs, or answers every request with one status."""
+
+    def __init__(self, status: int | None) -> None:
+        self.status = status
+        self.requests = 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                outer.requests += 1
+                if outer.status is None:
+                    time.sleep(60)
+                    return
+                body = b"<html>something else</html>"
+                self.send_response(outer.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_GET
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.uri = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def sick_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SickServer]:
+    server = SickServer(200)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
+    monkeypatch.setattr(mlflow_writer, "_HEALTH_SECONDS", 0.5)
+    yield server
+    server.server.shutdown()
+
+
+@pytest.mark.parametrize("status", [None, 500, 503, 404, 403, 200])
+def test_a_sick_server_costs_one_warning_at_the_start(
+    workspace: Path, sick_server: SickServer, capfd: pytest.CaptureFixture[str], status: int | None
+) -> None:
+    sick_server.status = status
+    with tracking.stage_run("encode", PARAMS, ON):
+        for step in range(3):
+            tracking.log(step, {"loss": 1.0})
+            tracking.log_figure("knight", np.zeros((4, 6, 3), np.uint8), step)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("Warning: MLflow: no run is logged: ")
+    if status is None or status >= 500:
+        assert sick_server.requests == 1  # MLflow itself, which takes seconds to import, was not even tried
+
+
+@pytest.mark.parametrize("status", [None, 500])
+def test_a_server_that_goes_away_costs_one_warning_and_is_left_alone(
+    sick_server: SickServer, capfd: pytest.CaptureFixture[str], status: int | None
+) -> None:
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise MlflowException("API request failed with timeout")
+
+    run = bare_run()
+    sick_server.status = status
+    for kind in ("metrics", "picture", "end"):
+        run._guarded(kind, call)
+    assert len(calls) == 1
+    err = capfd.readouterr().err
+    assert err.count("Warning") == 1
+    assert "the rest of this run is not tracked" in err
+
+
+def test_a_slow_server_gets_more_time_and_a_refusal_costs_itself(
+    sick_server: SickServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    timeouts, refused = [], []
+
+    def slow() -> None:
+        timeouts.append(int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]))
+        if timeouts[-1] < 60:
+            raise MlflowException("API request failed with timeout")
+
+    def refuse() -> None:
+        refused.append(1)
+        raise MlflowException("not a number", error_code=INVALID_PARAMETER_VALUE)
+
+    run = bare_run()
+    run._guarded("metrics", slow)
+    assert timeouts == [8, 60]
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "8"
+    assert capfd.readouterr().err == ""
+    for _ in range(2):
+        run._guarded("metrics", refuse)
+    assert len(refused) == 2
+    assert capfd.readouterr().err.count("Warning: MLflow: metrics not logged: not a number") == 1
+
+
+def bare_run() -> mlflow_writer._Run:
+    """A run in mid-flight, without a store."""
+    run = object.__new__(mlflow_writer._Run)
+    run._warned = run._gone = False
+    return run
+
+
+@pytest.mark.parametrize(
+    ("script", "warnings"),
+    [
+        ("import time; time.sleep(600)", 1),
+        ("import time; end = time.monotonic() + 4\nwhile time.monotonic() < end: pass", 0),
+    ],
+    ids=["idle", "busy"],
+)
+def test_only_a_writer_that_does_something_is_waited_for(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, script: str, warnings: int
+) -> None:
+    writer = workspace / "writer"
+    writer.write_text(f"#!{sys.executable}\n{script}\n")
+    writer.chmod(0o755)
+    monkeypatch.setattr(tracking.sys, "executable", str(writer))
+    monkeypatch.setattr(tracking, "_IDLE_SECONDS", 2.0)
+    with tracking.stage_run("encode", PARAMS, ON):
+        pass
+    assert len(caplog.records) == warnings
+
+
 @pytest.mark.parametrize("settings", [TrackingConfig(enabled=False, system_metrics_interval=1.0), ON])
 def test_off_and_on_other_ranks_nothing_happens(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, settings: TrackingConfig
@@ -192,3 +381,16 @@ def test_off_and_on_other_ranks_nothing_happens(
     tracking.log_metrics({"psnr": 1.0})
     assert not (workspace / "work").exists()
     assert not (workspace / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(SystemExit(143), "KILLED"), (KeyboardInterrupt(), "KILLED"), (ValueError(), "FAILED")]
+)
+def test_a_run_that_a_signal_ends_is_marked_killed(
+    end: BaseException, status: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+    monkeypatch.setattr(tracking._Session, "send", lambda self, **message: sent.append(message))
+    with pytest.raises(type(end)), tracking.stage_run("sample", PARAMS, ON):
+        raise end
+    assert sent[-1]["status"] == status

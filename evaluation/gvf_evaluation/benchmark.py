@@ -20,7 +20,7 @@ from gvf.provenance import code_version, device_name
 from gvf.reporting.pictures import fit, stack, strip
 from gvf_evaluation.frame_folders import ObjectFrames, joint_digest, pair_folders
 from gvf_evaluation.frames import read_frame
-from gvf_evaluation.measures import absent_measures, weights_digests
+from gvf_evaluation.measures import absent_measures, require_weights, weights_digests
 from gvf_evaluation.protocols import CONSISTENT4D, Protocol, find_protocol
 from gvf_evaluation.results import file_name, write_result
 from gvf_evaluation.scoring import ObjectScores, ScoreTask, code_digest, score_object
@@ -87,11 +87,14 @@ def run(submission: Submission, params_path: str) -> None:
 def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: Params) -> list[ObjectScores]:
     """Scores of each object, in the order of `pairs`, by as many workers as `run.workers` says.
 
-    A mean over some of the objects would be no result: raises UserError, or StageError, when one cannot be scored.
+    A mean over some of the objects would be no result: raises UserError, or StageError, when one cannot be scored, and
+    UserError for damaged weights before any object is.
     """
-    device, defined = _device(params), find_protocol(submission.protocol).measures
-    absent = absent_measures(defined)
-    measures = tuple(name for name in defined if name not in absent)
+    device, protocol = _device(params), find_protocol(submission.protocol)
+    absent = absent_measures(protocol.measures)
+    measures = tuple(name for name in protocol.measures if name not in absent)
+    i3d = protocol.video_features is CONSISTENT4D.video_features  # a protocol may have another network for FVD
+    require_weights([name for name in measures if name != "fvd" or i3d])
     scorer = joint_digest([code_digest(), *map(str, weights_digests(measures).items())])
     folder = KEPT / file_name(submission.method, submission.protocol, str(submission.true_folder.resolve()))
     tasks = [

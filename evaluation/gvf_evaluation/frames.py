@@ -5,29 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from gvf.errors import UserError
+from gvf.images import image_size, read_image
 
 _MODES = ("RGB", "RGBA", "P", "L", "LA", "1")  # what 8 bits a channel hold; 16-bit grey would be clipped, not scaled
 
 
 def frame_size(path: Path) -> tuple[int, int]:
     """Width and height of a picture, from its header alone. Raises UserError when it is none."""
-    with _opened(path) as image:
-        return image.size
+    return image_size(path)
 
 
 def read_frame(path: Path) -> np.ndarray:
     """RGB [H, W, 3] uint8 of a picture over white, rounded to the nearest. Raises UserError when it cannot be read."""
-    with _opened(path) as image:
-        if image.mode not in _MODES:
-            raise UserError(f"{path}: pixels of mode {image.mode}. Save it as 8-bit RGB or RGBA.")
-        try:
-            rgba = np.asarray(image.convert("RGBA"))
-        except (OSError, SyntaxError) as error:
-            raise UserError(f"{path}: cannot be decoded ({error}). Render it again.") from None
-    return over_white(rgba)
+    image = read_image(path)
+    if image.mode not in _MODES:
+        raise UserError(f"{path}: pixels of mode {image.mode}. Save it as 8-bit RGB or RGBA.")
+    return over_white(np.asarray(image.convert("RGBA")))
 
 
 def over_white(rgba: np.ndarray) -> np.ndarray:
@@ -41,10 +37,3 @@ def over_white(rgba: np.ndarray) -> np.ndarray:
 def resized(frame: np.ndarray, size: int) -> np.ndarray:
     """uint8 [H, W, 3] as uint8 [size, size, 3], by PIL's default filter (bicubic, antialiased when shrinking)."""
     return np.asarray(Image.fromarray(frame).resize((size, size)))
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"{path}: not a readable picture ({error}). Render it again.") from None

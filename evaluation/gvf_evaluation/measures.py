@@ -12,7 +12,7 @@ from gvf.files import sha256
 from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
-from gvf.metrics.ssim import ssim
+from gvf.metrics.ssim import ssim, ssim_cropped
 from gvf_evaluation.held_out import PictureMeasure, SetMeasure
 
 LARGEST_PSNR = 100.0  # dB; what a picture that equals the truth counts, where the formula says infinity
@@ -20,17 +20,20 @@ LARGEST_PSNR = 100.0  # dB; what a picture that equals the truth counts, where t
 
 @dataclass(frozen=True)
 class _Published:
-    """How to ask for the weights a measure needs: why they are not here, and the file or folder that they are."""
+    """How to ask for the weights a measure needs: why they are not here, which file or folder they are, do they load."""
 
     absence: Callable[[], Absence | None]
     find: Callable[[], Path | None]
+    require: Callable[[], None]
 
 
 _PUBLISHED = {
-    "lpips": _Published(lpips.absence, lpips.find_weights),
-    "lpips_alex": _Published(lambda: lpips.absence("alex"), lambda: lpips.find_weights("alex")),
-    "clip": _Published(clip.absence, clip.find_weights),
-    "fvd": _Published(fvd.absence, fvd.find_weights),
+    "lpips": _Published(lpips.absence, lpips.find_weights, lpips.require_weights),
+    "lpips_alex": _Published(
+        lambda: lpips.absence("alex"), lambda: lpips.find_weights("alex"), lambda: lpips.require_weights("alex")
+    ),
+    "clip": _Published(clip.absence, clip.find_weights, clip.require_weights),
+    "fvd": _Published(fvd.absence, fvd.find_weights, fvd.require_weights),
 }
 
 
@@ -44,10 +47,15 @@ class Measures:
 
 
 def load_measures(names: Sequence[str]) -> Measures:
-    """Those of psnr, ssim, lpips, clip and fvd in `names`, as far as their weights are on this machine."""
+    """Those of psnr, ssim, ssim_cropped, lpips, clip and fvd in `names`, as far as their weights are on this machine.
+
+    Raises UserError for weights that are here and damaged, so that no clip is blamed for them.
+    """
+    require_weights(names)
     pictures: dict[str, PictureMeasure] = {
         "psnr": finite_psnr,
         "ssim": ssim,
+        "ssim_cropped": ssim_cropped,
         "lpips": lpips.lpips,
         "clip": clip.clip_similarity,
     }
@@ -64,6 +72,13 @@ def load_measures(names: Sequence[str]) -> Measures:
 def absent_measures(names: Sequence[str]) -> dict[str, str]:
     """Measures whose weights are not on this machine: name -> what is missing and how to get it."""
     return {name: why(gap) for name in names if name in _PUBLISHED and (gap := _PUBLISHED[name].absence()) is not None}
+
+
+def require_weights(names: Sequence[str]) -> None:
+    """Load the weights of these measures as a trial. Raises UserError that names the first that are here and damaged."""
+    for name in names:
+        if name in _PUBLISHED:
+            _PUBLISHED[name].require()
 
 
 def weights_digests(names: Sequence[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-FRAME_MEASURES = ("psnr", "ssim", "lpips", "lpips_alex", "clip")  # one value a frame
+FRAME_MEASURES = ("psnr", "ssim", "ssim_cropped", "lpips", "lpips_alex", "clip")  # one value a frame
 MEASURES = (*FRAME_MEASURES, "fvd")
 
 
@@ -42,7 +42,8 @@ class Protocol:
 
     name: on the command line and in tables. data: what its published figures were measured on, and where to get it.
     objects: names of the published test set, empty where its list is not public. cameras, num_frames: of every object.
-    measures: those of `MEASURES` that it defines.
+    measures: those of `MEASURES` that it defines. `ssim` counts all pixels, as torchmetrics does since 1.4.2 (September
+    2024); `ssim_cropped` leaves out a border of 5, as it did before, when the published figures were measured.
     image_size: frames are put over white and resized to it by PIL's default filter before any image metric.
     pixel_range: value of a white pixel for PSNR and SSIM. data_range: of both; None for PSNR's range of each true frame
     and SSIM's larger range of each two frames. Means of image metrics: frames, then views, then objects.

@@ -16,7 +16,7 @@ from gvf.errors import UserError
 from gvf.files import save_npz, sha256
 from gvf.metrics import clip, lpips
 from gvf.metrics.absence import Absence
-from gvf.metrics.ssim import ssim
+from gvf.metrics.ssim import ssim_and_cropped
 from gvf_evaluation.frame_folders import ObjectFrames, frames_digest, joint_digest
 from gvf_evaluation.frames import read_frame, resized
 from gvf_evaluation.measures import finite_psnr
@@ -82,9 +82,11 @@ def score_frames(
     one, other = (torch.from_numpy(frames).to(device).float() for frames in (prediction, truth))
     unit = one / 255.0, other / 255.0
     step = 255.0 / protocol.pixel_range
+    similarities = cache(lambda: ssim_and_cropped(one / step, other / step, protocol.data_range))
     compute: dict[str, Callable[[], Tensor | Absence]] = {
         "psnr": lambda: finite_psnr(one / step, other / step, protocol.data_range),
-        "ssim": lambda: ssim(one / step, other / step, protocol.data_range),
+        "ssim": lambda: similarities()[0],
+        "ssim_cropped": lambda: similarities()[1],
         "lpips": lambda: lpips.lpips(*unit),
         "lpips_alex": lambda: lpips.lpips(*unit, "alex"),
         "clip": lambda: clip.clip_similarity(*unit),

@@ -46,6 +46,7 @@ COLUMNS = {
         Column("asset_seen", "Asset seen"),
         Column("psnr", "PSNR", "{:.2f}", "max"),
         Column("ssim", "SSIM", "{:.3f}", "max"),
+        Column("ssim_cropped", "SSIM without border", "{:.3f}", "max"),
         Column("lpips", "LPIPS", "{:.3f}", "min"),
         Column("clip", "CLIP", "{:.3f}", "max"),
         Column("fvd", "FVD", "{:.2f}", "min"),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gvf import __version__
-from gvf.errors import GvfError
+from gvf import __version__, lifetime
+from gvf.errors import GvfError, advice, system_error
+from gvf.text import clean
 
 # command -> (module:attribute of a click command, one line of help)
 COMMANDS = {
@@ -86,7 +90,20 @@ def _params_option(function: Callable[..., None]) -> Callable[..., None]:
     )(function)
 
 
+def _set_local_rank(context: click.Context, option: click.Parameter, value: int | None) -> None:
+    """DeepSpeed's launcher passes the rank as an option beside the variable; torchrun sets the variable alone."""
+    if value is not None:
+        os.environ.setdefault("LOCAL_RANK", str(value))
+
+
+def _launcher_option(function: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--local_rank", "--local-rank", type=int, hidden=True, expose_value=False, callback=_set_local_rank
+    )(function)
+
+
 def _stage_command(name: str, module: str, text: str) -> click.Command:
+    @_launcher_option
     @_params_option
     def run(params_path: str) -> None:
         _run_stage(name, module, params_path)
@@ -96,6 +113,7 @@ def _stage_command(name: str, module: str, text: str) -> click.Command:
 
 @click.command("train-vae")
 @click.option("--phase", type=click.Choice(list(VAE_PHASES)), required=True, help="Which of the two phases to train.")
+@_launcher_option
 @_params_option
 def _train_vae(phase: str, params_path: str) -> None:
     """Train the VAE in two phases: canonical autoencoder, then variation VAE with a finetuned Gaussian decoder."""
@@ -131,8 +149,11 @@ def _evaluate(params_path: str, predictions: Path | None, method: str | None, **
         return
     if method is None:
         raise click.UsageError("--predictions needs --method NAME.")
-    from gvf_evaluation.benchmark import Generation, Submission, run
+    from gvf.stages.workspace import demand_writable
+    from gvf_evaluation.benchmark import KEPT, Generation, Submission, run
+    from gvf_evaluation.results import RESULTS
 
+    demand_writable([RESULTS / "result", KEPT / "scores"])
     times = Generation(details["seconds"], details["seconds_in_all"], details["generated_on"])
     protocol = details["protocol"] or "consistent4d"
     run(Submission(method, predictions, details["truth"], protocol, times), params_path)
@@ -140,28 +161,66 @@ def _evaluate(params_path: str, predictions: Path | None, method: str | None, **
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="gvf")
+@_launcher_option
 def _gvf() -> None:
     """One video of an object to an animated 3D asset (4D Gaussian splats), and the workshop in which such models are made.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage or bad input.
+    Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
     """
 
 
 def main() -> None:
-    """Entry point: runs the command and turns errors meant for people into one message and an exit code."""
+    """Entry point: runs the command; whatever ends it becomes one message and an exit code, never a traceback."""
+    lifetime.begin()
     try:
         _gvf.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.Abort:
+    except BaseException as error:
+        code = lifetime.exit_code()
+        if code is None:
+            sys.exit(_report(error))
+        try:
+            sys.stdout.flush()
+            click.echo("Terminated." if code == lifetime.TERMINATED else "Aborted.", err=True)
+        finally:  # whoever read the output may be gone as well
+            lifetime.end_now(code)
+
+
+def _report(error: BaseException) -> int:
+    """Tell people what went wrong; returns the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.Abort | KeyboardInterrupt):
         click.echo("Aborted.", err=True)
-        sys.exit(1)
-    except click.ClickException as error:
+        return lifetime.INTERRUPTED
+    if isinstance(error, click.ClickException):
         error.show()
-        sys.exit(error.exit_code)
-    except GvfError as error:
+        return error.exit_code
+    if isinstance(error, GvfError):
         click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
+    if failure := system_error(error):
+        click.echo(f"Error: {advice(failure)}", err=True)
+        return 1
+    click.echo(f"Error: {_fault(error)}", err=True)
+    return 1
+
+
+def _fault(error: BaseException) -> str:
+    """A message about an error that nobody foresaw; its traceback is kept in a file."""
+    what = f"{type(error).__name__}: {clean(str(error))}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        what = f"out of memory ({what}). Lower run.workers or the batch size, or raise training.accumulation"
+    command = "-".join(word for word in sys.argv[1:3] if not word.startswith("-"))
+    folder = Path("work") if Path("work").is_dir() else Path(tempfile.gettempdir())
+    path = folder / f"{command or 'gvf'}-error.log"
+    trace = "".join(traceback.format_exception(error))
+    try:
+        path.write_text(trace, encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return f"{what}. Please report it with this traceback:\n{trace}"
+    return f"{what}. Its traceback is in {path}; please report it if nothing in the message helps."
 
 
 if __name__ == "__main__":

@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+from collections.abc import Iterator
 
 from gvf.text import clean
 
+# Failures of the machine and what helps against them. Libraries report some as text only (see `system_error`).
+_REMEDIES = {
+    errno.ENOSPC: "Free some space, then run the command again.",
+    errno.EDQUOT: "Free some space within the quota, then run the command again.",
+    errno.EROFS: "Make it writable, or work in a folder that is.",
+    errno.EACCES: "Give this user the right to read and write there, then run the command again.",
+    errno.EPERM: "Give this user the right to read and write there, then run the command again.",
+    errno.EIO: "The device or network folder is failing: look at the system's log, then run the command again.",
+    errno.ESTALE: "The network folder has gone: mount it anew, then run the command again.",
+    errno.ENOMEM: "Lower run.workers or the batch size, or use a machine with more memory.",
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n`), or lower run.workers.",
+    errno.ENFILE: "Raise the machine's limit of open files, or lower run.workers.",
+    errno.ENAMETOOLONG: "Work in a folder with a shorter path.",
+}
+_ERROR_NUMBER = re.compile(r"\[errno (\d+)\]|\(os error (\d+)\)", re.IGNORECASE)
 # What the operating system says when no clip is to blame: no room, no right to write, no handle left.
 _MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
 
@@ -66,3 +84,35 @@ def ends_the_run(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _MACHINE_ERRORS
     return isinstance(error, ConfigError) or not isinstance(error, Exception)
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """The failure of the machine behind an error, as an OSError with its number, or None where there is none.
+
+    An error is looked at together with what caused it; some libraries put the number into their message alone.
+    """
+    for cause in _causes(error):
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number is None and (found := _ERROR_NUMBER.search(str(cause))):
+            number = int(found[1] or found[2])
+        if number in _REMEDIES:
+            named = getattr(cause, "filename", None)
+            return OSError(number, os.strerror(number), *([str(named)] if named is not None else []))
+    return None
+
+
+def advice(failure: OSError) -> str:
+    """One message for people about a failure of the machine: where, what, and what to do."""
+    where = f"{clean(str(failure.filename))}: " if failure.filename is not None else ""
+    what = clean(failure.strerror or str(failure))
+    return f"{where}{what[:1].lower()}{what[1:]}. {_REMEDIES.get(failure.errno or 0, '')}".rstrip()
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gvf.errors import UserError
+from gvf.errors import ClipError, GvfError, UserError, system_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,13 +25,27 @@ PathLike = str | os.PathLike[str]
 
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` (same suffix) that takes its name when the block ends without an error."""
+    """Yield a temporary sibling of `path` (same suffix) that takes its name when the block ends without an error.
+
+    Raises OSError naming `path` when the machine cannot write it (disk full, read-only), whichever library found out.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
         os.replace(partial, path)
+    except (GvfError, ClipError, MemoryError):
+        raise
+    except Exception as error:
+        failure = system_error(error)
+        if failure is None and isinstance(error, OSError | RuntimeError) and _is_full(path.parent):
+            failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # "4096 requested and 512 written"
+        if failure is None:
+            raise
+        if failure.filename in (None, str(partial)):
+            failure.filename = str(path)
+        raise failure from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -48,8 +63,30 @@ def fresh_directory(path: PathLike) -> Iterator[Path]:
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = str(path)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < 1 << 16
+
+
+def main_checkout() -> Path:
+    """The checkout that the current folder belongs to, in nearly every case the current folder itself.
+
+    Only `dvc exp run --temp` and `--queue` run stages elsewhere, in a copy at `.dvc/tmp/exps/[standalone/]NAME` of the
+    checkout that DVC names in DVC_ROOT. The copy is deleted afterwards, so what shall outlast it belongs in the checkout.
+    """
+    here, root = Path.cwd(), os.environ.get("DVC_ROOT")
+    copies = Path(root or "/", ".dvc/tmp/exps").resolve()
+    if not root or not here.is_relative_to(copies):
+        return here
+    parts = here.relative_to(copies).parts
+    return Path(root, *parts[2 if parts[:1] == ("standalone",) else 1 :])
 
 
 def read_json(path: PathLike) -> Any:
@@ -121,7 +158,7 @@ def save_tensors(
 
 
 def load_tensors(path: PathLike, device: str = "cpu") -> dict[str, torch.Tensor]:
-    """Read every tensor of a safetensors file. Raises UserError when it is missing or broken."""
+    """Read every tensor of a safetensors file. Raises UserError that says what is wrong when it is missing or broken."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -129,8 +166,12 @@ def load_tensors(path: PathLike, device: str = "cpu") -> dict[str, torch.Tensor]
         return load_file(path, device=device)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error}).") from None
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        from gvf.recognition import recognize_file
+
+        content = recognize_file(path)
+        what = content.problem if content.container is None else f"not a readable safetensors file ({error})."
+        raise UserError(f"{path}: {what} Delete it and run its stage again.") from None
 
 
 def sha256(path: PathLike) -> str:

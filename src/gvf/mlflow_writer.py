@@ -1,7 +1,11 @@
 """The process that owns MLflow, and the only importer of it: one run, written from messages of `gvf.tracking` on stdin.
 
 It ends when its input ends, whatever happens to the stage: with an `end` message the run is finished or failed, without
-one (the stage was killed) the run is marked killed. A store that cannot be reached costs one line on standard error.
+one (the stage was killed) the run is marked killed. A store that cannot be reached, or no longer, costs one line on standard
+error and what it would have held.
+
+Without MLFLOW_TRACKING_URI the store is `mlflow.db` in the main checkout, which is this process's working folder: the store's
+address and those of the artifacts in it are relative, so any name of the checkout is fine and it may be moved.
 """
 
 from __future__ import annotations
@@ -12,29 +16,50 @@ import logging
 import os
 import queue
 import signal
-import socket
+import sqlite3
 import statistics
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from gvf.files import atomic_path, write_json
+from gvf.text import clean
 
-DEFAULT_STORE = "mlflow.db"
+DEFAULT_STORE = Path("mlflow.db")
+DEFAULT_URI = f"sqlite:///{DEFAULT_STORE}"
+_ARTIFACTS = "mlruns"
+# Where MLflow's tables hold addresses of artifacts.
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 # `mlflow ui` listens here when nobody says otherwise.
 DEFAULT_UI = "http://127.0.0.1:5000"
 _BATCH = 1000  # MLflow's limit of metrics a request
 _PARAM_BATCH = 100
 _PARAM_LENGTH = 6000
-_CONNECT_SECONDS = 5.0
+# A server's time to answer: whether it is well; a request; a request that failed although the server is well. The first two
+# add up to less than the 15 s within which a stage is told that its server is gone.
+_HEALTH_SECONDS = 3.0
+_REQUEST_SECONDS = 6
+_PATIENT_SECONDS = 60
 # The interface opens such experiments as training runs; without it, it guesses, and may guess language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 Message = dict[str, Any]
+
+
+class _ServerProblem(Exception):
+    """The tracking server is down, hangs or answers with errors; the message says which."""
 
 
 def main() -> None:
@@ -42,17 +67,24 @@ def main() -> None:
     # The whole group hears Ctrl-C and SIGTERM; the end of the input says when there is nothing left to write.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path(DEFAULT_STORE).resolve()}")
+    os.environ.update(
+        MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true", MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true"
+    )
+    os.environ.setdefault("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_REQUEST_SECONDS))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     messages = _inbox()
     start = messages.get()
     if start is None:
         return
     try:
-        _check_reachable(os.environ["MLFLOW_TRACKING_URI"])
+        os.chdir(start["root"])
+        if problem := _problem_of_server():
+            raise _ServerProblem(problem)
         run = _Run(start)
     except Exception as error:  # whatever a store raises, it must not reach the stage
-        _warn(f"no run is logged: {_brief(error)}")
+        name = f"{_name_of_server()} failed: " if _is_remote() and not isinstance(error, _ServerProblem) else ""
+        _warn(f"no run is logged: {name}{_brief(error)}")
         while messages.get() is not None:
             pass
         return
@@ -73,15 +105,50 @@ def _inbox() -> queue.Queue[Message | None]:
     return inbox
 
 
-def _check_reachable(uri: str) -> None:
-    """Raise OSError at once for a server that is down, where MLflow would retry for minutes."""
-    address = urlsplit(uri)
-    if address.scheme in ("http", "https") and address.hostname:
-        port = address.port or (443 if address.scheme == "https" else 80)
-        try:
-            socket.create_connection((address.hostname, port), _CONNECT_SECONDS).close()
-        except OSError as error:
-            raise OSError(f"the tracking server {uri} cannot be reached ({error})") from None
+def _is_remote() -> bool:
+    return urlsplit(os.environ["MLFLOW_TRACKING_URI"]).scheme in ("http", "https")
+
+
+def _name_of_server() -> str:
+    """With host and port, without a password that may stand in the address."""
+    return f"the tracking server {urlsplit(os.environ['MLFLOW_TRACKING_URI']).netloc.rpartition('@')[2]}"
+
+
+def _problem_of_server() -> str | None:
+    """What is wrong with the tracking server, None if it is well or the store is none. MLflow would retry for minutes.
+
+    Any answer but an error of the server will do: whether it is MLflow and lets us in turns out with the first request.
+    """
+    if not _is_remote():
+        return None
+    import requests
+    import urllib3
+
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    uri = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
+    name = _name_of_server()
+    try:
+        # Certificates are MLflow's business; nothing is sent here and nothing of the answer is used.
+        with requests.get(
+            f"{uri}/health", timeout=_HEALTH_SECONDS, verify=False, allow_redirects=False, stream=True
+        ) as answer:
+            return f"{name} answers with error {answer.status_code}" if answer.status_code >= 500 else None
+    except requests.Timeout:
+        return f"{name} does not answer"
+    except (requests.RequestException, ValueError):
+        return f"{name} cannot be reached"
+
+
+def _is_fault_of_server(error: Exception) -> bool:
+    """Whether a failed call says something about the server, and not about what it was sent."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code >= 500
+    if isinstance(error, MlflowException):
+        return error.get_http_status_code() >= 500
+    return isinstance(error, requests.RequestException)
 
 
 def _create_store(uri: str) -> None:
@@ -89,7 +156,7 @@ def _create_store(uri: str) -> None:
 
     Left to MLflow, two first runs meet in its schema migrations and break the file, and so does a run killed in them.
     """
-    if not uri.startswith("sqlite:///") or (store := Path(uri.removeprefix("sqlite:///"))).exists():
+    if not uri.startswith("sqlite:///") or "?" in uri or (store := Path(uri.removeprefix("sqlite:///"))).exists():
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -98,7 +165,35 @@ def _create_store(uri: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not store.exists():
             with atomic_path(store) as partial:
-                SqlAlchemyStore(f"sqlite:///{partial}", str(Path("mlruns").resolve())).engine.dispose()
+                SqlAlchemyStore(f"sqlite:///{partial}", _ARTIFACTS).engine.dispose()
+
+
+def _make_addresses_relative() -> None:
+    """Shorten addresses of artifacts in the default store to `mlruns/...`, so that they hold when the checkout is moved.
+
+    MLflow writes absolute ones: here for every new experiment, and in stores of before for runs and models too.
+    """
+    here = f"{Path.cwd()}/"
+    with closing(sqlite3.connect(DEFAULT_STORE, timeout=60.0)) as connection, connection:
+        prefixes = {here}
+        for number, address in connection.execute("SELECT experiment_id, artifact_location FROM experiments"):
+            end = f"{_ARTIFACTS}/{number}"
+            # Files that are where the address says and not in this folder stay in use there.
+            if (
+                address.startswith("/")
+                and address.endswith(f"/{end}")
+                and (Path(end).exists() or not Path(address).exists())
+            ):
+                prefixes.add(address.removesuffix(end))
+        for prefix in prefixes:
+            start = f"{prefix}{_ARTIFACTS}/"
+            for table, column in _ADDRESSES:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                    (len(prefix) + 1, len(start), start),
+                )
+    for prefix in prefixes - {here}:
+        _note(f"addresses of artifacts in {DEFAULT_STORE} led to {prefix} and now lead to this folder.")
 
 
 def _hide_tables() -> None:
@@ -114,22 +209,29 @@ def _warn(text: str) -> None:
     print(f"Warning: MLflow: {text}", file=sys.stderr, flush=True)
 
 
-def _brief(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+def _note(text: str) -> None:
+    print(f"MLflow: {text}", file=sys.stderr, flush=True)
+
+
+def _brief(error: Exception | None) -> str:
+    return clean((str(error).splitlines() or [""])[0], 200) or type(error).__name__
 
 
 class _Run:
-    """One MLflow run and the messages it understands, a method each."""
+    """One MLflow run and the messages it understands, one method for each."""
 
     def __init__(self, start: Message) -> None:
         _hide_tables()
         import mlflow
         from mlflow.entities import Param
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        for name in ("mlflow", "urllib3"):  # the warnings are ours
+            logging.getLogger(name).setLevel(logging.ERROR)
         _create_store(os.environ["MLFLOW_TRACKING_URI"])
         self._client = mlflow.MlflowClient()
         self._experiment = self._experiment_id(start["stage"])
+        if os.environ["MLFLOW_TRACKING_URI"] == DEFAULT_URI:
+            _make_addresses_relative()
         tags = {**start["tags"], "mlflow.runName": start["run_name"]}
         params = [Param(name, value[:_PARAM_LENGTH]) for name, value in start["params"].items()]
         self._final: list[str] = []
@@ -139,7 +241,7 @@ class _Run:
             self._headline = start["parent"]["headline"]
         run = self._client.create_run(self._experiment, start["time"], tags, run_name=start["run_name"])
         self._id = run.info.run_id
-        self._warned: set[str] = set()
+        self._warned = self._gone = False
         address = os.environ["MLFLOW_TRACKING_URI"]
         ui = address.rstrip("/") if address.startswith("http") else DEFAULT_UI
         record = {
@@ -150,13 +252,14 @@ class _Run:
             "experiment_id": self._experiment,
             "url": f"{ui}/#/experiments/{self._experiment}/runs/{self._id}?workflowType=machine_learning",
         }
-        write_json(start["record"], record)
         self._tags = {name: value for name, value in start["tags"].items() if not name.startswith("mlflow.")}
         self._params(self._id, params)
-        self._monitor = self._start_monitor(start["system_metrics_interval"])
+        write_json(start["record"], record)
+        self._sampler = _SystemSampler()
+        self._sampling_interval = float(start["system_metrics_interval"])
 
     def serve(self, messages: queue.Queue[Message | None]) -> None:
-        """Handle messages until the end; one that fails costs itself and one warning a kind."""
+        """Handle messages until the end, and sample the machine between them."""
         handlers: dict[str, Callable[[Message], None]] = {
             "metrics": self._metrics,
             "picture": self._picture,
@@ -166,23 +269,64 @@ class _Run:
             "final": self._remember_final,
         }
         status, ended = "KILLED", None
-        while (message := messages.get()) is not None:
+        sample_at = time.monotonic() + self._sampling_interval
+        while True:
+            if (left := sample_at - time.monotonic()) <= 0:
+                self._guarded("system metrics", self._sample)
+                sample_at = time.monotonic() + self._sampling_interval
+                continue
+            try:
+                message = messages.get(timeout=left)
+            except queue.Empty:
+                continue
+            if message is None:
+                break
             if message["op"] == "end":
                 status, ended = message["status"], message["time"]
                 break
             self._guarded(message["op"], handlers[message["op"]], message)
-        self._guarded("system metrics", self._finish_monitor)
+        self._guarded("system metrics", self._sample)
         self._guarded("end", self._client.set_terminated, self._id, status, ended)
         if self._parent is not None and status == "FINISHED":
             self._guarded("mean over runs", self._summarize, self._parent)
 
     def _guarded(self, kind: str, function: Callable[..., object], *arguments: object) -> None:
+        """Call that costs what it should log when it fails, and one warning a run. A server that is gone is left alone.
+
+        A server that is well and failed at one request gets a second chance, and more time.
+        """
+        if self._gone:
+            return
         try:
             function(*arguments)
         except Exception as error:  # whatever a store raises, the stage goes on
-            if kind not in self._warned:
-                self._warned.add(kind)
-                _warn(f"{kind} not logged: {_brief(error)}")
+            problem: str | None = None
+            failure: Exception | None = error
+            if _is_remote() and _is_fault_of_server(error):
+                problem = _problem_of_server()
+                if problem is None:
+                    failure = self._second_chance(function, *arguments)
+                    if failure is None:
+                        return
+                    problem = _brief(failure) if _is_fault_of_server(failure) else None
+            self._gone = problem is not None
+            if not self._warned:
+                self._warned = True
+                if self._gone:
+                    _warn(f"{problem}; the rest of this run is not tracked.")
+                else:
+                    _warn(f"{kind} not logged: {_brief(failure)}. Further failures of this run are not shown.")
+
+    def _second_chance(self, function: Callable[..., object], *arguments: object) -> Exception | None:
+        seconds = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(max(_PATIENT_SECONDS, int(seconds)))
+        try:
+            function(*arguments)
+        except Exception as error:
+            return error
+        finally:
+            os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = seconds
+        return None
 
     def _experiment_id(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -240,10 +384,9 @@ class _Run:
             self._client.log_batch(self._id, metrics=metrics[first : first + _BATCH])
 
     def _picture(self, message: Message) -> None:
-        from PIL import Image
+        from gvf.images import read_image
 
-        with Image.open(message["path"]) as picture:
-            self._client.log_image(self._id, picture, key=message["name"], step=message["step"])
+        self._client.log_image(self._id, read_image(message["path"]), key=message["name"], step=message["step"])
 
     def _artifact(self, message: Message) -> None:
         self._client.log_artifact(self._id, message["path"], message["folder"])
@@ -285,19 +428,35 @@ class _Run:
             name, logged.artifact_location, self._id, tags=self._tags, await_creation_for=0, model_id=logged.model_id
         )
 
-    def _start_monitor(self, interval: float) -> Any:
+    def _sample(self) -> None:
+        now, values = int(time.time() * 1000), self._sampler.take()
+        self._metrics(
+            {"points": [(f"system/{name}", value, self._sampler.step, now) for name, value in values.items()]}
+        )
+
+
+class _SystemSampler:
+    """Load of the machine since the last sample, as MLflow measures it, without the thread in which it would log."""
+
+    def __init__(self) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        monitor = SystemMetricsMonitor(self._id, sampling_interval=interval)
-        monitor.start()
-        return monitor
+        self._monitor = SystemMetricsMonitor(run_id="")
+        self._monitor.collect_metrics()  # load is counted from here
+        self._clear()
+        self.step = -1
 
-    def _finish_monitor(self) -> None:
-        """Stop sampling and publish what was sampled since the last time, so that a short stage has a point too."""
-        self._monitor.finish()
+    def take(self) -> dict[str, float]:
+        """Measures by name; counts up `step`."""
         self._monitor.collect_metrics()
-        self._monitor.publish_metrics(self._monitor.aggregate_metrics())
-        self._monitor.mlflow_logger.flush()
+        values = self._monitor.aggregate_metrics()
+        self._clear()
+        self.step += 1
+        return values
+
+    def _clear(self) -> None:
+        for monitor in self._monitor.monitors:
+            monitor.clear_metrics()
 
 
 if __name__ == "__main__":

@@ -15,11 +15,27 @@ MODEL_FILES = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class HubFile:
-    """One file of a repository of the model hub. path: in the repository."""
+    """One file of a repository of the model hub. path: in the repository. digest: as of a `WebFile`."""
 
     repository: str
     revision: str
     path: str
+    digest: str = ""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether its revision is a commit, so that its bytes are settled."""
+        return len(self.revision) == 40
+
+    @property
+    def name(self) -> str:
+        """The name of the file alone."""
+        return PurePosixPath(self.path).name
+
+    @property
+    def parts(self) -> tuple[HubFile, ...]:
+        """Itself, as the one file of which it consists."""
+        return (self,)
 
     @property
     def address(self) -> str:
@@ -29,8 +45,7 @@ class HubFile:
     @property
     def places(self) -> tuple[str, ...]:
         """Where it may lie inside a folder of weights; the first is where we put it."""
-        name = PurePosixPath(self.path).name
-        return f"{self.repository.split('/')[1]}/{self.path}", self.path, name
+        return f"{self.repository.split('/')[1]}/{self.path}", self.path, self.name
 
     def find(self) -> Path | None:
         """The file on this machine."""
@@ -51,6 +66,11 @@ class HubModel:
     def address(self) -> str:
         """For people."""
         return f"https://huggingface.co/{self.repository} ({', '.join(self.files)}, revision {self.revision[:12]})"
+
+    @property
+    def pinned(self) -> bool:
+        """As of a `HubFile`."""
+        return len(self.revision) == 40
 
     @property
     def parts(self) -> tuple[HubFile, ...]:
@@ -75,6 +95,21 @@ class WebFile:
     digest: str = ""
 
     @property
+    def pinned(self) -> bool:
+        """Whether its publisher can be asked for its digest; of a file of the web nobody can."""
+        return False
+
+    @property
+    def parts(self) -> tuple[WebFile, ...]:
+        """Itself, as the one file of which it consists."""
+        return (self,)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it may lie inside a folder of weights."""
+        return (self.name,)
+
+    @property
     def address(self) -> str:
         """For people."""
         return self.url
@@ -92,6 +127,7 @@ _GVF = ("BwZhang/GaussianVariationFieldDiffusion", "main")  # the authors' own c
 VARIATION_VAE = HubFile(*_GVF, "ema_deformation_0.9999_200000.pt")
 DIT = HubFile(*_GVF, "ema_diffusion_0.9999_500000.pt")
 STATIC_VAE = HubFile(*_GVF, "ema_static_vae_0.9999_200000.pt")
+STATIC_VAE_INITIAL = HubFile(*_GVF, "pretrained_ckpts/trellis_init_vae.pt")
 STATISTICS = tuple(
     HubFile(*_GVF, f"{name}.pt") for name in ("static_mean", "static_std", "deformation_mean", "deformation_std")
 )
@@ -135,7 +171,12 @@ AESTHETIC_HEAD = WebFile(
 def weights_folder() -> Path:
     """Where new files go: the folder that GVF_WEIGHTS names, else our own in the user's cache."""
     named = os.environ.get("GVF_WEIGHTS")
-    return Path(named).expanduser() if named else _cache() / "gvf" / "weights"
+    return Path(named).expanduser() if named else cache_folder() / "weights"
+
+
+def cache_folder() -> Path:
+    """Our own folder in the user's cache."""
+    return _cache() / "gvf"
 
 
 def _cache() -> Path:
@@ -145,7 +186,7 @@ def _cache() -> Path:
 def _folders() -> list[Path]:
     """Folders of plain files, in the order of search."""
     torch_home = Path(os.environ.get("TORCH_HOME", _cache() / "torch")).expanduser()
-    folders = [weights_folder(), _cache() / "gvf" / "weights", torch_home / "hub" / "checkpoints"]
+    folders = [weights_folder(), cache_folder() / "weights", torch_home / "hub" / "checkpoints"]
     return list(dict.fromkeys(folders))
 
 

@@ -1,11 +1,11 @@
-"""One MLflow run a stage, told from the side: a writer process owns MLflow, this module only sends it messages.
+"""One MLflow run per stage, logged by a separate process: a writer owns MLflow, this module only sends it messages.
 
 MLflow takes seconds to import and a server may be slow or down. Neither is the training's business, so both happen in
 `gvf.mlflow_writer`, started beside the stage. Every function here is a no-op when no run is open, on ranks other than 0
 and in forked workers; nothing here raises because of tracking.
 
-What stages log is also kept in `work/runs/<stage>/` (pictures) and `work/runs/<stage>.json` (the run's id and address),
-outside Git and DVC, where flows read it.
+What a finished run logged is also kept outside Git and DVC: pictures in `work/runs/<stage>/`, the run's id and address in a
+record (`gvf.run_records`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -23,14 +24,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
+from gvf import run_records
 from gvf.config.tracking import TrackingConfig
-from gvf.files import PathLike, atomic_path, fresh_directory
+from gvf.errors import UserError
+from gvf.files import PathLike, atomic_path, fresh_directory, main_checkout
 from gvf.provenance import file_digest, flatten, head, identify
+from gvf.run_records import RUNS
 
 if TYPE_CHECKING:
     import numpy as np
 
-RUNS = Path("work/runs")
 RAW, CURATED = Path("data/raw/clips.parquet"), Path("data/curated/clips.parquet")
 # stage -> (manifest it reads, manifest it writes); every other stage reads the curated one.
 MANIFESTS: dict[str, tuple[Path | None, Path | None]] = {
@@ -41,7 +46,8 @@ MANIFESTS: dict[str, tuple[Path | None, Path | None]] = {
 
 _FLUSH_ITEMS = 500
 _FLUSH_SECONDS = 2.0
-# How long the end of a stage waits for what is still to be written; a busy machine takes its time.
+# How long the end of a stage waits for a writer that does nothing, and in all for one that is still busy writing.
+_IDLE_SECONDS = 15.0
 _GRACE_SECONDS = 180.0
 
 _logger = logging.getLogger(__name__)
@@ -66,32 +72,50 @@ class Variant:
 
 @contextmanager
 def stage_run(
-    stage: str, params: Mapping[str, Any], settings: TrackingConfig, variant: Variant | None = None
+    stage: str,
+    params: Mapping[str, Any],
+    settings: TrackingConfig,
+    variant: Variant | None = None,
+    root: Path | None = None,
 ) -> Iterator[None]:
     """Open the run of a stage in the experiment of the same name; an exception inside marks it failed and goes on up.
 
     params: resolved config, nested by section. The run gets it flattened, with the commit, a digest of dvc.lock and the
     data set; its name is `<preset>-<data>-<key>` with `gvf.provenance.run_key`. A variant's run has its own name and a
     parent, which gets the mean and standard deviation of its runs' final figures; its weights are not registered.
+    root: the folder whose store gets the run unless MLFLOW_TRACKING_URI names another, by default the main checkout.
     """
     global _session
-    if not settings.enabled or os.environ.get("RANK", "0") != "0":
+    if os.environ.get("RANK", "0") != "0":
         yield
         return
     reads, writes = MANIFESTS.get(stage, (CURATED, None))
-    session = _Session(stage, _description(stage, params, reads, settings, variant))
-    if reads is not None:
+    session = None
+    if settings.enabled:
+        try:
+            session = _Session(stage, _description(stage, params, reads, settings, variant), root or main_checkout())
+        except OSError as error:
+            _logger.warning("MLflow's writer cannot be started (%s); this run is not tracked.", error)
+    if session is not None and reads is not None:
         session.dataset(reads, "input")
     _session = session
     status = "FAILED"
     try:
         yield
-        if writes is not None:
+        if session is not None and writes is not None:
             session.dataset(writes, "output")
         status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
     finally:
         _session = None
-        session.close(status)
+        if session is not None:
+            session.close(status)
+    try:
+        run_records.finish(stage)
+    except OSError as error:
+        _logger.warning("The outputs are not linked to their MLflow run: %s", error)
 
 
 def log(step: int, values: Mapping[str, float]) -> None:
@@ -159,27 +183,28 @@ def _description(
             **({} if variant is None else {**variant.tags, "seed": str(variant.seed)}),
         },
         "system_metrics_interval": settings.system_metrics_interval,
-        "record": str((RUNS / f"{stage}.json").resolve()),
+        "record": str(run_records.started_path(stage).resolve()),
     }
 
 
 class _Session:
-    """The stage's end of the pipe to one writer process. One JSON object a line; the writer never answers."""
+    """The stage's end of the pipe to one writer process. One JSON object per line; the writer never answers."""
 
-    def __init__(self, stage: str, description: Mapping[str, Any]) -> None:
+    def __init__(self, stage: str, description: Mapping[str, Any], root: Path) -> None:
         self.pid = os.getpid()
-        self._folder = RUNS / stage
+        self._pictures = RUNS / stage
+        self._folder = RUNS / f"{stage}.started"
         self._points: list[tuple[str, float, int, int]] = []
         self._sent_at = time.monotonic()
         self._broken = False
         self.last_step = 0
-        (RUNS / f"{stage}.json").unlink(missing_ok=True)
+        run_records.started_path(stage).unlink(missing_ok=True)
         with fresh_directory(self._folder):
             pass
         self._process = subprocess.Popen(
             [sys.executable, "-m", "gvf.mlflow_writer"], stdin=subprocess.PIPE, text=True, encoding="utf-8"
         )
-        self.send(op="start", time=_now(), **description)
+        self.send(op="start", time=_now(), root=str(root), **description)
 
     def send(self, **message: Any) -> None:
         """Send one message; a writer that is gone costs one warning and what it would have written."""
@@ -209,14 +234,17 @@ class _Session:
     def picture(self, name: str, image: np.ndarray | PathLike, step: int) -> None:
         from PIL import Image
 
+        from gvf.images import read_image
+
         slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-")
         path = self._folder / f"{slug}-{step:07d}.png"
-        with atomic_path(path) as partial:
-            if isinstance(image, str | os.PathLike):
-                with Image.open(image) as picture:
-                    picture.save(partial)
-            else:
-                Image.fromarray(image).save(partial)
+        try:
+            with atomic_path(path) as partial:
+                picture = read_image(image) if isinstance(image, str | os.PathLike) else Image.fromarray(image)
+                picture.save(partial)
+        except (OSError, UserError) as error:
+            _logger.warning("%s: the picture is not logged (%s).", path, error)
+            return
         self.send(op="picture", path=str(path.resolve()), name=slug, step=int(step))
 
     def dataset(self, manifest: Path, context: str) -> None:
@@ -225,7 +253,10 @@ class _Session:
             self.send(op="dataset", name=manifest.parent.name, path=str(manifest), digest=digest, context=context)
 
     def close(self, status: str) -> None:
-        """Send what is buffered and wait for the writer, at most `_GRACE_SECONDS`."""
+        """Send what is buffered and wait for the writer as long as it is busy, but not at all after a signal.
+
+        The pictures of a finished run are kept.
+        """
         self.flush()
         self.send(op="end", time=_now(), status=status)
         try:
@@ -233,9 +264,42 @@ class _Session:
                 self._process.stdin.close()
         except OSError:
             pass  # already reported by send
-        try:
-            self._process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
+        if status == "KILLED":
+            return  # the writer ends by itself; a signal wants this process gone
+        if not self._wait():
             self._process.kill()
             self._process.wait()
-            _logger.warning("MLflow was still busy after %.0f s; the rest of this run is not tracked.", _GRACE_SECONDS)
+            _logger.warning("MLflow's store does not answer; the rest of this run is not tracked.")
+        if status == "FINISHED":
+            try:
+                shutil.rmtree(self._pictures, ignore_errors=True)
+                os.replace(self._folder, self._pictures)
+            except OSError as error:
+                _logger.warning("The pictures of this run stay in %s: %s", self._folder, error)
+
+    def _wait(self) -> bool:
+        """Whether the writer ends within `_GRACE_SECONDS` and without a pause of `_IDLE_SECONDS`.
+
+        A slow store on a busy machine keeps the writer computing, reading or writing; one that hangs leaves it idle.
+        """
+        start = busy_at = time.monotonic()
+        work = self._work()
+        while self._process.poll() is None:
+            time.sleep(0.1)
+            now = time.monotonic()
+            if (work_now := self._work()) != work:
+                work, busy_at = work_now, now
+            if now - busy_at > _IDLE_SECONDS or now - start > _GRACE_SECONDS:
+                return False
+        return True
+
+    def _work(self) -> tuple[float, ...]:
+        """Processor time and bytes read and written by the writer so far, which change while it gets on."""
+        try:
+            writer = psutil.Process(self._process.pid)
+            if writer.status() == psutil.STATUS_DISK_SLEEP:
+                return (time.monotonic(),)
+            times, counts = writer.cpu_times(), writer.io_counters()
+        except (psutil.Error, NotImplementedError, AttributeError):  # it has just ended, or the system counts no bytes
+            return ()
+        return (times.user, times.system, counts.read_chars, counts.write_chars)

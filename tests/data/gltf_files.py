@@ -13,6 +13,23 @@ import numpy as np
 from PIL import Image
 
 COMPONENTS = {"i1": 5120, "u1": 5121, "i2": 5122, "u2": 5123, "u4": 5125, "f4": 5126}
+CUBE = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], np.float32)
+CUBE_FACES = np.array(
+    [
+        [0, 1, 3],
+        [0, 3, 2],
+        [4, 6, 7],
+        [4, 7, 5],
+        [0, 4, 5],
+        [0, 5, 1],
+        [2, 3, 7],
+        [2, 7, 6],
+        [0, 2, 6],
+        [0, 6, 4],
+        [1, 5, 7],
+        [1, 7, 3],
+    ]
+)
 TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
 
 
@@ -121,6 +138,17 @@ def sliding_triangle(
     clip = file.animation(name)
     file.channel(clip, node, "translation", [0.0, duration], [[0, 0, 0], [distance, 0, 0]])
     return file
+
+
+def cube_mesh(file: GltfFile, joints: bool = False) -> int:
+    """A mesh of `CUBE`, outer sides out; with `joints`, all its weight on joint 0."""
+    attributes = {}
+    if joints:
+        attributes = {
+            "JOINTS_0": file.accessor([[0] * 4] * 8, "VEC4", "u1"),
+            "WEIGHTS_0": file.accessor([[1, 0, 0, 0]] * 8, "VEC4"),
+        }
+    return file.triangle_mesh(CUBE, attributes=attributes, indices=file.accessor(CUBE_FACES.ravel(), "SCALAR", "u2"))
 
 
 def skinned_strip() -> GltfFile:

@@ -30,8 +30,8 @@ def test_normalized_components(tmp_path: Path, component: str, stored: list[int]
     file = GltfFile()
     plain, normal = (file.accessor(stored, "SCALAR", component, normalized=flag) for flag in (False, True))
     document = read_gltf(file.glb(tmp_path / "a.glb"))
-    assert document.array(plain).tolist() == stored
-    np.testing.assert_allclose(document.array(normal), expected, atol=1e-7)
+    assert document.numbers(plain, "SCALAR").tolist() == document.array(normal).tolist() == stored
+    np.testing.assert_allclose(document.numbers(normal, "SCALAR"), expected, atol=1e-15)
 
 
 def test_large_unsigned_and_float_components(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_broken_containers_are_refused_with_the_reason(tmp_path: Path) -> None:
     [
         ({"asset": {"version": "1.0"}}, "version 1.0"),
         ({"asset": {}}, "version is missing"),
-        ({"extensionsRequired": ["KHR_draco_mesh_compression"]}, "needs KHR_draco_mesh_compression"),
+        ({"extensionsRequired": ["KHR_meshopt_compression"]}, "needs KHR_meshopt_compression"),
         ({"extensionsRequired": ["EXT_meshopt_compression"]}, "needs EXT_meshopt_compression"),
         ({"meshes": [{"primitives": []}]}, "at least one entry"),
         ({"meshes": [{"primitives": [{"attributes": {"POSITION": 99}}]}]}, "POSITION is 99"),
@@ -175,6 +175,63 @@ def test_accessor_beyond_its_view_is_refused(tmp_path: Path) -> None:
     file = sliding_triangle()
     file.json["accessors"][0]["count"] = 4
     _refused(file.glb(tmp_path / "a.glb"), "ends at byte 48 of a buffer view of 36 bytes")
+
+
+def test_normalized_indices_are_whole_and_normalized_floats_unchanged(tmp_path: Path) -> None:
+    """The specification forbids both; what is meant is plain, so both are read with a warning."""
+    file = GltfFile()
+    whole = [file.accessor([0, 3, 255], "SCALAR", kind, normalized=True) for kind in ("u1", "u2", "u4")]
+    real = file.accessor([0.0, 0.5, 9.0], "SCALAR", normalized=True)
+    document = read_gltf(file.glb(tmp_path / "a.glb"))
+    for accessor in whole:
+        assert document.integers(accessor, "SCALAR").tolist() == [0, 3, 255]
+    assert document.floats(real, "SCALAR").tolist() == [0.0, 0.5, 9.0]
+    assert document.warnings == [
+        "a.glb: accessors[0]: normalized is not allowed for indices; ignored.",
+        "a.glb: accessors[3]: normalized means nothing for float components; ignored.",
+    ]
+    with pytest.raises(ClipError, match="not allowed for 32-bit"):
+        document.floats(whole[2], "SCALAR")
+
+
+def test_numbers_for_text_and_null_for_absent_are_understood(tmp_path: Path) -> None:
+    file = sliding_triangle()
+    file.json["asset"] = {"version": 2.0, "minVersion": None, "generator": 7}
+    file.json["nodes"][0] |= {"name": 3, "translation": None, "skin": None, "matrix": None}
+    file.json["animations"][0] |= {"name": 12}
+    file.json["materials"] = [{"name": 1.5, "doubleSided": 1, "alphaCutoff": None, "emissiveTexture": None}]
+    file.json["meshes"][0]["primitives"][0] |= {"material": 0, "indices": None, "mode": None, "targets": None}
+    file.json |= {"skins": None, "extensionsUsed": None}
+    model = load_model(read_gltf(file.glb(tmp_path / "a.glb")))
+    assert model.document.animation_names == ["12"]
+    assert (model.materials[0].name, model.materials[0].double_sided) == ("1.5", True)
+    assert model.tree.nodes[0].name == "3"
+    assert model.document.warnings[0] == "a.glb.asset: version is the number 2.0, must be text; taken as '2.0'."
+    for place, value in (("alphaMode", 0), ("doubleSided", 2), ("name", [1])):
+        strict = sliding_triangle()
+        strict.json["materials"] = [{place: value}]
+        strict.json["meshes"][0]["primitives"][0]["material"] = 0
+        _refused(strict.glb(tmp_path / "b.glb"), f"materials.0.: {place} (must be|is)")
+
+
+def test_warnings_are_logged_once_and_clean(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = sliding_triangle()
+    file.json["nodes"] += [{"name": 5}, {"name": 5}]
+    path = file.glb(tmp_path / "odd\nname.glb")
+    model = load_model(read_gltf(path))
+    assert model.document.warnings == ["odd name.glb: nodes[1]: name is the number 5, must be text; taken as '5'."]
+    assert [record.getMessage() for record in caplog.records] == model.document.warnings
+
+
+@pytest.mark.parametrize("uri", ["pipe", "folder"])
+def test_side_files_that_are_no_ordinary_files_are_refused(tmp_path: Path, uri: str) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    path = sliding_triangle().gltf(tmp_path / "a.gltf", embedded=False)
+    path.write_text(path.read_text().replace("buffer%20data.bin", uri))
+    _refused(path, "is not an ordinary file")
 
 
 def test_random_damage_never_raises_anything_else(tmp_path: Path) -> None:

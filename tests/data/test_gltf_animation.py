@@ -134,19 +134,18 @@ def test_channels_without_a_node_or_of_unknown_kind_are_left_out(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("times", "values", "more", "words"),
+    ("times", "values", "words"),
     [
-        ([0, 0], np.zeros((2, 3)), {}, "do not increase"),
-        ([1, 0], np.zeros((2, 3)), {}, "do not increase"),
-        ([0, 1], np.zeros((3, 3)), {}, "has 3 values for 2 keys, must have 2"),
-        ([0, 1], [[0, 0, 0], [0, np.nan, 0]], {}, "NaN or infinite"),
-        ([0, np.inf], np.zeros((2, 3)), {}, "NaN or infinite"),
-        ([0, 1], np.zeros((2, 3)), {"matrix": np.eye(4).ravel().tolist()}, "which has a matrix"),
+        ([0, 0], np.zeros((2, 3)), "do not increase"),
+        ([1, 0], np.zeros((2, 3)), "do not increase"),
+        ([0, 1], np.zeros((3, 3)), "has 3 values for 2 keys, must have 2"),
+        ([0, 1], [[0, 0, 0], [0, np.nan, 0]], "NaN or infinite"),
+        ([0, np.inf], np.zeros((2, 3)), "NaN or infinite"),
     ],
 )
-def test_broken_channels_are_refused(tmp_path: Path, times: Any, values: Any, more: dict[str, Any], words: str) -> None:
+def test_broken_channels_are_refused(tmp_path: Path, times: Any, values: Any, words: str) -> None:
     file = GltfFile()
-    node = file.node(**more)
+    node = file.node()
     file.animation()
     file.channel(0, node, "translation", times, values)
     with pytest.raises(ClipError, match=words):
@@ -162,4 +161,50 @@ def test_an_animation_that_moves_nothing_or_one_thing_twice_is_refused(tmp_path:
     for _ in range(2):
         file.channel(0, node, "translation", [0, 1], np.zeros((2, 3)))
     with pytest.raises(ClipError, match="a second time"):
+        _read(file, tmp_path / "a.glb")
+
+
+def test_an_animated_node_with_a_matrix_is_decomposed_with_a_warning(tmp_path: Path) -> None:
+    file = GltfFile()
+    sheared = np.eye(4)
+    sheared[0, 1] = 0.5
+    for matrix in (np.diag([2.0, 2, 2, 1]), sheared):
+        file.node(matrix=matrix.T.ravel().tolist())
+    file.animation()
+    for node in range(2):
+        file.channel(0, node, "translation", [0, 1], [[0, 0, 0], [1, 0, 0]])
+    document = read_gltf(file.glb(tmp_path / "a.glb"))
+    tree = read_nodes(document)
+    poses = read_animation(document, 0, tree, {}).poses(np.array([1.0]))
+    np.testing.assert_allclose(
+        tree.world_matrices([0], poses)[0][0], [[2, 0, 0, 1], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]
+    )
+    assert [warning.partition(" is ")[2] for warning in document.warnings] == [
+        "animated and has a matrix, which is not allowed; it is decomposed.",
+        "animated and has a matrix, which is not allowed; it is decomposed, which loses its shear.",
+    ]
+
+
+@pytest.mark.parametrize(("number", "meant"), [(0, "LINEAR"), (0.0, "LINEAR"), (1, "STEP"), (2, "CUBICSPLINE")])
+def test_an_interpolation_given_as_a_number_is_its_place_in_the_list(tmp_path: Path, number: float, meant: str) -> None:
+    file = GltfFile()
+    node = file.node()
+    file.animation()
+    keys = np.zeros((6 if meant == "CUBICSPLINE" else 2, 3))
+    file.channel(0, node, "translation", [0, 1], keys)
+    file.json["animations"][0]["samplers"][0]["interpolation"] = number
+    document = read_gltf(file.glb(tmp_path / "a.glb"))
+    (channel,) = read_animation(document, 0, read_nodes(document), {}).channels
+    assert channel.interpolation == meant
+    assert f"interpolation is the number {number}, must be text; read as {meant}." in document.warnings[0]
+
+
+@pytest.mark.parametrize("value", [3, -1, 0.5, True, "linear", [0]])
+def test_an_interpolation_that_does_not_exist_is_refused(tmp_path: Path, value: Any) -> None:
+    file = GltfFile()
+    node = file.node()
+    file.animation()
+    file.channel(0, node, "translation", [0, 1], np.zeros((2, 3)))
+    file.json["animations"][0]["samplers"][0]["interpolation"] = value
+    with pytest.raises(ClipError, match="interpolation"):
         _read(file, tmp_path / "a.glb")

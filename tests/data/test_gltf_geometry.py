@@ -1,8 +1,7 @@
-"""Triangles, joint sets, sizes and materials."""
+"""Triangles, joint sets and sizes."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 
 from gvf.data.gltf import read_gltf
 from gvf.data.gltf_geometry import mesh_size, read_mesh, triangulate
-from gvf.data.gltf_material import mean_linear_color, read_image, read_material, transform_uvs
 from gvf.errors import ClipError
 from tests.data.gltf_files import TRIANGLE, GltfFile
 
@@ -99,77 +97,3 @@ def test_a_nan_position_is_refused(tmp_path: Path) -> None:
     mesh = file.triangle_mesh(np.where(TRIANGLE == 1, np.nan, TRIANGLE))
     with pytest.raises(ClipError, match="NaN or infinite"):
         read_mesh(read_gltf(file.glb(tmp_path / "a.glb")), mesh)
-
-
-def test_materials_of_both_models(tmp_path: Path) -> None:
-    file = GltfFile()
-    texture = file.image([[[255, 0, 0]]])
-    info = {"index": texture, "texCoord": 1}
-    metallic = {"baseColorFactor": [0.1, 0.2, 0.3, 0.4], "baseColorTexture": info}
-    glossy = {"diffuseFactor": [0.5, 0.6, 0.7, 0.8], "diffuseTexture": {"index": texture}}
-    file.entry("materials", name="first", alphaMode="MASK", alphaCutoff=0.25, pbrMetallicRoughness=metallic)
-    file.entry(
-        "materials",
-        doubleSided=True,
-        emissiveFactor=[0.5, 0.25, 0.1],
-        pbrMetallicRoughness=metallic,
-        extensions={
-            "KHR_materials_pbrSpecularGlossiness": glossy,
-            "KHR_materials_emissive_strength": {"emissiveStrength": 3},
-        },
-    )
-    document = read_gltf(file.glb(tmp_path / "a.glb"))
-    first, second, default = (read_material(document, index) for index in (0, 1, -1))
-    assert (first.material.name, first.material.base_color) == ("first", (0.1, 0.2, 0.3, 0.4))
-    assert (first.material.alpha_mode, first.material.alpha_cutoff, first.material.double_sided) == (
-        "MASK",
-        0.25,
-        False,
-    )
-    assert first.texture is not None
-    assert first.texture.uv_set == 1
-    assert second.material.base_color == (0.5, 0.6, 0.7, 0.8)
-    assert second.material.double_sided
-    np.testing.assert_allclose(second.material.emissive, [1.0, 0.75, 0.3])
-    assert default.material.base_color == (1, 1, 1, 1)
-    assert default.texture is None
-    assert read_image(document, 0).tolist() == [[[255, 0, 0, 255]]]
-
-
-def test_texture_transform_rotates_with_v_downwards(tmp_path: Path) -> None:
-    """The extension turns texture coordinates counter-clockwise as seen with v downwards: (1, 0) goes to (0, -1)."""
-    file = GltfFile()
-    transform = {"offset": [10, 20], "rotation": math.pi / 2, "scale": [2, 3], "texCoord": 2}
-    info = {"index": file.image([[[1, 2, 3]]]), "extensions": {"KHR_texture_transform": transform}}
-    file.entry("materials", pbrMetallicRoughness={"baseColorTexture": info})
-    use = read_material(read_gltf(file.glb(tmp_path / "a.glb")), 0).texture
-    assert use is not None
-    assert use.uv_set == 2
-    moved = transform_uvs(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), use.transform)
-    np.testing.assert_allclose(moved, [[10, 20], [10, 18], [13, 20]], atol=1e-12)
-
-
-def test_undecodable_and_unsupported_textures_are_refused(tmp_path: Path) -> None:
-    file = GltfFile()
-    broken = file.entry("images", bufferView=file.view(b"no picture"), mimeType="image/png")
-    file.entry("textures", extensions={"KHR_texture_basisu": {"source": broken}})
-    file.entry("materials", pbrMetallicRoughness={"baseColorTexture": {"index": 0}})
-    document = read_gltf(file.glb(tmp_path / "a.glb"))
-    with pytest.raises(ClipError, match="cannot be decoded"):
-        read_image(document, broken)
-    with pytest.raises(ClipError, match="no image in a format that is read"):
-        read_material(document, 0)
-
-
-def test_unknown_wrap_modes_are_refused(tmp_path: Path) -> None:
-    file = GltfFile()
-    texture = file.image([[[1, 2, 3]]])
-    file.json["textures"][texture]["sampler"] = file.entry("samplers", wrapS=33071, wrapT=7)
-    file.entry("materials", pbrMetallicRoughness={"baseColorTexture": {"index": texture}})
-    with pytest.raises(ClipError, match="has wrapT 7, must be one of 10497, 33071, 33648"):
-        read_material(read_gltf(file.glb(tmp_path / "a.glb")), 0)
-
-
-def test_mean_color_is_taken_in_linear_light() -> None:
-    image = np.array([[[0, 255, 188, 9], [255, 255, 188, 9]]], np.uint8)
-    np.testing.assert_allclose(mean_linear_color(image), [0.5, 1.0, 0.5029], atol=1e-4)

@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from gvf.data.gltf import read_gltf
-from gvf.data.gltf_scene import NodePose, NodeTree, read_nodes, rotation_matrices, unit_quaternions
+from gvf.data.gltf_scene import NodePose, NodeTree, decompose, read_nodes, rotation_matrices, unit_quaternions
 from gvf.errors import ClipError
 from tests.data.gltf_files import GltfFile
 
@@ -71,7 +71,6 @@ def test_only_the_default_scene_counts_in_depth_first_order(tmp_path: Path) -> N
         ([{}, {"children": [2]}, {"children": [1]}], [0], "part of a cycle"),
         ([{"children": [0]}], [0], "its own child"),
         ([{"children": [1]}, {}], [0, 1], "child of node 0"),
-        ([{"matrix": [1.0] * 16, "scale": [1, 1, 1]}], [0], "both a matrix"),
     ],
 )
 def test_graphs_that_are_no_tree_are_refused(
@@ -79,6 +78,71 @@ def test_graphs_that_are_no_tree_are_refused(
 ) -> None:
     with pytest.raises(ClipError, match=words):
         _tree(tmp_path, nodes, roots)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected", "taken"),
+    [
+        (np.diag([2.0, 2, 2, 1]), np.diag([2.0, 2, 2, 1]), "the matrix is"),
+        (np.eye(4), _transform([1, 2, 3], [0, 0, 0, 1], [1, 1, 1]), "translation, rotation and scale are"),
+    ],
+)
+def test_of_a_matrix_and_its_parts_the_one_that_says_something_is_taken(
+    tmp_path: Path, matrix: np.ndarray, expected: np.ndarray, taken: str
+) -> None:
+    file = GltfFile()
+    node = file.node(mesh=file.triangle_mesh(), matrix=matrix.T.ravel().tolist(), translation=[1, 2, 3])
+    document = read_gltf(file.glb(tmp_path / "a.glb"))
+    np.testing.assert_array_equal(read_nodes(document).world_matrices([node], {})[node][0], expected)
+    assert f"{taken} taken" in document.warnings[0]
+
+
+def test_the_last_row_of_a_matrix_is_that_of_an_affine_one(tmp_path: Path) -> None:
+    tree = _tree(tmp_path, [{"matrix": [1, 0, 0, 9, 0, 1, 0, 9, 0, 0, 1, 9, 5, 6, 7, 0], "mesh": 0}], [0])
+    expected = _transform([5, 6, 7], [0, 0, 0, 1], [1, 1, 1])
+    np.testing.assert_array_equal(tree.world_matrices([0], {})[0][0], expected)
+
+
+def test_decomposed_matrices_are_the_product_of_their_parts() -> None:
+    generator = np.random.default_rng(3)
+    for signs in np.array(np.meshgrid(*[[-1.0, 1.0]] * 3)).reshape(3, -1).T:
+        scale = signs * generator.uniform(0.1, 5.0, 3)
+        matrix = _transform(generator.normal(size=3), generator.normal(size=4), scale)
+        translation, rotation, found, shear = decompose(matrix)
+        np.testing.assert_allclose(_transform(translation, rotation, found), matrix, atol=1e-12)
+        np.testing.assert_allclose(np.abs(found), np.abs(scale), atol=1e-12)
+        assert np.sign(found.prod()) == signs.prod()
+        assert shear < 1e-12
+
+
+@pytest.mark.parametrize(
+    "scale", [[0, 1, 1], [0, -1, 2], [0, 0, 3], [0, 0, 0], [1e300, 1, 1e-300], [1e-200, 1e-200, -1e-200]]
+)
+def test_degenerate_matrices_decompose_too(scale: list[float]) -> None:
+    translation, rotation, found, shear = decompose(np.diag([*scale, 1.0]))
+    np.testing.assert_allclose(_transform(translation, rotation, found), np.diag([*scale, 1.0]), rtol=1e-12)
+    assert shear == pytest.approx(0.0, abs=1e-12)
+
+
+def test_shear_is_told_and_lost() -> None:
+    """Columns at 60 degrees: the nearest rotation is 15 degrees from either, and a chord of 15 degrees is 0.2611."""
+    matrix = np.eye(4)
+    matrix[:2, 1] = np.cos(np.pi / 3), np.sin(np.pi / 3)
+    _, rotation, scale, shear = decompose(matrix)
+    np.testing.assert_allclose(scale, 1.0)
+    np.testing.assert_allclose(rotation, [0, 0, -np.sin(np.pi / 24), np.cos(np.pi / 24)], atol=1e-12)
+    assert shear == pytest.approx(2 * np.sin(np.pi / 24))
+
+
+def test_a_pose_replaces_one_part_of_a_matrix(tmp_path: Path) -> None:
+    """A mirrored, scaled and turned node: animating its translation must keep the rest; weights alone keep the matrix."""
+    matrix = _transform([1, 2, 3], [0.5, 0.5, 0.5, 0.5], [-2, 3, 4])
+    tree = _tree(tmp_path, [{"matrix": matrix.T.ravel().tolist(), "mesh": 0}], [0])
+    moved = tree.world_matrices([0], {0: NodePose(translation=np.array([[1.0, 2, 3], [7, 8, 9]]))})[0]
+    np.testing.assert_allclose(moved[0], matrix, atol=1e-12)
+    np.testing.assert_allclose(moved[1], _transform([7, 8, 9], [0.5, 0.5, 0.5, 0.5], [-2, 3, 4]), atol=1e-12)
+    still = tree.world_matrices([0], {0: NodePose(weights=np.ones((2, 1)))})[0]
+    np.testing.assert_array_equal(still, matrix[None])
 
 
 def test_a_deep_hierarchy_needs_no_deep_stack(tmp_path: Path) -> None:

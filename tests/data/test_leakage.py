@@ -65,6 +65,9 @@ def test_reserved_assets_are_found_by_id_and_by_mesh_and_not_by_nothing() -> Non
     assert find_reserved({"0af3"}, None, listed) is by_id
     assert find_reserved({"x", "0AF3"}, "n" * 64, listed) is by_id
     assert find_reserved({"x"}, "m" * 64, listed) is by_mesh
+    assert find_reserved({"sets/one/0AF3"}, None, listed) is by_id  # a path: its last part, or the folder of its model
+    assert find_reserved({"sets/0AF3/scene"}, None, listed) is by_id
+    assert find_reserved({"sets/x0AF3/scene"}, None, listed) is None
     assert find_reserved({"c"}, None, listed) is None
     assert find_reserved({""}, "", listed) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,41 @@ def test_broken_tables_are_named(tmp_path: Path) -> None:
 
 
 def test_names_are_safe_and_stay_distinct() -> None:
-    taken: set[str] = set()
-    assert [unique(slug(text), taken) for text in ("A b/c", "a B.c", "../..", "", "Ünter_1")] == [
+    taken: dict[str, int] = {}
+    assert [unique(slug(text), taken) for text in ("A b/c", "a B.c", "../..", "", "Ünter_1", "a-b-c-2", "a.b.c")] == [
         "a-b-c",
         "a-b-c-2",
         "unnamed",
         "unnamed-2",
-        "nter_1",
+        "unter_1",
+        "a-b-c-2-2",
+        "a-b-c-3",
     ]
+
+
+def test_slugs_are_short_and_stay_apart_where_letters_are_lost() -> None:
+    long = "Armature|mixamo.com|Layer0_" * 10
+    assert slug(long) == "armature-mixamo-com-layer0_armature-mixamo-com-layer0_a-" + _digest(long.lower())
+    assert len(slug(long)) == 64
+    assert slug(long + "2") != slug(long)
+    assert slug("a" * 64) == "a" * 64  # a SHA-256 stays whole
+    assert slug("走る") == "unnamed-" + _digest("走る")
+    assert slug("歩く") != slug("走る")
+    assert slug("Бег 2") == "2-" + _digest("бег 2")
+    assert slug("Größe") == "gro-e-" + _digest("größe")
+    assert slug("Café ½ ①") == "cafe-1-2-1"
+    assert slug("run \ud83d") == slug("run 🏃") == "run"  # half a pair, and a picture: neither letters nor digits
+    assert slug("b\udce9n\n\x00") == "b-n"  # a byte of a file's name that is no UTF-8
+    for text in (long, "走る", "Бег 2", "Größe", "x" * 65):
+        assert slug(slug(text)) == slug(text)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def test_a_clip_of_the_longest_names_fits_every_file_name() -> None:
+    taken: dict[str, int] = {}
+    names = [unique(f"{slug('名' * 300)}--{slug('x' * 300)}", taken) for _ in range(3)]
+    assert len(set(names)) == 3
+    assert max(len(f".{name}.4194304.partial.safetensors") for name in names) < 255

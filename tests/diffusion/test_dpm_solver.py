@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gvf.diffusion import dpm_solver
 from gvf.diffusion.dpm_solver import END_TIME, ContinuousSchedule, DpmSolver, Tolerances
 from gvf.diffusion.guidance import Prediction, guided
 from gvf.diffusion.schedule import cosine_schedule
@@ -76,17 +77,97 @@ def test_the_adaptive_solver_follows_the_exact_flow(solver: DpmSolver, noise: Te
     assert (middle.sample - exact).abs().max() < 5e-3
     assert (strict.sample - exact).abs().max() < 5e-4
     # So simple a flow lets the published tolerances, made for images, take long strides.
-    assert loose.num_steps < middle.num_steps < strict.num_steps
-    assert middle.num_evaluations == 2 * middle.num_steps
+    assert (loose.num_steps < middle.num_steps).all()
+    assert (middle.num_steps < strict.num_steps).all()
+    assert torch.equal(middle.num_evaluations, 2 * middle.num_steps)
+    assert middle.num_calls == middle.num_evaluations.max()
 
 
 def test_steps_that_are_too_long_are_rejected(solver: DpmSolver, noise: Tensor) -> None:
     eager = Tolerances(absolute=1e-3, relative=1e-3, first_step=8.0)
-    times: list[float] = []
+    times: list[Tensor] = []
     solution = solver.sample_adaptive(noise, eager, times.append)
-    assert solution.num_rejected >= 1
-    assert len(times) == solution.num_steps - solution.num_rejected
+    assert (solution.num_rejected >= 1).all()
+    path = torch.stack([torch.ones(len(noise)), *times])
+    assert torch.equal((path.diff(dim=0) < 0).sum(0), solution.num_steps - solution.num_rejected)
     assert (solution.sample - exact_flow(solver.schedule, noise)).abs().max() < 5e-3
+
+
+def curved_velocity(schedule: ContinuousSchedule) -> Prediction:
+    """Not linear, so that the error depends on where an item is; each item's velocity depends on that item alone."""
+    gaussian = gaussian_velocity(schedule)
+
+    def velocity(noised: Tensor, timesteps: Tensor) -> Tensor:
+        bend = 0.3 * (timesteps / 1000).view(-1, 1, 1).to(noised)
+        return gaussian(noised, timesteps) + bend * torch.sin(3 * noised)
+
+    return velocity
+
+
+def sample_one(schedule: ContinuousSchedule, velocity: Prediction, x: Tensor, tolerances: Tolerances):
+    """The adaptive solver for one item, in plain numbers: the release's algorithm as its description reads."""
+
+    def at(time: float) -> tuple[float, float, float]:
+        alpha, sigma, lambda_ = schedule.alpha_sigma_lambda(torch.tensor(time, dtype=torch.float64))
+        return float(alpha), float(sigma), float(lambda_)
+
+    def time_of(lambda_: float) -> float:
+        return float(schedule.time_of_lambda(torch.tensor(lambda_, dtype=torch.float64)))
+
+    def data(x: Tensor, time: float) -> Tensor:
+        alpha, sigma, _ = at(time)
+        timestep = 1000 * (time - 1 / len(schedule.log_alphas))
+        return alpha * x - sigma * velocity(x[None], torch.tensor([timestep], dtype=torch.float32))[0]
+
+    def move(x: Tensor, prediction: Tensor, before: float, after: float) -> Tensor:
+        (_, sigma_before, lambda_before), (alpha, sigma, lambda_) = at(before), at(after)
+        return sigma / sigma_before * x - alpha * math.expm1(lambda_before - lambda_) * prediction
+
+    time, step, low_before, steps, rejected = 1.0, tolerances.first_step, x, 0, 0
+    while abs(time - END_TIME) > 1e-5:
+        here = at(time)[2]
+        following, middle = time_of(here + step), time_of(here + step / 2)
+        prediction = data(x, time)
+        low = move(x, prediction, time, following)
+        high = move(x, data(move(x, prediction, time, middle), middle), time, following)
+        scale = (tolerances.relative * torch.maximum(low.abs(), low_before.abs())).clamp(min=tolerances.absolute)
+        error = float(((high - low) / scale).square().mean()) ** 0.5
+        if error <= 1:
+            x, low_before, time = high, low, following
+        else:
+            rejected += 1
+        steps += 1
+        step = min(tolerances.safety * step / error**0.5, at(END_TIME)[2] - at(time)[2])
+    return x, steps, rejected
+
+
+@pytest.mark.parametrize("tolerances", [PUBLISHED, Tolerances(1e-3, 1e-3, first_step=8.0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_item_does_not_depend_on_its_batch(dtype: torch.dtype, tolerances: Tolerances) -> None:
+    schedule = cosine_schedule(1000)
+    continuous = ContinuousSchedule(schedule)
+    velocity = curved_velocity(continuous)
+    sizes = torch.tensor([0.3, 1.0, 2.0, 4.0], dtype=dtype).view(4, 1, 1)
+    noise = sizes * torch.randn(4, 50, 3, generator=torch.Generator().manual_seed(2), dtype=dtype)
+    rows: list[int] = []
+
+    def counted(noised: Tensor, timesteps: Tensor) -> Tensor:
+        rows.append(len(noised))
+        return velocity(noised, timesteps)
+
+    solver = DpmSolver(schedule, counted)
+    together = solver.sample_adaptive(noise, tolerances)
+    assert len(rows) == together.num_calls == together.num_evaluations.max()
+    assert len(set(together.num_steps.tolist())) > 1, "the items should need different numbers of steps"
+    for item in range(4):
+        alone = solver.sample_adaptive(noise[item : item + 1], tolerances)
+        assert torch.equal(together.sample[item], alone.sample[0])
+        assert together.num_evaluations[item] == alone.num_evaluations[0] == alone.num_calls
+        assert together.num_rejected[item] == alone.num_rejected[0]
+        expected, steps, rejected = sample_one(continuous, velocity, noise[item], tolerances)
+        assert (alone.num_steps.item(), alone.num_rejected.item()) == (steps, rejected)
+        close = 1e-6 if dtype == torch.float64 else 1e-4
+        torch.testing.assert_close(alone.sample[0], expected, atol=close, rtol=close)
 
 
 def test_the_multistep_solver_is_of_second_order(solver: DpmSolver, noise: Tensor) -> None:
@@ -94,7 +175,8 @@ def test_the_multistep_solver_is_of_second_order(solver: DpmSolver, noise: Tenso
     errors = []
     for steps in (25, 50, 100):
         solution = solver.sample_multistep(noise, steps)
-        assert solution.num_evaluations == steps
+        assert solution.num_calls == steps
+        assert solution.num_evaluations.tolist() == [steps] * 4
         errors.append((solution.sample - exact).abs().max().item())
     orders = [math.log2(errors[i] / errors[i + 1]) for i in range(2)]
     assert errors[-1] < 0.01
@@ -103,19 +185,25 @@ def test_the_multistep_solver_is_of_second_order(solver: DpmSolver, noise: Tenso
 
 def test_samples_have_the_statistics_of_the_data(solver: DpmSolver) -> None:
     noise = torch.randn(2, 20000, 1, generator=torch.Generator().manual_seed(1))
-    times: list[float] = []
+    times: list[Tensor] = []
     sample = solver.sample_adaptive(noise, MIDDLE, times.append).sample
     assert sample.dtype == torch.float32
     assert abs(sample.mean().item() - MEAN) < 0.01
     assert abs(sample.std().item() - STD) < 0.01
-    assert times == sorted(times, reverse=True)
-    assert times[-1] == pytest.approx(END_TIME, abs=1e-5)
+    assert (torch.stack(times).diff(dim=0) <= 0).all()
+    assert times[-1].tolist() == pytest.approx([END_TIME] * 2, abs=1e-5)
 
 
 def test_a_broken_network_is_an_error() -> None:
     solver = DpmSolver(cosine_schedule(1000), lambda x, t: torch.full_like(x, float("nan")))
     with pytest.raises(StageError, match="not finite"):
         solver.sample_adaptive(torch.randn(1, 4, 3), PUBLISHED)
+
+
+def test_steps_without_end_are_an_error(monkeypatch: pytest.MonkeyPatch, solver: DpmSolver, noise: Tensor) -> None:
+    monkeypatch.setattr(dpm_solver, "MAX_STEPS", 5)
+    with pytest.raises(StageError, match="not at the end after 5 steps"):
+        solver.sample_adaptive(noise, STRICT)
 
 
 def constant(value: float, calls: list[float]) -> Prediction:

@@ -81,21 +81,22 @@ def expected(folder: Path, protocol: Protocol) -> dict[str, dict[str, float]]:
     """PSNR and SSIM of each object by scikit-image: means over frames, then views."""
     scores: dict[str, dict[str, float]] = {}
     for name in OBJECTS:
-        views: dict[str, list[float]] = {"psnr": [], "ssim": []}
+        views: dict[str, list[float]] = {"psnr": [], "ssim": [], "ssim_cropped": []}
         for view in range(VIEWS):
-            frames: dict[str, list[float]] = {"psnr": [], "ssim": []}
+            frames: dict[str, list[float]] = {"psnr": [], "ssim": [], "ssim_cropped": []}
             for frame in range(FRAMES):
                 truth, guess = (small(folder / side / name / f"eval_{view}/{frame}.png") for side in ("gt", "pred"))
                 own, others = truth.max() - truth.min(), guess.max() - guess.min()
                 ranges = (own, max(own, others)) if protocol is CONSISTENT4D else (255, 255)
                 frames["psnr"].append(peak_signal_noise_ratio(truth, guess, data_range=ranges[0]))
                 mirrored = [np.pad(image, ((5, 5), (5, 5), (0, 0)), mode="reflect") for image in (truth, guess)]
-                frames["ssim"].append(
-                    structural_similarity(
-                        *mirrored, channel_axis=-1, data_range=ranges[1], gaussian_weights=True, sigma=1.5,
-                        use_sample_covariance=False,
-                    )
-                )  # fmt: skip
+                for metric, pair in (("ssim", mirrored), ("ssim_cropped", (truth, guess))):
+                    frames[metric].append(
+                        structural_similarity(
+                            *pair, channel_axis=-1, data_range=ranges[1], gaussian_weights=True, sigma=1.5,
+                            use_sample_covariance=False,
+                        )
+                    )  # fmt: skip
             for metric, values in frames.items():
                 views[metric].append(float(np.mean(values)))
         scores[name] = {metric: float(np.mean(values)) for metric, values in views.items()}
@@ -110,7 +111,7 @@ def test_image_metrics_are_scikit_image_s_averaged_over_frames_views_and_objects
     wanted = expected(published, protocol)
     for name in OBJECTS:
         assert result["objects"][name] == pytest.approx(wanted[name], abs=2e-4)
-    for metric in ("psnr", "ssim"):
+    for metric in ("psnr", "ssim", "ssim_cropped"):
         mean = np.mean([wanted[name][metric] for name in OBJECTS])
         assert result["metrics"][metric] == pytest.approx(mean, abs=2e-4)
     assert set(result["absent"]) == {"lpips", "lpips_alex", "clip", "fvd"}
@@ -154,6 +155,39 @@ def features(folder: Path, side: str) -> np.ndarray:
                     planes[channel, frame] = (np.asarray(plane) / 127.5 - 1).mean()
             videos[o, view] = planes.reshape(3, 4, 8).mean(-1).ravel()
     return videos
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        (
+            "vgg16-397923af.pth",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 553433881\n",
+            "a Git LFS",
+        ),
+        ("alexnet-owt-7be5be79.pth", b"PK\x03\x04" + bytes(100), "cut short"),
+        (I3D_KINETICS.name, b"<html>Sign in</html>", "a web page"),
+        ("clip-vit-base-patch32/pytorch_model.bin", b"", "cut short"),
+    ],
+)
+def test_damaged_weights_are_named_and_no_object(
+    here: Path, published: Path, name: str, content: bytes, what: str, executor: str
+) -> None:
+    path = here / "no weights" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    if path.suffix == ".bin":
+        for config in ("config.json", "preprocessor_config.json"):
+            (path.parent / config).write_text("{}")
+    values = yaml.safe_load((here / "params.yaml").read_text())
+    values["run"] |= {"executor": executor, "workers": 2}
+    (here / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=f"{name}: .*{what}") as caught:
+        submit(published)
+    assert not any(item in str(caught.value) for item in OBJECTS)
+    assert "weights_only" not in str(caught.value)
+    assert not (here / "work").exists()
 
 
 def test_fvd_of_both_protocols(here: Path, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,10 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda s: [_resize(path, (24, 20)) for path in (s / "pred/owl").rglob("*.png")],
         "24 x 20 pixels, frames must be square",
     ),
-    "no picture": (lambda s: (s / "pred/owl/eval_2/9.png").write_text("no"), r"9\.png: not a readable picture"),
+    "no picture": (
+        lambda s: (s / "pred/owl/eval_2/9.png").write_text("no"),
+        r"9\.png: is not a PNG, JPEG or WebP image",
+    ),
     "no folder": (lambda s: shutil.rmtree(s / "gt"), "gt: no such folder.*drive.google.com"),
     "an empty folder": (lambda s: [shutil.rmtree(p) for p in (s / "pred").iterdir()], "holds no object"),
 }

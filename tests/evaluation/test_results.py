@@ -63,6 +63,8 @@ def test_every_row_says_where_it_comes_from(here: Path) -> None:
     for column in ("protocol", "data", "device"):
         assert table[column].str.len().min() > 2
     assert table.at[OURS, "psnr"] == 18.47
+    assert table.at[OURS, "ssim_cropped"] == 0.901, "published rows were measured without the border"
+    assert pd.isna(table.at[OURS, "ssim"])
     assert table.at[OURS, "time"] == "4.5 s"
     ours = table.loc["gvf, preset cpu (DiT)"]
     assert (ours["psnr"], ours["data"]) == (21.0, "procedural, 24 held-out clips")
@@ -80,9 +82,9 @@ def test_the_table_reads_in_every_format(here: Path) -> None:
     table = table_1_rows([RESULT])
     markdown = to_markdown(table, TABLE_1_CAPTION)
     cells = [cell.strip() for cell in markdown.splitlines()[-1].split("|")[1:-1]]
-    assert cells[:9] == ["Peer & Co", "measured", "17.50", "n/a", "0.900", "n/a", "n/a", "3.5 s", "1.02 min"]
-    assert cells[9:11] == ["consistent4d", "Consistent4D's 7 objects #01234567"]
-    assert r"Peer \& Co & measured & 17.50 & n/a & 0.900 & n/a & n/a & 3.5 s" in to_latex(
+    assert cells[:10] == ["Peer & Co", "measured", "17.50", "n/a", "0.900", "n/a", "n/a", "n/a", "3.5 s", "1.02 min"]
+    assert cells[10:12] == ["consistent4d", "Consistent4D's 7 objects #01234567"]
+    assert r"Peer \& Co & measured & 17.50 & n/a & 0.900 & n/a & n/a & n/a & 3.5 s" in to_latex(
         table, TABLE_1_CAPTION, "table_1"
     )
 
@@ -108,7 +110,7 @@ def test_only_the_same_method_on_the_same_truth_by_the_same_protocol_replaces_a_
     assert len(read_results()) == len(written)
     assert [path.name.rpartition("--")[0] for path in (paths[0], paths[4])] == [
         "peer-co--consistent4d",
-        "unnamed--consistent4d",
+        "unnamed-7feb143d--consistent4d",
     ]
     assert all(len(path.stem.rpartition("--")[2]) == 8 for path in paths)
 

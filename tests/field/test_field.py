@@ -10,9 +10,23 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.field import checks_assets, checks_files, checks_operation
+from tests.field import (
+    checks_files,
+    checks_frames,
+    checks_geometry,
+    checks_materials,
+    checks_operation,
+    checks_sources,
+)
 
-CHECKS: dict[str, Callable[..., None]] = {**checks_assets.CHECKS, **checks_files.CHECKS, **checks_operation.CHECKS}
+CHECKS: dict[str, Callable[..., None]] = {
+    **checks_sources.CHECKS,
+    **checks_geometry.CHECKS,
+    **checks_materials.CHECKS,
+    **checks_frames.CHECKS,
+    **checks_files.CHECKS,
+    **checks_operation.CHECKS,
+}
 
 
 @pytest.mark.parametrize("name", sorted(CHECKS))

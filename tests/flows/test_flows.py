@@ -107,6 +107,24 @@ def test_the_artifact_shows_figures_pictures_and_the_mlflow_run(workspace: Path)
     assert "Up to date" in artifact.data
 
 
+def test_the_link_is_to_the_run_that_made_the_outputs(workspace: Path) -> None:
+    """A newer run made other outputs than those at hand: neither it nor its pictures are shown."""
+    runs = workspace / "work/runs"
+    (runs / "train-dit").mkdir(parents=True)
+    (runs / "train-dit/knight.png").touch()
+    (runs / "train-dit.json").write_text(json.dumps({"run_name": "newer", "url": "http://mlflow/newer"}))
+    (runs / "train-dit.started.json").write_text(json.dumps({"run_name": "failed", "url": "http://mlflow/failed"}))
+    shown = dvc_stage.outcome("train-dit")
+    assert shown.run is not None
+    assert shown.run["run_name"] == "newer"
+    assert shown.pictures == [runs / "train-dit/knight.png"]
+    lock = {"stages": {"train-dit": {"outs": [{"path": "models/dit", "md5": "0.dir", "size": 1, "nfiles": 1}]}}}
+    (workspace / "dvc.lock").write_text(yaml.safe_dump(lock))
+    shown = dvc_stage.outcome("train-dit")
+    assert shown.run is None
+    assert shown.pictures == []
+
+
 def test_the_ablations_run_every_variant_and_seed_as_dvc_calls_them(workspace: Path) -> None:
     fake_dvc(workspace, 'echo "Running stage $2"')
     results = workspace / "ablations/results"

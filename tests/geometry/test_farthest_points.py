@@ -35,8 +35,25 @@ def test_a_generator_draws_the_first_point_and_repeats() -> None:
     assert len(set(first[:, 0].tolist())) > 1
 
 
-def test_all_points_may_be_asked_for_but_no_more() -> None:
-    points = torch.rand(12, 3)
-    assert sorted(farthest_points(points, 12).tolist()) == list(range(12))
-    with pytest.raises(UserError, match="13 asked for among 12"):
-        farthest_points(points, 13)
+def test_fewer_points_than_asked_for_are_repeated_in_their_order() -> None:
+    line = torch.tensor([0.0, 1.0, 5.0]).unsqueeze(-1) * torch.tensor([1.0, 0.0, 0.0])
+    # From 0 the farthest is 5, and 1 is left; then all over again.
+    assert farthest_points(line, 7).tolist() == [0, 2, 1, 0, 2, 1, 0]
+    assert farthest_points(line, 4, start=1).tolist() == [1, 2, 0, 1]
+    assert farthest_points(line[:1], 3).tolist() == [0, 0, 0]
+    drawn = farthest_points(line, 5, generator=torch.Generator().manual_seed(0)).tolist()
+    assert sorted(drawn[:3]) == [0, 1, 2]
+    assert drawn[3:] == drawn[:2]
+
+
+def test_points_in_one_place_are_chosen_one_by_one() -> None:
+    points = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]])
+    expected = [[0, 1, 2, 3, 0, 1]]
+    assert farthest_points(points[None], 6).tolist() == expected
+    assert _choose_batched(points[None], 4, torch.zeros(1, dtype=torch.long)).tolist() == [expected[0][:4]]
+
+
+def test_no_points_are_refused() -> None:
+    assert sorted(farthest_points(torch.rand(12, 3), 12).tolist()) == list(range(12))
+    with pytest.raises(UserError, match="no points to choose from"):
+        farthest_points(torch.zeros(0, 3), 1)

@@ -118,3 +118,12 @@ def test_no_gradient_passes_through() -> None:
     displacements = torch.randn(2, 20, 3, requires_grad=True)
     moved = mesh_guide(positions, torch.rand(20, 3), num_neighbors=2, beta=7.0).interpolate(displacements)
     assert not moved.requires_grad
+
+
+def test_with_fewer_points_than_neighbours_every_point_counts() -> None:
+    positions, points = torch.zeros(1, 3), torch.tensor([[1.0, 0.0, 0.0], [0.0, 3.0**0.5, 0.0]])  # squared: 1 and 3
+    guide = mesh_guide(positions, points, num_neighbors=8, beta=7.0)
+    nearer = 1.0 / (1.0 + math.exp(-7.0))  # r^2 is their mean, 2
+    torch.testing.assert_close(guide.weights, torch.tensor([[nearer, 1.0 - nearer]]), atol=1e-5, rtol=1e-4)
+    alone = mesh_guide(positions, points[1:], num_neighbors=8, beta=7.0)
+    assert alone.weights.tolist() == [[1.0]]

@@ -49,8 +49,32 @@ def test_a_surface_without_area_is_refused() -> None:
         sample_surface(VERTICES, FACES[2:], 9, np.random.default_rng(0))
 
 
-def test_motion_is_the_mean_of_the_largest_distances() -> None:
-    points = np.zeros((3, 2, 3))
-    points[1, 0], points[2, 0] = [0, 3, 4], [1, 0, 0]  # goes 5 away and comes back to 1
-    assert motion_amount(points) == 2.5
+def test_motion_is_how_far_one_in_a_hundred_points_travels() -> None:
+    points = np.zeros((3, 1000, 3))
+    points[1, :9], points[2, :9] = (
+        [0, 3, 4],
+        [0, -3, -4],
+    )  # 9 points go 5 from where they start to either side, 10 in all
+    assert motion_amount(points) == 0.0
+    points[1, 9] = [0, 0, 2]
+    assert motion_amount(points) == 2.0  # the tenth
+    points[:, 10:, 0] += np.array([0.0, 1.0, 3.0])[:, None]  # the others drift by 3
+    assert motion_amount(points) == 3.0
     assert motion_amount(points[:1]) == 0.0
+    assert motion_amount(points[:, :1]) == 10.0  # of fewer than a hundred points, the one that moves most
+    assert motion_amount(points[:, 8:11]) == 10.0
+
+
+def test_motion_does_not_depend_on_which_frame_comes_first() -> None:
+    points = np.random.default_rng(0).normal(size=(5, 300, 3))
+    assert motion_amount(points) == motion_amount(np.roll(points, 2, axis=0)) == motion_amount(points[::-1])
+
+
+def test_a_waving_hand_moves_and_a_breathing_body_does_not() -> None:
+    """A hand of 2 % of the surface that swings by 0.57 beside a body that rises by 0.007: their mean is below 0.02."""
+    points = np.zeros((2, 1000, 3))
+    points[1, :, 2] = 0.007
+    assert motion_amount(points) == pytest.approx(0.007)
+    points[1, :20, 0] = 0.57
+    assert np.linalg.norm(points[1], axis=-1).mean() < 0.02
+    assert motion_amount(points) == pytest.approx(np.hypot(0.57, 0.007))

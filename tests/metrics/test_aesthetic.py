@@ -70,6 +70,18 @@ def test_wrong_files_are_named(weights: Path) -> None:
     _save_head(weights, 7)
     with pytest.raises(UserError, match="embeddings of width 7"):
         load_scorer(find_weights())
-    (weights / AESTHETIC_HEAD.name).write_bytes(b"no weights")
-    with pytest.raises(UserError, match=r"linearMSE\.pth"):
+    torch.save({"other": torch.ones(1)}, weights / AESTHETIC_HEAD.name)
+    with pytest.raises(UserError, match=r"linearMSE\.pth: not the aesthetic predictor's head; it has other"):
         load_scorer(find_weights())
+
+
+def test_damaged_files_are_named_before_a_clip_is_scored(weights: Path) -> None:
+    path = weights / CLIP_NAME / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    with pytest.raises(UserError, match=r"model\.safetensors: cut short"):
+        find_weights()
+    path.write_bytes(whole)
+    (weights / AESTHETIC_HEAD.name).write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"linearMSE\.pth: a text"):
+        find_weights()

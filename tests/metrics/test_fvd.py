@@ -118,10 +118,11 @@ def test_i3d_is_the_network_of_the_paper(i3d_file: Path) -> None:
 def test_i3d_refuses_other_files(tmp_path: Path, i3d_file: Path) -> None:
     state = torch.load(i3d_file, weights_only=True)
     broken = {**state, "extra.weight": torch.zeros(1)}, {n: v for n, v in state.items() if n != "logits.conv3d.bias"}
-    for index, content in enumerate([*broken, I3D(), b"no weights"]):
+    what = ["not I3D's state dict", "not I3D's state dict", "a pickle with code", "a text, not the weights"]
+    for index, (content, message) in enumerate(zip([*broken, I3D(), b"no weights"], what)):
         path = tmp_path / f"{index}.pt"
         path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-        with pytest.raises(UserError, match=r"\.pt: not I3D's state dict"):
+        with pytest.raises(UserError, match=rf"{index}\.pt: {message}"):
             load_i3d(path, CPU)
 
 

@@ -14,7 +14,7 @@ from gvf.errors import UserError
 from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
-from gvf.metrics.ssim import ssim
+from gvf.metrics.ssim import ssim, ssim_cropped
 
 
 @pytest.fixture
@@ -44,6 +44,39 @@ def test_psnr_and_ssim_agree_with_scikit_image() -> None:
             *mirrored, channel_axis=-1, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )
         assert float(ssim(one, other)[index]) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("data_range", [1.0, None])
+def test_ssim_without_its_border_is_scikit_images_own(data_range: float | None) -> None:
+    one, other = pictures()
+    other = other * torch.tensor([1.0, 0.5, 0.2]).view(-1, 1, 1, 1)
+    other[:, 0] = 0.0  # a false border, which only the inner windows' reach feels
+    cropped, whole = ssim_cropped(one, other, data_range), ssim(one, other, data_range)
+    for index in range(3):
+        a, b = one[index].double().numpy(), other[index].double().numpy()
+        expected = structural_similarity(
+            a, b, channel_axis=-1, data_range=data_range or max(np.ptp(a), np.ptp(b)), gaussian_weights=True,
+            sigma=1.5, use_sample_covariance=False,
+        )  # fmt: skip
+        assert float(cropped[index]) == pytest.approx(expected, abs=1e-4)
+        assert abs(float(cropped[index]) - float(whole[index])) > 1e-3
+
+
+def test_ssim_without_its_border_is_the_mean_over_windows_inside() -> None:
+    """Of 11 x 11 pixels one window is left, whose weighted moments are summed here by hand."""
+    one, other = (images[:1, 4:15, 9:20, :] for images in pictures())
+    offsets = torch.arange(11, dtype=torch.float64) - 5
+    line = torch.exp(-offsets.square() / (2 * 1.5**2))
+    window = (line[:, None] * line / line.sum() ** 2)[..., None]
+    x, y = one[0].double(), other[0].double()
+    mean_x, mean_y = ((window * image).sum((0, 1)) for image in (x, y))
+    var_x, var_y = ((window * image.square()).sum((0, 1)) - m**2 for image, m in ((x, mean_x), (y, mean_y)))
+    covariance = (window * x * y).sum((0, 1)) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    expected = (
+        (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    )
+    assert float(ssim_cropped(one, other)) == pytest.approx(float(expected.mean()), abs=1e-5)
 
 
 def test_ranges_of_the_pictures_themselves() -> None:
@@ -159,3 +192,67 @@ def test_clip_similarity_of_a_small_model(weights: Path) -> None:
     same = clip.clip_similarity(one, one)
     assert isinstance(same, torch.Tensor)
     torch.testing.assert_close(same, torch.ones(3))
+
+
+def small_clip(folder: Path) -> None:
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    config = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8,
+        projection_dim=8,
+    )  # fmt: skip
+    CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 605247071\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", POINTER, r"model\.safetensors: a Git LFS pointer of a file of 605,247,071 bytes"),
+        ("model.safetensors", b"<html></html>", r"model\.safetensors: a web page"),
+        ("config.json", b"<html></html>", r"config\.json: a web page, not JSON"),
+        ("preprocessor_config.json", POINTER, r"preprocessor_config\.json: a Git LFS pointer .*not JSON"),
+        ("preprocessor_config.json", None, r"clip-vit-base-patch32: lacks preprocessor_config\.json"),
+        ("config.json", b'{"model_type": "clip_vision_model"}', r"clip-vit-base-patch32: not a CLIP model"),
+    ],
+)
+def test_damaged_files_of_clip_are_named(weights: Path, name: str, content: bytes | None, message: str) -> None:
+    folder = weights / "clip-vit-base-patch32"
+    small_clip(folder)
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    for call in (clip.require_weights, lambda: clip.clip_similarity(*pictures())):
+        with pytest.raises(UserError, match=message) as caught:
+            call()
+        assert "weights_only" not in str(caught.value)
+
+
+def test_clip_weights_of_another_network_are_not_made_up(weights: Path) -> None:
+    """transformers itself warns of weights that a file lacks, and goes on with random ones."""
+    from safetensors.torch import save_file
+
+    folder = weights / "clip-vit-base-patch32"
+    small_clip(folder)
+    save_file({"other.weight": torch.ones(2)}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"not a CLIP model: its weights lack .* and .* more"):
+        clip.require_weights()
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(
+        UserError, match=r"pytorch_model\.bin: a safetensors file under another format's name. Rename it"
+    ):
+        clip.require_weights()
+
+
+def test_damaged_backbones_are_named(weights: Path) -> None:
+    path = weights / lpips.BACKBONES["alex"][0].name
+    for content, what in ((POINTER, "a Git LFS pointer"), (b"\x80\x02\x8a", "cut short"), (b"<html>", "a web page")):
+        path.write_bytes(content)
+        for call in (lambda: lpips.require_weights("alex"), lambda: lpips.lpips(*pictures(), "alex")):
+            with pytest.raises(UserError, match=f"{path.name}: {what}"):
+                call()
+    lpips.require_weights("vgg")  # absent, which is no error
+    fvd.require_weights()

@@ -150,6 +150,13 @@ def test_missing_dinov2_weights_say_how_to_get_them(tmp_path: Path) -> None:
         DinoV2Encoder(str(tmp_path))
 
 
+def test_damaged_dinov2_weights_say_what_they_are(tmp_path: Path) -> None:
+    tiny_dinov2(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+    with pytest.raises(UserError, match=r"featurize\.weights: .*model\.safetensors: a Git LFS pointer.*pull dinov2"):
+        DinoV2Encoder(str(tmp_path))
+
+
 def test_the_section_names_the_encoder(tmp_path: Path) -> None:
     small = FeaturizeConfig(encoder="efficientnet_lite0", weights=None, token_grid=4, **SETTINGS)
     assert build_image_encoder(small, CPU).num_tokens == 16

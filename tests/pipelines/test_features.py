@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from gvf.data.clip_store import Views
+from gvf.errors import ClipError
 from gvf.geometry.camera import intrinsics, orbit, sphere_hammersley
 from gvf.geometry.voxels import voxel_centers
 from gvf.pipelines.features import video_tokens, view_weights, voxel_features
@@ -41,7 +43,7 @@ def gather(weighting: str, batch_size: int) -> tuple[np.ndarray, Tensor]:
     mesh = box()
     views = views_of(mesh, 24, 96)
     voxels, features = voxel_features(
-        ColorEncoder(), mesh.vertices[0], mesh.faces, views, 16, weighting, batch_size, CPU
+        ColorEncoder(), mesh.vertices[0], mesh.faces, mesh.double_sided, views, 16, weighting, batch_size, CPU
     )
     return voxel_centers(voxels.numpy(), 16), features
 
@@ -76,7 +78,9 @@ def test_uniform_features_by_hand() -> None:
     rgba[1, ..., 3] = 0
     viewmats, Ks = orbit([0.0, 180.0], 0.0, 2.0), intrinsics(np.full(2, 60.0))
     views = Views(rgba, torch.from_numpy(viewmats), torch.from_numpy(Ks))
-    _, features = voxel_features(ColorEncoder(), mesh.vertices[0], mesh.faces, views, 8, "uniform", 8, CPU)
+    _, features = voxel_features(
+        ColorEncoder(), mesh.vertices[0], mesh.faces, mesh.double_sided, views, 8, "uniform", 8, CPU
+    )
     torch.testing.assert_close(features, torch.tensor([0.5, 0.1, 0.0]).expand(len(features), 3), atol=1e-6, rtol=0)
 
 
@@ -94,3 +98,17 @@ def test_video_tokens_keep_their_order() -> None:
     tokens = video_tokens(ColorEncoder(), frames, 4, CPU)
     assert tokens.shape == (2, 3, 1, 3)
     torch.testing.assert_close(tokens[..., 0, 0], torch.arange(6).reshape(2, 3) / 5)
+
+
+@pytest.mark.parametrize("case", ["no triangles", "not finite"])
+def test_a_shape_without_surface_is_rejected(case: str) -> None:
+    mesh = box()
+    views = views_of(mesh, 2, 16)
+    vertices, faces = mesh.vertices[0].copy(), mesh.faces
+    if case == "no triangles":
+        faces = faces[:0]
+    else:
+        vertices[0, 0] = np.nan
+    with pytest.raises(ClipError, match=case) as caught:
+        voxel_features(ColorEncoder(), vertices, faces, mesh.double_sided, views, 8, "visible", 8, CPU)
+    assert caught.value.reason == "invalid"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from gvf.config.slat_flow import SlatFlowConfig
 from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.config.ss_flow import SsFlowConfig
 from gvf.diffusion.flow_euler import FlowSettings
+from gvf.errors import StageError
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.slat_flow import SlatFlow
 from gvf.models.ss_decoder import SsDecoder
@@ -65,3 +67,11 @@ def test_latents() -> None:
 
     expected = euler(noise, velocity) * torch.tensor(SLAT_STD) + torch.tensor(SLAT_MEAN)
     torch.testing.assert_close(latents, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_an_object_without_voxels_is_an_error() -> None:
+    flow = SsFlow(SsFlowConfig(resolution=2, latent_channels=3, **COMMON))
+    decoder = SsDecoder(SsDecoderConfig(latent_channels=3, channels=(4, 4), num_res_blocks=1, num_middle_blocks=1))
+    decoder.occupied = lambda latents: [torch.zeros(2, 3), torch.zeros(0, 3)]  # type: ignore[method-assign]
+    with pytest.raises(StageError, match="no voxel is active for image 1"):
+        sample_structure(flow, decoder, torch.randn(2, 5, 10), torch.randn(2, 3, 2, 2, 2), SETTINGS)

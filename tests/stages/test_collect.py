@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
+from gvf.cli import main
 from gvf.config.collect import CollectConfig, GlbSourceConfig, ProceduralSourceConfig
 from gvf.config.run import RunConfig
 from gvf.data.gltf import read_gltf
@@ -47,13 +53,17 @@ def test_every_clip_of_every_file_is_one_row(source: Path) -> None:
     metrics = collect.run(_params(source))
     clips = read_manifest(RAW_MANIFEST)
     assert clips["clip_id"].tolist() == ["my-hero--run-fast", "my-hero--run-fast-2", "my-hero-2--hop"]
-    assert clips["asset"].tolist() == ["assets/my-hero.glb", "assets/my-hero.glb", "assets/my-hero-2.glb"]
-    assert clips["family"].tolist() == ["My Hero", "My Hero", "my hero"]
+    assert clips["asset"].tolist() == [
+        "assets/my-hero/my-hero.glb",
+        "assets/my-hero/my-hero.glb",
+        "assets/my-hero-2/my-hero-2.glb",
+    ]
+    assert clips["family"].tolist() == ["My Hero", "My Hero", "deeper/my hero"]
     assert clips["animation"].tolist() == ["Run Fast!", "run fast?", "hop"]
     assert clips["animation_index"].tolist() == [0, 1, 0]
     assert clips["duration"].tolist() == [2.0, 0.5, 1.0]
     assert clips["error"].isna().all()
-    assert clips["asset_sha256"][0] == sha256(source / "My Hero.glb") == sha256("data/raw/assets/my-hero.glb")
+    assert clips["asset_sha256"][0] == sha256(source / "My Hero.glb") == sha256("data/raw/assets/my-hero/my-hero.glb")
     assert metrics == {"assets": 2, "clips": 3, "unreadable": 0, "families": 2, "seconds_of_animation": 3.5}
 
 
@@ -105,6 +115,155 @@ def test_a_gltf_brings_its_side_files_in_a_folder_of_its_own(source: Path) -> No
     path.write_text(path.read_text().replace("buffer%20data.bin", "../secret.bin"))
     collect.run(_params(source))
     assert "not a file in the folder" in read_manifest(RAW_MANIFEST)["message"][0]
+
+
+def test_textures_beside_a_glb_come_along_and_stay_apart(source: Path) -> None:
+    """Two files share a folder of textures; a third, of equal name elsewhere, has another texture under that name."""
+    for folder, content in ((source, b"one"), (source / "deeper", b"two")):
+        (folder / "textures").mkdir(parents=True)
+        (folder / "textures/map.png").write_bytes(content)
+    for name in ("a.glb", "b.glb", "deeper/a.glb"):
+        _with_image("textures/map.png").glb(source / name)
+    _with_image("absent.png").glb(source / "c.glb")
+    collect.run(_params(source))
+    clips = read_manifest(RAW_MANIFEST)
+    assert clips["family"].tolist() == ["a", "b", "c", "deeper/a"]
+    assert clips["error"].isna().all()
+    found = [RAW_MANIFEST.parent / Path(asset).parent / "textures/map.png" for asset in clips["asset"]]
+    assert [path.read_bytes() if path.exists() else b"" for path in found] == [b"one", b"one", b"", b"two"]
+    digests = clips.set_index("family")["asset_sha256"]
+    assert digests["c"] == sha256(source / "c.glb")  # nothing beside it: the file's own
+    parts = sha256(source / "a.glb") + sha256(source / "textures/map.png")
+    assert digests["a"] == digests["b"] == hashlib.sha256(parts.encode()).hexdigest()
+    assert digests["deeper/a"] != digests["a"]
+
+
+def _with_image(uri: str) -> GltfFile:
+    file = sliding_triangle()
+    file.entry("images", uri=uri)
+    return file
+
+
+@pytest.mark.parametrize(
+    "uri", ["../secret.png", "/etc/passwd", "http://x/a.png", "a\\b.png", "x" * 300 + ".png", "\ud800.png", "sub", 7]
+)
+def test_an_image_that_is_no_file_beside_a_glb_and_not_used_costs_nothing(source: Path, uri: Any) -> None:
+    (source.parent / "secret.png").write_bytes(b"secret")
+    (source / "sub").mkdir()
+    _with_image(uri).glb(source / "a.glb")
+    assert collect.run(_params(source))["unreadable"] == 0
+    assert [path.name for path in Path("data/raw/assets/a").iterdir()] == ["a.glb"]
+
+
+def test_a_side_file_never_leaves_the_folder_and_never_takes_the_asset_s_place(source: Path) -> None:
+    (source.parent / "secret").write_bytes(b"secret")
+    (source / "shared.png").write_bytes(b"shared")
+    (source / "deeper").mkdir()
+    (source / "deeper/inside.png").symlink_to(source / "shared.png")
+    (source / "deeper/outside.png").symlink_to(source.parent / "secret")
+    for name in ("inside", "outside"):
+        _with_image(f"{name}.png").glb(source / "deeper" / f"{name}.glb")
+    _with_image("hero.glb").glb(source / "Hero.glb")
+    _with_image("x.png").glb(source / "hero.glb")
+    collect.run(_params(source))
+    clips = read_manifest(RAW_MANIFEST).set_index("family")
+    assert Path("data/raw/assets/inside/inside.png").read_bytes() == b"shared"
+    assert clips.loc["deeper/outside", "error"] == "invalid"
+    assert "'outside.png' is a link out of" in clips.loc["deeper/outside", "message"]
+    assert not list(Path("data/raw").rglob("outside.png"))
+    assert Path("data/raw/assets/hero/hero.glb").read_bytes() == (source / "Hero.glb").read_bytes()
+
+
+def test_a_linked_folder_brings_its_assets_and_their_textures(source: Path) -> None:
+    store = source.parent / "store"
+    store.mkdir()
+    _with_image("map.png").glb(store / "car.glb")
+    (store / "map.png").write_bytes(b"map")
+    (source / "link").symlink_to(store)
+    collect.run(_params(source))
+    assert read_manifest(RAW_MANIFEST)["family"].tolist() == ["link/car"]
+    assert Path("data/raw/assets/car/map.png").read_bytes() == b"map"
+
+
+def test_what_was_passed_over_is_said(source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sliding_triangle().glb(source / "a.glb")
+    (source / "._a.glb").write_bytes(b"\0\5\x16\7")
+    (source / "gone.glb").symlink_to("nowhere")
+    assert collect.run(_params(source))["assets"] == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Passed over {source}/gone.glb: is a link to nothing, or no ordinary file.",
+        "Passed over 1 files that macOS wrote to hold attributes of others.",
+    ]
+
+
+def test_names_of_files_are_fit_for_paths_and_tables(source: Path) -> None:
+    """Two names that are no UTF-8, one as long as a file system takes, one in another script, one of a hidden kind."""
+    names = [b"b\xe8.glb", b"b\xe9.glb", b"x" * 251 + b".glb", "走る.glb".encode(), b"..glb"]
+    content = sliding_triangle().glb(source.parent / "any.glb").read_bytes()
+    for name in names:
+        Path(os.fsdecode(os.fsencode(source) + b"/" + name)).write_bytes(content)
+    collect.run(_params(source))
+    clips = read_manifest(RAW_MANIFEST)
+    assert clips["error"].isna().all()
+    families = sorted(clips["family"])
+    expected = [f"b\ufffd-{_digest('b' + half)}" for half in ("\udce8", "\udce9")]
+    assert families == sorted([".", "x" * 251, "走る", *expected])
+    assert clips["asset"].is_unique
+    assert all((RAW_MANIFEST.parent / asset).read_bytes() == content for asset in clips["asset"])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def test_a_file_that_vanishes_costs_itself_and_a_full_disk_ends_the_run(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        sliding_triangle(name).glb(source / f"{name}.glb")
+    copy = shutil.copyfile
+
+    def vanished(path: Path, to: Path) -> None:
+        if path.name == "a.glb":
+            path.unlink()
+        copy(path, to)
+
+    monkeypatch.setattr("gvf.stages.collect.shutil.copyfile", vanished)
+    assert collect.run(_params(source))["unreadable"] == 1
+    clips = read_manifest(RAW_MANIFEST).set_index("clip_id")
+    assert clips.loc["a--unreadable", "message"] == "a.glb: cannot be copied (No such file or directory)."
+    before = RAW_MANIFEST.read_bytes()
+
+    def full(path: Path, to: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("gvf.stages.collect.shutil.copyfile", full)
+    [item] = collect.glb_sources(GlbSourceConfig(str(source)), Path("x"))
+    with pytest.raises(OSError, match="No space left"):
+        collect.collect_asset(item)
+    assert RAW_MANIFEST.read_bytes() == before
+
+
+def test_ctrl_c_leaves_what_was_there_and_no_traceback(source: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    sliding_triangle().glb(source / "a.glb")
+    collect.run(_params(source))
+    before = RAW_MANIFEST.read_bytes()
+    params = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    params["run"]["executor"], params["tracking"]["enabled"] = "inline", False
+    params["collect"] = {"source": "glb", "watch": str(source), "glb": {"directory": str(source)}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+    def interrupted(path: Path, to: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gvf.stages.collect.shutil.copyfile", interrupted)
+    monkeypatch.setattr(sys, "argv", ["gvf", "collect"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "Aborted."
+    assert RAW_MANIFEST.read_bytes() == before
+    assert [path.name for path in Path("data").iterdir()] == ["raw"]
 
 
 def test_a_folder_without_assets_stops_at_once_and_keeps_what_was_there(source: Path) -> None:

@@ -15,13 +15,14 @@ from gvf.config.collect import CollectConfig, GlbSourceConfig
 from gvf.config.curate import CurateConfig
 from gvf.config.run import RunConfig
 from gvf.data.leakage import find_leaks
-from gvf.data.manifest import CURATED_MANIFEST, read_manifest
+from gvf.data.manifest import CURATED_MANIFEST, read_manifest, slug
 from gvf.data.mesh import AnimatedMesh
 from gvf.data.reserved import ReservedAsset, reserved_assets
-from gvf.errors import ConfigError, StageError
+from gvf.errors import ClipError, ConfigError, StageError
+from gvf.files import sha256
 from gvf.metrics.aesthetic import AestheticWeights
 from gvf.stages import collect, curate
-from tests.data.gltf_files import TRIANGLE, GltfFile, sliding_triangle
+from tests.data.gltf_files import TRIANGLE, GltfFile, png, sliding_triangle
 from tests.stages import deadly_curation
 
 CONFIG: dict[str, Any] = {
@@ -46,13 +47,16 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "source"
 
 
-def _curate(source: Path, seed: int = 0, executor: str = "inline", **config: Any) -> dict[str, float]:
+def _curate(
+    source: Path, seed: int = 0, executor: str = "inline", sampled_frames: int | None = None, **config: Any
+) -> dict[str, float]:
     params: Any = SimpleNamespace(
         run=RunConfig(
             preset="cpu", seed=seed, device="cpu", executor=executor, workers=2, clip_seconds=60.0, clip_memory_gb=4.0
         ),
         collect=CollectConfig(source="glb", watch=str(source), glb=GlbSourceConfig(str(source))),
         curate=CurateConfig(**{**CONFIG, **config}),
+        sample=SimpleNamespace(num_frames=sampled_frames or {**CONFIG, **config}["num_frames"]),
     )
     collect.run(params)
     return curate.run(params)
@@ -129,8 +133,12 @@ def _no_mesh() -> GltfFile:
         (_infinite, "invalid", "NaN or infinite vertex"),
         (_no_texture, "invalid", "cannot read its file 'absent.png'"),
         (_one_key, "motion", "single key time"),
-        (lambda: sliding_triangle(distance=0.001), "motion", "less than 0.02"),
-        (lambda: sliding_triangle(distance=0.0), "motion", "moves by 0.0000"),
+        (
+            lambda: sliding_triangle(distance=0.001),
+            "motion",
+            "99 % of its surface moves by no more than 0.0010 of the object's size; curate.min_motion is 0.02.",
+        ),
+        (lambda: sliding_triangle(distance=0.0), "motion", "no more than 0.0000 of"),
         (_flat_line, "invalid", "no area"),
         (_no_mesh, "invalid", "no triangles"),
     ],
@@ -148,6 +156,87 @@ def test_a_bad_clip_is_rejected_with_its_reason_and_the_run_goes_on(
     assert pd.isna(clip["split"])
     assert (metrics["accepted"], metrics[f"rejected_{reason}"]) == (2, 1)
     assert sorted(path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")) == ["good0--slide0", "good1--slide1"]
+
+
+def _two_parts(distance: float) -> GltfFile:
+    """A large triangle that stays and one of 2.25 % of its area that goes up by `distance`, both 10 wide and high."""
+    file = GltfFile()
+    file.node(mesh=file.triangle_mesh(10 * TRIANGLE))
+    hand = file.node(mesh=file.triangle_mesh(1.5 * TRIANGLE))
+    file.animation("wave")
+    file.channel(0, hand, "translation", [0, 1], [[0, 0, 0], [0, distance, 0]])
+    return file
+
+
+def test_local_motion_is_motion(source: Path) -> None:
+    """A hand that travels half of the object's size: the mean over the surface, 0.011, is below the threshold."""
+    _good(source)
+    _two_parts(distance=5.0).glb(source / "hand.glb")
+    _two_parts(distance=0.1).glb(source / "finger.glb")
+    _curate(source, num_points=1000)
+    clips = _clips()
+    assert clips.loc["hand--wave", "decision"] == "accepted"
+    assert clips.loc["hand--wave", "motion"] == pytest.approx(0.5, abs=1e-5)
+    assert clips.loc["finger--wave", "reason"] == "motion"
+    points = AnimatedMesh.load(CURATED_MANIFEST.parent / "hand--wave.npz").points
+    assert points is not None
+    assert np.linalg.norm(points - points[0], axis=-1).max(axis=0).mean() < 0.02
+
+
+def test_textures_beside_a_glb_are_on_the_accepted_clip(source: Path) -> None:
+    for folder, grey in (("one", 50), ("two", 200)):
+        (source / folder / "textures").mkdir(parents=True)
+        (source / folder / "textures/color map.png").write_bytes(png(np.full((2, 2, 3), grey)))
+        for name in ("car", "bus"):
+            _textured("textures/color%20map.png").glb(source / folder / f"{name}.glb")
+    metrics = _curate(source)
+    clips = _clips()
+    assert metrics["accepted"] == 4
+    assert clips["family"].tolist() == ["one/bus", "one/car", "two/bus", "two/car"]
+    for clip_id, grey in zip(clips.index, (50, 50, 200, 200)):
+        (texture,) = AnimatedMesh.load(CURATED_MANIFEST.parent / f"{clip_id}.npz").textures
+        assert texture[..., :3].tolist() == np.full((2, 2, 3), grey).tolist()
+
+
+def _textured(uri: str) -> GltfFile:
+    file = sliding_triangle("go")
+    file.entry("images", uri=uri)
+    file.entry("textures", source=0)
+    file.entry("materials", pbrMetallicRoughness={"baseColorTexture": {"index": 0}})
+    file.json["meshes"][0]["primitives"][0]["material"] = 0
+    return file
+
+
+def test_names_from_files_cost_nothing_and_tables_have_equal_bytes(source: Path) -> None:
+    """Long names, other scripts, half of a surrogate pair, an image that a library cannot read."""
+    names = ["x" * 300, "x" * 301, "走る", "run \ud83d", "\u200b", "a\x00b\nc"]
+    for i, name in enumerate(names):
+        sliding_triangle(name, height=1 + 0.1 * i).glb(source / f"{i}.glb")
+    no_image = _textured("torn.png")
+    (source / "torn.png").write_bytes(b"no image")
+    no_image.glb(source / "torn.glb")
+    _curate(source)
+    clips = _clips()
+    assert clips["reason"].dropna().to_dict() == {"torn--go": "invalid"}
+    assert clips["animation"].tolist()[:6] == [
+        "x" * 119 + "…",
+        "x" * 119 + "…",
+        "走る",
+        "run \ufffd",
+        "animation_0",
+        "a b c",
+    ]
+    assert [clip_id.partition("--")[2] for clip_id in clips.index[:6]] == [
+        slug(clips["animation"].iloc[0]),
+        slug(clips["animation"].iloc[0]),  # of another file
+        slug("走る"),
+        "run",
+        "animation_0",
+        "a-b-c",
+    ]
+    first = CURATED_MANIFEST.read_bytes()
+    _curate(source)
+    assert CURATED_MANIFEST.read_bytes() == first
 
 
 def test_files_that_collect_could_not_read_stay_rejected(source: Path) -> None:
@@ -259,12 +348,33 @@ def test_assets_of_public_test_sets_never_reach_a_split(source: Path, monkeypatc
     )
     assert "never trained on" in clips.loc[f"{listed}--walk", "message"]
     mesh = clips.loc["good2--slide2", "mesh_sha256"]
+    for folder, name in (("other", listed), (listed, "scene")):  # of equal name elsewhere; in a folder named by the id
+        (source / folder).mkdir()
+        sliding_triangle("walk", height=3.0).glb(source / folder / f"{name}.glb")
+    _curate(source)
+    clips = _clips()
+    assert clips[clips["reason"] == "reserved"]["family"].tolist() == [
+        listed.upper(),
+        f"{listed}/scene",
+        f"other/{listed}",
+    ]
     skull = ReservedAsset("consistent4d", "skull", "", mesh, "by mesh")
     monkeypatch.setattr("gvf.data.reserved.reserved_assets", lambda: (skull,))
     _curate(source)
     clips = _clips()
     assert clips[clips["reason"] == "reserved"].index.tolist() == ["good2--slide2"]
     assert "skull of the test set consistent4d" in clips.loc["good2--slide2", "message"]
+
+
+def test_a_file_of_a_public_test_set_is_known_by_its_digest_with_side_files_too(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _good(source)
+    path = sliding_triangle("walk").gltf(source / "chair.gltf", embedded=False)
+    chair = ReservedAsset("gvf", "chair", sha256(path), "", "by its file")
+    monkeypatch.setattr("gvf.data.reserved.reserved_assets", lambda: (chair,))
+    _curate(source)
+    assert _clips().loc["chair--walk", "reason"] == "reserved"
 
 
 def test_the_cap_keeps_some_of_each_file_and_says_so(source: Path) -> None:
@@ -408,3 +518,43 @@ def test_the_manifest_names_the_exception_of_a_rejected_clip(source):
     clips = _clips()
     assert clips.loc["noise--unreadable", ["reason", "exception"]].tolist() == ["invalid", "ClipError"]
     assert clips.loc[["good0--slide0", "good1--slide1"], "exception"].isna().all()
+
+
+def test_held_out_clips_have_the_frames_of_sampling(source: Path) -> None:
+    _good(source, 6)
+    alike = _curate(source)
+    splits = _clips()["split"].to_dict()
+    found = _curate(source, sampled_frames=7)
+    assert found["held_out"] == alike["held_out"] > 0
+    clips = _clips()
+    assert clips["split"].to_dict() == splits
+    for clip_id, split in splits.items():
+        mesh = AnimatedMesh.load(CURATED_MANIFEST.parent / f"{clip_id}.npz")
+        assert mesh.points is not None
+        assert (mesh.num_frames, len(mesh.points)) == ((7, 7) if split == "held_out" else (4, 4))
+        # The triangle slides at a constant speed, so its ends are the same however many frames lie between them.
+        assert np.allclose(
+            mesh.vertices[-1] - mesh.vertices[0], (mesh.vertices[1] - mesh.vertices[0]) * (mesh.num_frames - 1)
+        )
+
+
+def test_a_held_out_clip_that_fails_at_the_frames_of_sampling_is_rejected(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _good(source, 6)
+    bake = curate.bake_clip
+
+    def fails_at_seven(model: Any, animation: Any, times: np.ndarray) -> AnimatedMesh:
+        if len(times) == 7:
+            raise ClipError("invalid", "seven frames are too many.")
+        return bake(model, animation, times)
+
+    monkeypatch.setattr(curate, "bake_clip", fails_at_seven)
+    found = _curate(source, sampled_frames=7)
+    clips = _clips()
+    rejected = clips[clips["decision"] == "rejected"]
+    assert found["held_out"] == 0
+    assert len(rejected) > 0
+    assert set(rejected["message"]) == {"seven frames are too many."}
+    assert rejected["split"].isna().all()
+    assert {path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")} == set(clips.index) - set(rejected.index)

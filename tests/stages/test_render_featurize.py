@@ -17,7 +17,7 @@ from gvf.config.run import RunConfig
 from gvf.data.clip_store import CURATED, FEATURES, RENDERS, clip_ids
 from gvf.data.rejections import read_rejections, record_rejections
 from gvf.errors import StageError, UserError
-from gvf.files import load_npz, load_tensors, read_json
+from gvf.files import load_npz, load_tensors, read_json, save_npz
 from gvf.geometry.camera import intrinsics, orbit, positions
 from gvf.stages import featurize, render
 from tests.stages.curated_clips import write_curated
@@ -194,3 +194,15 @@ def test_leftovers_of_a_worker_that_was_killed_are_removed(folder: Path) -> None
         StageError, match=r"^render: none of 2 clips .*\(2 for timeout; first: a: took longer than 1 s\.\)"
     ):
         record_rejections(folder, "render", [lost, lost])
+
+
+def test_the_contact_sheet_takes_videos_of_different_lengths(tmp_path: Path) -> None:
+    for name, frames in (("short", 2), ("long", 5)):
+        save_npz(
+            tmp_path / f"{name}.npz", video_rgba=np.full((1, frames, 4, 4, 4), 255, np.uint8) * np.uint8([0, 0, 0, 1])
+        )
+    sheet = render.contact_sheet([tmp_path / "short.npz", tmp_path / "long.npz"])
+    assert sheet.shape == (8, 20, 3)
+    assert (sheet[:4, :8] == 0).all()
+    assert (sheet[:4, 8:] == 255).all()
+    assert (sheet[4:] == 0).all()

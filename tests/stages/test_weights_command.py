@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -13,14 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save, save_file
 
 from gvf import published_files
 from gvf.errors import UserError
+from gvf.files import sha256
 from gvf.published_files import HubFile, HubModel, WebFile
 from gvf.stages.weights import command
 from gvf.weights import load_published
 from gvf.weights.catalog import CATALOG, KINDS
+from tests.test_recognition import torch_bytes
 from tests.weights.file_server import serve
 from tests.weights.small_weights import small_state
 from tests.weights.test_download import closed_port
@@ -93,6 +96,7 @@ def test_a_model_folder_needs_config_and_weights(places: Path, monkeypatch: pyte
 
 def test_list_shows_all_weights_and_where_to_get_what_is_absent(places: Path) -> None:
     here = touch(places / "weights" / "ema_diffusion_0.9999_500000.pt")
+    torch.save({"a": torch.ones(1)}, here)
     text = run("list").output
     lines = text.splitlines()
     assert {line.split()[0] for line in lines if line and not line.startswith((" ", "`"))} == set(CATALOG)
@@ -104,6 +108,75 @@ def test_list_shows_all_weights_and_where_to_get_what_is_absent(places: Path) ->
         for file in entry.files:
             assert file.find() or file.address in text
     assert "vgg16-397923af.pth" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", r"cut short \(0 bytes"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1834\n", "a Git LFS pointer.*1,834 bytes"),
+        (b"<!DOCTYPE html><html></html>", "a web page"),
+        (torch_bytes({"a": torch.ones(3)})[:-9], "cut short"),
+        (b"\0" * 4000, ".*nothing but zeros"),
+    ],
+)
+def test_list_calls_damaged_what_is_no_file_of_weights(places: Path, content: bytes, reason: str) -> None:
+    path = touch(places / "weights" / "ema_diffusion_0.9999_500000.pt")
+    path.write_bytes(content)
+    text = run("list").output
+    assert re.search(r"^dit +damaged ", text, re.MULTILINE)
+    assert re.search(rf"{re.escape(str(path))}: {reason}", text)
+    assert "`gvf weights pull dit` fetches what is damaged again." in text
+
+
+def test_list_compares_digests_once_for_each_file(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gvf.weights import verification
+
+    path = touch(places / "weights" / "vgg16-397923af.pth")
+    torch.save({"features.0.weight": torch.ones(1)}, path)
+    hashed = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return sha256(path)
+
+    monkeypatch.setattr(verification, "sha256", counted)
+    for _ in range(2):
+        text = run("list").output
+        assert re.search(r"^lpips +damaged ", text, re.MULTILINE)
+        assert f"{path}: SHA-256 is {sha256(path)[:16]}..., where 397923af was published" in text
+    assert hashed == [path]
+    path.write_bytes(path.read_bytes() + b"x")
+    run("list")
+    assert len(hashed) == 2
+
+
+def test_the_name_in_the_cache_of_the_hub_is_its_digest(places: Path) -> None:
+    content = torch_bytes({"a": torch.ones(1)})
+    repository = places / "hub" / "hub" / "models--BwZhang--GaussianVariationFieldDiffusion"
+    blob = touch(repository / "blobs" / hashlib.sha256(content).hexdigest())
+    link = repository / "snapshots" / "1234" / "ema_diffusion_0.9999_500000.pt"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(Path("../../blobs") / blob.name)
+    blob.write_bytes(content)
+    assert f"{link} (SHA-256 as published)" in run("list").output
+    blob.write_bytes(content[:-1] + b"x")
+    assert re.search(r"^dit +damaged ", run("list").output, re.MULTILINE)
+
+
+def test_a_model_folder_is_verified_file_by_file(places: Path) -> None:
+    folder = places / "weights" / "clip-vit-base-patch32"
+    save_file({"a": torch.ones(1)}, touch(folder / "model.safetensors"))
+    for name in ("config.json", "preprocessor_config.json"):
+        (folder / name).write_text("{}")
+    assert re.search(r"^clip +here ", run("list").output, re.MULTILINE)
+    (folder / "config.json").write_text("<html></html>")
+    text = run("list").output
+    assert re.search(r"^clip +damaged ", text, re.MULTILINE)
+    assert f"{folder / 'config.json'}: a web page, not JSON." in text
+    (folder / "config.json").write_text("{}")
+    (folder / "preprocessor_config.json").unlink()
+    assert f"{folder / 'preprocessor_config.json'}: missing" in run("list").output
 
 
 def test_list_and_help_need_no_torch(places: Path) -> None:
@@ -144,6 +217,47 @@ def test_pull_fetches_what_is_missing(places: Path) -> None:
     again = gvf("weights", "pull", "ss-decoder", env={"HF_ENDPOINT": closed_port()})
     assert again.returncode == 0
     assert str(target) in again.stdout
+
+
+@pytest.mark.parametrize("place", ["TRELLIS-image-large/ckpts", "."])
+def test_pull_fetches_a_damaged_file_again_and_keeps_it_aside(places: Path, place: str) -> None:
+    file = published_files.SS_DECODER
+    damaged = touch(places / "weights" / place / file.name)
+    damaged.write_bytes(b"<html>Sign in</html>")
+    target = places / "weights" / "TRELLIS-image-large" / file.path
+    refused = gvf("weights", "pull", "ss-decoder", env={"HF_ENDPOINT": closed_port(), "HF_HUB_OFFLINE": "0"})
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    assert damaged.read_bytes() == b"<html>Sign in</html>"  # as long as there is no better one
+    content = b"weights" * 1000
+    with serve({f"/{file.repository}/resolve/{file.revision}/{file.path}": content}) as server:
+        done = gvf("weights", "pull", "ss-decoder", env={"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0"})
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes() == content
+    assert damaged.with_name(f"{file.name}.damaged").read_bytes() == b"<html>Sign in</html>"
+    assert file.find() == target
+    assert re.search(r"^ss-decoder +here ", run("list").output, re.MULTILINE)
+
+
+def test_pull_asks_the_hub_what_a_copied_file_should_be(places: Path) -> None:
+    file = published_files.SS_DECODER
+    target = touch(places / "weights" / "TRELLIS-image-large" / file.path)
+    save_file({"a": torch.zeros(3)}, target)  # whole, and another file than the published one
+    content = save({"a": torch.ones(3)})
+    with serve({f"/{file.repository}/resolve/{file.revision}/{file.path}": content}) as server:
+        done = gvf("weights", "pull", "ss-decoder", env={"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0"})
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes() == content
+    assert target.with_name(f"{file.name}.damaged").is_file()
+
+
+def test_pull_keeps_a_whole_file_where_nobody_can_be_asked(places: Path) -> None:
+    target = touch(places / "weights" / "TRELLIS-image-large" / published_files.SS_DECODER.path)
+    save_file({"a": torch.zeros(3)}, target)
+    done = gvf("weights", "pull", "ss-decoder", env={"HF_HUB_OFFLINE": "1"})
+    assert done.returncode == 0
+    assert str(target) in done.stdout
+    assert "the hub cannot be asked for it now" in done.stderr
 
 
 @pytest.mark.parametrize("offline", [True, False], ids=["offline", "refused"])

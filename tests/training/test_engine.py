@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -19,9 +20,9 @@ from gvf.errors import StageError, UserError
 from gvf.training.batches import Draw
 from gvf.training.checkpoint import Checkpoints, TrainingState
 from gvf.training.engine import Engine
-from gvf.training.loop import TrainingResult
+from gvf.training.loop import TrainingResult, _resume
 from gvf.training.optimizer import learning_rate, parameter_group
-from gvf.training.world import join
+from gvf.training.world import World, join
 from tests.training import toy_training
 from tests.training.toy_training import CONFIG, ToyModel, noisy_loss, plain_loss, run
 
@@ -192,12 +193,55 @@ def test_seconds_also_make_a_checkpoint(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path / "work", {"toy": config.identity()}).newest() == tmp_path / "work" / "step-00000007"
 
 
-def test_fewer_steps_than_done_is_an_error(tmp_path: Path) -> None:
+def test_fewer_steps_than_done_start_afresh_and_more_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = replace(CONFIG, schedule="constant")
     run(tmp_path, replace(config, steps=4))
-    with pytest.raises(UserError, match=r"at step 4, past training\.steps 2"):
-        run(tmp_path, replace(config, steps=2))
+    assert run(tmp_path, replace(config, steps=2))[0].resumed_from == 0
+    assert "training.steps (step 4 then, 2 now)" in caplog.text
     assert run(tmp_path, replace(config, steps=6))[0].resumed_from == 4
+
+
+def test_other_ranks_resume_from_what_rank_0_has_chosen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Rank 1 neither looks for a checkpoint nor sets one aside, whatever it finds."""
+    run(tmp_path, CONFIG)
+    work = Checkpoints(tmp_path / "work", {"toy": CONFIG.identity()})
+    newest = work.path(12) / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-4])
+
+    class Rank1:
+        world = World(1, 2, torch.device("cpu"))
+
+        def first(self, value: int) -> int:
+            return 8
+
+        def restore(self, state: TrainingState, source: str) -> None:
+            self.step = state.step
+
+    engine = Rank1()
+    step, _ = _resume(engine, work, CONFIG)  # type: ignore[arg-type]
+    assert (step, engine.step) == (8, 8)
+    assert newest.exists()
+    work.path(8).rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        StageError, match=r"step-00000008/state\.json is missing.* file system that all processes share"
+    ):
+        _resume(engine, work, CONFIG)  # type: ignore[arg-type]
+    assert caplog.messages == []
+
+
+def test_sigterm_ends_training_after_a_checkpoint_of_the_current_step(
+    uninterrupted: tuple[TrainingResult, Engine], tmp_path: Path
+) -> None:
+    def log(step: int, values: Mapping[str, float]) -> None:
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as caught:
+        run(tmp_path, log=log)
+    assert caught.value.code == 143
+    resumed = run(tmp_path)
+    assert resumed[0].resumed_from == 6
+    assert_same_bits(resumed, uninterrupted)
 
 
 @pytest.mark.parametrize("stage", [0, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,15 +39,18 @@ def serve(files: Mapping[str, bytes]) -> Iterator[FileServer]:
                 return
             start = 0
             asked = self.headers.get("Range")
-            if asked and state.ranges:
+            version = f'"{hashlib.sha256(content).hexdigest()}"'
+            if asked and state.ranges and self.headers.get("If-Range", version) == version:
                 start = int(asked.removeprefix("bytes=").removesuffix("-"))
                 if start >= len(content):
                     self.send_error(416)
                     return
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(content) - start))
-            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("ETag", version)
             self.send_header("X-Repo-Commit", "0" * 40)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             self.end_headers()
             if with_body:
                 self.wfile.write(content[start : None if state.breaks_after is None else start + state.breaks_after])
@@ -59,7 +63,7 @@ def serve(files: Mapping[str, bytes]) -> Iterator[FileServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield state
@@ -67,3 +71,42 @@ def serve(files: Mapping[str, bytes]) -> Iterator[FileServer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def raw_server(answer: bytes | None, trickle: bool = False) -> Iterator[str]:
+    """Send these bytes to whoever connects, whatever is asked, and hang up; yields the address.
+
+    answer: None to say nothing at all. trickle: go on with single bytes, slowly, instead of hanging up.
+    """
+    ended = threading.Event()
+
+    def talk(client: socket.socket) -> None:
+        with client:
+            try:
+                client.recv(65536)
+                if answer is not None:
+                    client.sendall(answer)
+                while (answer is None or trickle) and not ended.wait(0.05):
+                    if trickle:
+                        client.sendall(b"x")
+            except OSError:
+                pass
+
+    def accept() -> None:
+        while not ended.is_set():
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=talk, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            ended.set()
+            listener.close()

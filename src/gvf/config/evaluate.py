@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 from gvf.config.checks import one_of
 
-PICTURE_METRICS = ("psnr", "ssim", "lpips", "clip")
+PICTURE_METRICS = ("psnr", "ssim", "ssim_cropped", "lpips", "clip")
 SET_METRICS = ("fvd",)
 GEOMETRY_METRICS = ("chamfer",)
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """metrics: columns of the tables, `psnr` among them; those whose weights are missing read n/a, with the reason."""
+    """metrics: columns of the tables, `psnr` among them; those whose weights are missing read n/a, with the reason.
+
+    `ssim` counts all pixels; `ssim_cropped` leaves out a border of 5, as most published figures do.
+    """
 
     metrics: tuple[str, ...]
 

@@ -14,6 +14,9 @@ class SampleConfig:
     """methods: what is drawn beside the references: `vae` (reconstruction), `dit` (generation); the last one's Gaussians
     are kept. The stage `report` needs both.
 
+    num_frames: T of held-out clips, which the stage `curate` bakes at this length: of the generated motion, its
+    conditioning video and the ground truth. Training clips have `curate.num_frames`.
+
     solver: `adaptive` (DPM-Solver of order 2, A.2) or `multistep` with `steps` steps.
 
     absolute_tolerance, relative_tolerance: of an adaptive step. first_step: of it, in log(alpha/sigma). safety: factor
@@ -21,6 +24,7 @@ class SampleConfig:
     batch_size: clips denoised together.
     """
 
+    num_frames: int
     methods: tuple[str, ...]
     solver: str
     steps: int
@@ -33,6 +37,7 @@ class SampleConfig:
     batch_size: int
 
     def __post_init__(self) -> None:
+        at_least("sample.num_frames", self.num_frames, 2)
         for name in self.methods:
             one_of("sample.methods", name, METHODS)
         at_least("sample.methods (how many)", len(self.methods), 1)

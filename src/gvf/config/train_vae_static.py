@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gvf.config.checks import at_least
 from gvf.config.training import TrainingConfig
+from gvf.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,35 @@ class CanonicalLossConfig:
 
 
 @dataclass(frozen=True)
+class InitialWeightsConfig:
+    """What each network starts from: null for random weights, a name of published weights (`gvf weights list`), or a path.
+
+    encoder: of E_GS, decoder: of D_GS. The paper finetunes TRELLIS's. Its public Gaussian decoder (`slat-gs-decoder`) has
+    32 Gaussians per voxel where the paper's has 8; the release starts from a file with 8, `static-vae-initial`.
+    """
+
+    encoder: str | None
+    decoder: str | None
+
+
+@dataclass(frozen=True)
 class TrainVaeStaticConfig:
-    """views_per_clip: canonical views rendered for each clip of a batch."""
+    """views_per_clip: canonical views rendered for each clip of a batch.
+
+    train_encoder: whether E_GS is trained with D_GS. The paper keeps it frozen, all of it; the release's code trains its
+    first and last layer. Stage 2 keeps it frozen in any case.
+    """
 
     views_per_clip: int
+    initial_weights: InitialWeightsConfig
+    train_encoder: bool
     canonical_loss: CanonicalLossConfig
     training: TrainingConfig
 
     def __post_init__(self) -> None:
         at_least("train_vae_static.views_per_clip", self.views_per_clip, 1)
+        if not self.train_encoder and self.initial_weights.encoder is None:
+            raise ConfigError(
+                "train_vae_static.train_encoder",
+                "is false, but initial_weights.encoder is null: an encoder of random weights would stay random.",
+            )

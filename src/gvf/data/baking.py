@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,17 +11,29 @@ from scipy.sparse import csr_matrix
 from gvf.data.gltf import GltfDocument
 from gvf.data.gltf_animation import Animation, read_animation
 from gvf.data.gltf_geometry import Mesh, Primitive, Skin, mesh_size, read_mesh, read_skin, target_counts
-from gvf.data.gltf_material import SourceMaterial, mean_linear_color, read_image, read_material, transform_uvs
+from gvf.data.gltf_material import (
+    SourceMaterial,
+    TextureUse,
+    placed_textures,
+    read_image,
+    read_material,
+    transform_uvs,
+)
 from gvf.data.gltf_scene import Node, NodePose, NodeTree, read_nodes
 from gvf.data.mesh import AnimatedMesh, Material
 from gvf.errors import ClipError
+
+# Of a whole scene, so that a small file which shows one mesh many times does not take all memory.
+_MAX_VERTICES = 1 << 24
+_MAX_BAKED_NUMBERS = 1 << 29  # coordinates over all frames, 4 GiB
+_MAX_MATRICES = 1 << 23  # nodes times frames, 1 GiB
 
 
 @dataclass(frozen=True)
 class Part:
     """One primitive where a node of the scene shows it.
 
-    node: index of that node. skin_weights: [V, J] rows sum to 1, None when the node moves the part rigidly.
+    node: index of that node. skin_weights: [V, J] float64, rows sum to 1, None when the node moves the part rigidly.
     """
 
     node: int
@@ -45,6 +56,7 @@ class GltfModel:
     colors: np.ndarray
     materials: tuple[Material, ...]
     textures: tuple[np.ndarray, ...]
+    emissive_uvs: np.ndarray | None
 
     def animation(self, index: int) -> Animation:
         """One animation of the file. Raises ClipError("invalid")."""
@@ -72,6 +84,9 @@ def load_model(document: GltfDocument, max_triangles: int | None = None) -> Gltf
             f"{document.name}: has {num_triangles} triangles and {num_vertices} vertices, "
             f"at most {max_triangles} triangles are taken.",
         )
+    if num_vertices > _MAX_VERTICES:
+        message = f"{document.name}: its scene shows {num_vertices} vertices, at most {_MAX_VERTICES} are read."
+        raise ClipError("size", message)
     if num_triangles == 0:
         raise ClipError("invalid", f"{document.name}: its default scene has no triangles.")
     meshes = {mesh: read_mesh(document, mesh) for mesh in sorted({_mesh_of(tree, node) for node in tree.mesh_nodes})}
@@ -93,10 +108,11 @@ def load_model(document: GltfDocument, max_triangles: int | None = None) -> Gltf
         face_materials=np.concatenate(
             [np.full(len(part.primitive.faces), slot, np.int32) for part, slot in zip(parts, surface.slots)]
         ),
-        uvs=np.concatenate(surface.uvs),
+        uvs=surface.uvs,
         colors=np.concatenate([part.primitive.colors for part in parts]),
         materials=surface.materials,
         textures=surface.textures,
+        emissive_uvs=surface.emissive_uvs,
     )
 
 
@@ -108,40 +124,55 @@ def clip_times(animation: Animation, num_frames: int) -> np.ndarray:
 def bake_clip(model: GltfModel, animation: Animation, times: np.ndarray) -> AnimatedMesh:
     """Evaluate one animation at `times` [T], in the file's own units and axes (y up).
 
-    Raises ClipError("invalid") when a vertex is not finite.
+    Vertices are float64: only `AnimatedMesh.normalized` rounds them, once the object is centred. Where transforms mirror
+    a face, in most frames, its winding is turned, so that outer sides stay outside (section 3.7.4).
+    Raises ClipError("invalid") when a vertex is not a number in the range of float32, ClipError("size") when all frames
+    together would not fit in memory.
     """
-    vertices = _posed(model, animation.poses(times), len(times))
-    if not np.isfinite(vertices).all():
+    if 3 * len(model.colors) * len(times) > _MAX_BAKED_NUMBERS:
+        message = f"{model.document.name}: {len(model.colors)} vertices in {len(times)} frames are too many to bake."
+        raise ClipError("size", message)
+    vertices, handedness = _posed(model, animation.poses(times), len(times))
+    if not _in_range(vertices):
         raise ClipError("invalid", f"{model.document.name}: {animation.name!r} has a NaN or infinite vertex.")
+    mirrored = handedness[model.faces].sum(axis=1) < 0.0
     return AnimatedMesh(
         vertices=vertices,
-        faces=model.faces,
+        faces=np.where(mirrored[:, None], model.faces[:, [0, 2, 1]], model.faces),
         face_materials=model.face_materials,
         uvs=model.uvs,
         colors=model.colors,
         materials=model.materials,
         textures=model.textures,
         times=times.astype(np.float32),
+        emissive_uvs=model.emissive_uvs,
     )
 
 
 def rest_vertices(model: GltfModel) -> np.ndarray:
-    """Vertices [V, 3] float32 of the scene as the file shows it without any animation, in its own units and axes.
+    """Vertices [V, 3] float64 of the scene as the file shows it without any animation, in its own units and axes.
 
-    Raises ClipError("invalid") when one is not finite.
+    Raises ClipError("invalid") when one is not a number in the range of float32.
     """
-    vertices = _posed(model, {}, 1)[0]
-    if not np.isfinite(vertices).all():
+    vertices = _posed(model, {}, 1)[0][0]
+    if not _in_range(vertices):
         raise ClipError("invalid", f"{model.document.name}: its rest pose has a NaN or infinite vertex.")
     return vertices
 
 
+def _in_range(vertices: np.ndarray) -> bool:
+    # The largest and smallest say it without a copy of the array; NaN compares false.
+    limit = float(np.finfo(np.float32).max)
+    return bool(vertices.min() >= -limit and vertices.max() <= limit)
+
+
 @dataclass(frozen=True)
 class _Surface:
-    """uvs: [V, 2] float32 of each part, slots: index of each part's material in `materials`."""
+    """slots: index of each part's material in `materials`. The others as in AnimatedMesh."""
 
-    uvs: list[np.ndarray]
     slots: list[int]
+    uvs: np.ndarray
+    emissive_uvs: np.ndarray | None
     materials: tuple[Material, ...]
     textures: tuple[np.ndarray, ...]
 
@@ -157,39 +188,55 @@ def _part(document: GltfDocument, index: int, node: Node, primitive: Primitive, 
         return Part(index, primitive, None, None)
     skin = skins[node.skin]
     used = primitive.joint_weights != 0.0
-    if (primitive.joint_weights < 0.0).any():
-        document.nodes[index].fail("its mesh has a negative joint weight.")
     if (primitive.joints[used] >= len(skin.joints)).any():
         document.nodes[index].fail(f"its mesh uses joint {primitive.joints[used].max()} of {len(skin.joints)}.")
     joints, weights = np.where(used, primitive.joints, 0), primitive.joint_weights.copy()
-    # Weights should sum to 1 and are scaled to it; a vertex without any follows the first joint.
-    weights[~used.any(axis=1), 0] = 1.0
+    # Weights should sum to 1 and are scaled to it; a vertex without any follows the first joint that is listed for it,
+    # as in three.js (Blender leaves it where it is, so that it would stay behind when the object walks away).
+    free = ~used.any(axis=1)
+    listed = primitive.joints[free, 0]
+    joints[free, 0], weights[free, 0] = np.where(listed < len(skin.joints), listed, 0), 1.0
     weights /= weights.sum(axis=1, keepdims=True)
     rows = np.repeat(np.arange(len(joints)), joints.shape[1])
     matrix = csr_matrix((weights.ravel(), (rows, joints.ravel())), (len(joints), len(skin.joints)))
     return Part(index, primitive, skin, matrix)
 
 
-def _posed(model: GltfModel, poses: Mapping[int, NodePose], num_frames: int) -> np.ndarray:
-    """Vertices [T, V, 3] float32 of all parts under the poses of some nodes; the other nodes keep the file's own."""
+def _posed(model: GltfModel, poses: Mapping[int, NodePose], num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [T, V, 3] float64 of all parts under the poses of some nodes; the other nodes keep the file's own.
+
+    Also their handedness [V]: below 0 where the transforms mirror the surface around a vertex, else above.
+    """
+    if len(model.tree.nodes) * num_frames > _MAX_MATRICES:
+        message = f"{model.document.name}: {len(model.tree.nodes)} nodes in {num_frames} frames are too many to bake."
+        raise ClipError("size", message)
     joints = [joint for part in model.parts if part.skin is not None for joint in part.skin.joints]
-    worlds = model.tree.world_matrices([*(part.node for part in model.parts), *joints], poses)
-    vertices = np.empty((num_frames, len(model.colors), 3), np.float32)
+    vertices = np.empty((num_frames, len(model.colors), 3))
+    handedness = np.empty(len(model.colors))
     joint_matrices: dict[int, np.ndarray] = {}
     start = 0
     with np.errstate(over="ignore", invalid="ignore"):  # huge values become infinite, which the callers refuse
+        worlds = model.tree.world_matrices([*(part.node for part in model.parts), *joints], poses)
         for part in model.parts:
             stop = start + len(part.primitive.positions)
             positions = _morphed(model, part, poses.get(part.node))
             if part.skin is None or part.skin_weights is None:
                 vertices[:, start:stop] = _transformed(positions, worlds[part.node])
+                handedness[start:stop] = _handedness(worlds[part.node])
             else:
                 key = id(part.skin)
                 if key not in joint_matrices:
                     joint_matrices[key] = _joint_matrices(part.skin, worlds, num_frames)
-                vertices[:, start:stop] = _skinned(positions, part.skin_weights, joint_matrices[key])
+                _skin(positions, part.skin_weights, joint_matrices[key], out=vertices[:, start:stop])
+                handedness[start:stop] = part.skin_weights @ _handedness(joint_matrices[key])
             start = stop
-    return vertices
+    return vertices, handedness
+
+
+def _handedness(matrices: np.ndarray) -> np.ndarray:
+    """Mean over T of the determinants' signs of matrices [..., T, 3 or 4, 4]; the first frame decides a tie."""
+    signs = np.sign(np.linalg.det(matrices[..., :3, :3]))
+    return np.asarray(signs.mean(axis=-1) + 1e-6 * signs[..., 0])
 
 
 def _morphed(model: GltfModel, part: Part, pose: NodePose | None) -> np.ndarray:
@@ -223,52 +270,49 @@ def _joint_matrices(skin: Skin, worlds: dict[int, np.ndarray], num_frames: int) 
     return (world @ skin.inverse_bind_matrices[:, None])[:, :, :3]
 
 
-def _skinned(positions: np.ndarray, weights: csr_matrix, joint_matrices: np.ndarray) -> np.ndarray:
-    """Linear blend skinning of positions [T or 1, V, 3], weights [V, J], joint_matrices [J, T, 3, 4] to [T, V, 3]."""
-    num_joints, num_frames = joint_matrices.shape[:2]
-    blended = (weights @ joint_matrices.reshape(num_joints, -1)).reshape(-1, num_frames, 3, 4).transpose(1, 0, 2, 3)
-    return (blended[..., :3] @ positions[..., None])[..., 0] + blended[..., 3]
+def _skin(positions: np.ndarray, weights: csr_matrix, joint_matrices: np.ndarray, out: np.ndarray) -> None:
+    """Linear blend skinning of positions [T or 1, V, 3], weights [V, J], joint_matrices [J, T, 3, 4] into out [T, V, 3]."""
+    for frame in range(len(out)):
+        blended = (weights @ joint_matrices[:, frame].reshape(-1, 12)).reshape(-1, 3, 4)
+        still = positions[min(frame, len(positions) - 1)]
+        out[frame] = np.einsum("vij,vj->vi", blended[..., :3], still) + blended[..., 3]
 
 
 def _read_surface(document: GltfDocument, parts: tuple[Part, ...]) -> _Surface:
     """Materials, textures and texture coordinates of the parts; only what is used is read."""
     slots: dict[int, int] = {}
     sources: list[SourceMaterial] = []
-    images: dict[int, int] = {}
     for part in parts:
         if part.primitive.material not in slots:
             slots[part.primitive.material] = len(sources)
             sources.append(read_material(document, part.primitive.material))
-    materials = []
-    for source in sources:
-        material = source.material
-        if source.texture is not None:
-            image = source.texture.image
-            material = dataclasses.replace(
-                material, texture=images.setdefault(image, len(images)), wrap=source.texture.wrap
-            )
-        if source.emissive_image is not None:
-            # Our surfaces glow evenly: the texture's mean stands for it.
-            mean = mean_linear_color(read_image(document, source.emissive_image))
-            red, green, blue = (float(value) for value in np.array(material.emissive) * mean)
-            material = dataclasses.replace(material, emissive=(red, green, blue))
-        materials.append(material)
-    uvs = [_read_uvs(document, part.primitive, sources[slots[part.primitive.material]]) for part in parts]
+    materials, images = placed_textures(sources)
+    part_slots = [slots[part.primitive.material] for part in parts]
+    uvs, emissive_uvs, differ = [], [], False
+    for part, source in zip(parts, (sources[slot] for slot in part_slots)):
+        use, emissive_use = source.texture or source.emissive_texture, source.emissive_texture or source.texture
+        uvs.append(_read_uvs(document, part.primitive, use))
+        if use is not None and emissive_use is not None and not use.same_uvs(emissive_use):
+            emissive_uvs.append(_read_uvs(document, part.primitive, emissive_use))
+            differ = True
+        else:
+            emissive_uvs.append(uvs[-1])
     return _Surface(
-        uvs=uvs,
-        slots=[slots[part.primitive.material] for part in parts],
-        materials=tuple(materials),
+        slots=part_slots,
+        uvs=np.concatenate(uvs),
+        emissive_uvs=np.concatenate(emissive_uvs) if differ else None,
+        materials=materials,
         textures=tuple(read_image(document, image) for image in images),
     )
 
 
-def _read_uvs(document: GltfDocument, primitive: Primitive, source: SourceMaterial) -> np.ndarray:
-    """Texture coordinates [V, 2] float32 that the part's texture reads; zeros where it reads none."""
+def _read_uvs(document: GltfDocument, primitive: Primitive, use: TextureUse | None) -> np.ndarray:
+    """Texture coordinates [V, 2] float32 with which a part reads a texture; zeros where it reads none."""
     num_vertices = len(primitive.positions)
-    if source.texture is None or source.texture.uv_set not in primitive.uv_accessors:
+    if use is None or use.uv_set not in primitive.uv_accessors:
         return np.zeros((num_vertices, 2), np.float32)
-    accessor = primitive.uv_accessors[source.texture.uv_set]
+    accessor = primitive.uv_accessors[use.uv_set]
     uvs = document.floats(accessor, "VEC2")
     if len(uvs) != num_vertices:
         document.accessors[accessor].fail(f"has {len(uvs)} texture coordinates for {num_vertices} vertices.")
-    return transform_uvs(uvs, source.texture.transform).astype(np.float32)
+    return transform_uvs(uvs, use).astype(np.float32)

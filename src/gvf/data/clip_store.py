@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -22,6 +23,8 @@ RENDERS = Path("data/renders")
 FEATURES = Path("data/features")
 LATENTS = Path("data/latents")
 PREDICTIONS = Path("data/predictions")
+Value = TypeVar("Value")
+
 MEMORY_BYTES = 4 << 30
 """How much of what was read stays in memory: all of a small data set, the clips last used of a large one."""
 
@@ -39,14 +42,23 @@ class Views:
 
 
 def _num_bytes(value: Any) -> int:
+    """Of a tensor, or of all tensors in a dict or a dataclass."""
     if isinstance(value, Tensor):
         return value.nbytes
-    tensors = value.values() if isinstance(value, dict) else (value.rgba, value.viewmats, value.Ks)
-    return sum(tensor.nbytes for tensor in tensors)
+    tensors = value if isinstance(value, dict) else vars(value)
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 _memory: LRUCache[object, object] = LRUCache(MEMORY_BYTES, getsizeof=_num_bytes)
 _lock = Lock()  # batches are loaded by several threads
+
+
+def kept_in_memory(kind: str) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
+    """Decorator of functions that read something of a clip: results share MEMORY_BYTES, the least recently used leave.
+
+    kind: tells the results of one function from another's.
+    """
+    return cached(_memory, lock=_lock, key=lambda *arguments: (kind, *arguments))
 
 
 def accepted_clips(after: Path | None = None) -> pd.DataFrame:
@@ -72,7 +84,7 @@ def clip_ids(split: str, after: Path) -> list[str]:
     return chosen
 
 
-@cached(_memory, lock=_lock, key=lambda clip_id, kind: (clip_id, kind))
+@kept_in_memory("views")
 def load_views(clip_id: str, kind: str) -> Views:
     """Views of one kind of a clip's renders: `canonical` [V, ...], `train` [T, V, ...], `video` [A, T, ...] or `eval` [T, V, ...].
 
@@ -84,13 +96,13 @@ def load_views(clip_id: str, kind: str) -> Views:
     return Views(rgba, viewmats.float(), Ks.float())
 
 
-@cached(_memory, lock=_lock, key=lambda clip_id: (clip_id, "features"))
+@kept_in_memory("features")
 def load_features(clip_id: str) -> dict[str, Tensor]:
     """`voxels` [M, 3] int32, `voxel_features` [M, F] float16, `video_tokens` [A, T, K, D] float16 of a clip."""
     return load_tensors(FEATURES / f"{clip_id}.safetensors")
 
 
-@cached(_memory, lock=_lock, key=lambda clip_id: (clip_id, "points"))
+@kept_in_memory("points")
 def load_points(clip_id: str) -> Tensor:
     """Surface points of a clip over time, [T, N, 3] float32, object units."""
     return torch.from_numpy(load_npz(CURATED / f"{clip_id}.npz", ["points"])["points"])

@@ -1,16 +1,18 @@
-"""Strict reader of glTF 2.0 containers (.glb, .gltf): JSON, buffers, buffer views and accessors.
+"""Strict reader of glTF 2.0 files: buffers, buffer views and accessors.
 
-Source: Khronos glTF 2.0 specification, sections 3.6 (buffers, accessors), 4 (GLB). Opening a file reads its JSON only;
-arrays are read when asked for, so what a mesh would cost is known (`AccessorHeader.count`) before it is paid.
+Source: Khronos glTF 2.0 specification, section 3.6. Opening a file reads its JSON only; arrays are read when asked
+for, so what a mesh would cost is known (`AccessorHeader.count`) before it is paid.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
+import math
 import re
-import struct
+import stat
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -19,13 +21,17 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from gvf.data.gltf_container import read_container
 from gvf.data.gltf_fields import Fields
 from gvf.errors import ClipError
+from gvf.text import MAX_NAME, clean
 
+DRACO = "KHR_draco_mesh_compression"
 # Extensions that a file may require: those evaluated here, and those that change only what the shading adds on top.
 SUPPORTED_EXTENSIONS = frozenset(
     {
         "KHR_mesh_quantization",
+        DRACO,
         "KHR_texture_transform",
         "KHR_materials_pbrSpecularGlossiness",
         "EXT_texture_webp",
@@ -45,6 +51,8 @@ SUPPORTED_EXTENSIONS = frozenset(
         "KHR_xmp_json_ld",
     }
 )
+# Those that leave the data of accessors where it is.
+HARMLESS_EXTENSIONS = SUPPORTED_EXTENSIONS - {DRACO}
 GLTF_SUFFIXES = (".glb", ".gltf")
 
 _COMPONENT_TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
@@ -57,10 +65,11 @@ _ELEMENT_SHAPES: dict[str, tuple[int, ...]] = {
     "MAT3": (3, 3),
     "MAT4": (4, 4),
 }
-_MAX_ELEMENTS = 1 << 27  # numbers in one accessor: half a GiB of float32; more is a broken or hostile file
-_GLB_MAGIC = 0x46546C67
-_JSON_CHUNK = 0x4E4F534A
-_BIN_CHUNK = 0x004E4942
+_MAX_NUMBERS = 1 << 27  # in one accessor: half a GiB of float32; more is a broken or hostile file
+# In one accessor without a buffer view, whose zeros cost the file nothing: morph targets of 2.8 million vertices.
+_MAX_ZEROS = 1 << 23
+# Names of extensions under which an accessor may have its values elsewhere.
+_COMPRESSION = re.compile(r"draco|meshopt|compress|codec|pack|quant", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,11 @@ class AccessorHeader:
     element_shape: tuple[int, ...]
     dtype: np.dtype[Any]
     normalized: bool
+
+    @property
+    def num_numbers(self) -> int:
+        """Numbers in all elements together."""
+        return self.count * math.prod(self.element_shape)
 
 
 class GltfDocument:
@@ -84,7 +98,18 @@ class GltfDocument:
         self.root = root
         self._binary_chunk = binary_chunk
         self._buffer_cache: dict[int, np.ndarray] = {}
+        self._decoded: dict[int, np.ndarray] = {}
         self.name = root.where
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the file but did not cost it, in the order found; grows while the file is read."""
+        return self.root.warnings.messages
+
+    @cached_property
+    def hiding_extensions(self) -> frozenset[str]:
+        """Extensions used by the file that may hold the values of accessors without data."""
+        return frozenset(self.root.texts("extensionsUsed")) - HARMLESS_EXTENSIONS
 
     @cached_property
     def animations(self) -> list[Fields]:
@@ -136,14 +161,23 @@ class GltfDocument:
 
     @property
     def animation_names(self) -> list[str]:
-        """Name of every animation, in file order; `animation_<index>` where the file gives none."""
-        return [item.text("name", f"animation_{i}") or f"animation_{i}" for i, item in enumerate(self.animations)]
+        """Cleaned name of every animation, in file order; `animation_<index>` where the file gives none to be seen."""
+        names = [item.text("name", "") for item in self.animations]
+        return [clean(name, MAX_NAME) or f"animation_{i}" for i, name in enumerate(names)]
 
     @property
     def side_files(self) -> list[Path]:
-        """Files beside this one that its buffers and images are in, whether they exist or not."""
-        uris = [item.text("uri", None) for item in (*self._buffers, *self.images)]
-        return sorted({self._beside(uri, self.root) for uri in uris if uri is not None and not uri.startswith("data:")})
+        """Files beside this one that its buffers and images are in, whether they exist or not.
+
+        A URI that is refused is left out: reading what it should hold says so, and often nothing does.
+        """
+        paths = set()
+        for item in (*self._buffers, *self.images):
+            with suppress(ClipError):
+                uri = item.text("uri", "data:")
+                if not uri.startswith("data:"):
+                    paths.add(self._beside(uri, item))
+        return sorted(paths)
 
     def header(self, accessor: int) -> AccessorHeader:
         """Count, shape and type of an accessor, without its data."""
@@ -152,64 +186,98 @@ class GltfDocument:
         if component_type not in _COMPONENT_TYPES:
             fields.fail(f"componentType {component_type} is not one of {', '.join(map(str, _COMPONENT_TYPES))}.")
         shape = _ELEMENT_SHAPES[fields.text("type", allowed=_ELEMENT_SHAPES)]
-        normalized = fields.flag("normalized", False)
-        if normalized and component_type in (5125, 5126):
-            fields.fail("normalized is not allowed for 32-bit components.")
         dtype = np.dtype(_COMPONENT_TYPES[component_type])
+        normalized = fields.flag("normalized", False)
+        if normalized and dtype.kind == "f":
+            fields.warn("normalized means nothing for float components; ignored.")
+            normalized = False
         return AccessorHeader(fields.integer("count", low=1), shape, dtype, normalized)
 
-    def array(self, accessor: int, element_type: str | None = None) -> np.ndarray:
-        """Data of an accessor, [count, *element shape]; matrices come as [count, row, column].
+    def has_data(self, accessor: int) -> bool:
+        """Whether the file gives an accessor values of its own; without any, they are all zero (section 3.6.2.3)."""
+        fields = self.accessors[accessor]
+        return "bufferView" in fields or "sparse" in fields or accessor in self._decoded
 
-        As stored, or float32 in [-1, 1] or [0, 1] where it is normalized.
-        element_type: what it must be, e.g. "VEC3"; any when None.
+    def add_accessor(self, values: dict[str, Any], where: str, data: np.ndarray) -> int:
+        """Add an accessor whose `data` [count, *element shape] was decoded elsewhere; returns its index."""
+        self.accessors.append(Fields(values, where, self.root.warnings))
+        self._decoded[len(self.accessors) - 1] = data
+        return len(self.accessors) - 1
+
+    def array(self, accessor: int, element_type: str | None = None) -> np.ndarray:
+        """Data of an accessor as stored, [count, *element shape]; matrices come as [count, row, column].
+
+        element_type: what it must be, e.g. "VEC3"; any when None. All that the header claims is compared with the data
+        that the file has before any memory is taken.
         """
         fields, header = self.accessors[accessor], self.header(accessor)
         if element_type is not None and header.element_shape != _ELEMENT_SHAPES[element_type]:
             fields.fail(f"type must be {element_type} where it is used, is {fields.text('type')}.")
-        if header.count * int(np.prod(header.element_shape, dtype=np.int64)) > _MAX_ELEMENTS:
+        if accessor in self._decoded:
+            return self._decoded[accessor]
+        if header.num_numbers > (_MAX_NUMBERS if "bufferView" in fields else _MAX_ZEROS):
             fields.fail(f"count {header.count} is beyond what one accessor may hold here.")
         if "bufferView" in fields:
-            view, stride = self._view(fields)
+            view, stride = self.view(fields)
             data = self._strided(fields, view, fields.integer("byteOffset", 0), stride, header)
         else:
+            if "sparse" not in fields:
+                self._refuse_hidden_data(fields)
             data = np.zeros((header.count, *header.element_shape), header.dtype)
         if "sparse" in fields:
             self._scatter(fields.child("sparse"), data, header)
-        if header.normalized:
-            limit = np.iinfo(header.dtype).max
-            data = np.maximum(data.astype(np.float32) / np.float32(limit), -1.0)
         return data
 
-    def floats(self, accessor: int, element_type: str) -> np.ndarray:
-        """Data of an accessor as finite float64, [count, *element shape]."""
+    def numbers(self, accessor: int, element_type: str) -> np.ndarray:
+        """Data of an accessor as float64, [count, *element shape]; in [-1, 1] or [0, 1] where it is normalized.
+
+        NaN and infinite values are left as they are.
+        """
+        fields, header = self.accessors[accessor], self.header(accessor)
+        if header.normalized and header.dtype.itemsize == 4:
+            fields.fail("normalized is not allowed for 32-bit components.")
         data = self.array(accessor, element_type).astype(np.float64)
+        return np.maximum(data / np.iinfo(header.dtype).max, -1.0) if header.normalized else data
+
+    def floats(self, accessor: int, element_type: str) -> np.ndarray:
+        """Data of an accessor as finite float64, [count, *element shape], as from `numbers`."""
+        data = self.numbers(accessor, element_type)
         if not np.isfinite(data).all():
             self.accessors[accessor].fail("has a NaN or infinite value.")
         return data
 
     def integers(self, accessor: int, element_type: str) -> np.ndarray:
-        """Data of an accessor of unsigned integers as int64, [count, *element shape]."""
-        if self.header(accessor).dtype.kind != "u":
+        """Data of an accessor of unsigned integers as int64, [count, *element shape].
+
+        `normalized` is not allowed where indices are due, and ignored with a warning.
+        """
+        header = self.header(accessor)
+        if header.dtype.kind != "u":
             self.accessors[accessor].fail("must hold unsigned integers where it is used.")
+        if header.normalized:
+            self.accessors[accessor].warn("normalized is not allowed for indices; ignored.")
         return self.array(accessor, element_type).astype(np.int64)
 
     def image_bytes(self, image: int) -> bytes:
         """Encoded bytes (PNG, JPEG...) of an image. Raises ClipError when its file or buffer is missing."""
         fields = self.images[image]
         if "bufferView" in fields:
-            view, _ = self._view(fields)
+            view, _ = self.view(fields)
             return view.tobytes()
         return self._uri_bytes(fields.text("uri"), fields)
 
     def _listing(self, name: str) -> list[Fields]:
-        return [Fields(item.values, f"{self.name}: {name}[{i}]") for i, item in enumerate(self.root.children(name))]
+        return [
+            Fields(item.values, f"{self.name}: {name}[{i}]", self.root.warnings)
+            for i, item in enumerate(self.root.children(name))
+        ]
 
-    def _view(self, user: Fields) -> tuple[np.ndarray, int | None]:
-        """Bytes [byteLength] and stride of the buffer view that `user` names."""
+    def view(self, user: Fields) -> tuple[np.ndarray, int | None]:
+        """Bytes [byteLength] uint8 and stride of the buffer view that `user` names."""
         fields = self._buffer_views[user.index("bufferView", len(self._buffer_views))]
-        data = self._buffer(fields.index("buffer", len(self._buffers)))
         offset, length = fields.integer("byteOffset", 0), fields.integer("byteLength", low=1)
+        self._refuse_compressed_view(fields, offset, length)
+        data = self._buffer(fields.index("buffer", len(self._buffers)))
         if offset + length > len(data):
             fields.fail(f"ends at byte {offset + length}, but its buffer has {len(data)} bytes.")
         return data[offset : offset + length], fields.integer("byteStride", None, low=1)
@@ -219,7 +287,7 @@ class GltfDocument:
             fields = self._buffers[index]
             length = fields.integer("byteLength", low=1)
             if "uri" in fields:
-                data = np.frombuffer(self._uri_bytes(fields.text("uri"), fields), np.uint8)
+                data = self._uri_buffer(fields, length)
             elif index == 0 and self._binary_chunk is not None:
                 data = self._binary_chunk
             else:
@@ -229,20 +297,65 @@ class GltfDocument:
             self._buffer_cache[index] = data[:length]
         return self._buffer_cache[index]
 
+    def _uri_buffer(self, fields: Fields, length: int) -> np.ndarray:
+        """Bytes of a buffer that has a uri: mapped, not loaded, where it is a file of at least `length` bytes."""
+        uri = fields.text("uri")
+        if uri.startswith("data:"):
+            return np.frombuffer(_data_uri(uri, fields), np.uint8)
+        path = self._side_file(uri, fields)
+        size = path.stat().st_size
+        if size < length:
+            fields.fail(f"should have {length} bytes, has {size}: the data is cut short.")
+        return np.memmap(path, np.uint8, "r", 0, (length,))
+
     def _uri_bytes(self, uri: str, user: Fields) -> bytes:
         if uri.startswith("data:"):
-            head, comma, body = uri.partition(",")
-            if not comma or not head.endswith(";base64"):
-                user.fail("uri is a data URI that is not base64.")
-            try:
-                return base64.b64decode(unquote(body), validate=True)
-            except (binascii.Error, ValueError) as error:
-                user.fail(f"uri is not valid base64 ({error}).")
+            return _data_uri(uri, user)
+        return self._side_file(uri, user).read_bytes()
+
+    def _side_file(self, uri: str, user: Fields) -> Path:
+        """Path of a side file that is an ordinary file and can be read."""
         path = self._beside(uri, user)
         try:
-            return path.read_bytes()
+            if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+                user.fail(f"its file {uri!r} is not an ordinary file.")
+            with path.open("rb"):
+                return path
         except OSError as error:
             user.fail(f"cannot read its file {uri!r} ({error.strerror}). Put it beside {self.path.name}.")
+
+    def _refuse_hidden_data(self, fields: Fields) -> None:
+        """Refuse an accessor without data where an extension that is not read may hold its values."""
+        suspects = {name for name in self.hiding_extensions - {DRACO} if _COMPRESSION.search(name)}
+        suspects |= set(fields.child("extensions")) - HARMLESS_EXTENSIONS
+        if suspects:
+            self.refuse_extensions(fields, suspects)
+
+    def _refuse_compressed_view(self, fields: Fields, offset: int, length: int) -> None:
+        """Refuse a buffer view whose bytes only an extension that is not read can give.
+
+        Such an extension may come with a fallback that holds the plain bytes. There is none where the buffer is a mere
+        placeholder (EXT_meshopt_compression marks it so), or where the view lies on the compressed bytes themselves.
+        """
+        buffer = fields.index("buffer", len(self._buffers))
+        placeholder = "uri" not in self._buffers[buffer]
+        marked = set(self._buffers[buffer].child("extensions")) - SUPPORTED_EXTENSIONS
+        for name in sorted(set(fields.child("extensions")) - SUPPORTED_EXTENSIONS):
+            packed = fields.child("extensions").child(name)
+            start, size = packed.integer("byteOffset", 0), packed.integer("byteLength", 0)
+            overlaps = packed.integer("buffer", -1) == buffer and start < offset + length and offset < start + size
+            absent = placeholder and (buffer > 0 or self._binary_chunk is None)
+            if overlaps or absent or (placeholder and name in marked):
+                self.refuse_extensions(fields, {name})
+        if placeholder and marked:
+            self.refuse_extensions(self._buffers[buffer], marked)
+
+    def refuse_extensions(self, fields: Fields, names: Collection[str]) -> NoReturn:
+        """Raise ClipError about data that is missing at `fields` and that the extensions `names` may hold."""
+        fields.fail(
+            f"has no data that can be read, which {', '.join(sorted(names))} may hold. "
+            "Save the asset again without compression or extensions."
+        )
 
     def _beside(self, uri: str, user: Fields) -> Path:
         """Path of a side file. Refuses network addresses, absolute paths and ways out of the file's own folder."""
@@ -281,16 +394,27 @@ class GltfDocument:
         component_type = index_fields.integer("componentType")
         if component_type not in (5121, 5123, 5125):
             index_fields.fail("componentType must be an unsigned integer.")
-        index_view, _ = self._view(index_fields)
+        index_view, _ = self.view(index_fields)
         index_header = AccessorHeader(count, (), np.dtype(_COMPONENT_TYPES[component_type]), False)
         indices = self._strided(index_fields, index_view, index_fields.integer("byteOffset", 0), None, index_header)
         if indices.max() >= header.count or (np.diff(indices.astype(np.int64)) <= 0).any():
             index_fields.fail(f"must be increasing and below {header.count}.")
-        value_view, _ = self._view(value_fields)
+        value_view, _ = self.view(value_fields)
         value_header = AccessorHeader(count, header.element_shape, header.dtype, False)
         data[indices] = self._strided(
             value_fields, value_view, value_fields.integer("byteOffset", 0), None, value_header
         )
+
+
+def _data_uri(uri: str, user: Fields) -> bytes:
+    """Content of a base64 data URI."""
+    head, comma, body = uri.partition(",")
+    if not comma or not head.endswith(";base64"):
+        user.fail("uri is a data URI that is not base64.")
+    try:
+        return base64.b64decode(unquote(body), validate=True)
+    except (binascii.Error, ValueError) as error:
+        user.fail(f"uri is not valid base64 ({error}).")
 
 
 def read_gltf(path: str | Path) -> GltfDocument:
@@ -300,23 +424,11 @@ def read_gltf(path: str | Path) -> GltfDocument:
     """
     path = Path(path)
     name = path.name
-    try:
-        with path.open("rb") as file:
-            head = file.read(12)
-            if not head:
-                raise ClipError("invalid", f"{name}: is empty.")
-            if len(head) == 12 and struct.unpack("<I", head[:4])[0] == _GLB_MAGIC:
-                text, chunk = _read_glb(path, head, name)
-            elif path.suffix.lower() == ".glb":
-                raise ClipError("invalid", f"{name}: is not a GLB file (it does not begin with 'glTF').")
-            else:
-                text, chunk = path.read_bytes(), None
-    except OSError as error:
-        raise ClipError("invalid", f"{name}: cannot be read ({error.strerror}).") from None
-    root = Fields(_parse_json(text, name), name)
+    values, chunk = read_container(path)
+    root = Fields(values, name)
     asset = root.child("asset")
     version, least = asset.text("version"), asset.text("minVersion", "2.0")
-    if not version.startswith("2.") or least != "2.0":
+    if not f"{version}.".startswith("2.") or least not in ("2.0", "2"):
         raise ClipError("invalid", f"{name}: is glTF version {version[:20]} (needs {least[:20]}), only 2.0 is read.")
     missing = sorted(set(root.texts("extensionsRequired")) - SUPPORTED_EXTENSIONS)
     if missing:
@@ -325,41 +437,3 @@ def read_gltf(path: str | Path) -> GltfDocument:
             f"{name}: needs {', '.join(missing)}, not supported. Save it again without compression or extensions.",
         )
     return GltfDocument(path, root, chunk)
-
-
-def _read_glb(path: Path, head: bytes, name: str) -> tuple[bytes, np.ndarray | None]:
-    """JSON bytes and binary chunk (mapped, not loaded) of a GLB file (section 4.4)."""
-    _, version, length = struct.unpack("<3I", head)
-    if version != 2:
-        raise ClipError("invalid", f"{name}: is GLB container version {version}, only 2 is read.")
-    size = path.stat().st_size
-    if size < length:
-        raise ClipError("invalid", f"{name}: is cut short: {size} of {length} bytes.")
-    text: bytes | None = None
-    chunk: np.ndarray | None = None
-    position = 12
-    with path.open("rb") as file:
-        while position + 8 <= length:
-            file.seek(position)
-            chunk_length, kind = struct.unpack("<2I", file.read(8))
-            position += 8
-            if position + chunk_length > length:
-                raise ClipError("invalid", f"{name}: a chunk reaches beyond the end of the file.")
-            if kind == _JSON_CHUNK and text is None:
-                text = file.read(chunk_length)
-            elif kind == _BIN_CHUNK and chunk is None and chunk_length:
-                chunk = np.memmap(path, np.uint8, "r", position, (chunk_length,))
-            position += chunk_length
-    if text is None:
-        raise ClipError("invalid", f"{name}: has no JSON chunk.")
-    return text, chunk
-
-
-def _parse_json(text: bytes, name: str) -> Any:
-    def constant(value: str) -> NoReturn:
-        raise ValueError(f"{value} is not JSON")
-
-    try:
-        return json.loads(text.decode("utf-8-sig"), parse_constant=constant)
-    except (ValueError, RecursionError) as error:
-        raise ClipError("invalid", f"{name}: its JSON cannot be read ({error}).") from None

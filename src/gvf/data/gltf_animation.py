@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gvf.data.gltf import GltfDocument
+from gvf.data.gltf import DRACO, GltfDocument
 from gvf.data.gltf_fields import Fields
-from gvf.data.gltf_scene import NodePose, NodeTree, unit_quaternions
+from gvf.data.gltf_scene import NodePose, NodeTree, decompose, unit_quaternions
+from gvf.errors import ClipError
 
 _PATHS = ("translation", "rotation", "scale", "weights")
 _INTERPOLATIONS = ("LINEAR", "STEP", "CUBICSPLINE")
 _WIDTHS = {"translation": "VEC3", "rotation": "VEC4", "scale": "VEC3", "weights": "SCALAR"}
 # A time this close (in seconds) before a key counts as the key: file times are float32, sample times are not.
 _KEY_TOLERANCE = 1e-6
+# Numbers in the keys of one animation (half a GiB): its accessors may overlap, so the file's size is no limit.
+_MAX_NUMBERS = 1 << 26
+_SHEAR_TOLERANCE = 1e-3  # see `decompose`; exporters' matrices are rounded to float32
 
 
 @dataclass(frozen=True)
@@ -70,27 +74,33 @@ def read_animation(document: GltfDocument, index: int, tree: NodeTree, num_targe
     """
     fields = document.animations[index]
     samplers = fields.children("samplers")
-    channels: dict[tuple[int, str], Channel] = {}
+    used: dict[tuple[int, str], tuple[Fields, int]] = {}  # sampler and width
     for item in fields.children("channels"):
         target = item.child("target")
         node, path = target.index("node", len(document.nodes), None), target.text("path")
         if node is None or path not in _PATHS:
             continue
-        if (node, path) in channels:
+        if (node, path) in used:
             item.fail(f"animates the {path} of node {node} a second time.")
-        if path != "weights" and tree.nodes[node].matrix is not None:
-            item.fail(f"animates the {path} of node {node}, which has a matrix.")
+        if path != "weights":
+            _warn_about_matrix(document, tree, node)
         mesh = tree.nodes[node].mesh
         if path == "weights" and (mesh is None or mesh not in num_targets):
             continue
         width = num_targets[mesh] if path == "weights" and mesh is not None else 1
-        sampler = samplers[item.index("sampler", len(samplers))]
-        channels[node, path] = _read_channel(document, sampler, node, path, width)
-    if not channels:
+        used[node, path] = samplers[item.index("sampler", len(samplers))], width
+    if not used:
         fields.fail(f"animation {document.animation_names[index]!r} has no channel that moves a node.")
-    start = min(float(channel.times[0]) for channel in channels.values())
-    end = max(float(channel.times[-1]) for channel in channels.values())
-    return Animation(document.animation_names[index], tuple(channels.values()), start, end)
+    _check_sizes(
+        document, fields, {accessor for sampler, _ in used.values() for accessor in _accessors(document, sampler)}
+    )
+    arrays: dict[tuple[int, str], np.ndarray] = {}
+    channels = tuple(
+        _read_channel(document, sampler, node, path, width, arrays) for (node, path), (sampler, width) in used.items()
+    )
+    start = min(float(channel.times[0]) for channel in channels)
+    end = max(float(channel.times[-1]) for channel in channels)
+    return Animation(document.animation_names[index], channels, start, end)
 
 
 def sample_step(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -151,18 +161,64 @@ def _segments(times: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return left, left + 1, np.clip((at - times[left]) / length, 0.0, 1.0), length
 
 
-def _read_channel(document: GltfDocument, sampler: Fields, node: int, path: str, width: int) -> Channel:
-    """width: values a key beyond the element itself, i.e. the number of morph targets for weights."""
-    count = len(document.accessors)
-    times = document.floats(sampler.index("input", count), "SCALAR")
-    values = document.floats(sampler.index("output", count), _WIDTHS[path])
-    interpolation = sampler.text("interpolation", "LINEAR", _INTERPOLATIONS)
+def _warn_about_matrix(document: GltfDocument, tree: NodeTree, node: int) -> None:
+    """Warn where an animated node has a matrix: it is not allowed, yet common, and is decomposed as readers do."""
+    matrix = tree.nodes[node].matrix
+    if matrix is None:
+        return
+    lost = ", which loses its shear" if decompose(matrix)[3] > _SHEAR_TOLERANCE else ""
+    document.nodes[node].warn(f"is animated and has a matrix, which is not allowed; it is decomposed{lost}.")
+
+
+def _check_sizes(document: GltfDocument, fields: Fields, accessors: set[int]) -> None:
+    """Refuse an animation whose keys would take too much memory, or are held by an extension that is not read."""
+    total = sum(document.header(accessor).num_numbers for accessor in accessors)
+    if total > _MAX_NUMBERS:
+        raise ClipError("size", f"{fields.where}: has {total} numbers in its keys, at most {_MAX_NUMBERS} are read.")
+    hiding = document.hiding_extensions - {DRACO}  # which holds meshes only
+    for accessor in sorted(accessors):
+        if hiding and not document.has_data(accessor):
+            document.refuse_extensions(document.accessors[accessor], hiding)
+
+
+def _read_channel(
+    document: GltfDocument, sampler: Fields, node: int, path: str, width: int, arrays: dict[tuple[int, str], np.ndarray]
+) -> Channel:
+    """width: values a key beyond the element itself, i.e. the number of morph targets for weights.
+
+    arrays: those read so far, by accessor and element type; channels often share their times.
+    """
+    interpolation = _interpolation(sampler)
+    inputs, outputs = _accessors(document, sampler)
+    num_keys, num_values = document.header(inputs).count, document.header(outputs).count
+    per_key = 3 if interpolation == "CUBICSPLINE" else 1
+    expected = num_keys * per_key * width
+    if num_values != expected:
+        sampler.fail(f"has {num_values} values for {num_keys} keys, must have {expected}.")
+    if num_keys > 1 and not document.has_data(inputs):
+        sampler.fail("has key times that do not increase: their accessor has no data.")
+    for key in ((inputs, "SCALAR"), (outputs, _WIDTHS[path])):
+        if key not in arrays:
+            arrays[key] = document.floats(*key)
+    times, values = arrays[inputs, "SCALAR"], arrays[outputs, _WIDTHS[path]]
     if (np.diff(times) <= 0.0).any():
         sampler.fail("has key times that do not increase.")
-    per_key = 3 if interpolation == "CUBICSPLINE" else 1
-    expected = len(times) * per_key * width
-    if len(values) != expected:
-        sampler.fail(f"has {len(values)} values for {len(times)} keys, must have {expected}.")
     dimension = width if path == "weights" else values.shape[1]
     shape = (len(times), 3, dimension) if per_key == 3 else (len(times), dimension)
     return Channel(node, path, interpolation, times, values.reshape(shape))
+
+
+def _accessors(document: GltfDocument, sampler: Fields) -> tuple[int, int]:
+    """Accessors of a sampler's key times and values."""
+    count = len(document.accessors)
+    return sampler.index("input", count), sampler.index("output", count)
+
+
+def _interpolation(sampler: Fields) -> str:
+    """Interpolation of a sampler. Its place in the specification's list, which some exporters write, is understood."""
+    value = sampler.values.get("interpolation")
+    if isinstance(value, int | float) and not isinstance(value, bool) and value in range(len(_INTERPOLATIONS)):
+        name = _INTERPOLATIONS[int(value)]
+        sampler.warn(f"interpolation is the number {value}, must be text; read as {name}.")
+        return name
+    return str(sampler.text("interpolation", "LINEAR", _INTERPOLATIONS))

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
 
 from gvf.errors import ClipError
+from gvf.text import clean
+
+_MAX_WARNINGS = 50  # kept of one file
+
+_logger = logging.getLogger(__name__)
+
+
+class FileWarnings:
+    """Faults of one file that do not cost it: each kind is logged, and kept in `messages`, at the first place found."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self._kinds: set[str] = set()
+
+    def add(self, where: str, fault: str) -> None:
+        """Log and keep `<where>: <fault>`, unless this fault is known from another place of the file."""
+        if fault not in self._kinds and len(self._kinds) < _MAX_WARNINGS:
+            self._kinds.add(fault)
+            self.messages.append(clean(f"{where}: {fault}"))
+            _logger.warning("%s", self.messages[-1])
 
 
 class _Required:
@@ -19,19 +40,25 @@ REQUIRED = _Required()
 class Fields:
     """One JSON object of a glTF file. Every reader raises ClipError("invalid") on a wrong type or a missing property.
 
-    where: the place, as people would say it, e.g. `knight.glb: meshes[3]`.
+    A property that is null counts as absent.
+    where: the place, as people would say it, e.g. `knight.glb: meshes[3]`. warnings: where the file's warnings go.
     """
 
-    __slots__ = ("values", "where")
+    __slots__ = ("values", "warnings", "where")
 
-    def __init__(self, values: Any, where: str) -> None:
+    def __init__(self, values: Any, where: str, warnings: FileWarnings | None = None) -> None:
         if not isinstance(values, dict):
             raise ClipError("invalid", f"{where}: must be a JSON object, is {_kind(values)}.")
         self.values: dict[str, Any] = values
         self.where = where
+        self.warnings = FileWarnings() if warnings is None else warnings
 
     def __contains__(self, name: str) -> bool:
-        return name in self.values
+        return self.values.get(name) is not None
+
+    def warn(self, message: str) -> None:
+        """Warn that this place breaks the specification, although its meaning is plain."""
+        self.warnings.add(self.where, message)
 
     def fail(self, message: str) -> NoReturn:
         """Raise ClipError("invalid") about this place."""
@@ -61,7 +88,7 @@ class Fields:
         values = self._value(name, [])
         if not isinstance(values, list):
             self.fail(f"{name} must be a list of indices, is {_kind(values)}.")
-        return tuple(Fields({name: value}, self.where).index(name, count) for value in values)
+        return tuple(Fields({name: value}, self.where, self.warnings).index(name, count) for value in values)
 
     def number(self, name: str, default: Any = REQUIRED) -> Any:
         """Finite number, as float."""
@@ -84,10 +111,13 @@ class Fields:
         return tuple(float(value) for value in values)
 
     def text(self, name: str, default: Any = REQUIRED, allowed: Collection[str] | None = None) -> Any:
-        """Text, one of `allowed` when given."""
+        """Text, one of `allowed` when given. A number is taken as its digits, with a warning, unless `allowed` is given."""
         value = self._value(name, default)
         if value is default:
             return value
+        if allowed is None and _is_number(value):
+            self.warn(f"{name} is the number {value}, must be text; taken as {str(value)!r}.")
+            return str(value)
         if not isinstance(value, str):
             self.fail(f"{name} must be text, is {_kind(value)}.")
         if allowed is not None and value not in allowed:
@@ -97,27 +127,30 @@ class Fields:
     def texts(self, name: str) -> tuple[str, ...]:
         """List of text; empty when absent."""
         values = self._value(name, [])
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        if not isinstance(values, list):
             self.fail(f"{name} must be a list of text, is {_kind(values)}.")
-        return tuple(values)
+        return tuple(Fields({name: value}, self.where, self.warnings).text(name) for value in values)
 
     def flag(self, name: str, default: bool) -> bool:
-        """True or false."""
+        """True or false; 1 and 0 are taken as such, with a warning."""
         value = self._value(name, default)
+        if not isinstance(value, bool) and value in (0, 1):
+            self.warn(f"{name} is {value}, must be true or false; taken as {str(bool(value)).lower()}.")
+            return bool(value)
         if not isinstance(value, bool):
             self.fail(f"{name} must be true or false, is {_kind(value)}.")
         return value
 
     def child(self, name: str) -> Fields:
         """Nested object; an empty one when absent."""
-        return Fields(self._value(name, {}), f"{self.where}.{name}")
+        return Fields(self._value(name, {}), f"{self.where}.{name}", self.warnings)
 
     def children(self, name: str, required: bool = False) -> list[Fields]:
         """List of nested objects; empty when absent, unless `required`."""
         values = self._value(name, REQUIRED if required else [])
         if not isinstance(values, list) or (required and not values):
             self.fail(f"{name} must be a list{' of at least one entry' if required else ''}, is {_kind(values)}.")
-        return [Fields(value, f"{self.where}.{name}[{i}]") for i, value in enumerate(values)]
+        return [Fields(value, f"{self.where}.{name}[{i}]", self.warnings) for i, value in enumerate(values)]
 
     def extension(self, name: str) -> Fields | None:
         """Content of one extension, None when it is not used here."""
@@ -128,7 +161,7 @@ class Fields:
         return iter(self.values)
 
     def _value(self, name: str, default: Any) -> Any:
-        if name in self.values:
+        if name in self:
             return self.values[name]
         if default is REQUIRED:
             self.fail(f"{name} is missing.")

@@ -6,10 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gvf.data.gltf import GltfDocument
+from gvf.data.gltf import HARMLESS_EXTENSIONS, GltfDocument
+from gvf.data.gltf_draco import decode_primitive
 from gvf.data.gltf_fields import Fields
+from gvf.errors import ClipError
 
 TRIANGLES, TRIANGLE_STRIP, TRIANGLE_FAN = 4, 5, 6
+
+# Numbers in the morph targets or joint weights of one primitive (half a GiB as float64). One accessor may stand for any
+# number of them, so the file's size is no limit.
+_MAX_NUMBERS = 1 << 26
+_MAX_JOINTS = 1 << 16  # joint indices have 16 bits
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,8 @@ class Primitive:
     """Triangles of one primitive, in mesh space.
 
     positions [V, 3] float64, faces [F, 3] int32, targets [M, V, 3] float64 morph displacements (M may be 0),
-    joints [V, 4 S] int64 and joint_weights [V, 4 S] float64 of S joint sets, or None, material index or -1,
+    joints [V, 4 S] int64 and joint_weights [V, 4 S] float64 (not negative, finite) of S joint sets, or None,
+    material index or -1,
     uv_accessors: accessor of each TEXCOORD set, colors [V, 4] float32 (ones when the file has none).
     """
 
@@ -89,13 +97,15 @@ def read_skin(document: GltfDocument, skin: int) -> Skin:
     joints = fields.indices("joints", len(document.nodes))
     if not joints:
         fields.fail("has no joints.")
+    if len(joints) > _MAX_JOINTS:
+        fields.fail(f"has {len(joints)} joints, at most {_MAX_JOINTS} can be used.")
     accessor = fields.index("inverseBindMatrices", len(document.accessors), None)
     if accessor is None:
         return Skin(joints, np.tile(np.eye(4), (len(joints), 1, 1)))
-    matrices = document.floats(accessor, "MAT4")
-    if len(matrices) < len(joints):
-        fields.fail(f"has {len(joints)} joints, but {len(matrices)} inverse bind matrices.")
-    return Skin(joints, matrices[: len(joints)])
+    count = document.header(accessor).count
+    if count < len(joints):
+        fields.fail(f"has {len(joints)} joints, but {count} inverse bind matrices.")
+    return Skin(joints, document.floats(accessor, "MAT4")[: len(joints)])
 
 
 def triangulate(corners: np.ndarray, mode: int) -> np.ndarray:
@@ -124,30 +134,48 @@ def _triangle_primitives(document: GltfDocument, mesh: int) -> list[Fields]:
 
 
 def _read_primitive(document: GltfDocument, fields: Fields) -> Primitive:
-    attributes = fields.child("attributes")
-    positions = document.floats(_attribute(document, fields, "POSITION"), "VEC3")
+    attributes = {name: _attribute(document, fields, name) for name in fields.child("attributes")}
+    indices = fields.index("indices", len(document.accessors), None)
+    mode = fields.integer("mode", TRIANGLES)
+    packed = decode_primitive(document, fields)
+    if packed is not None:
+        attributes |= packed.attributes
+        indices, mode = packed.indices, TRIANGLES  # the decoder turns strips into lists
+    _refuse_missing_data(document, fields, {**attributes, **({} if indices is None else {"indices": indices})})
+    positions = document.floats(attributes["POSITION"], "VEC3")
     num_vertices = len(positions)
-    accessor = fields.index("indices", len(document.accessors), None)
-    corners = np.arange(num_vertices) if accessor is None else document.integers(accessor, "SCALAR")
+    corners = np.arange(num_vertices) if indices is None else document.integers(indices, "SCALAR")
     if corners.max() >= num_vertices:
         fields.fail(f"has a vertex index {corners.max()}, but {num_vertices} vertices.")
-    faces = triangulate(corners, fields.integer("mode", TRIANGLES)).astype(np.int32)
-    joints, joint_weights = _read_joints(document, fields, num_vertices)
+    joints, joint_weights = _read_joints(document, fields, attributes, num_vertices)
     uv_accessors = {
-        int(name.removeprefix("TEXCOORD_")): _attribute(document, fields, name)
-        for name in attributes
+        int(name.removeprefix("TEXCOORD_")): accessor
+        for name, accessor in attributes.items()
         if name.startswith("TEXCOORD_") and name.removeprefix("TEXCOORD_").isdecimal()
     }
     return Primitive(
         positions=positions,
-        faces=faces,
+        faces=triangulate(corners, mode).astype(np.int32),
         targets=_read_targets(document, fields, num_vertices),
         joints=joints,
         joint_weights=joint_weights,
         material=fields.index("material", len(document.materials), -1),
         uv_accessors=uv_accessors,
-        colors=_read_colors(document, fields, num_vertices),
+        colors=_read_colors(document, fields, attributes, num_vertices),
     )
+
+
+def _refuse_missing_data(document: GltfDocument, fields: Fields, accessors: dict[str, int]) -> None:
+    """Refuse a primitive whose data only an extension that is not read can give.
+
+    Without data an attribute is zero, which is allowed, but no mesh is meant to lie in one point: there any unknown
+    extension of the file is suspect, elsewhere only those of the primitive.
+    """
+    own = set(fields.child("extensions")) - HARMLESS_EXTENSIONS
+    for name, accessor in accessors.items():
+        suspects = own | document.hiding_extensions if name in ("POSITION", "indices") else own
+        if suspects and not document.has_data(accessor):
+            document.refuse_extensions(document.accessors[accessor], suspects)
 
 
 def _attribute(document: GltfDocument, fields: Fields, name: str) -> int:
@@ -156,45 +184,75 @@ def _attribute(document: GltfDocument, fields: Fields, name: str) -> int:
 
 def _read_targets(document: GltfDocument, fields: Fields, num_vertices: int) -> np.ndarray:
     targets = fields.children("targets")
+    _check_size(fields, "morph targets", len(targets) * num_vertices * 3)
     displacements = np.zeros((len(targets), num_vertices, 3))
     for i, target in enumerate(targets):
         accessor = target.index("POSITION", len(document.accessors), None)
         if accessor is not None:
-            data = document.floats(accessor, "VEC3")
-            _same_count(target, "POSITION", data, num_vertices)
-            displacements[i] = data
+            _same_count(document, target, "POSITION", accessor, num_vertices)
+            displacements[i] = document.floats(accessor, "VEC3")
     return displacements
 
 
 def _read_joints(
-    document: GltfDocument, fields: Fields, num_vertices: int
+    document: GltfDocument, fields: Fields, attributes: dict[str, int], num_vertices: int
 ) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    attributes = fields.child("attributes")
+    num_sets = 0
+    while f"JOINTS_{num_sets}" in attributes:
+        num_sets += 1
+    if not num_sets:
+        return None, None
+    _check_size(fields, "joint weights", num_sets * num_vertices * 4)
     joints: list[np.ndarray] = []
     weights: list[np.ndarray] = []
-    while f"JOINTS_{len(joints)}" in attributes:
-        joint_name, weight_name = f"JOINTS_{len(joints)}", f"WEIGHTS_{len(joints)}"
-        joints.append(document.integers(_attribute(document, fields, joint_name), "VEC4"))
-        weights.append(document.floats(_attribute(document, fields, weight_name), "VEC4"))
-        _same_count(attributes, joint_name, joints[-1], num_vertices)
-        _same_count(attributes, weight_name, weights[-1], num_vertices)
-    if not joints:
-        return None, None
+    for i in range(num_sets):
+        joint_name, weight_name = f"JOINTS_{i}", f"WEIGHTS_{i}"
+        if weight_name not in attributes:
+            fields.child("attributes").fail(f"{weight_name} is missing.")
+        for name in (joint_name, weight_name):
+            _same_count(document, fields, name, attributes[name], num_vertices)
+        joints.append(document.integers(attributes[joint_name], "VEC4"))
+        weights.append(_clean_weights(document.numbers(attributes[weight_name], "VEC4"), fields, weight_name))
     return np.concatenate(joints, axis=1), np.concatenate(weights, axis=1)
 
 
-def _read_colors(document: GltfDocument, fields: Fields, num_vertices: int) -> np.ndarray:
+def _clean_weights(weights: np.ndarray, fields: Fields, name: str) -> np.ndarray:
+    """Joint weights [V, 4] with zeros, and a warning, where one is NaN, infinite or negative by a rounding error."""
+    broken = ~np.isfinite(weights)
+    if broken.any():
+        rows = int(broken.any(axis=1).sum())
+        fields.warn(f"{name} is NaN or infinite at {rows} of {len(weights)} vertices; these weights count as zero.")
+        weights = np.where(broken, 0.0, weights)
+    least = float(weights.min())
+    if least < -0.01:
+        fields.fail(f"{name} has a negative joint weight ({least:.3g}).")
+    if least < 0.0:
+        fields.warn(f"{name} has negative joint weights down to {least:.3g}; they count as zero.")
+        weights = np.maximum(weights, 0.0)
+    return weights
+
+
+def _read_colors(document: GltfDocument, fields: Fields, attributes: dict[str, int], num_vertices: int) -> np.ndarray:
     """Linear vertex colours [V, 4] float32; opaque where the file gives RGB, white where it gives none."""
     colors = np.ones((num_vertices, 4), np.float32)
-    if "COLOR_0" in fields.child("attributes"):
-        accessor = _attribute(document, fields, "COLOR_0")
+    if "COLOR_0" in attributes:
+        accessor = attributes["COLOR_0"]
+        _same_count(document, fields, "COLOR_0", accessor, num_vertices)
         channels = document.header(accessor).element_shape
         data = document.floats(accessor, "VEC4" if channels == (4,) else "VEC3")
-        _same_count(fields, "COLOR_0", data, num_vertices)
         colors[:, : data.shape[1]] = np.clip(data, 0.0, 1.0)
     return colors
 
 
-def _same_count(fields: Fields, name: str, data: np.ndarray, num_vertices: int) -> None:
-    if len(data) != num_vertices:
-        fields.fail(f"{name} has {len(data)} entries for {num_vertices} vertices.")
+def _same_count(document: GltfDocument, fields: Fields, name: str, accessor: int, num_vertices: int) -> None:
+    """Compare the count that an accessor claims with the number of vertices, before its data is read."""
+    count = document.header(accessor).count
+    if count != num_vertices:
+        fields.fail(f"{name} has {count} entries for {num_vertices} vertices.")
+
+
+def _check_size(fields: Fields, what: str, numbers: int) -> None:
+    if numbers > _MAX_NUMBERS:
+        raise ClipError(
+            "size", f"{fields.where}: has {numbers} numbers in its {what}, at most {_MAX_NUMBERS} are read."
+        )

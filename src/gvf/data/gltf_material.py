@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
-import io
+import dataclasses
+import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from gvf.data.gltf import GltfDocument
 from gvf.data.gltf_fields import Fields
-from gvf.data.mesh import ALPHA_MODES, WRAP_MODES, Material, decode_image
-from gvf.errors import ClipError
+from gvf.data.mesh import ALPHA_MODES, WRAP_MODES, Material
+from gvf.errors import ClipError, UserError
+from gvf.images import read_rgba
 
-_MAX_PIXELS = 8192 * 8192
+_logger = logging.getLogger(__name__)
+
 _REPEAT = 10497
 _WRAP_MODES = dict(zip((_REPEAT, 33071, 33648), WRAP_MODES))
+_READ_FORMATS = {"EXT_texture_webp"}  # extensions of a texture that name an image in a format that is read
+_OTHER_FORMATS = {"KHR_texture_basisu": "KTX2", "MSFT_texture_dds": "DDS", "EXT_texture_avif": "AVIF"}
+_BRIGHTEST = 1e4  # factors are cut here: beyond, every texel but black is saturated, and float32 stays finite
 
 
 @dataclass(frozen=True)
 class TextureUse:
-    """How a material reads its base colour texture.
+    """How a material reads one of its textures.
 
-    image: image index of the file. uv_set: which TEXCOORD. transform: [2, 3], applied to (u, v, 1). wrap: of `Material`.
+    image: image index of the file. uv_set: which TEXCOORD. transform: [2][3], applied to (u, v, 1). wrap: of `Material`.
     """
 
     image: int
     uv_set: int
-    transform: np.ndarray
+    transform: tuple[tuple[float, ...], ...]
     wrap: tuple[str, str]
+
+    def same_uvs(self, other: TextureUse) -> bool:
+        """Whether both are read with the same texture coordinates."""
+        return (self.uv_set, self.transform) == (other.uv_set, other.transform)
 
 
 @dataclass(frozen=True)
 class SourceMaterial:
-    """A material of the file; `material.texture` and `wrap` are not set yet, `texture` says what it will show."""
+    """A material of the file. The textures of `material` and how they wrap are not set yet: `texture` (base colour) and
+    `emissive_texture` say what they will show.
+    """
 
     material: Material
-    texture: TextureUse | None
-    emissive_image: int | None
+    texture: TextureUse | None = None
+    emissive_texture: TextureUse | None = None
 
 
 DEFAULT_MATERIAL = SourceMaterial(
-    Material("default", (1.0, 1.0, 1.0, 1.0), -1, "OPAQUE", 0.5, False, (0.0, 0.0, 0.0)), None, None
+    Material("default", (1.0, 1.0, 1.0, 1.0), -1, "OPAQUE", 0.5, False, (0.0, 0.0, 0.0)),
 )
 
 
@@ -49,88 +61,119 @@ def read_material(document: GltfDocument, index: int) -> SourceMaterial:
     """Read a material; -1 is the default material. Raises ClipError("invalid").
 
     Base colour comes from the metallic-roughness model or, where KHR_materials_pbrSpecularGlossiness is given, from its
-    diffuse colour.
+    diffuse colour. KHR_materials_unlit goes before both extensions: it shows the metallic-roughness base colour and
+    nothing else, so such a material does not glow.
     """
     if index < 0:
         return DEFAULT_MATERIAL
     fields = document.materials[index]
+    unlit = fields.extension("KHR_materials_unlit") is not None
     glossiness = fields.extension("KHR_materials_pbrSpecularGlossiness")
-    if glossiness is not None:
-        color, texture_info = glossiness.numbers("diffuseFactor", 4, (1.0,) * 4), "diffuseTexture"
-        model = glossiness
+    if glossiness is not None and not unlit:
+        model, factor, texture_info = glossiness, "diffuseFactor", "diffuseTexture"
     else:
-        model = fields.child("pbrMetallicRoughness")
-        color, texture_info = model.numbers("baseColorFactor", 4, (1.0,) * 4), "baseColorTexture"
-    strength = fields.extension("KHR_materials_emissive_strength")
-    factor = 1.0 if strength is None else strength.number("emissiveStrength", 1.0)
-    emissive = tuple(min(value * factor, 1.0) for value in fields.numbers("emissiveFactor", 3, (0.0,) * 3))
-    emissive_image = None
-    if "emissiveTexture" in fields and any(emissive):
-        emissive_image = _texture_image(document, fields.child("emissiveTexture"))
+        model, factor, texture_info = fields.child("pbrMetallicRoughness"), "baseColorFactor", "baseColorTexture"
+    red, green, blue, alpha = map(_factor, model.numbers(factor, 4, (1.0,) * 4))
+    emissive = (0.0, 0.0, 0.0) if unlit else _emission(fields)
     material = Material(
         name=fields.text("name", f"material_{index}"),
-        base_color=color,
+        base_color=(red, green, blue, alpha),
         texture=-1,
         alpha_mode=fields.text("alphaMode", "OPAQUE", ALPHA_MODES),
         alpha_cutoff=fields.number("alphaCutoff", 0.5),
         double_sided=fields.flag("doubleSided", False),
-        emissive=(emissive[0], emissive[1], emissive[2]),
+        emissive=emissive,
+        unlit=unlit,
     )
     texture = _texture_use(document, model.child(texture_info)) if texture_info in model else None
-    return SourceMaterial(material, texture, emissive_image)
+    emissive_texture = None
+    if any(emissive) and "emissiveTexture" in fields:
+        emissive_texture = _texture_use(document, fields.child("emissiveTexture"))
+    return SourceMaterial(material, texture, emissive_texture)
+
+
+def placed_textures(sources: list[SourceMaterial]) -> tuple[tuple[Material, ...], list[int]]:
+    """The materials with their textures as indices into a list of images of the file, and that list."""
+    images: dict[int, int] = {}
+    materials = []
+    for source in sources:
+        material = source.material
+        if (use := source.texture) is not None:
+            place = images.setdefault(use.image, len(images))
+            material = dataclasses.replace(material, texture=place, wrap=use.wrap)
+        if (use := source.emissive_texture) is not None:
+            place = images.setdefault(use.image, len(images))
+            material = dataclasses.replace(material, emissive_texture=place, emissive_wrap=use.wrap)
+        materials.append(material)
+    return tuple(materials), list(images)
 
 
 def read_image(document: GltfDocument, image: int) -> np.ndarray:
-    """Decode an image to RGBA [H, W, 4] uint8. Raises ClipError("invalid") when it is missing, broken or huge."""
-    fields, encoded = document.images[image], document.image_bytes(image)
+    """Decode an image to RGBA [H, W, 4] uint8. Raises ClipError("invalid") when it is missing, of a format that is not
+    read, broken or huge.
+    """
+    encoded = document.image_bytes(image)
     try:
-        with Image.open(io.BytesIO(encoded)) as header:
-            width, height = header.size
-        if width * height > _MAX_PIXELS:
-            raise ClipError("invalid", f"{fields.where}: has {width} x {height} pixels, at most 8192 x 8192 are read.")
-        return decode_image(encoded)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ClipError("invalid", f"{fields.where}: the texture cannot be decoded ({error}).") from None
+        return read_rgba(encoded, document.images[image].where)
+    except UserError as error:
+        raise ClipError("invalid", str(error)) from None
 
 
-def mean_linear_color(image: np.ndarray) -> np.ndarray:
-    """Mean linear RGB [3] of an sRGB image [H, W, 4] uint8."""
-    srgb = np.arange(256) / 255.0
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    return np.array(linear[image[..., :3]].mean(axis=(0, 1)))
-
-
-def transform_uvs(uvs: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """Texture coordinates [V, 2] under a transform [2, 3]."""
+def transform_uvs(uvs: np.ndarray, use: TextureUse) -> np.ndarray:
+    """Texture coordinates [V, 2] of a file as a texture is read with them."""
+    transform = np.array(use.transform)
     return uvs @ transform[:, :2].T + transform[:, 2]
 
 
-def _texture_use(document: GltfDocument, info: Fields) -> TextureUse:
+def _emission(fields: Fields) -> tuple[float, float, float]:
+    strength = fields.extension("KHR_materials_emissive_strength")
+    factor = 1.0 if strength is None else strength.number("emissiveStrength", 1.0)
+    red, green, blue = (_factor(value * factor) for value in fields.numbers("emissiveFactor", 3, (0.0,) * 3))
+    return red, green, blue
+
+
+def _factor(value: float) -> float:
+    return min(max(value, 0.0), _BRIGHTEST)
+
+
+def _texture_use(document: GltfDocument, info: Fields) -> TextureUse | None:
+    """What a material's texture reads; None, with a warning, where the texture names no image."""
+    texture = document.textures[info.index("index", len(document.textures))]
+    image = _texture_image(document, texture)
+    if image is None:
+        _logger.warning("%s: names no image, so %s is left out and its factor stands alone.", texture.where, info.where)
+        return None
     extension = info.extension("KHR_texture_transform")
     uv_set = info.integer("texCoord", 0)
-    transform = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    transform: tuple[tuple[float, ...], ...] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
     if extension is not None:
         uv_set = extension.integer("texCoord", uv_set)
         offset, scale = extension.numbers("offset", 2, (0.0, 0.0)), extension.numbers("scale", 2, (1.0, 1.0))
         angle = extension.number("rotation", 0.0)
         # Offset @ rotation @ scale. Counter-clockwise with v downwards, so the sine's sign is the opposite of the usual
         # one: the extension's text and sample asset agree on it, its GLSL listing was wrong (glTF issue 1563).
-        c, s = np.cos(angle), np.sin(angle)
-        transform = np.array([[c * scale[0], s * scale[1], offset[0]], [-s * scale[0], c * scale[1], offset[1]]])
-    return TextureUse(_texture_image(document, info), uv_set, transform, _wrap(document, _texture(document, info)))
+        c, s = math.cos(angle), math.sin(angle)
+        transform = ((c * scale[0], s * scale[1], offset[0]), (-s * scale[0], c * scale[1], offset[1]))
+    return TextureUse(image, uv_set, transform, _wrap(document, texture))
 
 
-def _texture_image(document: GltfDocument, info: Fields) -> int:
-    texture = _texture(document, info)
-    webp = texture.extension("EXT_texture_webp")
-    holder = webp if webp is not None else texture
-    if "source" not in holder:
-        holder.fail("has no image in a format that is read (PNG, JPEG, WebP). Save the asset again with PNG textures.")
-    return int(holder.index("source", len(document.images)))
+def _texture_image(document: GltfDocument, texture: Fields) -> int | None:
+    """The image of a texture, an index; None where it names none at all.
 
-
-def _texture(document: GltfDocument, info: Fields) -> Fields:
-    return document.textures[info.index("index", len(document.textures))]
+    Raises ClipError where it names images in formats only that are not read.
+    """
+    extensions = texture.child("extensions")
+    holders = [extensions.child(name) for name in extensions if name in _READ_FORMATS]
+    for holder in (*holders, texture):
+        if "source" in holder:
+            return int(holder.index("source", len(document.images)))
+    others = sorted(name for name in extensions if name not in _READ_FORMATS)
+    named = [f"{name} ({_OTHER_FORMATS[name]})" if name in _OTHER_FORMATS else name for name in others]
+    if named:
+        texture.fail(
+            f"has an image by {', '.join(named)} alone, not as PNG, JPEG or WebP. Save the asset with PNG textures."
+        )
+    return None
 
 
 def _wrap(document: GltfDocument, texture: Fields) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from gvf.data.gltf import GltfDocument
 from gvf.data.gltf_fields import Fields
@@ -13,7 +14,10 @@ from gvf.data.gltf_fields import Fields
 
 @dataclass(frozen=True)
 class Node:
-    """One node. Its local transform is `matrix` [row, column] when given, else translation, rotation (xyzw), scale."""
+    """One node. Its local transform is `matrix` [row, column] when given, else translation, rotation (xyzw), scale.
+
+    Where there is a matrix, the three are its parts, for animations that replace one of them.
+    """
 
     name: str
     parent: int | None
@@ -91,10 +95,10 @@ def read_nodes(document: GltfDocument) -> NodeTree:
 
 
 def local_matrices(node: Node, pose: NodePose | None) -> np.ndarray:
-    """Local transforms translation @ rotation @ scale, [T or 1, 4, 4] float64. A node with a matrix is never posed."""
-    if node.matrix is not None:
-        return node.matrix[None]
+    """Local transforms translation @ rotation @ scale, [T or 1, 4, 4] float64; the node's matrix where it is not posed."""
     animated = pose or NodePose()
+    if node.matrix is not None and animated.translation is animated.rotation is animated.scale is None:
+        return node.matrix[None]
     translation = node.translation[None] if animated.translation is None else animated.translation
     rotation = node.rotation[None] if animated.rotation is None else animated.rotation
     scale = node.scale[None] if animated.scale is None else animated.scale
@@ -123,6 +127,25 @@ def unit_quaternions(quaternions: np.ndarray) -> np.ndarray:
     return np.where(lengths > 1e-12, quaternions / np.maximum(lengths, 1e-12), identity)
 
 
+def decompose(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Translation [3], rotation [4] xyzw and scale [3] of an affine matrix [4, 4], and how much it shears besides.
+
+    Scale is the lengths of the columns, the first negative where the matrix mirrors; rotation is the one nearest to the
+    columns of unit length. The shear is the largest distance of such a column from the rotation's, 0 to 2.
+    """
+    largest = np.abs(matrix[:3, :3]).max(axis=0)  # taken out first, so that no square leaves the range of float64
+    columns = matrix[:3, :3] / np.where(largest > 0.0, largest, 1.0)
+    scale = np.linalg.norm(columns, axis=0)
+    columns /= np.where(scale > 0.0, scale, 1.0)
+    if np.linalg.det(columns) < 0.0:
+        scale[0], columns[:, 0] = -scale[0], -columns[:, 0]
+    left, _, right = np.linalg.svd(columns)
+    left[:, 2] *= np.sign(np.linalg.det(left @ right))  # only columns of no length leave the sign open
+    rotation = left @ right
+    shear = float((np.linalg.norm(columns - rotation, axis=0) * (scale != 0.0)).max())
+    return matrix[:3, 3].copy(), Rotation.from_matrix(rotation).as_quat(), scale * largest, shear
+
+
 def _parents(document: GltfDocument, children: list[tuple[int, ...]]) -> list[int | None]:
     parents: list[int | None] = [None] * len(children)
     for parent, listed in enumerate(children):
@@ -145,11 +168,13 @@ def _parents(document: GltfDocument, children: list[tuple[int, ...]]) -> list[in
 
 def _read_node(document: GltfDocument, index: int, parent: int | None, children: tuple[int, ...]) -> Node:
     fields: Fields = document.nodes[index]
-    matrix = None
-    if "matrix" in fields:
-        if any(name in fields for name in ("translation", "rotation", "scale")):
-            fields.fail("has both a matrix and translation, rotation or scale; only one is allowed.")
-        matrix = np.array(fields.numbers("matrix", 16)).reshape(4, 4).T
+    matrix = _read_matrix(fields)
+    if matrix is None:
+        translation = np.array(fields.numbers("translation", 3, (0.0, 0.0, 0.0)))
+        rotation = unit_quaternions(np.array(fields.numbers("rotation", 4, (0.0, 0.0, 0.0, 1.0))))
+        scale = np.array(fields.numbers("scale", 3, (1.0, 1.0, 1.0)))
+    else:
+        translation, rotation, scale, _ = decompose(matrix)
     return Node(
         name=fields.text("name", f"node_{index}"),
         parent=parent,
@@ -158,7 +183,25 @@ def _read_node(document: GltfDocument, index: int, parent: int | None, children:
         skin=fields.index("skin", len(document.skins), None),
         weights=fields.numbers("weights", None, None),
         matrix=matrix,
-        translation=np.array(fields.numbers("translation", 3, (0.0, 0.0, 0.0))),
-        rotation=unit_quaternions(np.array(fields.numbers("rotation", 4, (0.0, 0.0, 0.0, 1.0)))),
-        scale=np.array(fields.numbers("scale", 3, (1.0, 1.0, 1.0))),
+        translation=translation,
+        rotation=rotation,
+        scale=scale,
     )
+
+
+def _read_matrix(fields: Fields) -> np.ndarray | None:
+    """Matrix [row, column] of a node, None where translation, rotation and scale hold."""
+    if "matrix" not in fields:
+        return None
+    matrix = np.array(fields.numbers("matrix", 16)).reshape(4, 4).T
+    if any(name in fields for name in ("translation", "rotation", "scale")):
+        # The specification allows one of the two. Readers take the matrix, but an identity is a writer's default.
+        identity = np.array_equal(matrix, np.eye(4))
+        taken = "translation, rotation and scale are" if identity else "the matrix is"
+        fields.warn(f"has both a matrix and translation, rotation or scale, which is not allowed; {taken} taken.")
+        if identity:
+            return None
+    if not np.array_equal(matrix[3], [0.0, 0.0, 0.0, 1.0]):
+        fields.warn("has a matrix that is not affine; its last row is taken as 0, 0, 0, 1.")
+        matrix[3] = 0.0, 0.0, 0.0, 1.0
+    return matrix

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
 
-from gvf.data.clip_store import LATENTS
+from gvf.data.clip_store import LATENTS, kept_in_memory
 from gvf.errors import UserError
 from gvf.files import load_tensors, save_tensors
 
@@ -50,15 +49,61 @@ class LatentStatistics:
         """[..., 14] to zero mean and unit deviation by attribute."""
         return (static - self.static_mean) / self.static_std
 
-    @classmethod
-    def of(cls, clips: list[LatentClip]) -> LatentStatistics:
-        """Statistics of the latents as training sees them, sampled: the posterior's variance counts."""
-        mean = torch.cat([clip.mean.flatten(0, 1) for clip in clips]).double()
-        variance = torch.cat([clip.logvar.flatten(0, 1) for clip in clips]).double().exp().mean(0)
-        static = torch.cat([clip.static for clip in clips]).double()
-        std = (mean.var(0, unbiased=False) + variance).sqrt().clamp_min(_SMALLEST_STD)
-        static_std = static.std(0, unbiased=False).clamp_min(_SMALLEST_STD)
-        return cls(mean.mean(0).float(), std.float(), static.mean(0).float(), static_std.float())
+
+class RunningMoments:
+    """Mean and variance by column of rows that come in parts, in float64 and in the memory of one part.
+
+    Parts are combined as Chan, Golub and LeVeque do (1979): the result is that of all rows at once, up to rounding.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = torch.zeros((), dtype=torch.float64)
+        self._squares = torch.zeros((), dtype=torch.float64)  # sum of squared deviations from the mean
+
+    def add(self, rows: Tensor) -> None:
+        """rows: [N, C], N >= 1."""
+        rows = rows.double()
+        mean = rows.mean(0)
+        squares = (rows - mean).square().sum(0)
+        total, delta = self.count + len(rows), mean - self.mean
+        self._squares = self._squares + squares + delta.square() * (self.count * len(rows) / total)
+        self.mean = self.mean + delta * (len(rows) / total)
+        self.count = total
+
+    @property
+    def variance(self) -> Tensor:
+        """[C], of the whole population (no Bessel correction)."""
+        return self._squares / self.count
+
+
+class StatisticsOfClips:
+    """LatentStatistics of clips that are seen one at a time, of the latents as training sees them: sampled.
+
+    The variance of a channel is that of the posterior means plus the mean of the posterior variances.
+    """
+
+    def __init__(self) -> None:
+        self._mean, self._variance, self._static, self._std = (RunningMoments() for _ in range(4))
+
+    def add(self, clip: LatentClip) -> None:
+        """Take a training clip into account."""
+        logvar = clip.logvar.flatten(0, 1).double().cpu()
+        self._mean.add(clip.mean.flatten(0, 1).cpu())
+        self._variance.add(logvar.exp())
+        self._std.add((0.5 * logvar).exp())
+        self._static.add(clip.static.cpu())
+
+    @property
+    def posterior_std_mean(self) -> float:
+        """Mean deviation of the posteriors over all latents and channels."""
+        return self._std.mean.mean().item()
+
+    def statistics(self) -> LatentStatistics:
+        """Of the clips so far, at least one."""
+        std = (self._mean.variance + self._variance.mean).sqrt().clamp_min(_SMALLEST_STD)
+        static_std = self._static.variance.sqrt().clamp_min(_SMALLEST_STD)
+        return LatentStatistics(self._mean.mean.float(), std.float(), self._static.mean.float(), static_std.float())
 
 
 def load_statistics() -> LatentStatistics:
@@ -66,9 +111,9 @@ def load_statistics() -> LatentStatistics:
     return _from_tensors(LatentStatistics, STATISTICS)
 
 
-@cache
+@kept_in_memory("latents")
 def load_latents(clip_id: str) -> LatentClip:
-    """A clip's latents, kept in memory: they are small."""
+    """A clip's latents, as the stage `encode` wrote them."""
     return _from_tensors(LatentClip, LATENTS / f"{clip_id}.safetensors")
 
 

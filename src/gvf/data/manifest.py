@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,17 @@ CURATED_MANIFEST = Path("data/curated/clips.parquet")
 ACCEPTED, REJECTED = "accepted", "rejected"
 TRAIN, HELD_OUT = "train", "held_out"
 
+MAX_SLUG = 64
+"""Length of a slug: a SHA-256 fits. Two make a clip id, and a temporary file named by one stays far below 255 bytes."""
+
 _RAW_FIELDS = [
     pa.field("clip_id", pa.string(), nullable=False),
     pa.field("asset", pa.string(), nullable=False),  # path relative to the manifest's folder
     pa.field("asset_sha256", pa.string(), nullable=False),
-    pa.field("family", pa.string(), nullable=False),  # procedural family, or the file's stem
-    pa.field("animation", pa.string()),  # null when the file could not be read
+    pa.field(
+        "family", pa.string(), nullable=False
+    ),  # procedural family, or the file's path in its folder, without suffix
+    pa.field("animation", pa.string()),  # its name, cleaned (gvf.text); null when the file could not be read
     pa.field("animation_index", pa.int64(), nullable=False),  # -1 when the file could not be read
     pa.field("duration", pa.float64()),  # seconds, null when it could not be read
     pa.field("error", pa.string()),  # slug of why the clip could not be read, else null
@@ -41,7 +48,8 @@ _DECISION_FIELDS = [
     pa.field("reason", pa.string()),
     pa.field("message", pa.string()),
     pa.field("exception", pa.string()),  # as in the raw manifest; null when accepted, and for cap
-    pa.field("motion", pa.float64()),  # mean over points of the largest displacement from frame 0, object units
+    # how far 1 % of the surface travels (gvf.geometry.sampling.motion_amount), object units
+    pa.field("motion", pa.float64()),
     pa.field("num_vertices", pa.int64(), nullable=False),  # 0 when it could not be read
     pa.field("num_triangles", pa.int64(), nullable=False),
     pa.field("mesh_sha256", pa.string()),  # of the rest pose (gvf.data.mesh_hash); null when it could not be read
@@ -87,17 +95,33 @@ def read_manifest(path: PathLike) -> pd.DataFrame:
 
 
 def slug(text: str) -> str:
-    """Text reduced to [a-z0-9_-], never empty: a name that is safe in paths and ids."""
-    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-") or "unnamed"
+    """Text reduced to [a-z0-9_-], neither empty nor longer than MAX_SLUG: a name that is safe in paths and ids.
+
+    Accents are dropped. A text that loses letters or digits (of other scripts, or beyond the length) ends in a digest of
+    the whole, so that different names stay different and the same name gives the same slug on every machine.
+    """
+    apart = unicodedata.normalize("NFKD", text.lower()).lower()
+    folded = "".join(character for character in apart if not unicodedata.combining(character))
+    name = re.sub(r"[^a-z0-9_-]+", "-", folded).strip("-")
+    lossy = any(character.isalnum() and not character.isascii() for character in folded)
+    if not lossy and len(name) <= MAX_SLUG:
+        return name or "unnamed"
+    digest = hashlib.sha256(text.lower().encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{name[: MAX_SLUG - 9].rstrip('-') or 'unnamed'}-{digest}"
 
 
-def unique(name: str, taken: set[str]) -> str:
-    """`name`, or `name-2`, `name-3`... when taken; the result is added to `taken`."""
-    candidate, number = name, 1
+def unique(name: str, taken: dict[str, int]) -> str:
+    """`name`, or `name-2`, `name-3`... when taken; the result is added to `taken`.
+
+    taken: names given so far, each with the last number tried for it, so that a thousand equal names cost no search.
+    """
+    number = taken.get(name, 0) + 1
+    candidate = name if number == 1 else f"{name}-{number}"
     while candidate in taken:
         number += 1
         candidate = f"{name}-{number}"
-    taken.add(candidate)
+    taken[name] = number
+    taken.setdefault(candidate, 1)
     return candidate
 
 

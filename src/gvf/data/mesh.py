@@ -13,6 +13,7 @@ from PIL import Image
 
 from gvf.errors import ClipError
 from gvf.files import PathLike, load_npz, save_npz
+from gvf.images import read_rgba
 
 ALPHA_MODES = ("OPAQUE", "MASK", "BLEND")
 WRAP_MODES = ("REPEAT", "CLAMP_TO_EDGE", "MIRRORED_REPEAT")
@@ -24,7 +25,9 @@ class Material:
 
     base_color: linear RGBA, multiplies texture and vertex colour. texture: index into AnimatedMesh.textures or -1.
     alpha_mode: OPAQUE ignores alpha, MASK cuts below alpha_cutoff, BLEND is as transparent as alpha says.
-    emissive: linear RGB added whatever the light. wrap: how the texture goes on beyond its edges along u and v.
+    double_sided: whether the backs of faces, seen clockwise, are drawn; where not, one looks through them.
+    emissive: linear RGB added whatever the light, multiplied by emissive_texture where that is not -1. unlit: the base
+    colour is shown without any light. wrap, emissive_wrap: how the textures go on beyond their edges along u and v.
     """
 
     name: str
@@ -35,16 +38,21 @@ class Material:
     double_sided: bool
     emissive: tuple[float, float, float]
     wrap: tuple[str, str] = ("REPEAT", "REPEAT")
+    unlit: bool = False
+    emissive_texture: int = -1
+    emissive_wrap: tuple[str, str] = ("REPEAT", "REPEAT")
 
 
 @dataclass(frozen=True)
 class AnimatedMesh:
     """A mesh whose vertices move over T frames while its faces stay.
 
-    vertices: [T, V, 3] float32. faces: [F, 3] int32. face_materials: [F] int32, index into materials.
-    uvs: [V, 2] float32, glTF convention (v downwards), already transformed. colors: [V, 4] float32, linear, ones when
-    the file has none. textures: uint8 [H, W, 4] sRGB. times: [T] float32 seconds, as in the file.
+    vertices: [T, V, 3] float32, or float64 in the file's own units, until they are normalized. faces: [F, 3] int32.
+    face_materials: [F] int32, index into materials. uvs: [V, 2] float32, glTF convention (v downwards), already
+    transformed. colors: [V, 4] float32, linear, ones when the file has none. textures: uint8 [H, W, 4] sRGB.
+    times: [T] float32 seconds, as in the file.
     points: [T, N, 3] float32, the same N surface points in every frame; None unless sampled (curated clips are).
+    emissive_uvs: [V, 2] float32, what emissive textures are read with; None where that is `uvs`, as in most files.
     """
 
     vertices: np.ndarray
@@ -56,19 +64,26 @@ class AnimatedMesh:
     textures: tuple[np.ndarray, ...]
     times: np.ndarray
     points: np.ndarray | None = None
+    emissive_uvs: np.ndarray | None = None
 
     @property
     def num_frames(self) -> int:
         return len(self.vertices)
 
+    @property
+    def double_sided(self) -> np.ndarray:
+        """Whether each face is seen from behind too, [F] bool."""
+        return np.array([material.double_sided for material in self.materials])[self.face_materials]
+
     def normalized(self) -> AnimatedMesh:
         """From glTF's y-up axes to z up, centred, with the longest side of the box over all frames scaled to 1.
 
-        (x, y, z) becomes (x, -z, y). Raises ClipError("invalid") when the whole animation is a single point.
+        (x, y, z) becomes (x, -z, y). Vertices are centred in float64 and come as float32. Raises ClipError("invalid")
+        when the whole animation is a single point.
         """
         if self.points is not None:
             raise ValueError("normalize before sampling points")
-        turned = self.vertices.astype(np.float64)[..., [0, 2, 1]] * (1.0, -1.0, 1.0)
+        turned = self.vertices[..., [0, 2, 1]].astype(np.float64) * (1.0, -1.0, 1.0)
         low, high = turned.min(axis=(0, 1)), turned.max(axis=(0, 1))
         side = float((high - low).max())
         if side <= 0.0:
@@ -92,6 +107,8 @@ class AnimatedMesh:
             arrays[f"texture_{i}"] = np.frombuffer(png, np.uint8)
         if self.points is not None:
             arrays["points"] = self.points
+        if self.emissive_uvs is not None:
+            arrays["emissive_uvs"] = self.emissive_uvs
         save_npz(path, **arrays)
 
     @classmethod
@@ -101,7 +118,8 @@ class AnimatedMesh:
         materials = json.loads(str(arrays["materials"]))
         textures: list[np.ndarray] = []
         while f"texture_{len(textures)}" in arrays:
-            textures.append(decode_image(arrays[f"texture_{len(textures)}"].tobytes()))
+            name = f"texture_{len(textures)}"
+            textures.append(read_rgba(arrays[name].tobytes(), f"{path}: {name}"))
         return cls(
             vertices=arrays["vertices"],
             faces=arrays["faces"],
@@ -112,6 +130,7 @@ class AnimatedMesh:
             textures=tuple(textures),
             times=arrays["times"],
             points=arrays.get("points"),
+            emissive_uvs=arrays.get("emissive_uvs"),
         )
 
 
@@ -130,16 +149,6 @@ def reduced(image: np.ndarray, longest: int) -> np.ndarray:
         return image
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     return np.array(Image.fromarray(image).resize(size, Image.Resampling.BOX))
-
-
-def decode_image(encoded: bytes) -> np.ndarray:
-    """RGBA [H, W, 4] uint8 of encoded image bytes. Raises OSError or ValueError when they cannot be decoded."""
-    with Image.open(io.BytesIO(encoded)) as image:
-        if image.mode.startswith("I;16"):
-            # PIL would clip 16-bit grey to 255 instead of scaling it.
-            grey = (np.asarray(image, np.uint16) >> 8).astype(np.uint8)
-            return np.dstack([grey, grey, grey, np.full_like(grey, 255)])
-        return np.array(image.convert("RGBA"))
 
 
 def _material(values: Mapping[str, object]) -> Material:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from gvf.data.manifest import slug
 from gvf.errors import UserError
@@ -52,11 +52,12 @@ def reserved_assets() -> tuple[ReservedAsset, ...]:
 def find_reserved(
     names: Iterable[str], mesh_sha256: str | None, reserved: Sequence[ReservedAsset] | None = None
 ) -> ReservedAsset | None:
-    """The reserved asset that an asset of these names (file stems, SHA-256 of its file) or this mesh is, if any.
+    """The reserved asset that an asset of these names or this mesh is, if any.
 
-    reserved: the list's rows.
+    names: stem or path of its file without suffix, SHA-256 of its file. Each part of a path counts, for some data sets
+    name the folder by the id and each file in it alike. reserved: the list's rows.
     """
-    ids = {slug(name) for name in names}
+    ids = {slug(part) for name in names for part in PurePosixPath(name).parts}
     for asset in reserved_assets() if reserved is None else reserved:
         if (asset.asset_id and slug(asset.asset_id) in ids) or (mesh_sha256 and asset.mesh_sha256 == mesh_sha256):
             return asset

@@ -21,6 +21,7 @@ from gvf.errors import StageError
 START_TIME = 1.0
 END_TIME = 1e-3
 LEAST_LAMBDA = -5.1  # noisier steps are left out of the table
+_ARRIVED = 1e-5  # distance in time at which an item is at the end
 MAX_STEPS = 1000  # an adaptive solver that needs more is stuck
 
 
@@ -62,21 +63,27 @@ def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
 
 
 class Point(NamedTuple):
-    """One time of the solver's path with its coefficients, scalars in float64."""
+    """A time on the solver's path with its coefficients: float64 on the CPU, [B] or, shared by all items, [1]."""
 
     time: Tensor
-    alpha: float
-    sigma: float
-    lambda_: float
+    alpha: Tensor
+    sigma: Tensor
+    lambda_: Tensor
 
 
 class Solution(NamedTuple):
-    """Where the solver arrived and what it took."""
+    """Where the solver arrived and what it took.
+
+    num_calls: evaluations of the network (of the guided prediction, where there is guidance) for the whole batch, which
+    is what the time depends on. num_evaluations: [B], those that each item needed, the same in any batch. num_steps,
+    num_rejected: [B], steps tried by each item, and those among them that were not accepted.
+    """
 
     sample: Tensor
-    num_evaluations: int  # calls of the network (of the guided prediction, where there is guidance)
-    num_steps: int
-    num_rejected: int
+    num_calls: int
+    num_evaluations: Tensor
+    num_steps: Tensor
+    num_rejected: Tensor
 
 
 @dataclass(frozen=True)
@@ -99,55 +106,60 @@ class DpmSolver:
     def __init__(self, schedule: NoiseSchedule, velocity: Prediction) -> None:
         self.schedule = ContinuousSchedule(schedule)
         self.velocity = velocity
-        self.num_evaluations = 0
+        self.num_calls = 0
 
     @torch.no_grad()
     def sample_adaptive(
-        self, noise: Tensor, tolerances: Tolerances, report: Callable[[float], None] | None = None
+        self, noise: Tensor, tolerances: Tolerances, report: Callable[[Tensor], None] | None = None
     ) -> Solution:
         """Steps sized by the difference between a first and a second order step; two evaluations each.
 
-        noise: [B, ...]; all items share their steps, the worst one decides. report: called with the time reached after
-        each accepted step. Raises StageError when the error estimate is not finite or the steps do not end.
+        noise: [B, ...]. Every item has its own time, step size and decision to accept, so that its result does not
+        depend on the rest of the batch; the network is evaluated for all items at once, each at its own timestep. Items
+        at the end stay where they are until the last one arrives. report: called with the times [B] after each step.
+        Raises StageError when an error estimate is not finite or the steps do not end.
         """
-        self.num_evaluations = 0
+        self.num_calls = 0
         x, previous_low = noise, noise
-        here, end = self._point(torch.tensor(START_TIME)), self._point(torch.tensor(END_TIME))
-        step, num_steps, num_rejected = tolerances.first_step, 0, 0
-        while abs(float(here.time - end.time)) > 1e-5:
-            if num_steps == MAX_STEPS:
+        start, end = (torch.tensor([time], dtype=torch.float64) for time in (START_TIME, END_TIME))
+        here, end_lambda = self._point(start.expand(len(noise))), self._point(end).lambda_
+        step = torch.full((len(noise),), tolerances.first_step, dtype=torch.float64)
+        num_steps, num_rejected = (torch.zeros(len(noise), dtype=torch.int64) for _ in range(2))
+        while (active := (here.time - END_TIME).abs() > _ARRIVED).any():
+            if int(num_steps.max()) == MAX_STEPS:
                 raise StageError(f"DPM-Solver: not at the end after {MAX_STEPS} steps. Loosen its tolerances.")
-            there = self._at_lambda(here.lambda_ + step)
+            there = self._at_lambda(here.lambda_ + torch.where(active, step, 0.0))
             data = self._predict_data(x, here)
             low = self._first_order(x, data, here, there)
             high = self._second_order(x, data, here, there)
             bound = (tolerances.relative * torch.maximum(low.abs(), previous_low.abs())).clamp_min(tolerances.absolute)
-            error = ((high - low) / bound).square().flatten(1).mean(1).sqrt().max().item()
-            if not error < float("inf"):
+            error = _root_mean_square((high - low) / bound)
+            if not error[active].isfinite().all():
                 raise StageError(
                     "DPM-Solver: the network's prediction is not finite. Check its weights and conditions."
                 )
-            if error <= 1.0:
-                x, previous_low, here = high, low, there
-                if report is not None:
-                    report(float(here.time))
-            num_rejected += error > 1.0
-            num_steps += 1
-            step = min(tolerances.safety * step * max(error, 1e-10) ** -0.5, end.lambda_ - here.lambda_)
-        return Solution(x, self.num_evaluations, num_steps, num_rejected)
+            accepted = active & (error <= 1.0)
+            x, previous_low = _replaced(accepted, x, high), _replaced(accepted, previous_low, low)
+            here = Point(*(torch.where(accepted, new, old) for new, old in zip(there, here)))
+            num_steps += active
+            num_rejected += active & ~accepted
+            step = torch.minimum(tolerances.safety * step * error.clamp_min(1e-10) ** -0.5, end_lambda - here.lambda_)
+            if report is not None:
+                report(here.time)
+        return Solution(x, self.num_calls, 2 * num_steps, num_steps, num_rejected)
 
     @torch.no_grad()
     def sample_multistep(
-        self, noise: Tensor, num_steps: int, report: Callable[[float], None] | None = None
+        self, noise: Tensor, num_steps: int, report: Callable[[Tensor], None] | None = None
     ) -> Solution:
         """A given number of steps, uniform in time, of second order from the last two predictions; one evaluation each.
 
-        noise: [B, ...]. With fewer than 10 steps the last one is of first order, for stability.
+        noise: [B, ...]. With fewer than 10 steps the last one is of first order, for stability. report: as above.
         """
-        self.num_evaluations = 0
+        self.num_calls = 0
         x = noise
         times = torch.linspace(START_TIME, END_TIME, num_steps + 1, dtype=torch.float64)
-        points = [self._point(time) for time in times]
+        points = [self._point(time) for time in times.split(1)]
         previous = data = self._predict_data(x, points[0])
         for index in range(1, num_steps + 1):
             here, there = points[index - 1], points[index]
@@ -158,29 +170,28 @@ class DpmSolver:
             else:
                 before = points[index - 2]
                 ratio = (here.lambda_ - before.lambda_) / (there.lambda_ - here.lambda_)
-                x = self._first_order(x, data + (data - previous) / (2.0 * ratio), here, there)
+                x = self._first_order(x, data + (data - previous) / _factor(2.0 * ratio, x), here, there)
             if report is not None:
-                report(float(there.time))
-        return Solution(x, self.num_evaluations, num_steps, 0)
+                report(there.time.expand(len(x)))
+        steps = torch.full((len(noise),), num_steps)
+        return Solution(x, self.num_calls, steps, steps, torch.zeros_like(steps))
 
     def _point(self, time: Tensor) -> Point:
-        alpha, sigma, lambda_ = self.schedule.alpha_sigma_lambda(time.double())
-        return Point(time.double(), alpha.item(), sigma.item(), lambda_.item())
+        return Point(time, *self.schedule.alpha_sigma_lambda(time))
 
-    def _at_lambda(self, value: float) -> Point:
-        return self._point(self.schedule.time_of_lambda(torch.tensor(value, dtype=torch.float64)))
+    def _at_lambda(self, value: Tensor) -> Point:
+        return self._point(self.schedule.time_of_lambda(value))
 
     def _predict_data(self, x: Tensor, point: Point) -> Tensor:
-        self.num_evaluations += 1
+        self.num_calls += 1
         timesteps = self.schedule.timestep(point.time).to(x.device, torch.float32).expand(len(x))
         velocity = self.velocity(x, timesteps)
-        alpha, sigma = (x.new_tensor(value) for value in (point.alpha, point.sigma))
-        return data_from_velocity(x, velocity, alpha, sigma)
+        return data_from_velocity(x, velocity, _factor(point.alpha, x), _factor(point.sigma, x))
 
     def _first_order(self, x: Tensor, data: Tensor, here: Point, there: Point) -> Tensor:
         """Exact for a prediction that stays as it is over the step."""
-        decay = torch.expm1(torch.tensor(here.lambda_ - there.lambda_, dtype=torch.float64)).item()
-        return (there.sigma / here.sigma) * x - (there.alpha * decay) * data
+        decay = torch.expm1(here.lambda_ - there.lambda_)
+        return _factor(there.sigma / here.sigma, x) * x - _factor(there.alpha * decay, x) * data
 
     def _second_order(self, x: Tensor, data: Tensor, here: Point, there: Point) -> Tensor:
         """A first-order step half the way in lambda, then the whole way with the prediction from there."""
@@ -188,3 +199,18 @@ class DpmSolver:
         data_middle = self._predict_data(self._first_order(x, data, here, middle), middle)
         # With r1 = 1/2 the release's data + (data_middle - data) / (2 r1) is the prediction at the middle.
         return self._first_order(x, data_middle, here, there)
+
+
+def _factor(values: Tensor, like: Tensor) -> Tensor:
+    """One factor per item, [B] or [1], shaped to multiply `like` [B, ...] and of its dtype and device."""
+    return values.to(like).view(-1, *(1,) * (like.dim() - 1))
+
+
+def _replaced(chosen: Tensor, old: Tensor, new: Tensor) -> Tensor:
+    """[B, ...]: the new values of the chosen items [B], the old ones of the others."""
+    return torch.where(chosen.to(old.device).view(-1, *(1,) * (old.dim() - 1)), new, old)
+
+
+def _root_mean_square(values: Tensor) -> Tensor:
+    """Of each item of [B, ...]: [B], float64 on the CPU. Item by item, so that the order of summation is the item's own."""
+    return torch.stack([item.square().mean().sqrt() for item in values]).double().cpu()

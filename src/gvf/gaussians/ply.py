@@ -1,31 +1,35 @@
 """Gaussians as PLY files that splat viewers read, in the convention of the paper's release.
 
-One vertex a Gaussian, binary little endian, all float32: x y z, nx ny nz (zero), f_dc_0..2 (degree-0 SH), opacity
+One vertex per Gaussian, binary little endian, all float32: x y z, nx ny nz (zero), f_dc_0..2 (degree-0 SH), opacity
 (logit), scale_0..2 (natural logarithm), rot_0..3 (wxyz). Viewers have y down: positions and orientations are turned by
-(x, y, z) -> (x, -z, y), so that our up, z, becomes -y.
+(x, y, z) -> (x, -z, y), so that our up, z, becomes -y. The package plyfile reads and writes; what is checked here is
+what it would take on trust: counts, rows and values.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import re
+from typing import Any
 
 import numpy as np
 import torch
+from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
 from gvf.errors import UserError
 from gvf.files import PathLike, atomic_path
 from gvf.gaussians.gaussians import RELEASE_ACTIVATION, GaussianActivation, Gaussians
+from gvf.text import clean
 
 _COLUMNS = (
     *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
     *("scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
 )
-_TYPES = {
-    **{"char": "i1", "uchar": "u1", "short": "<i2", "ushort": "<u2", "int": "<i4", "uint": "<u4"},
-    **{"int8": "i1", "uint8": "u1", "int16": "<i2", "uint16": "<u2", "int32": "<i4", "uint32": "<u4"},
-    **{"float": "<f4", "float32": "<f4", "double": "<f8", "float64": "<f8"},
-}
+_READ = tuple(name for name in _COLUMNS if name not in ("nx", "ny", "nz"))
+_MAX_HEADER = 1 << 20  # bytes; plyfile reads headers character by character, and would go on for ever
+_MAX_LIST_ROWS = 1_000_000  # of an element with list properties, which are read row by row
 _HALF = math.sqrt(0.5)
 
 
@@ -42,76 +46,142 @@ def _turn_quats(quats: Tensor, direction: int) -> Tensor:
 
 
 def save_ply(path: PathLike, gaussians: Gaussians) -> None:
-    """Write N Gaussians (no leading axes: one frame) to a PLY file. Raises UserError for a batch."""
+    """Write N Gaussians (no leading axes: one frame) to a PLY file; a scale of zero becomes the smallest float32.
+
+    Raises UserError for a batch, and for a value that is NaN or infinite.
+    """
     if gaussians.means.ndim != 2:
         raise UserError(f"{path}: a PLY holds one frame, found means of shape {list(gaussians.means.shape)}.")
     gaussians = gaussians.detach().to("cpu")
-    table = np.zeros((gaussians.num_gaussians, len(_COLUMNS)), "<f4")
-    table[:, 0:3] = _turn_points(gaussians.means, 1)
-    table[:, 6:9] = gaussians.colors.float()
-    table[:, 9] = torch.logit(gaussians.opacities, eps=1e-6)
-    table[:, 10:13] = gaussians.scales.log()
-    table[:, 13:17] = _turn_quats(gaussians.quats, 1)
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
-    header += [f"property float {name}" for name in _COLUMNS] + ["end_header", ""]
-    with atomic_path(path) as partial, open(partial, "wb") as file:
-        file.write("\n".join(header).encode())
-        file.write(table.tobytes())
+    values = np.zeros((gaussians.num_gaussians, len(_COLUMNS)), "<f4")
+    values[:, 0:3] = _turn_points(gaussians.means, 1)
+    values[:, 6:9] = gaussians.colors.float()
+    values[:, 9] = torch.logit(gaussians.opacities, eps=1e-6)
+    values[:, 10:13] = gaussians.scales.float().clamp(min=torch.finfo(torch.float32).tiny).log()
+    values[:, 13:17] = _turn_quats(gaussians.quats, 1)
+    _refuse_values(path, _COLUMNS, np.isfinite(values), values)
+    table = values.view([(name, "<f4") for name in _COLUMNS])[:, 0]
+    with atomic_path(path) as partial:
+        PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(partial))
 
 
 def load_ply(path: PathLike, activation: GaussianActivation = RELEASE_ACTIVATION) -> Gaussians:
-    """Read the Gaussians of a PLY file in the same convention; further properties (higher SH bands) are ignored.
+    """Read the Gaussians of a PLY file in the same convention; further properties and elements are ignored.
 
     activation: how the result's raw values shall be stored; scales below its filter_3d are raised to it.
-    Raises UserError when the file is missing, truncated, of another format or without the columns above.
+    Binary and ASCII files are read. Raises UserError when the file is missing, damaged, not a Gaussian splat, or holds a
+    value that is not finite; the message names the row, counted from 0, and the property.
     """
+    _check_header(path)
     table = _read_vertices(path)
-    missing = [name for name in _COLUMNS if name not in (table.dtype.names or ()) and name not in ("nx", "ny", "nz")]
-    if missing:
-        raise UserError(f"{path}: not a Gaussian splat, it has no property {', '.join(missing)}.")
-
-    def columns(*names: str) -> Tensor:
-        return torch.from_numpy(np.stack([table[name].astype(np.float32) for name in names], axis=-1))
-
-    quats = columns("rot_0", "rot_1", "rot_2", "rot_3")
+    values = np.stack([np.asarray(table[name], np.float64) for name in _READ], axis=-1)
+    with np.errstate(over="ignore"):
+        _refuse_values(path, _READ, np.isfinite(values.astype(np.float32)), values)
+        columns = {name: torch.from_numpy(values[:, index].copy()) for index, name in enumerate(_READ)}
+        scales = _stacked(columns, "scale_0", "scale_1", "scale_2").exp()
+        finite = np.isfinite(scales.float().numpy())
+    _refuse_values(
+        path, ("scale_0", "scale_1", "scale_2"), finite, values[:, 7:10], "too large for a logarithm of scale"
+    )
+    quats = _stacked(columns, "rot_0", "rot_1", "rot_2", "rot_3")
+    lengths = quats.norm(dim=-1, keepdim=True)
+    if (short := (lengths[:, 0] < 1e-12).nonzero()).numel():
+        raise UserError(f"{path}: row {int(short[0])}: rot_0 to rot_3 are all zero, which is no rotation.")
     return Gaussians.from_rendered(
-        means=_turn_points(columns("x", "y", "z"), -1),
-        colors=columns("f_dc_0", "f_dc_1", "f_dc_2"),
-        scales=columns("scale_0", "scale_1", "scale_2").exp(),
-        quats=_turn_quats(torch.nn.functional.normalize(quats, dim=-1), -1),
-        opacities=columns("opacity")[:, 0].sigmoid(),
+        means=_turn_points(_stacked(columns, "x", "y", "z"), -1).float(),
+        colors=_stacked(columns, "f_dc_0", "f_dc_1", "f_dc_2").float(),
+        scales=scales.float(),
+        quats=_turn_quats(quats / lengths, -1).float(),
+        opacities=columns["opacity"].sigmoid().float(),
         activation=activation,
     )
 
 
-def _read_vertices(path: PathLike) -> np.ndarray:
-    """The vertex element as a structured array."""
+def _stacked(columns: dict[str, Tensor], *names: str) -> Tensor:
+    return torch.stack([columns[name] for name in names], dim=-1)
+
+
+def _refuse_values(
+    path: PathLike, names: tuple[str, ...], sound: np.ndarray, values: np.ndarray, why: str = "not a finite float32"
+) -> None:
+    """Raise UserError for the first row that is not sound. sound, values: [N, len(names)]."""
+    if sound.all():
+        return
+    row, column = (int(index) for index in np.argwhere(~sound)[0])
+    raise UserError(f"{path}: row {row}: property {names[column]} is {values[row, column]:g}, {why}.")
+
+
+def _check_header(path: PathLike) -> None:
+    """Raise UserError unless the header ends and promises a Gaussian splat of no more rows than the file has room for."""
     try:
         with open(path, "rb") as file:
-            content = file.read()
+            head = file.read(_MAX_HEADER)
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
-    head, separator, body = content.partition(b"end_header\n")
-    lines = head.decode("ascii", "replace").split("\n")
-    if lines[0].strip() != "ply" or not separator:
+    if not re.match(rb"ply\s", head):
         raise UserError(f"{path}: not a PLY file.")
-    count, fields, element = -1, [], ""
-    for line in lines[1:]:
+    end = re.search(rb"[\r\n]end_header[ \t]*(\r\n|\r|\n)", head)
+    if end is None:
+        raise UserError(f"{path}: the header of a PLY file without its end; truncated, or not a PLY file.")
+    if not head[: end.end()].isascii():
+        raise UserError(f"{path}: its header has characters that are not ASCII, as in a comment; take them out.")
+    if len(set(re.findall(rb"\r\n|\r|\n", head[: end.end()]))) > 1:
+        raise UserError(
+            f"{path}: the lines of its header end in different ways; a text editor or a transfer changed it."
+        )
+    elements: dict[str, tuple[int, list[str], bool]] = {}
+    name = ""
+    for line in _lines(head[: end.start()]):
         words = line.split()
-        if words[:1] == ["format"] and words[1:2] != ["binary_little_endian"]:
-            raise UserError(f"{path}: PLY format {' '.join(words[1:2])}; only binary_little_endian is read.")
         if words[:1] == ["element"]:
-            if count >= 0 and words[1] == "vertex":
-                raise UserError(f"{path}: two vertex elements.")
-            if count < 0 and words[1] != "vertex":
-                raise UserError(f"{path}: element {words[1]} before the vertices; only splats are read.")
-            element = words[1]
-            count = int(words[2]) if element == "vertex" and words[2].isdigit() else count
-        if words[:1] == ["property"] and element == "vertex":
-            if len(words) != 3 or words[1] not in _TYPES:
-                raise UserError(f"{path}: cannot read '{line.strip()}'.")
-            fields.append((words[2], _TYPES[words[1]]))
-    layout = np.dtype(fields)
-    if count < 0 or len(body) < count * layout.itemsize:
-        raise UserError(f"{path}: truncated, {len(body)} bytes for {count} vertices of {layout.itemsize}.")
-    return np.frombuffer(body, layout, count)
+            if len(words) != 3 or not re.fullmatch(r"\d{1,18}", words[2]):
+                raise UserError(
+                    f"{path}: '{line}' in its header: must be an element, its name and how many rows it has."
+                )
+            name = words[1]
+            if name in elements:
+                raise UserError(f"{path}: its header has element {name} twice.")
+            elements[name] = (int(words[2]), [], False)
+        elif words[:1] == ["property"] and name and len(words) > 2:
+            count, properties, lists = elements[name]
+            if words[-1] in properties:
+                raise UserError(f"{path}: its header has property {words[-1]} of element {name} twice.")
+            properties.append(words[-1])
+            elements[name] = (count, properties, lists or words[1] == "list")
+    if "vertex" not in elements:
+        raise UserError(f"{path}: not a Gaussian splat, it has no element vertex.")
+    for name, (count, properties, lists) in elements.items():
+        if count * max(len(properties), 1) > size - end.end():  # each property takes a byte at the least
+            raise UserError(
+                f"{path}: truncated: {count} rows of {len(properties)} properties promised by element {name}, "
+                f"{size - end.end()} bytes there."
+            )
+        if count and not properties:
+            raise UserError(f"{path}: its element {name} has {count} rows and no property.")
+        if lists and name == "vertex":
+            raise UserError(f"{path}: not a Gaussian splat, its vertices have a list property.")
+        if lists and count > _MAX_LIST_ROWS:
+            raise UserError(f"{path}: element {name} has {count} lists; remove it, only the vertices are read.")
+    count, properties, _ = elements["vertex"]
+    if missing := [name for name in _READ if name not in properties]:
+        raise UserError(f"{path}: not a Gaussian splat, it has no property {', '.join(missing)}.")
+    if count == 0:
+        raise UserError(f"{path}: holds no Gaussian, it has 0 vertices.")
+
+
+def _lines(header: bytes) -> list[str]:
+    """The lines of a header as short, visible text."""
+    return [clean(line.decode("ascii", "replace"), 120) for line in re.split(rb"\r\n|\r|\n", header)]
+
+
+def _read_vertices(path: PathLike) -> Any:
+    """The vertex element by column, from a file whose header has been checked."""
+    try:
+        with open(path, "rb") as file, np.errstate(over="ignore"):
+            return PlyData.read(file)["vertex"].data
+    except PlyParseError as error:
+        what = "truncated" if "early end-of-file" in str(error) else "not a readable PLY file"
+        raise UserError(f"{path}: {what} ({clean(str(error), 200)}).") from None
+    except (ValueError, OverflowError, OSError, MemoryError) as error:
+        raise UserError(f"{path}: not a readable PLY file ({clean(str(error), 200)}).") from None

@@ -14,15 +14,19 @@ from gvf.errors import UserError
 def farthest_points(points: Tensor, count: int, *, start: int = 0, generator: torch.Generator | None = None) -> Tensor:
     """Choose points greedily, each as far as possible from those chosen before (squared distances, float32).
 
-    points: [N, 3] or [B, N, 3], N >= count. start: index of the first point; with a generator the first one is drawn
-    from it instead. Ties go to the lowest index, so the result is deterministic. Returns int64 indices [count] or
-    [B, count]. Raises UserError when there are fewer points than asked for.
+    points: [N, 3] or [B, N, 3], N >= 1. start: index of the first point; with a generator the first one is drawn
+    from it instead. Ties go to the lowest index, so the result is deterministic. No point is chosen twice while there
+    are others left; where fewer than `count` points exist, all of them are chosen once and that order is then repeated
+    from its beginning. Returns int64 indices [count] or [B, count]. Raises UserError when there are no points.
     """
     if points.dim() == 2:
         return farthest_points(points[None], count, start=start, generator=generator)[0]
     batch, available, _ = points.shape
+    if available < 1:
+        raise UserError("farthest point sampling: there are no points to choose from.")
     if available < count:
-        raise UserError(f"farthest point sampling: {count} asked for among {available} points. Ask for fewer.")
+        once = farthest_points(points, available, start=start, generator=generator)
+        return once[:, torch.arange(count, device=once.device) % available]
     starts = torch.full((batch,), start)
     if generator is not None:
         starts = torch.randint(available, (batch,), generator=generator, device=generator.device).cpu()
@@ -46,6 +50,7 @@ def _choose_compiled(points: np.ndarray, count: int, starts: np.ndarray) -> np.n
             for i in range(available):
                 dx, dy, dz = x[i] - x[last], y[i] - y[last], z[i] - z[last]
                 sq_dists[i] = min(sq_dists[i], dx * dx + dy * dy + dz * dz)
+            sq_dists[last] = -1.0  # never again, even if all the others lie on chosen points
             last = np.argmax(sq_dists)
             chosen[item, step] = last
     return chosen
@@ -58,5 +63,6 @@ def _choose_batched(points: Tensor, count: int, starts: Tensor) -> Tensor:
     for _ in range(1, count):
         last = points[items, chosen[-1]].unsqueeze(1)
         sq_dists = torch.minimum(sq_dists, (points - last).square().sum(-1))
+        sq_dists[items, chosen[-1]] = -1.0  # never again, even if all the others lie on chosen points
         chosen.append(sq_dists.argmax(-1))
     return torch.stack(chosen, dim=1)

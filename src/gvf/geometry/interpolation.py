@@ -74,8 +74,9 @@ def mesh_guide(
     """Neighbours and weights of Gaussians among the canonical mesh points (Eq. 3), without gradient.
 
     positions: [M, 3] or [B, M, 3], canonical means of Gaussians; points: [N, 3] or [B, N, 3], canonical mesh points.
+    Where there are fewer points than `num_neighbors`, every point is a neighbour.
     """
-    indices, sq_dists = nearest_neighbors(positions, points, num_neighbors)
+    indices, sq_dists = nearest_neighbors(positions, points, min(num_neighbors, points.shape[-2]))
     return MeshGuide(indices, interpolation_weights(sq_dists, beta, variant))
 
 

@@ -7,19 +7,23 @@ from torch import Tensor
 NORMS = ("l2", "l1")
 
 
-def mesh_guided_loss(predicted: Tensor, target: Tensor, *, norm: str = "l2", valid: Tensor | None = None) -> Tensor:
-    """How far predicted displacements are from interpolated ones.
+def mesh_guided_loss(
+    predicted: Tensor, target: Tensor, *, num_frames: int, norm: str = "l2", valid: Tensor | None = None
+) -> Tensor:
+    """How far predicted displacements are from interpolated ones, estimated from some of the frames.
 
-    `l2` is Eq. 9: squared length, summed over frames, mean over Gaussians and clips. `l1` is the release's habit:
-    absolute difference, mean over frames, Gaussians and the three axes.
+    `l2` is Eq. 9: squared length, summed over all T frames of a clip, mean over Gaussians and clips. The sum over F
+    frames drawn uniformly without repetition is scaled by T / F, so that its expectation is the sum over T however many
+    are drawn. The canonical frame, whose target is zero, is one of the T and drawn like any other. `l1` is the
+    release's habit: absolute difference, mean over frames, Gaussians and the three axes.
 
-    predicted, target: [..., T, N, 3], object units; valid: [..., N], false for padding. Returns a scalar.
+    predicted, target: [..., F, N, 3], object units; num_frames: T; valid: [..., N], false for padding. Returns a scalar.
     """
     if norm not in NORMS:
         raise ValueError(f"norm is {norm!r}, must be one of {NORMS}")
     difference = predicted - target
     if norm == "l2":
-        errors = difference.square().sum(-1).sum(-2)  # [..., N]
+        errors = difference.square().sum(-1).sum(-2) * (num_frames / difference.shape[-3])  # [..., N]
     else:
         errors = difference.abs().mean(-1).mean(-2)
     if valid is None:

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from gvf.errors import UserError
+from gvf.model_folders import load_model, load_processor, require_model_folder
 from gvf.published_files import AESTHETIC_HEAD, CLIP_L14
+from gvf.recognition import require_container
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,16 @@ class AestheticWeights:
 def find_weights() -> AestheticWeights:
     """The scorer's files on this machine; fetches nothing.
 
-    Raises FileNotFoundError whose text is the name of the first one that is missing.
+    Raises FileNotFoundError whose text is the name of the first one that is missing, and UserError for one that is here
+    and damaged, so that no clip is blamed for it.
     """
     head, clip = AESTHETIC_HEAD.find(), CLIP_L14.find()
     if head is None:
         raise FileNotFoundError(AESTHETIC_HEAD.name)
     if clip is None:
         raise FileNotFoundError(CLIP_L14.repository)
+    require_container(head)
+    require_model_folder(clip, ("config.json", "preprocessor_config.json"))
     return AestheticWeights(head, clip)
 
 
@@ -61,21 +66,18 @@ class AestheticScorer:
 @cache
 def load_scorer(weights: AestheticWeights) -> AestheticScorer:
     """Load the scorer, once a process. Raises UserError when a file is not what it should be."""
-    from pickle import UnpicklingError
-
-    import torch
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
+    from gvf.tensor_files import listed, read_state
+
+    state = read_state(weights.head)
     try:
-        state = torch.load(weights.head, map_location="cpu", weights_only=True)
         numbers = sorted({int(name.split(".")[1]) for name in state})
         layers = tuple((state[f"layers.{i}.weight"].float(), state[f"layers.{i}.bias"].float()) for i in numbers)
-        vision = CLIPVisionModelWithProjection.from_pretrained(weights.clip, local_files_only=True).eval()
-        processor = CLIPImageProcessor.from_pretrained(weights.clip, local_files_only=True)
-    except (OSError, RuntimeError, KeyError, IndexError, ValueError, UnpicklingError) as error:
-        first_line = str(error).partition("\n")[0]
-        message = f"{weights.head}, {weights.clip}: not the aesthetic predictor's weights ({first_line})."
-        raise UserError(message) from None
+    except (KeyError, IndexError, ValueError):
+        raise UserError(f"{weights.head}: not the aesthetic predictor's head; it has {listed(state)}.") from None
+    vision = load_model(CLIPVisionModelWithProjection, weights.clip, "a CLIP model")
+    processor = load_processor(CLIPImageProcessor, weights.clip, "a CLIP model")
     if layers[0][0].shape[1] != vision.config.projection_dim:
         width, expected = layers[0][0].shape[1], vision.config.projection_dim
         raise UserError(f"{weights.head}: takes embeddings of width {width}, {weights.clip} gives {expected}.")

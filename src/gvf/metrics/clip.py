@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gvf.errors import UserError
 from gvf.metrics.absence import Absence
+from gvf.model_folders import load_model, load_processor
 from gvf.published_files import CLIP_B32
 
 _BATCH = 64
@@ -30,6 +30,12 @@ def find_weights() -> Path | None:
 def absence() -> Absence | None:
     """Why CLIP similarity cannot be measured here, or None when the model is there."""
     return None if find_weights() else MISSING
+
+
+def require_weights() -> None:
+    """Load the model as a trial. Raises UserError when it is here and is damaged or another one."""
+    if (folder := find_weights()) is not None:
+        _model(folder, torch.device("cpu"))
 
 
 def clip_similarity(prediction: Tensor, truth: Tensor) -> Tensor | Absence:
@@ -61,9 +67,5 @@ def _embed(model: Any, processor: Any, images: Tensor) -> Tensor:
 def _model(folder: Path, device: torch.device) -> tuple[Any, Any]:
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-    try:
-        model = CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True)
-        processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder}: not a CLIP model ({str(error).partition(chr(10))[0]}).") from None
-    return model.to(device).eval().requires_grad_(False), processor
+    processor = load_processor(CLIPImageProcessor, folder, "a CLIP model")
+    return load_model(CLIPVisionModelWithProjection, folder, "a CLIP model").to(device), processor

@@ -36,6 +36,12 @@ def absence() -> Absence | None:
     return None if find_weights() else MISSING
 
 
+def require_weights() -> None:
+    """Load the network as a trial. Raises UserError when its file is here and is damaged or another one's."""
+    if (path := find_weights()) is not None:
+        _network(path, torch.device("cpu"))
+
+
 def video_features(videos: Tensor) -> Tensor:
     """Logits of every video, [S, 400] on the CPU. videos: [S, T, H, W, 3] in [0, 1]. Raises as `video_logits`."""
     pictures = 255.0 * videos.cpu().numpy()

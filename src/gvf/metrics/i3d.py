@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gvf.errors import UserError
+from gvf.tensor_files import read_state
+from gvf.text import clean
 
 NUM_CLASSES = 400
 _EPSILON = 1e-3
@@ -94,12 +95,16 @@ class _Inception(nn.Module):
 
 
 def load_i3d(path: Path, device: torch.device) -> I3D:
-    """The network with the published weights, in evaluation mode. Raises UserError when the file holds something else."""
+    """The network with the published weights, in evaluation mode.
+
+    Raises UserError when the file is damaged or holds something else.
+    """
+    state = read_state(path)
     network = I3D()
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, TypeError, AttributeError, EOFError, UnpicklingError) as error:
-        raise UserError(f"{path}: not I3D's state dict ({str(error).partition(chr(10))[0]}).") from None
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{path}: not I3D's state dict ({clean(str(error), 200)}).") from None
     return network.to(device).eval().requires_grad_(False)
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
 from gvf.published_files import ALEXNET, VGG16
+from gvf.tensor_files import read_state
+from gvf.text import clean
 
 # name of the network in the lpips package -> file of its backbone, what it is called
 BACKBONES = {"vgg": (VGG16, "VGG16"), "alex": (ALEXNET, "AlexNet")}
@@ -37,6 +39,12 @@ def find_weights(net: str = "vgg") -> Path | None:
 def absence(net: str = "vgg") -> Absence | None:
     """Why LPIPS cannot be measured here, or None when its backbone is there."""
     return None if find_weights(net) else missing(net)
+
+
+def require_weights(net: str = "vgg") -> None:
+    """Load the network as a trial. Raises UserError when its backbone is here and is damaged or another one's."""
+    if (path := find_weights(net)) is not None:
+        _network(net, path, torch.device("cpu"))
 
 
 def lpips(prediction: Tensor, truth: Tensor, net: str = "vgg") -> Tensor | Absence:
@@ -71,7 +79,7 @@ def _network(net: str, path: Path, device: torch.device) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torchvision's about the package's way of asking for no weights
         network = package.LPIPS(net=net, pnet_rand=True, verbose=False)
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_state(path)
     try:
         for block in network.net.children():
             for index, layer in block.named_children():
@@ -79,5 +87,6 @@ def _network(net: str, path: Path, device: torch.device) -> Any:
                     {name: state[f"features.{index}.{name}"] for name in layer.state_dict()}  # ReLUs have none
                 )
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: not torchvision's {BACKBONES[net][1]} ({error}).") from None
+        lacking = f"it lacks {error}" if isinstance(error, KeyError) else clean(str(error), 200)
+        raise UserError(f"{path}: not torchvision's {BACKBONES[net][1]} ({lacking}).") from None
     return network.to(device).eval().requires_grad_(False)

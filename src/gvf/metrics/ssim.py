@@ -5,21 +5,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+BORDER = 5  # pixels on each side where the window of 11 reaches beyond the image
 _PIXELS = 1 << 20  # of the pictures that are compared at once
 
 
 def ssim(prediction: Tensor, truth: Tensor, data_range: float | None = 1.0) -> Tensor:
-    """SSIM of each picture: Gaussian window of 11 pixels, sigma 1.5, mirrored borders.
+    """SSIM of each picture: Gaussian window of 11 pixels, sigma 1.5, mirrored borders, mean over all pixels.
 
     prediction, truth: [P, H, W, 3], P >= 1, at least 6 x 6. data_range: None takes the larger of the two pictures' own
     max - min, as torchmetrics does; two pictures of one colour each then have none (NaN). Returns [P].
     """
+    return ssim_and_cropped(prediction, truth, data_range)[0]
+
+
+def ssim_cropped(prediction: Tensor, truth: Tensor, data_range: float | None = 1.0) -> Tensor:
+    """SSIM as above, without a border of 5 pixels: only windows that lie within the picture count.
+
+    So scikit-image has it, and torchmetrics up to 1.4.1, with which most published figures were measured; since 1.4.2
+    (September 2024) torchmetrics counts all pixels. Arguments as above, pictures of at least 11 x 11. Returns [P].
+    """
+    return ssim_and_cropped(prediction, truth, data_range)[1]
+
+
+def ssim_and_cropped(prediction: Tensor, truth: Tensor, data_range: float | None = 1.0) -> tuple[Tensor, Tensor]:
+    """Both of the above at the cost of one."""
     count = max(1, _PIXELS // (truth.shape[1] * truth.shape[2]))
     pairs = zip(prediction.float().split(count), truth.float().split(count))
-    return torch.cat([_compare(*pair, data_range) for pair in pairs])
+    whole, cropped = zip(*(_compare(*pair, data_range) for pair in pairs))
+    return torch.cat(whole), torch.cat(cropped)
 
 
-def _compare(one: Tensor, other: Tensor, data_range: float | None) -> Tensor:
+def _compare(one: Tensor, other: Tensor, data_range: float | None) -> tuple[Tensor, Tensor]:
     """The same of a few pictures, as channels of one: three times faster than one by one, whose 3 channels fill no vector."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -29,7 +45,9 @@ def _compare(one: Tensor, other: Tensor, data_range: float | None) -> Tensor:
     _, similarity = structural_similarity_index_measure(
         *stacked, gaussian_kernel=True, sigma=1.5, kernel_size=11, data_range=1.0, return_full_image=True
     )
-    return similarity[0].unflatten(0, (len(one), -1)).mean((1, 2, 3))
+    maps = similarity[0].unflatten(0, (len(one), -1))
+    inner = maps[..., BORDER:-BORDER, BORDER:-BORDER]
+    return maps.mean((1, 2, 3)), inner.mean((1, 2, 3))
 
 
 def _own_range(images: Tensor) -> Tensor:

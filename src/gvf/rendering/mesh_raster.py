@@ -100,11 +100,12 @@ def pixel_box(to_pixel, a, b, c, size):
 
 
 @kernel
-def place_faces(counter, vertices, faces, viewmats, to_pixels, to_rays, size, records, boxes):
+def place_faces(counter, vertices, faces, double_sided, viewmats, to_pixels, to_rays, size, records, boxes):
     """Fill `records` [C, F * RECORD] and `boxes` [C, F, 4] (x and y of the first pixel, then of the last, exclusive).
 
-    viewmats: [C, 4, 4] float64; to_pixels: [C, 3, 3] camera space to pixels, to_rays their inverses. A face that cannot
-    be seen has an empty box. An item is a chunk of the faces in one picture.
+    double_sided: [F] bool, whether the back is drawn too (glTF, section 3.9.6). viewmats: [C, 4, 4] float64; to_pixels:
+    [C, 3, 3] camera space to pixels, to_rays their inverses. A face that cannot be seen has an empty box. An item is a
+    chunk of the faces in one picture.
     """
     num_faces = len(faces)
     chunks = (num_faces + CHUNK - 1) // CHUNK
@@ -122,6 +123,9 @@ def place_faces(counter, vertices, faces, viewmats, to_pixels, to_rays, size, re
             c = in_camera(viewmats[camera], vertices, faces[face, 2])
             edges = cross(b, c), cross(c, a), cross(a, b)
             volume = dot(a, edges[0])
+            if volume > 0 and not double_sided[face]:
+                box[:] = 0
+                continue
             box[0], box[1], box[2], box[3] = pixel_box(to_pixels[camera], a, b, c, size)
             flat = volume * volume <= _FLAT * _FLAT * dot(a, a) * dot(b, b) * dot(c, c)
             if box[0] >= box[2] or box[1] >= box[3] or flat or not math.isfinite(volume):

@@ -2,7 +2,8 @@
 
 Light is fixed in the world and the shading is diffuse, so a point has one colour in all views, as the Gaussians with
 degree-0 colour assume: no headlight, no highlights. A wide sky over a dimmer ground plus two lamps keep shapes
-readable, and a white surface stays below 1 everywhere. Both sides of a surface are lit alike, as Cycles does it.
+readable, and a white surface stays below 1 everywhere. Both sides of a double-sided surface are lit alike, as Cycles
+does it. An unlit surface (KHR_materials_unlit) shows its base colour.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -10,6 +11,7 @@ readable, and a white surface stays below 1 everywhere. Both sides of a surface 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +24,7 @@ from gvf.rendering.texture import pack_textures, sample_texture
 
 FloatArray = NDArray[np.float32]
 
+_UV, _COLORS = 3, 5  # attributes of a face's corners, after its normals
 SKY, GROUND = 0.70, 0.46  # irradiance of surfaces facing straight up and down; linear in the normal's z between
 LAMPS = (  # direction towards the lamp (world axes, normalised below), irradiance when it shines perpendicularly
     ((-0.45, -0.70, 0.55), 0.28),  # key: front left, above
@@ -75,11 +78,10 @@ def vertex_normals(normals: FloatArray, corner_groups: NDArray[np.integer], num_
 class Surface(NamedTuple):
     """What the kernels read of a mesh in one frame.
 
-    corners: [F, 15] of each face the normal (3) and uv (2) at its three corners, attribute by attribute, or [F, 27] with
-    vertex colours (4). texel_density: [F] texels per world unit. face_materials: [F]. materials: [M, 12] linear base
-    colour (4), emission (3), how alpha is read (0 not at all, 1 cut off, 2 as it is), cut-off, texture (-1: none), how it
-    wraps along u and v (indices of WRAP_MODES).
-    texels, levels, num_levels: `Textures`.
+    corners: [F, 15 to 33] of each face the values at its three corners, attribute by attribute: normal (3), uv (2), then
+    vertex colours (4) where the mesh has some, then the uv (2) of emissive textures where it is another one.
+    texel_density: [F, 1 or 2] texels per world unit of the face's texture and, where the mesh has some, its emissive
+    texture. face_materials: [F]. materials: [M, 17], see `material_rows`. texels, levels, num_levels: `Textures`.
     """
 
     corners: FloatArray
@@ -91,6 +93,24 @@ class Surface(NamedTuple):
     num_levels: NDArray[np.int64]
 
 
+def material_rows(mesh: AnimatedMesh, emissive_uv: int) -> FloatArray:
+    """[M, 17]: linear base colour (4), emission (3), how alpha is read (0 not at all, 1 cut off, 2 as it is), cut-off,
+    texture (-1: none), how it wraps along u and v (indices of WRAP_MODES), 1 where unlit, emissive texture (-1: none),
+    how it wraps along u and v, and the attribute of the corners at which its uv begin, `emissive_uv`.
+    """
+    return np.array(
+        [
+            (
+                *(*m.base_color, *m.emissive, ALPHA_MODES.index(m.alpha_mode), m.alpha_cutoff, m.texture),
+                *(WRAP_MODES.index(mode) for mode in m.wrap),
+                *(m.unlit, m.emissive_texture, *(WRAP_MODES.index(mode) for mode in m.emissive_wrap), emissive_uv),
+            )
+            for m in mesh.materials
+        ],
+        np.float32,
+    )
+
+
 class MeshSurface:
     """The surface of an animated mesh; what does not move is prepared once for all frames."""
 
@@ -100,19 +120,20 @@ class MeshSurface:
         self._corner_groups, self._num_groups = groups[mesh.faces], int(groups.max()) + 1
         self._textures = pack_textures(mesh.textures)
         self._face_materials = np.array(mesh.face_materials, np.int32)
-        self._materials = np.array(
-            [
-                (
-                    *(*m.base_color, *m.emissive, ALPHA_MODES.index(m.alpha_mode), m.alpha_cutoff, m.texture),
-                    *(WRAP_MODES.index(mode) for mode in m.wrap),
-                )
-                for m in mesh.materials
-            ],
-            np.float32,
-        )
-        still = mesh.uvs if np.all(mesh.colors == 1.0) else np.concatenate([mesh.uvs, mesh.colors], axis=1)
-        self._still = still[mesh.faces].astype(np.float32)
-        self._texel_areas = self._doubled_texel_areas(mesh)
+        colored = not np.all(mesh.colors == 1.0)
+        attributes = [mesh.uvs]
+        if colored:
+            attributes.append(mesh.colors)
+        if mesh.emissive_uvs is not None:
+            attributes.append(mesh.emissive_uvs)
+        self._still = np.concatenate(attributes, axis=1)[mesh.faces].astype(np.float32)
+        emissive_uv = _UV if mesh.emissive_uvs is None else (_COLORS + 4 if colored else _COLORS)
+        self._materials = material_rows(mesh, emissive_uv)
+        areas = [self._doubled_texel_areas(mesh, [m.texture for m in mesh.materials], _UV)]
+        emissive = [m.emissive_texture for m in mesh.materials]
+        if max(emissive) >= 0:
+            areas.append(self._doubled_texel_areas(mesh, emissive, emissive_uv))
+        self._texel_areas = np.stack(areas, axis=1)
 
     def at(self, vertices: FloatArray) -> Surface:
         """The surface in the frame with these vertices [V, 3]."""
@@ -120,16 +141,19 @@ class MeshSurface:
         normals = vertex_normals(crossed, self._corner_groups, self._num_groups)[self._corner_groups]
         corners = np.concatenate([normals, self._still], axis=2).transpose(0, 2, 1).reshape(len(self._faces), -1)
         doubled_areas = np.maximum(np.linalg.norm(crossed, axis=1), np.float32(1e-12))
-        density = np.sqrt(self._texel_areas / doubled_areas)
+        density = np.sqrt(self._texel_areas / doubled_areas[:, None])
         return Surface(corners, density, self._face_materials, self._materials, *self._textures)
 
-    def _doubled_texel_areas(self, mesh: AnimatedMesh) -> FloatArray:
-        """Twice the area of each triangle in its texture, square texels [F]; 0 without a texture."""
-        sides = self._still[:, 1:, :2] - self._still[:, :1, :2]
+    def _doubled_texel_areas(self, mesh: AnimatedMesh, textures: Sequence[int], uv: int) -> FloatArray:
+        """Twice the area of each triangle in its texture, square texels [F]; 0 without a texture.
+
+        textures: of each material; uv: the attribute at which the coordinates begin that it is read with.
+        """
+        at = uv - _UV
+        sides = self._still[:, 1:, at : at + 2] - self._still[:, :1, at : at + 2]
         doubled = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0])
         texels = np.array([image.shape[0] * image.shape[1] for image in mesh.textures] + [0], np.float32)
-        textures = np.array([material.texture for material in mesh.materials])  # -1 finds the 0 above
-        return doubled * texels[textures[self._face_materials]]
+        return doubled * texels[np.array(textures)[self._face_materials]]  # -1 finds the 0 at the end
 
 
 @helper
@@ -143,6 +167,12 @@ def between(corners, face, attribute, a, b, c):
     """An attribute of a face's corners at the point with these weights."""
     at = 3 * attribute
     return corners[face, at] * a + corners[face, at + 1] * b + corners[face, at + 2] * c
+
+
+@helper
+def mip_level(wide, count):
+    """The level of a texture, 0 to count - 1, whose texels are as wide as a sample; wide: texels a sample."""
+    return min(nearest_log2(wide), count - 1) if wide > np.float32(1) else np.int64(0)
 
 
 @helper
@@ -168,24 +198,33 @@ def shade(
         materials[material, 2],
         materials[material, 3],
     )
-    if corners.shape[1] > 15:
-        red *= between(corners, face, 5, a, b, c)
-        green *= between(corners, face, 6, a, b, c)
-        blue *= between(corners, face, 7, a, b, c)
-        alpha *= between(corners, face, 8, a, b, c)
+    if corners.shape[1] > 3 * (_COLORS + 2):
+        red *= between(corners, face, _COLORS, a, b, c)
+        green *= between(corners, face, _COLORS + 1, a, b, c)
+        blue *= between(corners, face, _COLORS + 2, a, b, c)
+        alpha *= between(corners, face, _COLORS + 3, a, b, c)
     texture = np.int64(materials[material, 9])
     if texture >= 0:
-        u, v = between(corners, face, 3, a, b, c), between(corners, face, 4, a, b, c)
-        wide = texel_density[face] * spacing
-        level = np.int64(0)
-        if wide > one:  # the level whose texels are as wide as a sample
-            level = min(nearest_log2(wide), num_levels[texture] - 1)
+        u, v = between(corners, face, _UV, a, b, c), between(corners, face, _UV + 1, a, b, c)
+        level = mip_level(texel_density[face, 0] * spacing, num_levels[texture])
         tr, tg, tb, ta = sample_texture(
             texels, levels, texture, level, u, v, materials[material, 10], materials[material, 11]
         )
         red, green, blue, alpha = red * tr, green * tg, blue * tb, alpha * ta
-    towards = (-one if back else one) / (math.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-12))
-    light = irradiance(nx * towards, ny * towards, nz * towards)
+    light = one
+    if materials[material, 12] == 0:
+        towards = (-one if back else one) / (math.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-12))
+        light = irradiance(nx * towards, ny * towards, nz * towards)
+    glow_red, glow_green, glow_blue = materials[material, 4], materials[material, 5], materials[material, 6]
+    emissive = np.int64(materials[material, 13])
+    if emissive >= 0:
+        uv = np.int64(materials[material, 16])
+        u, v = between(corners, face, uv, a, b, c), between(corners, face, uv + 1, a, b, c)
+        level = mip_level(texel_density[face, 1] * spacing, num_levels[emissive])
+        tr, tg, tb, _ = sample_texture(
+            texels, levels, emissive, level, u, v, materials[material, 14], materials[material, 15]
+        )
+        glow_red, glow_green, glow_blue = glow_red * tr, glow_green * tg, glow_blue * tb
     mode = materials[material, 7]
     if mode == 0:
         alpha = one
@@ -194,8 +233,8 @@ def shade(
     else:
         alpha = min(max(alpha, np.float32(0)), one)
     return (
-        min(red * light + materials[material, 4], one),
-        min(green * light + materials[material, 5], one),
-        min(blue * light + materials[material, 6], one),
+        min(red * light + glow_red, one),
+        min(green * light + glow_green, one),
+        min(blue * light + glow_blue, one),
         alpha,
     )

@@ -19,6 +19,7 @@ class MeshRenderer:
 
     def __init__(self, mesh: AnimatedMesh) -> None:
         self._faces = np.array(mesh.faces, dtype=np.int32, order="C")
+        self._double_sided = np.ascontiguousarray(mesh.double_sided)
         self._surface = MeshSurface(mesh)
         opaque = all(material.alpha_mode == "OPAQUE" for material in mesh.materials)
         self._layers = 1 if opaque else mesh_raster.MAX_LAYERS
@@ -54,7 +55,7 @@ class MeshRenderer:
             boxes = np.empty((num_cameras, num_faces, 4), dtype=np.int64)
             kernels.run(
                 mesh_raster.place_faces, num_cameras * -(-num_faces // mesh_raster.CHUNK), 1, vertices, self._faces,
-                viewmats[part], to_pixels[part], to_rays[part], size, records, boxes,
+                self._double_sided, viewmats[part], to_pixels[part], to_rays[part], size, records, boxes,
             )  # fmt: skip
             kernels.run(
                 mesh_raster.draw_bands, num_cameras * -(-size // mesh_raster.BAND), 2, *surface, spacings[part],

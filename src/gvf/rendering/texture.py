@@ -32,8 +32,10 @@ _ALPHA = np.float32(1 / 255)
 
 @helper
 def srgb_code(value):
-    """The nearest sRGB code, 0 to 255, of a linear value."""
-    code = _FIRST_CODE[np.int64(min(max(value, np.float32(0)), np.float32(1)) * np.float32(_BINS))]
+    """The nearest sRGB code, 0 to 255, of a linear value; 0 for NaN, which no index may be made of."""
+    if not value > 0:
+        return np.int64(0)
+    code = _FIRST_CODE[np.int64(min(value, np.float32(1)) * np.float32(_BINS))]
     while code < 255 and value >= _NEXT_CODE[code]:
         code += 1
     return code

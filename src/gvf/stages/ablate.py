@@ -21,24 +21,25 @@ import click
 import numpy as np
 from PIL import Image
 
-from gvf import tracking
+from gvf import run_records, tracking
 from gvf.config.ablations import MODELS, load_ablations
 from gvf.config.load import parse, read_yaml
 from gvf.config.params import Params
 from gvf.data.clip_store import PREDICTIONS, accepted_clips
 from gvf.data.manifest import CURATED_MANIFEST, HELD_OUT
 from gvf.errors import UserError
-from gvf.files import atomic_path, load_npz, read_json, write_json
+from gvf.files import atomic_path, load_npz, main_checkout, read_json, write_json
 from gvf.provenance import flatten, identify
 from gvf.reporting.pictures import strip
 from gvf.reporting.shown_clips import VIEW
 from gvf.stages.fit import CURVES
+from gvf.stages.workspace import demand_writable, exclusive
 from gvf_evaluation.ablations import tables_of
 
 ABLATIONS = Path("ablations")
 PARAMS, RESULTS, WORKSPACES = ABLATIONS / "params.yaml", ABLATIONS / "results", ABLATIONS / "work"
 EXPERIMENT = "ablations"
-RECORDS = tracking.RUNS / EXPERIMENT
+RECORDS = run_records.RUNS / EXPERIMENT
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ def command(model: str, variant: str, seed: int) -> None:
 
     Run it in the project's root after `dvc repro`: it starts from the root's data and models.
     """
-    ablate(model, variant, seed)
+    name = f"{model}-{Path(variant).name}-{seed}"
+    demand_writable([WORKSPACES / name, RESULTS / f"{name}.json", RECORDS / f"{name}.json"])
+    with exclusive(f"ablate-{name}"):
+        ablate(model, variant, seed)
 
 
 def ablate(model: str, variant: str, seed: int) -> None:
@@ -102,15 +106,16 @@ def ablate(model: str, variant: str, seed: int) -> None:
     workspace = WORKSPACES / f"{model}-{variant}-{seed}"
     _furnish(workspace, recipe.shared)
     began = time.monotonic()
-    with _inside(workspace), tracking.stage_run(EXPERIMENT, values, params.tracking, run):
+    store = main_checkout()
+    with _inside(workspace), tracking.stage_run(EXPERIMENT, values, params.tracking, run, store):
         for stage in recipe.stages:
             figures = importlib.import_module(f"gvf.stages.{stage}").run(params)
             tracking.log_metrics(figures)
         identity = identify(EXPERIMENT, values, CURATED_MANIFEST)
         clip, picture = _strip(model)
         tracking.log_figure(clip, picture)
-        record = tracking.RUNS / f"{EXPERIMENT}.json"
-        logged = read_json(record) if record.is_file() else {}
+    record = workspace / run_records.newest_path(EXPERIMENT)
+    logged = read_json(record) if record.is_file() else {}
     with atomic_path(RESULTS / f"{workspace.name}.png") as partial:
         Image.fromarray(picture).save(partial)
     with atomic_path(RESULTS / f"{workspace.name}.csv") as partial:
@@ -157,9 +162,8 @@ def _furnish(workspace: Path, shared: tuple[str, ...]) -> None:
 
 @contextmanager
 def _inside(workspace: Path) -> Iterator[None]:
-    """Work in that folder, tracked in the root's store where no other is named."""
+    """Work in that folder."""
     root = Path.cwd()
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
     os.chdir(workspace)
     try:
         yield

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gvf.clip_map import Rejected, map_clips
 from gvf.config.collect import GlbSourceConfig, ProceduralSourceConfig
-from gvf.data.gltf import GLTF_SUFFIXES, GltfDocument, read_gltf
+from gvf.data.asset_files import find_assets
+from gvf.data.gltf import GltfDocument, read_gltf
 from gvf.data.gltf_animation import read_animation
 from gvf.data.gltf_geometry import target_counts
 from gvf.data.gltf_scene import NodeTree, read_nodes
 from gvf.data.manifest import RAW_MANIFEST, RAW_SCHEMA, slug, unique, write_manifest
-from gvf.errors import ClipError, ConfigError
+from gvf.errors import ClipError, ConfigError, ends_the_run
 from gvf.files import fresh_directory, sha256
+from gvf.text import clean
 
 if TYPE_CHECKING:
     from gvf.config.params import Params
 
 ASSETS = "assets"
 
+_logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Source:
-    """A file to list. path: where it is. destination: where it is kept, relative to folder. family: see manifest."""
+    """A file to list. path: where it is. root: the folder that was searched, which its side files must not leave.
+
+    destination: where it is kept, relative to folder. family: see manifest.
+    """
 
     path: Path
+    root: Path
     folder: Path
     destination: Path
     family: str
@@ -42,9 +52,9 @@ def run(params: Params) -> dict[str, float]:
             sources = procedural_sources(config.procedural, folder, params.run.seed)
         else:
             assert config.glb is not None, "the config holds the source it names"
-            sources = glb_sources(config.glb, folder)
+            sources = glb_sources(replace(config.glb, directory=config.watch), folder)
         results = map_clips(collect_asset, sources, params.run, "collect", lambda source: str(source.path))
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         rows: list[dict[str, Any]] = []
         for source, result in zip(sources, results):
             if isinstance(result, Rejected):
@@ -67,30 +77,48 @@ def procedural_sources(config: ProceduralSourceConfig, folder: Path, seed: int) 
     from gvf.data.procedural.assets import write_assets
 
     paths = write_assets(folder / ASSETS, config.families, config.clips_per_family, seed)
-    return [Source(path, folder, path.relative_to(folder), path.stem.rpartition("-")[0]) for path in paths]
+    return [Source(path, folder, folder, path.relative_to(folder), path.stem.rpartition("-")[0]) for path in paths]
 
 
 def glb_sources(config: GlbSourceConfig, folder: Path) -> list[Source]:
-    """Files of a directory and its subfolders, sorted by path; each gets a name of its own under the assets folder."""
+    """Files of a directory and its subfolders, sorted by path; each gets a folder of its own under the assets folder."""
     directory = Path(config.directory)
     if not directory.is_dir():
         raise ConfigError("collect.glb.directory", f"{directory} is not a folder.")
-    paths = sorted(path for path in directory.rglob("*") if path.suffix.lower() in GLTF_SUFFIXES and path.is_file())
-    if not paths:
+    found = find_assets(directory)
+    for line in found.passed_over:
+        _logger.warning("Passed over %s.", clean(line))
+    if found.num_forks:
+        _logger.warning("Passed over %d files that macOS wrote to hold attributes of others.", found.num_forks)
+    if not found.paths:
         raise ConfigError("collect.glb.directory", f"{directory} holds no .glb or .gltf file.")
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     sources = []
-    for path in paths:
+    for path in found.paths:
         name = unique(slug(path.stem), taken)
-        suffix = path.suffix.lower()
-        # A .gltf brings its side files, which keep their places relative to it.
-        kept = Path(ASSETS, f"{name}{suffix}") if suffix == ".glb" else Path(ASSETS, name, f"{name}{suffix}")
-        sources.append(Source(path, folder, kept, path.stem))
+        # In a folder of its own, where its side files keep their places relative to it.
+        kept = Path(ASSETS, name, f"{name}{path.suffix.lower()}")
+        sources.append(Source(path, directory, folder, kept, family_of(path.relative_to(directory))))
     return sources
 
 
+def family_of(path: Path) -> str:
+    """The path of a file in the folder that was searched, without suffix, fit for a table.
+
+    Where it had to be cleaned, a digest keeps it apart from others that would look the same.
+    """
+    name = path.as_posix().removesuffix(path.suffix)
+    cleaned = clean(name)
+    if cleaned == name:
+        return name
+    return f"{cleaned}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
 def collect_asset(source: Source) -> list[dict[str, Any]]:
-    """Copy one file into the assets folder and list its clips, still without ids. Raises ClipError if copying fails."""
+    """Copy one file and its side files into the assets folder and list its clips, still without ids.
+
+    Raises ClipError when the file cannot be copied, and OSError when the machine is at fault (disk full).
+    """
     kept = source.folder / source.destination
     try:
         if source.path != kept:
@@ -98,11 +126,10 @@ def collect_asset(source: Source) -> list[dict[str, Any]]:
             shutil.copyfile(source.path, kept)
         digest = sha256(kept)
     except OSError as error:
-        raise ClipError("invalid", f"{source.path.name}: cannot be copied ({error.strerror}).") from None
+        raise _copy_error(f"{source.path.name}:", error) from None
     try:
         document = read_gltf(source.path)
-        if kept.suffix == ".gltf":
-            digest = _copy_side_files(document, kept.parent, digest)
+        digest = _copy_side_files(document, source.root, kept.parent, digest)
         if not document.animations:
             raise ClipError("motion", f"{document.name}: has no animation, so nothing moves.")
         tree, targets = read_nodes(document), target_counts(document)
@@ -113,16 +140,35 @@ def collect_asset(source: Source) -> list[dict[str, Any]]:
         return [_row(source, digest, rejected=Rejected.of(source.path.name, error))]
 
 
-def _copy_side_files(document: GltfDocument, folder: Path, digest: str) -> str:
-    """Copy what a .gltf refers to; what is missing is found out when it is needed. Returns the digest of all of it."""
+def _copy_side_files(document: GltfDocument, root: Path, folder: Path, digest: str) -> str:
+    """Copy the files that an asset refers to into its folder; what is missing is found out when it is needed.
+
+    Returns the digest of all of it, that of the asset where it stands alone. Raises ClipError when a file cannot be
+    copied, or is a link that leads out of `root` and of the asset's own folder (which may be linked from elsewhere).
+    """
     digests = [digest]
+    inside = [root.resolve(), document.path.parent.resolve()]
     for path in document.side_files:
-        if path.is_file():
-            copy = folder / path.relative_to(document.path.parent)
+        name = path.relative_to(document.path.parent)
+        copy = folder / name
+        try:
+            # Unlike Path.is_file, False also for a name that no file can have. The copy is there where a file names itself.
+            if not os.path.isfile(path) or os.path.lexists(copy):  # noqa: PTH113
+                continue
+            if not any(path.resolve().is_relative_to(place) for place in inside):
+                message = f"its file {str(name)!r} is a link out of {root}. Put the file itself there."
+                raise ClipError("invalid", f"{document.name}: {message}")
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
             digests.append(sha256(copy))
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+        except OSError as error:
+            raise _copy_error(f"{document.name}: its file {str(name)!r}", error) from None
+    return digest if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _copy_error(what: str, error: OSError) -> Exception:
+    """The error of the one file, or that of the whole run."""
+    return error if ends_the_run(error) else ClipError("invalid", f"{what} cannot be copied ({error.strerror}).")
 
 
 def _list_clip(

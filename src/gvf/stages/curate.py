@@ -33,7 +33,7 @@ from gvf.data.reserved import find_reserved
 from gvf.data.splits import held_out, pick_evenly
 from gvf.errors import ClipError, ConfigError, StageError
 from gvf.executors.rejected import CRASHED, MEMORY, TIMEOUT
-from gvf.files import fresh_directory
+from gvf.files import fresh_directory, sha256
 from gvf.geometry.camera import intrinsics, orbit
 from gvf.geometry.sampling import motion_amount, sample_surface
 from gvf.metrics.aesthetic import AestheticWeights, find_weights, load_scorer
@@ -89,6 +89,7 @@ def run(params: Params) -> dict[str, float]:
         rows = [decided[row["clip_id"]] for row in raw_rows]
         rows = apply_cap(rows, config.max_clips, np.random.default_rng([seed, 1]))
         rows = apply_split(rows, config, np.random.default_rng([seed, 2]))
+        rows = with_sampled_frames(rows, assets, params)
         accepted = {row["clip_id"] for row in rows if row["decision"] == ACCEPTED}
         for path in folder.glob("*.npz"):
             if path.stem not in accepted:
@@ -151,7 +152,8 @@ class _LoadedAsset:
         self.model: GltfModel = dataclasses.replace(model, textures=textures)
         self.mesh_sha256 = mesh_sha256(rest_vertices(model), model.faces)
         first = asset.rows[0]
-        self.reserved = find_reserved({asset.path.stem, first["family"], first["asset_sha256"]}, self.mesh_sha256)
+        names = {asset.path.stem, first["family"], first["asset_sha256"], sha256(asset.path)}
+        self.reserved = find_reserved(names, self.mesh_sha256)
 
     @cached_property
     def encoded_textures(self) -> dict[int, bytes]:
@@ -173,7 +175,8 @@ def _curate_clip(source: _LoadedAsset, row: Row) -> Row:
         assert mesh.points is not None
         facts["motion"] = motion_amount(mesh.points)
         if facts["motion"] < config.min_motion:
-            raise ClipError("motion", f"moves by {facts['motion']:.4f} of its size, less than {config.min_motion}.")
+            reach = f"99 % of its surface moves by no more than {facts['motion']:.4f} of the object's size"
+            raise ClipError("motion", f"{reach}; curate.min_motion is {config.min_motion}.")
         if source.asset.aesthetic is None:
             facts["aesthetic_note"] = source.asset.aesthetic_note
         else:
@@ -247,6 +250,26 @@ def apply_split(rows: list[Row], config: CurateConfig, generator: np.random.Gene
         }
         for row in rows
     ]
+
+
+def with_sampled_frames(rows: list[Row], assets: list[AssetClips], params: Params) -> list[Row]:
+    """Bake the held-out clips again at `sample.num_frames`, the length that is generated and evaluated.
+
+    Does nothing where that is the length of the training clips. Each of them is decided again with these
+    frames; one that is rejected now leaves the held-out clips. Returns all rows.
+    """
+    num_frames = params.sample.num_frames
+    if num_frames == params.curate.num_frames:
+        return rows
+    before = {row["clip_id"]: row for row in rows if row["split"] == HELD_OUT}
+    config = dataclasses.replace(params.curate, num_frames=num_frames)
+    chosen = [(asset, tuple(row for row in asset.rows if row["clip_id"] in before)) for asset in assets]
+    again = [dataclasses.replace(asset, rows=part, config=config) for asset, part in chosen if part]
+    decided = decide_assets(again, params.run, "curate held out")
+    for clip_id, row in decided.items():
+        if row["decision"] == ACCEPTED:
+            decided[clip_id] = row | {name: before[clip_id][name] for name in ("split", "asset_seen")}
+    return [decided.get(row["clip_id"], row) for row in rows]
 
 
 def _refused(row: Row, rejected: Rejected) -> Row:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from gvf.clip_map import Rejected, attempt
 from gvf.config.params import Params
 from gvf.data.clip_store import FEATURES, LATENTS, clip_ids, load_features, load_points
-from gvf.data.latents import STATISTICS, LatentClip, LatentStatistics, save
+from gvf.data.latents import STATISTICS, LatentClip, StatisticsOfClips, save
 from gvf.data.rejections import record_rejections
 from gvf.errors import ClipError, StageError
 from gvf.files import fresh_directory
@@ -25,25 +25,26 @@ def run(params: Params) -> dict[str, float]:
     train, held_out = clip_ids("train", after=FEATURES), clip_ids("held_out", after=FEATURES)
     num_static = params.variation_dit.num_static
     with fresh_directory(LATENTS) as folder:
-        records, results = [], []
+        training_clips, seen = set(train), StatisticsOfClips()
+        results: list[Rejected | None] = []
         for clip in tqdm([*train, *held_out], desc="encode", unit="clip", mininterval=1.0):
             record = attempt(clip, encode_clip, vae, clip, num_static, device)
             results.append(record if isinstance(record, Rejected) else None)
             if isinstance(record, Rejected):
                 continue
             save(folder / f"{clip}.safetensors", record)
-            if clip in set(train):
-                records.append(record)
+            if clip in training_clips:
+                seen.add(record)
         rejected = record_rejections(folder, "encode", results, after=FEATURES)
         if not any(result is None for result in results[: len(train)]):
             raise StageError(f"encode: none of {len(train)} training clips could be encoded; first: {results[0]}.")
-        statistics = LatentStatistics.of(records)
+        statistics = seen.statistics()
         save(folder / STATISTICS.name, statistics)
     return {
         "clips": len(results) - rejected,
         "rejected": rejected,
         "latent_std_mean": statistics.latent_std.mean().item(),
-        "posterior_std_mean": torch.cat([record.logvar.flatten() for record in records]).mul(0.5).exp().mean().item(),
+        "posterior_std_mean": seen.posterior_std_mean,
     }
 
 

@@ -78,6 +78,7 @@ def featurize_clip(task: FeaturizeTask) -> int:
         encoder,
         mesh.vertices[0],
         mesh.faces,
+        mesh.double_sided,
         canonical,
         config.voxel_resolution,
         config.voxel_weighting,

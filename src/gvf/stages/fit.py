@@ -18,7 +18,7 @@ from gvf.data.manifest import CURATED_MANIFEST
 from gvf.files import sha256
 from gvf.training.allocator import keep_freed_memory
 from gvf.training.batches import Batches, Draw
-from gvf.training.checkpoint import Checkpoints, export
+from gvf.training.checkpoint import Checkpoints, export, shapes_digest
 from gvf.training.engine import Engine
 from gvf.training.loop import LossFunction, OnSample, train, write_curve
 from gvf.training.optimizer import ParameterGroup
@@ -57,13 +57,14 @@ def fit(
     world = join(run.device)
     seed_everything(run.seed)
     model = build()
+    weights = shapes_digest(model)
     engine = Engine(model, groups(model), training, world)
     plain = {name: as_dict(section) for name, section in sections.items()}
     digests = {str(path): sha256(path) for path in (CURATED_MANIFEST, *inputs)}
     method = {
         name: {key: value for key, value in section.items() if key != "training"} for name, section in plain.items()
     }
-    identity = method | {"training": training.identity(), "seed": run.seed, "inputs": digests}
+    identity = method | {"training": training.identity(), "seed": run.seed, "inputs": digests, "weights": weights}
     checkpoints = Checkpoints(CHECKPOINTS / stage.replace("-", "_"), identity)
     batches = Batches(num_items, load, training, run.seed, world)
 

@@ -144,7 +144,10 @@ def contact_sheet(paths: list[Path]) -> np.ndarray:
         alpha = rgba[..., 3:] / 255.0
         on_white = rgba[..., :3] * alpha + 255.0 * (1.0 - alpha)
         rows.append(np.concatenate(list(on_white.round().astype(np.uint8)), axis=1))
-    return np.concatenate(rows)
+    width = max(row.shape[1] for row in rows)  # held-out clips may have more frames than training clips
+    return np.concatenate(
+        [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    )
 
 
 def _cameras(azimuths: np.ndarray, elevations: np.ndarray, radius: float, fov: float) -> Cameras:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from gvf import tracking
+from gvf import run_records, tracking
 from gvf.config.params import Params
 from gvf.config.report import ReportConfig
 from gvf.data.clip_store import PREDICTIONS, load_views, on_white
@@ -271,10 +271,9 @@ def _timing(sample: Mapping[str, float], generation: Mapping[str, Any]) -> str:
 
 
 def _runs() -> list[RunLink]:
-    """The MLflow run of every stage's last run on this machine, as far as it was tracked."""
-    paths = [(stage, tracking.RUNS / f"{stage}.json") for stage in STAGES]
-    records = [(stage, read_json(path)) for stage, path in paths if path.is_file()]
-    return [RunLink(stage, record["run_name"], record["url"]) for stage, record in records]
+    """The MLflow run that made every stage's outputs, as far as it was tracked on this machine."""
+    records = [(stage, run_records.find(stage)) for stage in STAGES]
+    return [RunLink(stage, record["run_name"], record["url"]) for stage, record in records if record is not None]
 
 
 def _overall(summary: pd.DataFrame) -> pd.DataFrame:

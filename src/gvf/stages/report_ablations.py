@@ -11,12 +11,12 @@ from urllib.parse import quote
 import click
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from gvf.config.ablations import MODELS, Ablations, load_ablations
 from gvf.config.load import read_yaml
 from gvf.errors import UserError
 from gvf.files import atomic_path, fresh_directory, read_json
+from gvf.images import read_image
 from gvf.reporting.ablations_page import AblationsPage, Section, Strip, render
 from gvf.reporting.page import table_of
 from gvf.reporting.pictures import still_uri
@@ -167,6 +167,5 @@ def _strips(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list[
         if made:
             first = min(made, key=lambda result: result["seed"])
             path = RESULTS / f"{table.model}-{variant}-{first['seed']}.png"
-            with Image.open(path) as picture:
-                strips.append(Strip(variant, first["clip"], still_uri(np.asarray(picture.convert("RGB")))))
+            strips.append(Strip(variant, first["clip"], still_uri(np.asarray(read_image(path).convert("RGB")))))
     return strips

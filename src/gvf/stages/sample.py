@@ -44,7 +44,9 @@ def run(params: Params) -> dict[str, float]:
     """For every held-out clip: `static`, `interpolated` and the methods asked for, drawn from the evaluation views.
 
     Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone. The figure
-    `seconds_per_clip` is the time of a batch by its clips; the device and the size of a batch go to `GENERATION`.
+    `seconds_per_clip` is the time of a batch by its clips; `network_evaluations` is what a clip needs, a mean over clips,
+    and `network_calls_per_batch` how often the network ran for a batch, as often as its slowest clip needs. The device
+    and the size of a batch go to `GENERATION`.
     """
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
     methods = params.sample.methods
@@ -53,7 +55,7 @@ def run(params: Params) -> dict[str, float]:
     before = FEATURES if generator is None else LATENTS
     clips = clip_ids("held_out", after=before)
     results: list[_Figures | Rejected] = []
-    evaluations, seconds = [], []
+    evaluations, calls, seconds = [], [], []
     with fresh_directory(PREDICTIONS) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
         batch_size = min(params.sample.batch_size, len(clips))
         write_json(folder / GENERATION.name, {"device": device_name(device.type), "batch_size": batch_size})
@@ -64,9 +66,10 @@ def run(params: Params) -> dict[str, float]:
             if generator is not None:
                 began = _now(device)
                 sound = {clip: value for clip, value in canonicals.items() if not isinstance(value, Rejected)}
-                generated, counts = _generate(generator, vae, sound)
+                generated, needed, num_calls = _generate(generator, vae, sound)
                 seconds.append((_now(device) - began) / len(group))
-                evaluations += counts
+                evaluations += needed
+                calls += num_calls
             for clip, canonical in canonicals.items():
                 bar.update()
                 field = generated.get(clip)
@@ -86,7 +89,11 @@ def run(params: Params) -> dict[str, float]:
     figures |= {f"{name}_displacement_error": float(np.mean([one.errors[name] for one in done])) for name in methods}
     figures["drawing_seconds_per_clip"] = float(np.mean([one.drawing_seconds for one in done]))
     if generator is not None:
-        figures |= {"network_evaluations": float(np.mean(evaluations)), "seconds_per_clip": float(np.mean(seconds))}
+        figures |= {
+            "network_evaluations": float(np.mean(evaluations)),
+            "network_calls_per_batch": float(np.mean(calls)),
+            "seconds_per_clip": float(np.mean(seconds)),
+        }
     return figures
 
 
@@ -143,23 +150,28 @@ def _sample_clip(
 
 def _generate(
     generator: _Generator, vae: JointVAE, canonicals: dict[str, Canonical]
-) -> tuple[dict[str, Tensor | Rejected], list[int]]:
-    """Variation fields of a batch by clip, and the network evaluations of each batch that it took.
+) -> tuple[dict[str, Tensor | Rejected], list[int], list[int]]:
+    """Variation fields of a batch by clip, the network evaluations of each clip, and the network calls of each batch.
 
     Where the clips fail together they are tried one by one, so that only the clip to blame is lost.
     """
     clips = list(canonicals)
     if not clips:
-        return {}, []
+        return {}, [], []
     together = attempt(clips[0], generator.variations, vae, clips, list(canonicals.values()))
     if not isinstance(together, Rejected):
-        return dict(zip(clips, together[0])), [together[1]]
+        fields, evaluations, num_calls = together
+        return dict(zip(clips, fields)), evaluations, [num_calls]
     if len(clips) == 1:
-        return {clips[0]: together}, []
-    alone = [_generate(generator, vae, {clip: canonical}) for clip, canonical in canonicals.items()]
-    return {clip: field for fields, _ in alone for clip, field in fields.items()}, [
-        n for _, counts in alone for n in counts
-    ]
+        return {clips[0]: together}, [], []
+    by_clip: dict[str, Tensor | Rejected] = {}
+    evaluations, calls = [], []
+    for clip, canonical in canonicals.items():
+        field, needed, num_calls_alone = _generate(generator, vae, {clip: canonical})
+        by_clip |= field
+        evaluations += needed
+        calls += num_calls_alone
+    return by_clip, evaluations, calls
 
 
 def relative_error(displacements: Tensor, reference: Tensor) -> float:
@@ -196,8 +208,10 @@ class _Generator:
         return cls(dit, schedule, statistics, params, device)
 
     @torch.no_grad()
-    def variations(self, vae: JointVAE, clips: list[str], canonicals: list[Canonical]) -> tuple[list[Tensor], int]:
-        """Variation fields [T, G, 14], one a clip, and the network evaluations they took together.
+    def variations(
+        self, vae: JointVAE, clips: list[str], canonicals: list[Canonical]
+    ) -> tuple[list[Tensor], list[int], int]:
+        """Variation fields [T, G, 14] and network evaluations needed, one per clip, and calls of the network for them all.
 
         Noise depends on the seed and the clip alone.
         """
@@ -218,7 +232,7 @@ class _Generator:
             self.params.sample,
         )
         fields = [vae.decode(c, z.unsqueeze(0))[0] for c, z in zip(canonicals, solution.sample)]
-        return fields, solution.num_evaluations
+        return fields, solution.num_evaluations.tolist(), solution.num_calls
 
 
 def _log_turntable(clip: str, gaussians: Gaussians, size: int) -> None:

@@ -32,7 +32,7 @@ CANONICAL_VIEWS = 1  # of each clip of a batch, for the canonical loss
 @dataclass(frozen=True)
 class JointBatch:
     """points: [B, 1 + F, N, 3], the canonical frame first, then F drawn frames. target: [B, R, 1, H, W, 3] on white,
-    one view of the first R of them; viewmats, Ks: [B, R, 1, ...].
+    one view of the first R of them; viewmats, Ks: [B, R, 1, ...]. num_frames: T of the clips that they were drawn from.
     """
 
     canonical: CanonicalBatch
@@ -40,6 +40,7 @@ class JointBatch:
     target: Tensor
     viewmats: Tensor
     Ks: Tensor
+    num_frames: int
 
 
 def load_joint(clips: list[str], num_frames: int, num_rendered: int, generator: torch.Generator) -> JointBatch:
@@ -55,7 +56,14 @@ def load_joint(clips: list[str], num_frames: int, num_rendered: int, generator: 
         targets.append(on_white(views.rgba[frames, cameras]).unsqueeze(1))
         viewmats.append(views.viewmats[frames, cameras].unsqueeze(1))
         Ks.append(views.Ks[frames, cameras].unsqueeze(1))
-    return JointBatch(canonical, *(torch.stack(parts) for parts in (points, targets, viewmats, Ks)))
+    return JointBatch(
+        canonical,
+        torch.stack(points),
+        torch.stack(targets),
+        torch.stack(viewmats),
+        torch.stack(Ks),
+        num_frames=len(track),
+    )
 
 
 def draw_gaussians_of_clips(valid: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -104,7 +112,9 @@ def run(params: Params) -> dict[str, float]:
                 lpips_weight=weights.lpips,
             )
             guide = motion.interpolated.gather(2, chosen[:, None, :, None].expand(-1, some.shape[1], -1, 3))
-            terms["mesh_guided"] = mesh_guided_loss(some[..., :3], guide, norm=weights.mesh_guided_norm)
+            terms["mesh_guided"] = mesh_guided_loss(
+                some[..., :3], guide, num_frames=batch.num_frames, norm=weights.mesh_guided_norm
+            )
             terms["kl"] = kl_divergence(posterior.mean, posterior.logvar)
             still, still_terms = canonical_loss(
                 draw_gaussians(canonical.gaussians, static.viewmats, static.Ks, size),

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gvf.config.load import as_dict
 from gvf.config.params import Params
 from gvf.data.clip_store import FEATURES, clip_ids, load_features, load_views, on_white, pick_views
 from gvf.gaussians.padding import pad
@@ -18,6 +19,7 @@ from gvf.rendering.splats import draw_gaussians
 from gvf.stages.fit import fit
 from gvf.training.batches import Draw
 from gvf.training.optimizer import parameter_group
+from gvf.weights.initial import find_initial, load_initial
 
 OUTPUT = Path("models/vae_static")
 
@@ -47,9 +49,24 @@ def load_canonical(clips: list[str], num_views: int, generator: torch.Generator)
 
 
 def run(params: Params) -> dict[str, float]:
-    """Train E_GS and D_GS from random weights on the canonical views of the training clips."""
+    """Train D_GS, and E_GS unless it is frozen, on the canonical views of the training clips.
+
+    Raises UserError when initial weights are asked for and not there, before anything else.
+    """
     config = params.train_vae_static
+    initial = {
+        network: find_initial(network, source)
+        for network, source in as_dict(config.initial_weights).items()
+        if source is not None
+    }
     clips = clip_ids("train", after=FEATURES)
+
+    def build() -> StaticVAE:
+        model = StaticVAE(params.static_vae)
+        for network, path in initial.items():
+            load_initial(model, network, path)
+        model.encoder.requires_grad_(config.train_encoder)
+        return model
 
     def load(draw: Draw) -> CanonicalBatch:
         return load_canonical([clips[index] for index in draw.indices], config.views_per_clip, draw.generator)
@@ -73,12 +90,12 @@ def run(params: Params) -> dict[str, float]:
         "train-vae-static",
         params.run,
         config.training,
-        lambda: StaticVAE(params.static_vae),
+        build,
         lambda model: [parameter_group([model])],
         len(clips),
         load,
         loss,
         sections={"static_vae": params.static_vae, "train_vae_static": config},
-        inputs=[],
+        inputs=list(initial.values()),
         output=OUTPUT,
     )

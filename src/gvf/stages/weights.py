@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from gvf.errors import UserError
 from gvf.files import sha256, write_json
-from gvf.published_files import weights_folder
+from gvf.published_files import PublishedFile, weights_folder
 from gvf.weights.catalog import CATALOG, KINDS, Published
 
 
@@ -25,32 +26,72 @@ def command() -> None:
 
 @command.command("list")
 def list_command() -> None:
-    """Show for all published weights whether they are here, and where, or else where to get them."""
+    """Show for all published weights whether they are here, and where, or else where to get them.
+
+    `here` is said of files whose SHA-256 is the published one, or, where that is not known, that are whole; `damaged` of
+    others, with the reason. A digest is computed once for each file (seconds per GB), and remembered.
+    """
+    from gvf.weights.verification import findings
+
     width = max(map(len, CATALOG))
+    damaged = []
     for name, entry in CATALOG.items():
-        paths = [file.find() for file in entry.files]
-        state = "here" if all(paths) else "absent"
-        click.echo(f"{name:<{width}}  {state:<6}  {entry.purpose}")
-        for file, path in zip(entry.files, paths):
-            click.echo(f"{'':<{width}}          {path or f'get it from {file.address}'}")
+        found = [findings(file) for file in entry.files]
+        state = "here" if all(found) else "absent"
+        if any(finding.problem for part in found for finding in part):
+            state = "damaged"
+            damaged.append(name)
+        click.echo(f"{name:<{width}}  {state:<7}  {entry.purpose}")
+        for file, part in zip(entry.files, found):
+            lines = [f"{item.path}: {item.problem}" if item.problem else f"{item.path} ({item.proof})" for item in part]
+            for line in lines or [f"get it from {file.address}"]:
+                click.echo(f"{'':<{width}}           {line}")
     click.echo(f"\n`gvf weights pull NAME` fetches into {weights_folder()}.")
+    if damaged:
+        click.echo(f"`gvf weights pull {' '.join(damaged)}` fetches what is damaged again.")
 
 
 @command.command("pull")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def pull_command(names: tuple[str, ...]) -> None:
-    """Fetch weights by NAME (see `gvf weights list`; `all` for all); what is here already is kept.
+    """Fetch weights by NAME (see `gvf weights list`; `all` for all); what is here and whole already is kept.
 
-    Stopped downloads go on where they were. Files go to the folder that GVF_WEIGHTS names, else to ~/.cache/gvf/weights.
+    Stopped downloads go on where they were. Files go to the folder that GVF_WEIGHTS names, else to ~/.cache/gvf/weights. A
+    damaged file there is fetched again, and stays beside it as `<name>.damaged`.
     """
-    from gvf.weights.download import download
-
     for name in CATALOG if "all" in names else names:
         for file in _entry(name).files:
-            here = file.find()
-            paths = [here] if here else download(file, weights_folder())
-            for path in paths:
+            for path in pull(file, weights_folder()):
                 click.echo(f"{name}: {path}")
+
+
+def pull(file: PublishedFile, folder: Path) -> list[Path]:
+    """The paths of a published file, fetched into `folder` unless a sound one is on this machine.
+
+    Where the digest of a pinned file is not known here, the hub is asked for it, if it can be reached. Raises
+    DownloadError.
+    """
+    from gvf.weights.download import DownloadError, download, find_source
+    from gvf.weights.verification import NO_DIGEST, findings, record_published, set_aside, verify
+
+    found = findings(file)
+    for item in found:
+        if item.proof.endswith(NO_DIGEST) and not item.problem and file.pinned:
+            try:
+                record_published(item.path, find_source(item.file, item.path).digest)
+            except DownloadError:
+                click.echo(f"{item.path}: {item.proof}; the hub cannot be asked for it now.", err=True)
+    found = [verify(item.file, item.path) for item in found]
+    if found and not any(item.problem for item in found):
+        return [item.path for item in found]
+    targets = [folder / part.places[0] for part in file.parts]
+    with ExitStack() as stack:
+        for (
+            item
+        ) in found:  # at another place of the same folder; `download` sees to those at the place where it puts them
+            if item.problem and item.path.is_file() and item.path not in targets and item.path.is_relative_to(folder):
+                stack.enter_context(set_aside(item.path))
+        return download(file, folder)
 
 
 @command.command("convert")

@@ -1,13 +1,21 @@
 """State to resume training from, and the weights that training hands on.
 
 A checkpoint is a directory `step-00001200` with model, average and optimiser as safetensors and the rest as JSON. It is
-written beside its name, flushed and renamed, so one that is half written is never taken. Tensors are whole, one a
-parameter, however the processes had divided them: another number of processes or ZeRO stage can go on from it.
+written under a temporary name, flushed and renamed, so one that is half written is never taken. Tensors are whole, one
+per parameter, however the processes had divided them: another number of processes or ZeRO stage can resume from it.
+
+No checkpoint blocks a run. One that is damaged is renamed to `damaged-step-...`; those of other settings, data or models
+move to a folder beside, `train_dit.other-settings-<key>`, and come back when that run does.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
+import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,16 +25,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gvf.errors import UserError
-from gvf.files import PathLike, fresh_directory, load_tensors, read_json, save_tensors, write_json
+from gvf.errors import GvfError, StageError, UserError, ends_the_run
+from gvf.files import PathLike, fresh_directory, load_tensors, read_json, save_tensors, sha256, write_json
+from gvf.text import clean
 
 _KEPT = 2
+_KEPT_DAMAGED = 2
+_KEPT_OTHERS = 3  # folders of other settings
 _PARTS = ("model", "average", "optimizer")
+_STATE = "state.json"
+_NAME = re.compile(r"step-(\d+)")
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything a run needs to go on as if it had never stopped.
+    """Everything a run needs to resume as if it had never stopped.
 
     step: optimiser steps done; it is also the position in the data and the source of every random number.
     model: weights and buffers. average: EMA of the trained weights. optimizer: `exp_avg/NAME`, `exp_avg_sq/NAME`,
@@ -40,10 +55,25 @@ class TrainingState:
     progress: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class _Record:
+    """What `state.json` holds. files: digests of the other files."""
+
+    step: int
+    identity: Mapping[str, Any]
+    progress: Mapping[str, Any]
+    files: Mapping[str, str]
+
+
+class _Damaged(Exception):
+    """A checkpoint that cannot be used; the message names the file and says why."""
+
+
 class Checkpoints:
     """The checkpoints of one run in one directory, e.g. `work/train_dit`; the last two are kept.
 
-    identity: plain nested values that decide the result: settings, sizes, digests of the data.
+    identity: plain nested values that decide the result: settings, sizes, digests of the data. One process at a time
+    writes; the others of a distributed run only `read`.
     """
 
     def __init__(self, directory: PathLike, identity: Mapping[str, Any]) -> None:
@@ -51,61 +81,165 @@ class Checkpoints:
         self._identity = dict(flatten(identity))
 
     def save(self, state: TrainingState) -> Path:
-        """Write a checkpoint, then remove all but the last two and what a killed writer left."""
-        path = self.directory / f"step-{state.step:08d}"
-        with fresh_directory(path) as partial:
-            for part in _PARTS:
-                save_tensors(partial / f"{part}.safetensors", getattr(state, part))
-            record = {"step": state.step, "identity": self._identity, "progress": dict(state.progress)}
-            write_json(partial / "state.json", record)
-            for file in partial.iterdir():
-                _flush(file)
-        _flush(self.directory)
+        """Write a checkpoint, then remove all but the last two and what a killed writer left.
+
+        Raises StageError when the disk is full, saying how much is needed; the earlier checkpoints stay.
+        """
+        path = self.path(state.step)
+        try:
+            with fresh_directory(path) as partial:
+                for part in _PARTS:
+                    save_tensors(partial / f"{part}.safetensors", getattr(state, part))
+                record = {
+                    "step": state.step,
+                    "identity": self._identity,
+                    "progress": dict(state.progress),
+                    "files": {file.name: sha256(file) for file in sorted(partial.iterdir())},
+                }
+                write_json(partial / _STATE, record)
+                for file in partial.iterdir():
+                    _flush(file)
+            _flush(self.directory)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._no_room(state) from error
+            raise
         for old in self._paths()[:-_KEPT]:
             shutil.rmtree(old)
         for abandoned in self.directory.glob("step-*.partial"):
             shutil.rmtree(abandoned)
         return path
 
-    def latest(self) -> TrainingState | None:
-        """Read the newest checkpoint, or None where there is none.
+    def latest(self, max_step: int | None = None) -> TrainingState | None:
+        """Read the newest whole checkpoint of this run, or None where there is none.
 
-        Raises UserError when it belongs to a run with another identity, naming what differs, or when it is damaged.
+        max_step: later checkpoints are as unusable as those of other settings. What cannot be used is set aside, with
+        one warning that says why and where it is now. Earlier checkpoints of this run that were set aside come back.
         """
-        path = self.newest()
-        if path is None:
-            return None
-        record = read_json(path / "state.json")
-        self._refuse_another(path, record["identity"])
-        tensors = {part: load_tensors(path / f"{part}.safetensors") for part in _PARTS}
-        return TrainingState(step=record["step"], progress=record["progress"], **tensors)
+        self._set_others_aside(max_step)
+        self._take_back(max_step)
+        damaged = []
+        state = None
+        for path in reversed(self._paths()):
+            try:
+                state = self._load(path)
+                break
+            except _Damaged as error:
+                damaged.append(str(error))
+                _replace_directory(path, path.with_name(f"damaged-{path.name}"))
+        if damaged:
+            kept = sorted(self.directory.glob("damaged-step-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+            for old in kept[:-_KEPT_DAMAGED]:
+                shutil.rmtree(old, ignore_errors=True)
+            then = f"resuming from {self.path(state.step)}" if state else "no whole one is left: training starts afresh"
+            _logger.warning("Damaged checkpoints are set aside as damaged-*: %s; %s.", "; ".join(damaged), then)
+        return state
+
+    def read(self, step: int) -> TrainingState:
+        """Read the checkpoint of one step. Raises StageError when it is missing here or damaged."""
+        try:
+            return self._load(self.path(step))
+        except _Damaged as error:
+            raise StageError(
+                f"{error}. The first process could read this checkpoint: put {self.directory} on a file system that all "
+                "processes share."
+            ) from None
 
     def newest(self) -> Path | None:
-        """Where the newest whole checkpoint is."""
+        """Where the newest checkpoint is."""
         paths = self._paths()
         return paths[-1] if paths else None
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step is, or would be."""
+        return self.directory / f"step-{step:08d}"
 
     def clear(self) -> None:
         """Remove every checkpoint: what they led to has been exported, and the next run starts afresh."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _paths(self) -> list[Path]:
-        return sorted(path for path in self.directory.glob("step-*") if path.suffix != ".partial")
+        return _checkpoints_in(self.directory)
 
-    def _refuse_another(self, path: Path, written: Mapping[str, Any]) -> None:
+    def _load(self, path: Path) -> TrainingState:
+        record = _read_record(path)
+        tensors = {}
+        for part in _PARTS:
+            file = path / f"{part}.safetensors"
+            try:
+                if sha256(file) != record.files.get(file.name):
+                    raise _Damaged(f"{file} is not what was written")
+                tensors[part] = load_tensors(file)
+            except (OSError, GvfError) as error:
+                raise _damage(file, error) from error
+        return TrainingState(step=record.step, progress=record.progress, **tensors)
+
+    def _set_others_aside(self, max_step: int | None) -> None:
+        """Move checkpoints of other runs, and those past `max_step`, each to the folder of its settings."""
+        reasons: dict[Path, str] = {}
+        for path in self._paths():
+            try:
+                record = _read_record(path)
+            except _Damaged:
+                continue  # `latest` says so when it comes to it
+            late = max_step is not None and record.step > max_step
+            reason = self._difference(record.identity)
+            if not reason and late:
+                reason = f"training.steps (step {record.step} then, {max_step} now)"
+            if reason:
+                aside = self._aside(record.identity)
+                reasons[aside] = reason
+                _replace_directory(path, aside / path.name)
+        for aside, reason in reasons.items():
+            _logger.warning(
+                "%s: checkpoints of a run with other settings or data are set aside in %s: %s. Training does not resume "
+                "from them; set these back to do so.",
+                self.directory,
+                aside,
+                reason,
+            )
+        if reasons:
+            folders = sorted(self.directory.parent.glob(f"{self.directory.name}.other-settings-*"), key=_age)
+            for old in [folder for folder in folders if folder not in reasons][: max(len(folders) - _KEPT_OTHERS, 0)]:
+                _logger.warning("%s: removed; the newest %d such folders are kept.", old, _KEPT_OTHERS)
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _take_back(self, max_step: int | None) -> None:
+        aside = self._aside(self._identity)
+        if not aside.is_dir():
+            return
+        for path in _checkpoints_in(aside):
+            if (max_step is None or _step(path) <= max_step) and not (self.directory / path.name).exists():
+                _replace_directory(path, self.directory / path.name)
+        if not any(aside.iterdir()):
+            aside.rmdir()
+
+    def _aside(self, identity: Mapping[str, Any]) -> Path:
+        text = json.dumps(dict(identity), sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return self.directory.with_name(f"{self.directory.name}.other-settings-{key}")
+
+    def _difference(self, written: Mapping[str, Any]) -> str:
+        """The values that differ between this run and the one that wrote a checkpoint; empty when none does."""
         names = sorted(
             name for name in written.keys() | self._identity if written.get(name) != self._identity.get(name)
         )
-        if names:
-            changes = ", ".join(
-                f"{name} ({written.get(name, 'absent')} then, {self._identity.get(name, 'absent')} now)"
-                for name in names[:5]
-            )
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            raise UserError(
-                f"{path}: this checkpoint is from a run with other settings or data: {changes}{more}. "
-                f"Set them back to resume it, or delete {self.directory} to start afresh."
-            )
+        changes = ", ".join(
+            f"{name} ({written.get(name, 'absent')} then, {self._identity.get(name, 'absent')} now)"
+            for name in names[:5]
+        )
+        return changes + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+    def _no_room(self, state: TrainingState) -> StageError:
+        tensors = [tensor for part in _PARTS for tensor in getattr(state, part).values()]
+        needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
+        free = shutil.disk_usage(self.directory).free / 1e6
+        last = self.newest()
+        kept = f"The next run resumes from {last}" if last else "No checkpoint had been written yet"
+        return StageError(
+            f"{self.directory}: no room for the checkpoint of step {state.step}: it needs {needed:,.1f} MB, "
+            f"{free:,.1f} MB are free. {kept}. Free some space, then run the stage again."
+        )
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -117,6 +251,13 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def shapes_digest(model: nn.Module) -> str:
+    """A digest of the names, shapes and trainability of a model's weights; checkpoints fit where it is the same."""
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    shapes = {name: (list(tensor.shape), name in trained) for name, tensor in model.state_dict().items()}
+    return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def export(model: nn.Module, config: Mapping[str, Any], directory: PathLike) -> None:
@@ -142,6 +283,55 @@ def restore_state(model: nn.Module, tensors: Mapping[str, Tensor], source: PathL
             model.load_state_dict(dict(tensors))
     except RuntimeError as error:
         raise UserError(f"{source}: the weights do not fit the model. {' '.join(str(error).split())}") from None
+
+
+def _checkpoints_in(directory: Path) -> list[Path]:
+    """By step, the oldest first."""
+    if not directory.is_dir():
+        return []
+    return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
+
+
+def _age(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _read_record(path: Path) -> _Record:
+    """Raises _Damaged when `state.json` is missing, cut or not what `save` writes."""
+    file = path / _STATE
+    try:
+        record = read_json(file)
+    except (OSError, GvfError, ValueError) as error:
+        raise _damage(file, error) from error
+    expected = {"step": int, "identity": dict, "progress": dict, "files": dict}
+    if not isinstance(record, dict) or any(not isinstance(record.get(name), kind) for name, kind in expected.items()):
+        raise _Damaged(f"{file} does not describe a checkpoint")
+    if record["step"] != _step(path):
+        raise _Damaged(f"{file} describes step {record['step']}")
+    return _Record(**{name: record[name] for name in expected})
+
+
+def _damage(file: Path, error: Exception) -> _Damaged:
+    """Why a file cannot be read. An error of the machine, such as no file handle left, is raised as it is."""
+    if ends_the_run(error):
+        raise error
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return _Damaged(f"{file} is missing")
+    except OSError:
+        pass  # `error` says so too
+    return _Damaged(f"{file} cannot be read ({clean(str(error).removeprefix(f'{file}: '))})")
+
+
+def _replace_directory(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.move(source, target)  # the folder may be a link to another disk
 
 
 def _flush(path: Path) -> None:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gvf.config.training import TrainingConfig
-from gvf.errors import StageError, UserError
+from gvf.errors import StageError
 from gvf.files import PathLike, atomic_path
+from gvf.lifetime import TERMINATED, deferred_termination
 from gvf.training.batches import Batches, Draw
 from gvf.training.checkpoint import Checkpoints
 from gvf.training.engine import Engine
@@ -31,6 +32,9 @@ Batch = TypeVar("Batch")
 LossFunction = Callable[[Any, Batch, Draw], tuple[Tensor, Mapping[str, Tensor]]]
 Log = Callable[[int, Mapping[str, float]], None]
 OnSample = Callable[[int, nn.Module], None]
+
+# What the main process tells the others after a step: 0 to go on, 1 to write a checkpoint, this to stop after it.
+_TERMINATE = 2
 
 
 @dataclass
@@ -83,8 +87,8 @@ def train(
     log: called by the main process with every point of the curves; after resuming with the earlier ones again, so that
     a new tracking run has them all. on_sample: called there every `sample_every` steps with the averaged model in
     evaluation mode. describe: shown before the progress bar.
-    Raises StageError when a loss or gradient is not finite (the last good checkpoint stays), UserError when the
-    checkpoint is of another run.
+    SIGTERM ends it after the current step and a checkpoint, with SystemExit(143). Raises StageError when a loss or
+    gradient is not finite (the last good checkpoint stays).
     """
     world = engine.world
     start, curves = _resume(engine, checkpoints, config)
@@ -94,7 +98,11 @@ def train(
     engine.model.train()
     passes = batches.after(start)
     began = saved = time.monotonic()
-    with deterministic(world.device), _progress_bar(start, config.steps, describe, shown=world.is_main) as bar:
+    with (
+        deferred_termination() as terminating,
+        deterministic(world.device),
+        _progress_bar(start, config.steps, describe, shown=world.is_main) as bar,
+    ):
         for step in range(start + 1, config.steps + 1):
             values = _step(engine, passes, loss_function, config, step, checkpoints)
             curves.add(values)
@@ -108,12 +116,17 @@ def train(
                 with engine.averaged(), torch.no_grad():
                     if world.is_main:
                         on_sample(step, engine.model)
-            late = engine.first(time.monotonic() - saved >= config.checkpoint_seconds)
-            if late or step % config.checkpoint_every == 0 or step == config.steps:
+            late = time.monotonic() - saved >= config.checkpoint_seconds
+            due = engine.first(_TERMINATE if terminating() else int(late))
+            if due or step % config.checkpoint_every == 0 or step == config.steps:
                 state = engine.state(step, asdict(curves))
                 if world.is_main:
                     checkpoints.save(state)
                 saved = time.monotonic()
+            if due == _TERMINATE:
+                if world.is_main:
+                    tqdm.write(f"Terminated after step {step}; the next run resumes from {checkpoints.path(step)}.")
+                raise SystemExit(TERMINATED)
     done = config.steps - start
     return TrainingResult(curves.rows, start, (time.monotonic() - began) / done if done else 0.0)
 
@@ -159,27 +172,22 @@ def _demand_finite(what: str, value: float, values: Mapping[str, float], step: i
     kept = f"The last good checkpoint is {last}." if last else "No checkpoint had been written yet."
     raise StageError(
         f"the {what} is {value} at step {step} ({terms}). {kept} Resuming would meet it again: lower "
-        f"training.learning_rate or training.clip_norm, or train in float32, and delete {checkpoints.directory}."
+        "training.learning_rate or training.clip_norm, or train in float32; training then starts afresh."
     )
 
 
 def _resume(engine: Engine, checkpoints: Checkpoints, config: TrainingConfig) -> tuple[int, Curves]:
-    state = checkpoints.latest()
-    step = 0 if state is None else state.step
-    if engine.first(step) != step:
-        raise StageError(
-            f"{checkpoints.directory}: processes see different checkpoints. Put the folder on a shared file system."
-        )
-    if state is None:
+    """The main process decides what is resumed from; the others read the same checkpoint."""
+    state = checkpoints.latest(config.steps) if engine.world.is_main else None
+    step = engine.first(0 if state is None else state.step)
+    if step == 0:
         return 0, Curves()
-    if step > config.steps:
-        raise UserError(
-            f"{checkpoints.directory}: the checkpoint is at step {step}, past training.steps {config.steps}. "
-            "Raise training.steps, or delete the directory to start afresh."
-        )
-    engine.restore(state, str(checkpoints.newest()))
+    if state is None:
+        state = checkpoints.read(step)
+    path = checkpoints.path(step)
+    engine.restore(state, str(path))
     if engine.world.is_main:
-        tqdm.write(f"Going on from {checkpoints.newest()} (step {step} of {config.steps}).")
+        tqdm.write(f"Resuming from {path} (step {step} of {config.steps}).")
     return step, Curves(**state.progress)
 
 

@@ -109,6 +109,10 @@ CATALOG: Mapping[str, Published] = {
     "variation-vae": Published("variation VAE", (files.VARIATION_VAE,), _VARIATION),
     "dit": Published("variation diffusion transformer", (files.DIT,), _DIT),
     "static-vae": Published("E_GS and D_GS, 8 Gaussians a voxel", (files.STATIC_VAE,), _STATIC),
+    "static-vae-initial": Published(
+        "what static training starts from: TRELLIS's E_GS and a D_GS of 8 Gaussians a voxel",
+        (files.STATIC_VAE_INITIAL,),
+    ),
     "statistics": Published("means and deviations of latents and Gaussians", files.STATISTICS),
     "slat-encoder": Published("E_GS of TRELLIS", (files.SLAT_ENCODER,), _STATIC),
     "slat-gs-decoder": Published(

@@ -1,138 +1,180 @@
-"""Tensors out of the files in which weights travel: safetensors, whole or in shards, and torch's own without code."""
+"""Tensors out of the layouts in which weights travel: one file, shards with their index, training checkpoints."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping
-from pathlib import Path
-from pickle import UnpicklingError
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gvf.errors import UserError
-from gvf.files import PathLike, read_json
+from gvf.files import PathLike
+from gvf.recognition import recognize_file
+from gvf.tensor_files import listed, read_content, usable
+from gvf.text import clean
 
 WEIGHTS_NAME = "model.safetensors"
 INDEX_SUFFIX = ".index.json"
 PREFIX = "module."  # of modules that were saved inside a parallel wrapper
+# Parts of dotted names where torch.compile and FSDP wrapped a module.
+WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 # Entries of training checkpoints that hold a state dict, the averaged weights first.
 NESTED = (
-    *("ema", "model_ema", "ema_model", "ema_state_dict", "params_ema"),
+    *("ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "params_ema", "shadow"),
     *("state_dict", "model_state_dict", "model", "module", "params", "weights"),
 )
+_MAX_DEPTH = 8  # of such entries inside each other
 
 
 def read_tensors(path: PathLike) -> dict[str, Tensor]:
-    """Name -> tensor of a checkpoint, on the CPU, without `module.` in front of names.
+    """Name -> tensor of a checkpoint, on the CPU, without what parallel wrappers and torch.compile add to names.
 
-    path: a .safetensors file, the .index.json of its shards, a .pt file, or a folder with `model.safetensors` or an index.
-    Raises UserError when the file is missing, damaged, holds code, or holds no tensors.
+    path: a file of safetensors or torch.save under any name, the .index.json of its shards, or a folder with
+    `model.safetensors`, an index or `pytorch_model.bin`. Raises UserError when the file is missing, damaged, holds code, or
+    holds no tensors.
     """
     path = _resolve(Path(path))
-    if path.name.endswith(INDEX_SUFFIX):
-        tensors = _read_shards(path)
-    elif path.suffix == ".safetensors":
-        tensors = _read_safetensors(path)
-    else:
-        tensors = _state_dict(_read_torch(path), path)
-    return {_without_prefix(name): tensor for name, tensor in tensors.items()}
+    tensors = _read_shards(path) if path.name.endswith(INDEX_SUFFIX) else _state_dict(_read(path), path)
+    cleaned: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        plain = _plain_name(name)
+        if plain in cleaned and not _equal(cleaned[plain], tensor):
+            raise UserError(f"{path}: holds {clean(plain, 120)} twice, under two prefixes, with different values.")
+        cleaned[plain] = tensor
+    return cleaned
+
+
+def read_single_tensor(path: PathLike) -> Tensor:
+    """The tensor of a file that holds one, bare as torch.save writes it or under any name, on the CPU.
+
+    Raises UserError as `read_tensors` does, and when there are several tensors.
+    """
+    path = _resolve(Path(path))
+    content = _read(path)
+    if isinstance(content, Tensor):
+        return usable(content, "of the file", path)
+    tensors = _state_dict(content, path)
+    if len(tensors) != 1:
+        raise UserError(f"{path}: holds {len(tensors)} tensors ({', '.join(list(tensors)[:3])}, ...); expected one.")
+    return next(iter(tensors.values()))
 
 
 def _resolve(path: Path) -> Path:
     """The file to read. A folder stands for the weights in it, a name without file for its shards' index."""
     if path.is_dir():
-        names = [path / WEIGHTS_NAME, *sorted(path.glob(f"*{INDEX_SUFFIX}"))]
+        names = [path / WEIGHTS_NAME, *sorted(path.glob(f"*{INDEX_SUFFIX}")), path / "pytorch_model.bin"]
         found = next((name for name in names if name.is_file()), None)
         if found is None:
             raise UserError(f"{path}: holds neither {WEIGHTS_NAME} nor an index (*{INDEX_SUFFIX}). Name the file.")
         return found
     index = path.with_name(path.name + INDEX_SUFFIX)
-    if path.is_file() or not index.is_file():
-        return path
-    return index
+    return index if index.is_file() and not path.is_file() else path
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: {_truncated(path)}, or not a safetensors file at all ({error}).") from None
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise _missing(path)
+    return read_content(path)
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
-    if not index.is_file():
-        raise _missing(index)
-    content = read_json(index)
-    weight_map = content.get("weight_map") if isinstance(content, Mapping) else None
-    if not isinstance(weight_map, Mapping) or not weight_map:
-        raise UserError(f"{index}: no index of shards, it has no `weight_map`.")
-    tensors: dict[str, Tensor] = {}
+    """The tensors of the shards that an index names."""
+    weight_map = _weight_map(index)
     names = sorted(set(weight_map.values()))
+    owners: dict[str, str] = {}
+    tensors: dict[str, Tensor] = {}
     for number, name in enumerate(names, start=1):
-        shard = index.parent / str(name)
+        shard = index.parent / name
         if not shard.is_file():
             raise UserError(f"{shard}: no such file, but {index.name} names it (shard {number} of {len(names)}).")
-        tensors |= _read_safetensors(shard)
-    for name, shard_name in weight_map.items():
-        if name not in tensors:
-            raise UserError(f"{index.parent / shard_name}: lacks {name}, which {index.name} promises. Fetch it again.")
+        for key, tensor in _state_dict(read_content(shard), shard).items():
+            if key in owners and not _equal(tensors[key], tensor):
+                raise UserError(f"{shard}: holds {clean(key, 120)}, as {owners[key]} does, with other values.")
+            if key not in owners or weight_map.get(key) == name:
+                owners[key], tensors[key] = name, tensor
+    for key, name in weight_map.items():
+        if owners.get(key) != name:
+            elsewhere = f" ({owners[key]} holds it)" if key in owners else ""
+            raise UserError(
+                f"{index.parent / name}: lacks {clean(key, 120)}, which {index.name} promises{elsewhere}. Fetch it again."
+            )
     return tensors
 
 
-def _read_torch(path: Path) -> Any:
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor -> name of its shard. Raises UserError unless all shards are named as files of the index's own folder."""
+    if not index.is_file():
+        raise _missing(index)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
-        message = str(error)
-    if "TorchScript" in message:
-        raise UserError(f"{path}: a TorchScript program, not a file of weights.")
-    code = re.search(r"GLOBAL ([\w.]+)", message)
-    with open(path, "rb") as file:
-        plain_pickle = file.read(1) == b"\x80" and "Unsupported operand" in message  # newer than torch.save writes
-    if code or plain_pickle:
-        what = f" ({code[1]})" if code else ""
-        raise UserError(
-            f"{path}: a pickle with code{what}, refused, since loading it could run anything. Ask for a file of tensors, "
-            "or make one where you trust it: torch.save({name: tensor}) or safetensors."
-        )
-    first_line = message.partition("\n")[0]
-    raise UserError(f"{path}: {_truncated(path)}, or not a file of torch.save at all ({first_line}).")
+        content = json.loads(index.read_bytes())
+    except (ValueError, RecursionError):
+        what = recognize_file(index).problem or "not an index of shards."
+        raise UserError(f"{index}: not valid JSON: {what}") from None
+    weight_map = content.get("weight_map") if isinstance(content, Mapping) else None
+    if not isinstance(weight_map, Mapping) or not weight_map:
+        found = f"its `weight_map` is a {type(weight_map).__name__}" if weight_map else "it has no `weight_map`"
+        raise UserError(f"{index}: no index of shards, {found}. It must map names of tensors to names of files.")
+    for key, name in weight_map.items():
+        if not isinstance(name, str):
+            raise UserError(
+                f"{index}: `weight_map` gives {clean(key, 120)} a {type(name).__name__}, not a file's name."
+            )
+        parts = {*PurePosixPath(name).parts, *PureWindowsPath(name).parts}
+        rooted = PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor
+        if not name or rooted or ".." in parts or "\0" in name:
+            raise UserError(
+                f"{index}: `weight_map` names the shard {clean(name, 120)!r}, which leaves its folder; refused."
+            )
+    return dict(weight_map)
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, which may lie in one of its entries."""
+    """The tensors of a checkpoint, which may lie in one of its entries.
+
+    An entry is passed over where it holds no tensors with names: torch_ema's, for one, is a list of them.
+    """
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not names with tensors.")
-    for name in NESTED:
-        if isinstance(content.get(name), Mapping):
-            return _state_dict(content[name], path)
-    tensors = {str(name): value.detach() for name, value in content.items() if isinstance(value, Tensor)}
-    if not tensors:
-        listed = ", ".join(str(name) for name in list(content)[:8]) or "nothing"
-        raise UserError(f"{path}: holds no tensors; its entries are {listed}.")
-    return tensors
+    tensors = _first_state(content, path, 0)
+    if tensors:
+        return tensors
+    averages = content.get("ema", content)
+    if isinstance(averages, Mapping) and _is_tensor_list(averages.get("shadow_params")):
+        raise UserError(
+            f"{path}: holds averaged weights as a list without names (of torch_ema), and nothing else. Copy them into the "
+            "model where it was trained (`ema.copy_to()`), and save its state dict."
+        )
+    raise UserError(f"{path}: holds no tensors; its entries are {listed(content)}.")
 
 
-def _without_prefix(name: str) -> str:
-    while name.startswith(PREFIX):
-        name = name.removeprefix(PREFIX)
-    return name
+def _first_state(content: Mapping[Any, Any], path: Path, depth: int) -> dict[str, Tensor]:
+    """Named tensors of the first nested entry that has some, else the mapping's own; empty where there are none."""
+    for name in NESTED if depth < _MAX_DEPTH else ():
+        entry = content.get(name)
+        found = _first_state(entry, path, depth + 1) if isinstance(entry, Mapping) else {}
+        if any(tensor.ndim for tensor in found.values()):  # scalars alone are counters, such as the age of an average
+            return found
+    return {str(key): usable(value, str(key), path) for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _is_tensor_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value)
+
+
+def _plain_name(name: str) -> str:
+    """A name without `module.` in front of it and without a wrapper's part anywhere."""
+    parts = [part for part in name.split(".") if part not in WRAPPERS]
+    while len(parts) > 1 and parts[0] == PREFIX[:-1]:
+        parts = parts[1:]
+    return ".".join(parts)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype and bool((one == other).all())
 
 
 def _missing(path: Path) -> UserError:
     return UserError(f"{path}: no such file. `gvf weights list` shows what is here and where the rest comes from.")
-
-
-def _truncated(path: Path) -> str:
-    size = path.stat().st_size if path.is_file() else 0
-    return f"cut short ({size} bytes; fetch it again)"

@@ -1,98 +1,331 @@
 """Downloads of published weights: resumed where they broke off, checked, and named only when they are whole.
 
-The model hub's client tells what a pinned file is and where it lies; the bytes are fetched here, because a download of
-that client starts anew when its process was stopped (huggingface_hub 2.4), and some files are not on the hub.
+The model hub's client tells what a pinned file is and where it lies; the bytes are fetched here. Its own download was
+tried again (huggingface_hub 2.4.0, against a local hub that answers ranges): killed after 10 of 40 MB, by SIGKILL or
+SIGTERM, into a `local_dir` or the cache, its next call asked for the whole file, without a Range, and left the first
+10 MB behind as `<etag>.<random>.incomplete`. Since every process writes to a name of its own there (its pull request
+4228), it resumes within one process only. For 2 GB files on slow lines that is not enough, and some files are not on the
+hub.
 """
 
 from __future__ import annotations
 
+import errno
+import http.client
+import json
 import os
 import re
+import shutil
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from tqdm import tqdm
 
 from gvf.errors import GvfError
 from gvf.files import sha256
-from gvf.published_files import HubFile, HubModel, PublishedFile, WebFile
+from gvf.published_files import HubFile, PublishedFile, WebFile
+from gvf.recognition import wrong_answer
+from gvf.text import clean
+from gvf.weights.verification import record_published, set_aside, verify
 
 _BLOCK = 1 << 20
-_TIMEOUT = 30.0  # seconds without an answer
+_TIMEOUT = 30.0  # seconds without an answer, or without a byte of one
+_SLOW_SPAN, _SLOWEST = 60.0, 1024.0  # seconds, and the bytes per second that must come on average over each such span
+_SPARE = 64 << 20  # bytes that a download leaves free on the disk
+_OF_THE_DISK = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+}
+_RESUME = "Run the command again to go on."
 
 
 class DownloadError(GvfError):
     """A file that could not be fetched; the message says from where and how to do without."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a file's bytes are. size: of the whole, null if unknown. digest: the beginning of its SHA-256, may be empty."""
+
+    url: str
+    size: int | None
+    digest: str
+
+
+def find_source(file: HubFile | WebFile, target: Path) -> Source:
+    """Where a published file is fetched from; asks the hub about its files. Raises DownloadError."""
+    if isinstance(file, WebFile):
+        return Source(file.url, None, file.digest)
+    return _on_the_hub(file, target)
+
+
 def download(file: PublishedFile, folder: Path) -> list[Path]:
     """Fetch what is missing of a published file into a folder of weights, with progress on standard error.
 
-    Returns the paths. Raises DownloadError.
+    A file that is there and damaged is fetched again, and kept as `<name>.damaged`. Returns the paths. Raises
+    DownloadError.
     """
-    if isinstance(file, HubModel):
-        return [path for part in file.parts for path in download(part, folder)]
-    target = folder / (file.name if isinstance(file, WebFile) else file.places[0])
-    if not target.is_file():
-        url, size, digest = (file.url, None, file.digest) if isinstance(file, WebFile) else _on_the_hub(file, target)
-        fetch(url, target, size, digest)
-    return [target]
+    paths = []
+    for part in file.parts:
+        target = folder / part.places[0]
+        paths.append(target)
+        if not target.is_file():
+            _fetch_part(part, target)
+        elif verify(part, target).problem:
+            with set_aside(target):
+                _fetch_part(part, target)
+    return paths
+
+
+def _fetch_part(part: HubFile | WebFile, target: Path) -> None:
+    source = find_source(part, target)
+    fetch(source.url, target, source.size, source.digest)
+    record_published(target, source.digest)
 
 
 def fetch(url: str, target: Path, size: int | None, digest: str) -> None:
-    """Fetch a file; what an earlier attempt left in `<target>.partial` is kept and continued.
+    """Fetch a file; what an earlier attempt left in `<target>.partial` is continued where it is sure to be the same file.
 
-    size: bytes of the whole, null if unknown. digest: the beginning of its SHA-256, may be empty. Raises DownloadError.
+    It is sure where a digest tells in the end, or where the server gave the beginning a version (an ETag) that it still
+    has; otherwise the file is fetched from its first byte. A continued file that turns out wrong is fetched once more.
+
+    url: http or https; a redirection elsewhere, or from https to http, is refused. size: bytes of the whole, null if
+    unknown. digest: the beginning of its SHA-256, may be empty; without one, a web page, an error text or a pointer in
+    place of the file is refused. Raises DownloadError.
     """
-    partial = target.with_name(target.name + ".partial")
+    if not re.match("https?://", url):
+        raise DownloadError(f"{url}: must begin with http:// or https://.")
+    partial = _Partial(target.with_name(target.name + ".partial"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _continue(url, partial, size, target.name)
-        found = sha256(partial) if digest else ""
-        total = partial.stat().st_size
-        if size is not None and total < size:
-            raise DownloadError(f"{url}: broke off after {total} of {size} bytes. Run the command again to go on.")
-        if (size is not None and total > size) or not found.startswith(digest):
-            partial.unlink()
-            raise DownloadError(f"{url}: what came is not the published file (SHA-256 {found}). Removed; try again.")
-        os.replace(partial, target)
-    except OSError as error:
+        for _ in range(2):
+            start = _continue(url, partial, size, digest, target.name)
+            wrong = _wrong(partial.path, target.name, size, digest)
+            if not wrong:
+                os.replace(partial.path, target)
+                partial.forget()
+                return
+            partial.clear()
+            if start == 0:
+                break
+        raise DownloadError(
+            f"{url}: what came is not the published file: {wrong}. Removed; try again, or see what it sends."
+        )
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        partial.drop_if_empty()
         raise _unreachable(url, target, error) from None
 
 
-def _continue(url: str, partial: Path, size: int | None, name: str) -> None:
-    start = partial.stat().st_size if partial.is_file() else 0
-    if size is not None and start >= size:
-        return
-    request = urllib.request.Request(
-        url, headers={"User-Agent": "gvf"} | ({"Range": f"bytes={start}-"} if start else {})
-    )
+def _wrong(path: Path, name: str, size: int | None, digest: str) -> str:
+    """Why a whole download is not the file, empty if it is."""
+    total = path.stat().st_size
+    if size is not None and total != size:
+        return f"{total} bytes, not {size}"
+    if digest:
+        found = sha256(path)
+        if found.startswith(digest.lower()):
+            return ""
+        return wrong_answer(path, name) or f"SHA-256 {found}, where {digest} was published"
+    return wrong_answer(path, name)
+
+
+class _Partial:
+    """The beginning of a file, and beside it which version of which address it is the beginning of."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._note = path.with_name(path.name + ".json")
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def version(self, url: str) -> str:
+        """The ETag under which the beginning was sent, empty where it has none or is of another address."""
+        try:
+            note = json.loads(self._note.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return ""
+        same = isinstance(note, Mapping) and note.get("url") == _address(url)
+        return str(note.get("etag", "")) if same else ""
+
+    def note(self, url: str, etag: str) -> None:
+        """Remember the version of what is being written."""
+        if etag:
+            self._note.write_text(json.dumps({"url": _address(url), "etag": etag}), encoding="utf-8")
+        else:
+            self.forget()
+
+    def clear(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.forget()
+
+    def forget(self) -> None:
+        self._note.unlink(missing_ok=True)
+
+    def drop_if_empty(self) -> None:
+        try:
+            if self.path.is_file() and self.size == 0:
+                self.clear()
+        except OSError:
+            pass  # the error that led here is the one to report
+
+
+def _continue(url: str, partial: _Partial, size: int | None, digest: str, name: str) -> int:
+    """Fetch what is left of a file; returns the byte at which it began. Raises DownloadError when the answer breaks off."""
+    start, etag = partial.size, partial.version(url)
+    if start and ((size is not None and start > size) or not (digest or etag)):
+        partial.clear()
+        start = 0
+    if start and start == size:
+        return start
+    headers = {"User-Agent": "gvf", "Accept-Encoding": "identity"}
+    if start:
+        headers |= {"Range": f"bytes={start}-"} | ({"If-Range": etag} if etag and not digest else {})
     try:
-        answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        answer = _opener().open(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to send: the whole is here, and only its renaming was missed
-            return
+        error.close()
+        if error.code == 416 and start and digest:
+            return start  # perhaps nothing is left to send, and only the renaming was missed: the digest tells
+        if error.code == 416 and start:
+            partial.clear()
+            return _continue(url, partial, size, digest, name)
         raise
     with answer:
-        if answer.status != 206:  # the server sends the whole
-            start = 0
-        length = answer.headers.get("Content-Length")
-        total = size or (start + int(length) if length else None)
+        begins, total = _range(url, answer, start, size)
+        if begins != start or (start and not digest and "Content-Range" not in answer.headers):
+            partial.clear()  # of a server that cannot be trusted with ranges, only the whole is taken
+            if begins:
+                return _continue(url, partial, size, digest, name)
+        if begins == 0:
+            partial.note(url, _strong(answer.headers.get("ETag")))
+        room = _room(url, partial, (total or 0) - begins)
         with (
-            open(partial, "ab" if start else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024, desc=name) as bar,
+            open(partial.path, "ab" if begins else "wb") as file,
+            tqdm(total=total, initial=begins, unit="B", unit_scale=True, unit_divisor=1024, desc=name) as bar,
         ):
-            while block := answer.read(_BLOCK):
-                file.write(block)
-                bar.update(len(block))
-        if total is not None and partial.stat().st_size < total:
+            _copy(url, answer, file, bar, total or begins + room)
+    if total is not None and partial.size < total:
+        raise DownloadError(f"{url}: broke off after {partial.size} of {total} bytes. {_RESUME}")
+    return begins
+
+
+def _range(url: str, answer: Any, asked: int, size: int | None) -> tuple[int, int | None]:
+    """The byte at which an answer begins and the length of the whole, null if it is not told.
+
+    asked: the byte from which it should begin. Raises DownloadError for an answer that cannot be a part of the file.
+    """
+    if (coding := answer.headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
+        raise DownloadError(f"{url}: sent as {clean(coding, 40)}, though the file itself was asked for; not kept.")
+    if asked and answer.headers.get_content_type() == "text/html":
+        raise DownloadError(
+            f"{url}: answers with a web page now; the {asked} bytes that came before are kept. {_RESUME}"
+        )
+    stated = answer.headers.get("Content-Length", "")
+    length = int(stated) if re.fullmatch(r"\d{1,18}", stated) and not answer.headers.get("Transfer-Encoding") else None
+    begins = 0
+    if answer.status == 206:
+        stated = answer.headers.get("Content-Range", "").strip()
+        span = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", stated)
+        begins = int(span[1]) if span else asked
+        if (stated and span is None) or (begins and not asked):
             raise DownloadError(
-                f"{url}: broke off after {partial.stat().st_size} of {total} bytes. Run the command again to go on."
+                f"{url}: answers with the range '{clean(stated, 80)}', which was not asked for; not kept."
             )
+        if span and span[3] != "*":
+            length = int(span[3]) - begins
+    elif answer.status != 200:
+        raise DownloadError(f"{url}: answers with status {answer.status} and no file.")
+    total = None if length is None else begins + length
+    if size is not None and total is not None and total != size:
+        raise DownloadError(f"{url}: is said to have {total} bytes, where the published file has {size}; not fetched.")
+    return begins, size if total is None else total
 
 
-def _on_the_hub(file: HubFile, target: Path) -> tuple[str, int | None, str]:
+def _copy(url: str, answer: Any, file: IO[bytes], bar: Any, most: int) -> None:
+    """Write an answer's bytes as they come. most: bytes that the file may have in the end."""
+    since, then = time.monotonic(), file.tell()
+    while True:
+        try:
+            block = answer.read1(_BLOCK)
+        except http.client.IncompleteRead as error:
+            file.write(error.partial)
+            raise DownloadError(f"{url}: broke off after {file.tell()} bytes. {_RESUME}") from None
+        if not block:
+            return
+        if file.tell() + len(block) > most:
+            raise DownloadError(f"{url}: sends more than {most} bytes, the file's or what there is room for; stopped.")
+        file.write(block)
+        bar.update(len(block))
+        if (passed := time.monotonic() - since) > _SLOW_SPAN:
+            if file.tell() - then < _SLOWEST * passed:
+                raise DownloadError(f"{url}: too slow, {file.tell() - then} bytes in {passed:.0f} s. {_RESUME}")
+            since, then = time.monotonic(), file.tell()
+
+
+def _room(url: str, partial: _Partial, needed: int) -> int:
+    """Bytes that the disk has room for. Raises DownloadError when they are fewer than `needed`."""
+    room = max(shutil.disk_usage(partial.path.parent).free - _SPARE, 0)
+    if needed > room:
+        raise DownloadError(
+            f"{url}: {needed:,} bytes are left to fetch, and {partial.path.parent} has room for {room:,}. Free some, or name "
+            "another folder in GVF_WEIGHTS."
+        )
+    return room
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirections to web addresses only, and never from an encrypted one to an open one."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+        before, after = (urllib.parse.urlsplit(url).scheme for url in (req.full_url, newurl))
+        if after not in ("http", "https") or (before, after) == ("https", "http"):
+            raise DownloadError(
+                f"{req.full_url}: sends on to {clean(newurl, 120)}, which is no safe web address; refused."
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens web addresses, through the proxies that the environment names, and nothing else: no files, no FTP."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.UnknownHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        _Redirects,
+        urllib.request.HTTPErrorProcessor,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def _address(url: str) -> str:
+    """An address without its query: that of a signed one changes from day to day."""
+    return urllib.parse.urlunsplit(urllib.parse.urlsplit(url)._replace(query="", fragment=""))
+
+
+def _strong(etag: str | None) -> str:
+    """An ETag that stands for equal bytes; weak ones do not."""
+    return etag if etag and re.fullmatch(r'"[^"]{1,200}"', etag) else ""
+
+
+def _on_the_hub(file: HubFile, target: Path) -> Source:
     """Where the bytes of a pinned file are, how many, and their SHA-256 where the hub states it."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HTTPError
@@ -100,15 +333,21 @@ def _on_the_hub(file: HubFile, target: Path) -> tuple[str, int | None, str]:
     try:
         url = hf_hub_url(file.repository, file.path, revision=file.revision)
         metadata = get_hf_file_metadata(url)
-    except (HTTPError, OSError) as error:
+    except (HTTPError, OSError, ValueError) as error:
         raise _unreachable(file.address, target, error) from None
     digest = metadata.etag or ""
-    return metadata.location, metadata.size, digest if re.fullmatch("[0-9a-f]{64}", digest) else ""
+    return Source(metadata.location, metadata.size, digest if re.fullmatch("[0-9a-f]{64}", digest) else file.digest)
 
 
 def _unreachable(address: str, target: Path, error: Exception) -> DownloadError:
+    reason = clean(str(error).partition("\n")[0], 200) or type(error).__name__
+    if isinstance(error, OSError) and not isinstance(error, urllib.error.URLError) and error.errno in _OF_THE_DISK:
+        return DownloadError(f"{address}: cannot be written to {target.parent} ({reason}). Free it, then run it again.")
     offline = " HF_HUB_OFFLINE is set." if os.environ.get("HF_HUB_OFFLINE", "0") not in ("0", "") else ""
-    reason = str(error).partition("\n")[0] or type(error).__name__
+    if isinstance(error, http.client.BadStatusLine):
+        reason = f"no answer in HTTP: {reason}"
+    elif isinstance(error, http.client.HTTPException | TimeoutError):
+        reason = f"{type(error).__name__}: {reason}"
     return DownloadError(
         f"{address}: cannot be fetched ({reason}).{offline} On a machine with a network run the same command, or download "
         f"it there, and copy it to {target}."

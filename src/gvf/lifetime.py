@@ -1,0 +1,165 @@
+"""How a command ends: cleanly on SIGTERM or Ctrl-C, together with everything it started and with the DVC that started it.
+
+DVC dies of SIGTERM or SIGKILL without a word to the command it runs. A command that DVC started (`DVC_STAGE` is set)
+therefore watches that process and terminates when it is gone. One started by hand depends on nobody: `nohup gvf ... &`
+outlives its shell.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import psutil
+
+TERMINATED = 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
+# Time to write a checkpoint and end the tracked run; less than the 10 s that `docker stop` and flows/guard.py grant.
+GRACE_SECONDS = 8.0
+_POLL_SECONDS = 0.5
+# These end by themselves once this process has, and clean up after it: the run's status, shared memory.
+_LEFT_ALONE = ("gvf.mlflow_writer", "multiprocessing.resource_tracker")
+
+_received: int | None = None
+
+
+def begin() -> None:
+    """Install the handlers of this process; called once, in the main thread, before anything else.
+
+    SIGTERM raises SystemExit(143) in the main thread. Where that does not end the process within `GRACE_SECONDS`, for
+    example in a collective whose other ranks are gone, the process and its descendants are killed.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    # The interpreter writes signal numbers here even while the main thread is inside a library.
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # background jobs ignore it
+        signal.signal(signal.SIGINT, _interrupt)
+    os.register_at_fork(after_in_child=_forget)
+    threading.Thread(target=_watch, args=(reader, _starter()), name="lifetime", daemon=True).start()
+
+
+def exit_code() -> int | None:
+    """143 after SIGTERM, 130 after Ctrl-C, None when neither has come."""
+    return None if _received is None else 128 + _received
+
+
+@contextmanager
+def deferred_termination() -> Iterator[Callable[[], bool]]:
+    """Inside, SIGTERM interrupts nothing; the yielded function says whether it has come.
+
+    Raises SystemExit(143) at the end of the block if it has. Outside the main thread nothing is deferred.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    arrived = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        global _received
+        _received = number
+        arrived.set()
+
+    previous = signal.signal(signal.SIGTERM, note)
+    try:
+        yield arrived.is_set
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
+    if arrived.is_set():
+        raise SystemExit(TERMINATED)
+
+
+def end_now(code: int) -> NoReturn:
+    """End this process and everything below it without the interpreter's own clean-up, which may take seconds or wait."""
+    _end_descendants()
+    os._exit(code)
+
+
+def _end_descendants() -> None:
+    """Kill every process below this one but for those that clean up; for a command that a signal has ended."""
+    import psutil
+
+    for process in psutil.Process().children(recursive=True):
+        try:
+            command = " ".join(process.cmdline())
+            if not any(name in command for name in _LEFT_ALONE):
+                process.kill()
+        except psutil.Error:
+            pass  # it has just ended
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    global _received
+    if _received == signal.SIGTERM:
+        return  # the clean-up after the first one goes on
+    _received = number
+    raise SystemExit(TERMINATED)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _received
+    _received = _received or number
+    raise KeyboardInterrupt
+
+
+def _forget() -> None:
+    """A forked child has its own end: what it is sent must not reach this process's watch."""
+    signal.set_wakeup_fd(-1)
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _watch(reader: int, starter: psutil.Process | None) -> None:
+    """Wait for SIGTERM, or for the end of `starter`, and see to it that this process ends."""
+    deadline: float | None = None
+    while True:
+        if deadline is not None:
+            timeout: float | None = max(deadline - time.monotonic(), 0.0)
+        else:
+            timeout = None if starter is None else _POLL_SECONDS
+        ready, _, _ = select.select([reader], [], [], timeout)
+        if ready:
+            if signal.SIGTERM in os.read(reader, 64) and deadline is None:
+                deadline = time.monotonic() + GRACE_SECONDS
+        elif deadline is not None:
+            end_now(TERMINATED)
+        elif starter is not None and not _is_alive(starter):
+            starter = None
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _starter() -> psutil.Process | None:
+    """The DVC process that runs this command, or None for a command started by hand.
+
+    DVC sets `DVC_STAGE` for the shell, the launcher and this process; the nearest ancestor without it is DVC.
+    """
+    stage = os.environ.get("DVC_STAGE")
+    if stage is None:
+        return None
+    import psutil
+
+    for process in psutil.Process().parents():
+        try:
+            if process.environ().get("DVC_STAGE") != stage:
+                return process
+        except psutil.Error:
+            return process  # another user's process, or one that has just ended
+    return None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -1,0 +1,97 @@
+"""The folder a stage works in: one process at a time runs a stage there, and what it will write can be written."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from gvf.errors import StageError, UserError, advice
+
+LOCKS = Path("work/locks")
+# A process that is just being terminated takes this long at most (gvf.lifetime.GRACE_SECONDS).
+WAIT_SECONDS = 15.0
+_POLL_SECONDS = 0.2
+_HELD = (errno.EACCES, errno.EAGAIN)
+
+_logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def exclusive(stage: str) -> Iterator[None]:
+    """Inside, no other process runs this stage in the current folder.
+
+    Raises StageError naming the process that does, if it is still there after `WAIT_SECONDS`. The lock ends with the
+    process that holds it, however that dies; its file stays.
+    """
+    path = LOCKS / f"{stage}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        _acquire(file, stage)
+        file.truncate(0)
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        file.write(json.dumps(holder))
+        file.flush()
+        yield
+
+
+def demand_writable(paths: Iterable[Path]) -> None:
+    """Check that files and folders can be written where they will be; they need not exist yet.
+
+    Raises UserError naming the first folder in which no file can be created and written.
+    """
+    for path in paths:
+        folder = path if path.is_dir() else path.parent
+        while not folder.exists():
+            folder = folder.parent
+        for place in (folder, path.parent) if folder == path else (folder,):
+            try:
+                with tempfile.NamedTemporaryFile(dir=place, prefix=".gvf-write-test-") as file:
+                    file.write(bytes(4096))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                failure = OSError(error.errno, error.strerror, str(place))
+                raise UserError(f"{path} cannot be written. {advice(failure)}") from None
+
+
+def _acquire(file: IO[str], stage: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    told = False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in _HELD:
+                _logger.warning("%s: this file system has no locks (%s); do not run %s twice.", file.name, error, stage)
+                return
+        if time.monotonic() > deadline:
+            break
+        if not told:
+            _logger.warning("%s is running here already; waiting %.0f s for it to end.", stage, WAIT_SECONDS)
+            told = True
+        time.sleep(_POLL_SECONDS)
+    raise StageError(
+        f"{stage} is running in {Path.cwd()} already{_holder(file)}. Wait until it has ended, or end it, "
+        "then run the command again."
+    )
+
+
+def _holder(file: IO[str]) -> str:
+    """Who holds the lock, as it wrote itself down; empty while it is writing."""
+    file.seek(0)
+    try:
+        holder = json.loads(file.read())
+        return f" (process {holder['pid']} on {holder['host']}, since {holder['since']})"
+    except (ValueError, KeyError, TypeError):
+        return ""

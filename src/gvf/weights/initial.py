@@ -1,0 +1,84 @@
+"""Weights that the networks of the static VAE start from: published ones by name, or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gvf.errors import UserError
+from gvf.models.gaussian_decoder import GaussianDecoder
+from gvf.models.slat_encoder import SlatEncoder
+from gvf.models.static_vae import StaticVAE
+from gvf.weights.catalog import CATALOG
+from gvf.weights.containers import read_tensors
+from gvf.weights.layouts import recognize
+from gvf.weights.published import load_published
+
+_FIELD = "train_vae_static.initial_weights"
+
+
+def find_initial(network: str, source: str) -> Path:
+    """The file of a source: a name of `gvf weights list`, or a path.
+
+    network: `encoder` or `decoder`, for messages. Raises UserError that says how to get the file when it is not there.
+    """
+    if source in CATALOG:
+        files = CATALOG[source].files
+        path = files[0].find() if len(files) == 1 else None
+        if path is None:
+            raise UserError(
+                f"params.yaml: {_FIELD}.{network}: the published weights {source!r} are not here. Run `gvf weights pull "
+                f"{source}`, or name a file of such weights, or null to train from random weights."
+            )
+        return path
+    if not Path(source).exists():
+        raise UserError(
+            f"params.yaml: {_FIELD}.{network}: {source!r} is neither a file nor a name of published weights. `gvf weights "
+            "list` shows the names."
+        )
+    return Path(source)
+
+
+def load_initial(model: StaticVAE, network: str, path: Path) -> None:
+    """Copy the weights in a file into one network of the model.
+
+    network: `encoder` (E_GS) or `decoder` (D_GS). path: published weights of either network or of both, or what the stage
+    train-vae-static exported. Raises UserError when the file holds another network, or one of other sizes.
+    """
+    target = model.get_submodule(network)
+    tensors = read_tensors(path)
+    own = {name.removeprefix(f"{network}."): value for name, value in tensors.items() if name.startswith(f"{network}.")}
+    if own.keys() != target.state_dict().keys():
+        own = _published_part(model, network, path, tensors)
+    expected = {name: tuple(value.shape) for name, value in target.state_dict().items()}
+    for name, shape in expected.items():
+        if tuple(own[name].shape) != shape:
+            raise UserError(f"{path}: {_misfit(network, own, expected, model)} ({name}: {list(own[name].shape)}).")
+    with torch.no_grad():
+        target.load_state_dict(own)
+
+
+def _published_part(model: StaticVAE, network: str, path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """State of the network under our names, from a file under the published ones."""
+    kind = recognize({name: tuple(value.shape) for name, value in tensors.items()})
+    if kind not in ("static-vae", "slat-encoder" if network == "encoder" else "slat-gs-decoder"):
+        raise UserError(f"{path}: holds no {network} of the static VAE; its kind is {kind or 'unknown'}.")
+    untold = {"num_heads": model.config.num_heads, "window": model.config.window}
+    module = load_published(path, kind, untold)
+    part = module.get_submodule(network) if isinstance(module, StaticVAE) else module
+    assert isinstance(part, SlatEncoder if network == "encoder" else GaussianDecoder)
+    return part.state_dict()
+
+
+def _misfit(network: str, found: dict[str, Tensor], expected: dict[str, tuple[int, ...]], model: StaticVAE) -> str:
+    """Why weights of the right kind do not fit."""
+    if network == "decoder":
+        count, wanted = len(found["offset_perturbation"]), model.config.gaussians_per_voxel
+        if count != wanted:
+            return (
+                f"decodes {count} Gaussians per voxel, but static_vae.gaussians_per_voxel is {wanted}. A part of them "
+                "would leave holes: start from static-vae-initial, which has 8, or change the number"
+            )
+    return f"this {network} is not of the sizes in params.yaml, section static_vae"

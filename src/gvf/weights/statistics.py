@@ -1,0 +1,64 @@
+"""The release's means and deviations, four files of one tensor each, as our LatentStatistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from gvf.data.latents import LatentStatistics
+from gvf.errors import UserError
+from gvf.files import PathLike
+from gvf.models.variation_dit import STATIC_CHANNELS
+from gvf.weights.catalog import CATALOG
+from gvf.weights.containers import read_single_tensor
+
+# Our field and the stem of its published file.
+FILES = {
+    "latent_mean": "deformation_mean",
+    "latent_std": "deformation_std",
+    "static_mean": "static_mean",
+    "static_std": "static_std",
+}
+
+
+def load_published_statistics(
+    folder: PathLike | None = None, *, latent_channels: int = 16, static_channels: int = STATIC_CHANNELS
+) -> LatentStatistics:
+    """Statistics that belong to the published diffusion transformer, float32.
+
+    folder: where `static_mean.pt`, `static_std.pt`, `deformation_mean.pt` and `deformation_std.pt` lie; by default they
+    are looked for as `gvf weights list` does. Each holds one value per channel on its last axis, after any number of axes
+    of length 1; the deformation's may also hold one value for all channels. Raises UserError that names the file which is
+    missing or does not fit.
+    """
+    paths = _published() if folder is None else {stem: Path(folder) / f"{stem}.pt" for stem in FILES.values()}
+    tensors = {}
+    for field, stem in FILES.items():
+        count = latent_channels if field.startswith("latent") else static_channels
+        tensors[field] = _per_channel(paths[stem], count, one_for_all=field.startswith("latent"))
+        if field.endswith("std") and not (tensors[field] > 0).all():
+            raise UserError(f"{paths[stem]}: holds deviations that are not above zero.")
+    return LatentStatistics(**tensors)
+
+
+def _published() -> Mapping[str, Path]:
+    found = {Path(file.places[0]).stem: file.find() for file in CATALOG["statistics"].files if hasattr(file, "places")}
+    missing = [stem for stem in FILES.values() if found.get(stem) is None]
+    if missing:
+        raise UserError(
+            f"{missing[0]}.pt: the statistics of the published latents are not here. Run `gvf weights pull statistics`."
+        )
+    return {stem: path for stem, path in found.items() if path is not None}
+
+
+def _per_channel(path: Path, count: int, *, one_for_all: bool) -> Tensor:
+    values = read_single_tensor(path)
+    flat = values.flatten()
+    fits = values.dim() == 0 or values.shape[-1] == len(flat)
+    if not fits or len(flat) not in ((1, count) if one_for_all else (count,)):
+        raise UserError(f"{path}: has shape {list(values.shape)}; expected {count} values on its last axis.")
+    if not flat.is_floating_point() or not flat.isfinite().all():
+        raise UserError(f"{path}: holds values that are not finite numbers.")
+    return flat.float().expand(count).clone()

@@ -1,0 +1,72 @@
+"""Statistics of latents that come clip by clip, the memory of what was read, and the published files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from gvf.data import clip_store
+from gvf.data.clip_store import LATENTS
+from gvf.data.latents import LatentClip, RunningMoments, StatisticsOfClips, load_latents, save
+
+
+def clip(seed: int, num_frames: int = 3, offset: float = 0.0) -> LatentClip:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    return LatentClip(draw(num_frames, 5, 4) + offset, draw(num_frames, 5, 4) - 3.0, draw(5, 3), draw(7, 14) + offset)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_running_moments_are_those_of_all_rows(offset: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    parts = [
+        torch.randn(n, 6, generator=generator, dtype=torch.float64) * scale + offset
+        for n, scale in ((1, 1.0), (40, 3.0), (7, 1e-3), (1, 0.0), (300, 10.0))
+    ]
+    moments = RunningMoments()
+    for part in parts:
+        moments.add(part)
+    rows = torch.cat(parts)
+    assert moments.count == len(rows)
+    torch.testing.assert_close(moments.mean, rows.mean(0), rtol=1e-12, atol=0)
+    torch.testing.assert_close(moments.variance, rows.var(0, unbiased=False), rtol=1e-12, atol=0)
+
+
+def test_statistics_are_those_of_the_clips_at_once() -> None:
+    clips = [clip(seed, num_frames=1 + seed % 4, offset=0.3 * seed) for seed in range(9)]
+    seen = StatisticsOfClips()
+    for one in clips:
+        seen.add(one)
+    means = torch.cat([one.mean.flatten(0, 1) for one in clips]).double()
+    logvars = torch.cat([one.logvar.flatten(0, 1) for one in clips]).double()
+    static = torch.cat([one.static for one in clips]).double()
+    found = seen.statistics()
+    # The total variance of a sample: that of the means and the mean of the variances. Stored in float32.
+    expected = (means.var(0, unbiased=False) + logvars.exp().mean(0)).sqrt()
+    assert torch.equal(found.latent_mean, means.mean(0).float())
+    torch.testing.assert_close(found.latent_std, expected.float(), rtol=1e-7, atol=0)
+    torch.testing.assert_close(found.static_mean, static.mean(0).float(), rtol=1e-7, atol=0)
+    torch.testing.assert_close(found.static_std, static.std(0, unbiased=False).float(), rtol=1e-7, atol=0)
+    assert seen.posterior_std_mean == pytest.approx((0.5 * logvars).exp().mean().item(), rel=1e-12)
+
+
+def test_latents_share_the_bounded_memory_of_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    clips = {f"clip{seed}": clip(seed) for seed in range(6)}
+    for name, value in clips.items():
+        save(LATENTS / f"{name}.safetensors", value)
+    size = sum(tensor.nbytes for tensor in vars(clips["clip0"]).values())
+    clip_store._memory.clear()
+    monkeypatch.setattr(clip_store._memory, "_Cache__maxsize", 2.5 * size)
+    loaded = {name: load_latents(name) for name in clips}
+    assert torch.equal(loaded["clip3"].mean, clips["clip3"].mean)
+    assert clip_store._memory.currsize == 2 * size
+    assert load_latents("clip5") is loaded["clip5"], "the last one is still there"
+    assert load_latents("clip0") is not loaded["clip0"], "the first one had to leave"
+    clip_store._memory.clear()
