@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gvf.cli import main
 from tests.evaluation.frame_sets import write_set
 from tests.field.fake_programs import put_on_path
 
@@ -20,20 +18,15 @@ CHECKS: dict[str, Callable[..., None]] = {}
 # ---- frames to score ----
 
 
-def _score(frame: Path, folder: Path, monkeypatch) -> tuple[int, str, Path]:
+def _score(frame: Path, folder: Path) -> tuple[int, str, Path]:
     """Exit code, standard error and the place of a frame that `gvf evaluate` meets among a method's predictions."""
     write_set(folder)
     place = folder / "pred/owl/eval_2/9.png"
     shutil.copyfile(frame, place)
     shutil.copyfile(Path(__file__).parents[2] / "params.yaml", folder / "params.yaml")
-    monkeypatch.chdir(folder)
-    arguments = ["gvf", "evaluate", "--predictions", "pred", "--method", "Peer", "--truth", "gt"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    errors = io.StringIO()
-    with contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as stop:
-        main()
-    assert isinstance(stop.value.code, int)
-    return stop.value.code, errors.getvalue(), place.relative_to(folder)
+    arguments = ["evaluate", "--predictions", "pred", "--method", "Peer", "--truth", "gt"]
+    done = subprocess.run([sys.executable, "-m", "gvf.cli", *arguments], cwd=folder, capture_output=True, text=True)
+    return done.returncode, done.stderr, place.relative_to(folder)
 
 
 def frame_refused_as(words: str) -> Callable[..., None]:
@@ -41,7 +34,7 @@ def frame_refused_as(words: str) -> Callable[..., None]:
 
     def check(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         calls = put_on_path("gs", tmp_path, monkeypatch)
-        code, errors, place = _score(path, tmp_path, monkeypatch)
+        code, errors, place = _score(path, tmp_path)
         assert code == 2
         assert f"Error: {place}: {words}" in errors
         assert "Traceback" not in errors
