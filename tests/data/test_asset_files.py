@@ -51,9 +51,9 @@ def test_links_upwards_and_to_nothing_are_named(folder: Path) -> None:
     found = find_assets(folder)
     assert _names(folder) == ["a.gltf", "b/x.GLB"]
     assert sorted(found.passed_over) == [
-        f"{folder}/b/gone.glb: is a link to nothing, or no ordinary file",
-        f"{folder}/b/self.glb: is a link to nothing, or no ordinary file",
-        f"{folder}/pipe.glb: is a link to nothing, or no ordinary file",
+        f"{folder}/b/gone.glb: is a link to nothing",
+        f"{folder}/b/self.glb: cannot be read (Too many levels of symbolic links)",
+        f"{folder}/pipe.glb: is no ordinary file",
         f"{folder}/up: leads to a folder that holds {folder} itself",
     ]
 
@@ -69,6 +69,23 @@ def test_a_folder_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest
     monkeypatch.setattr("gvf.data.asset_files.os.scandir", refused)
     found = find_assets(folder)
     assert found.passed_over == (f"{folder}/b: cannot be read (Permission denied)",)
+    assert [path.name for path in found.paths] == ["a.gltf"]
+
+
+def test_a_file_that_cannot_be_reached_is_named_and_costs_no_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder that may be listed but not entered, or under a path longer than the system takes."""
+    status = Path.stat
+
+    def refused(path: Path, **options: bool) -> os.stat_result:
+        if path.name == "x.GLB":
+            raise OSError(36, "File name too long")
+        return status(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    found = find_assets(folder)
+    assert found.passed_over == (f"{folder}/b/x.GLB: cannot be read (File name too long)",)
     assert [path.name for path in found.paths] == ["a.gltf"]
 
 

@@ -171,6 +171,12 @@ def test_missing_and_unsafe_side_files_are_refused(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace(uri, "buffer%20data.bin"))
 
 
+def test_what_to_do_about_a_side_file_is_said_however_long_its_name_is(tmp_path: Path) -> None:
+    path = sliding_triangle().gltf(tmp_path / "a.gltf", embedded=False)
+    path.write_text(path.read_text().replace("buffer%20data.bin", "x" * 5000))
+    _refused(path, r"cannot read its file 'x{80}' \(File name too long\)\. Put it beside a\.gltf\.")
+
+
 def test_accessor_beyond_its_view_is_refused(tmp_path: Path) -> None:
     file = sliding_triangle()
     file.json["accessors"][0]["count"] = 4

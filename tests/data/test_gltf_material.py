@@ -16,6 +16,8 @@ from gvf.data.baking import bake_clip, load_model
 from gvf.data.gltf import read_gltf
 from gvf.data.gltf_material import read_image, read_material, transform_uvs
 from gvf.errors import ClipError
+from gvf.geometry.camera import intrinsics, orbit
+from gvf.rendering.mesh_views import render_mesh
 from tests.data.gltf_files import GltfFile, sliding_triangle
 
 RED_TEXEL, BLUE_TEXEL = [[[255, 0, 0]]], [[[0, 0, 255]]]
@@ -193,6 +195,24 @@ def test_an_image_by_an_unknown_extension_alone_is_refused_by_name(
     fallback = read_material(textured({"extensions": extensions, "source": 0}, tmp_path), 0)
     assert fallback.texture is not None
     assert fallback.texture.image == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_senseless_numbers_of_a_material_are_cut_before_they_leave_float32(tmp_path: Path) -> None:
+    huge = {"scale": [1e300, 1.0], "offset": [-1e300, 1e30]}
+    info = {"index": 0, "extensions": {"KHR_texture_transform": huge}}
+    file = GltfFile()
+    uvs = file.accessor([[0.0, 0.0], [1.0, 0.5], [3e38, 1.0]], "VEC2")
+    material = {"alphaMode": "MASK", "alphaCutoff": 1e300, "pbrMetallicRoughness": {"baseColorTexture": info}}
+    file.entry("materials", **material)
+    file.image(RED_TEXEL)
+    node = file.node(mesh=file.triangle_mesh(attributes={"TEXCOORD_0": uvs}, material=0))
+    file.channel(file.animation(), node, "translation", [0.0, 1.0], [[0, 0, 0], [1, 0, 0]])
+    model = load_model(read_gltf(file.glb(tmp_path / "a.glb")))
+    assert model.uvs.tolist() == [[-1e8, 1e8], [0.0, 1e8], [1e8, 1e8]]
+    mesh = bake_clip(model, model.animation(0), np.zeros(1)).normalized()
+    viewmats, Ks = orbit([0.0], [0.0], 2.0), np.tile(intrinsics(40.0), (1, 1, 1))
+    assert not render_mesh(mesh.vertices[0], mesh, viewmats, Ks, 16, 1)[..., 3].any()  # no alpha reaches the cut-off
 
 
 def test_webp_by_its_extension(tmp_path: Path) -> None:

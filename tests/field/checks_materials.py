@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from gvf.config.load import load_params
 from gvf.data.baking import bake_clip, load_model
 from gvf.data.gltf import read_gltf
-from gvf.data.manifest import CURATED_MANIFEST, read_manifest
+from gvf.data.manifest import CURATED_MANIFEST
 from gvf.data.mesh import AnimatedMesh
 from gvf.geometry.camera import intrinsics, orbit
 from gvf.rendering.mesh_views import render_mesh
-from gvf.stages import collect, curate
+from tests.field.curation import curated
 from tests.field.fake_programs import put_on_path
-
-
-def _beside_good_ones(path: Path, folder: Path, monkeypatch) -> pd.DataFrame:
-    """The curated manifest of a folder that holds the file and two sound ones."""
-    source, work = folder / "source", folder / "work"
-    source.mkdir(parents=True)
-    work.mkdir()
-    for file in (path, path.with_name("good1.glb"), path.with_name("good2.glb")):
-        shutil.copyfile(file, source / file.name)
-    values = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
-    values["collect"] = {"source": "glb", "watch": str(source), "glb": {"directory": str(source)}}
-    values["run"]["executor"], values["tracking"]["enabled"] = "inline", False
-    (work / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    monkeypatch.chdir(work)
-    params = load_params("params.yaml")
-    collect.run(params)
-    curate.run(params)
-    return read_manifest(CURATED_MANIFEST).set_index("asset")
 
 
 def _refused(clips: pd.DataFrame, name: str) -> str:
     """The message with which this file alone was rejected."""
-    (row,) = [row for asset, row in clips.iterrows() if Path(str(asset)).stem.startswith(Path(name).stem)]
+    (row,) = [row for _, row in clips.iterrows() if row["family"] == Path(name).stem]
     assert (clips["decision"] == "accepted").sum() == len(clips) - 1 == 2
     assert (row["decision"], row["reason"]) == ("rejected", "invalid")
     return str(row["message"])
@@ -49,7 +28,7 @@ def _refused(clips: pd.DataFrame, name: str) -> str:
 
 def check_eps_texture(path, tmp_path, monkeypatch):
     calls = put_on_path("gs", tmp_path, monkeypatch)
-    message = _refused(_beside_good_ones(path, tmp_path, monkeypatch), path.name)
+    message = _refused(curated(path, tmp_path, monkeypatch), path.name)
     assert message.endswith("is an EPS (PostScript) file, not a PNG, JPEG or WebP image. Save it as PNG.")
     assert not calls.exists()
 
@@ -57,7 +36,7 @@ def check_eps_texture(path, tmp_path, monkeypatch):
 def check_ktx2_texture(path, tmp_path, monkeypatch):
     tables = []
     for run in ("first", "second"):
-        message = _refused(_beside_good_ones(path, tmp_path / run, monkeypatch), path.name)
+        message = _refused(curated(path, tmp_path / run, monkeypatch), path.name)
         assert message.endswith("images[0]: is a KTX2 file, not a PNG, JPEG or WebP image. Save it as PNG.")
         tables.append(CURATED_MANIFEST.read_bytes())
     assert tables[0] == tables[1]
@@ -103,7 +82,7 @@ def check_inverted_hull(path, tmp_path, monkeypatch):
 
 
 def check_texture_without_source(path, tmp_path, monkeypatch):
-    clips = _beside_good_ones(path, tmp_path, monkeypatch)
+    clips = curated(path, tmp_path, monkeypatch)
     frog = clips[clips["family"].str.startswith("frog")]
     assert len(frog)
     assert (frog["reason"] != "invalid").all(), frog["message"].tolist()

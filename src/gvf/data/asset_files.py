@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,8 +65,8 @@ def find_assets(directory: Path) -> AssetFiles:
             elif path.suffix.lower() in GLTF_SUFFIXES:
                 if entry.name.startswith(_FORK_PREFIX):
                     num_forks += 1
-                elif not path.is_file():
-                    passed_over.append(f"{path}: is a link to nothing, or no ordinary file")
+                elif (fault := _fault(path)) is not None:
+                    passed_over.append(f"{path}: {fault}")
                 else:
                     (linked_files if entry.is_symlink() else files).append(path)
     once: dict[str, Path] = {}
@@ -83,6 +84,17 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
         return False
+
+
+def _fault(path: Path) -> str | None:
+    """Why a name is not that of a file that can be read, None where it is."""
+    try:
+        ordinary = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return "is a link to nothing"
+    except OSError as error:  # a link that leads to itself, a folder that may not be entered, too long a path
+        return f"cannot be read ({error.strerror})"
+    return None if ordinary else "is no ordinary file"
 
 
 def _names_below(folder: Path) -> Iterator[str]:

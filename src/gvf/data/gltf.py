@@ -68,6 +68,7 @@ _ELEMENT_SHAPES: dict[str, tuple[int, ...]] = {
 _MAX_NUMBERS = 1 << 27  # in one accessor: half a GiB of float32; more is a broken or hostile file
 # In one accessor without a buffer view, whose zeros cost the file nothing: morph targets of 2.8 million vertices.
 _MAX_ZEROS = 1 << 23
+_SHOWN = 80  # characters of a URI in a message
 # Names of extensions under which an accessor may have its values elsewhere.
 _COMPRESSION = re.compile(r"draco|meshopt|compress|codec|pack|quant", re.IGNORECASE)
 
@@ -318,11 +319,11 @@ class GltfDocument:
         path = self._beside(uri, user)
         try:
             if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
-                user.fail(f"its file {uri!r} is not an ordinary file.")
+                user.fail(f"its file {uri[:_SHOWN]!r} is not an ordinary file.")
             with path.open("rb"):
                 return path
         except OSError as error:
-            user.fail(f"cannot read its file {uri!r} ({error.strerror}). Put it beside {self.path.name}.")
+            user.fail(f"cannot read its file {uri[:_SHOWN]!r} ({error.strerror}). Put it beside {self.path.name}.")
 
     def _refuse_hidden_data(self, fields: Fields) -> None:
         """Refuse an accessor without data where an extension that is not read may hold its values."""
@@ -362,7 +363,9 @@ class GltfDocument:
         relative = PurePosixPath(unquote(uri))
         unsafe = "\\" in relative.as_posix() or "\0" in relative.as_posix() or not relative.name
         if unsafe or re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:", uri) or relative.is_absolute() or ".." in relative.parts:
-            user.fail(f"uri {uri[:80]!r} is not a file in the folder of {self.path.name}. Pack the asset as one .glb.")
+            user.fail(
+                f"uri {uri[:_SHOWN]!r} is not a file in the folder of {self.path.name}. Pack the asset as one .glb."
+            )
         return self.path.parent / relative
 
     def _strided(

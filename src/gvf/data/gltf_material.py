@@ -22,6 +22,7 @@ _WRAP_MODES = dict(zip((_REPEAT, 33071, 33648), WRAP_MODES))
 _READ_FORMATS = {"EXT_texture_webp"}  # extensions of a texture that name an image in a format that is read
 _OTHER_FORMATS = {"KHR_texture_basisu": "KTX2", "MSFT_texture_dds": "DDS", "EXT_texture_avif": "AVIF"}
 _BRIGHTEST = 1e4  # factors are cut here: beyond, every texel but black is saturated, and float32 stays finite
+_FARTHEST = 1e8  # texture coordinate
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def read_material(document: GltfDocument, index: int) -> SourceMaterial:
         base_color=(red, green, blue, alpha),
         texture=-1,
         alpha_mode=fields.text("alphaMode", "OPAQUE", ALPHA_MODES),
-        alpha_cutoff=fields.number("alphaCutoff", 0.5),
+        alpha_cutoff=_factor(fields.number("alphaCutoff", 0.5)),
         double_sided=fields.flag("doubleSided", False),
         emissive=emissive,
         unlit=unlit,
@@ -120,9 +121,12 @@ def read_image(document: GltfDocument, image: int) -> np.ndarray:
 
 
 def transform_uvs(uvs: np.ndarray, use: TextureUse) -> np.ndarray:
-    """Texture coordinates [V, 2] of a file as a texture is read with them."""
+    """Texture coordinates [V, 2] of a file as a texture is read with them, within +-1e8: float32 has no parts of a texel
+    long before, and what is made of them stays finite.
+    """
     transform = np.array(use.transform)
-    return uvs @ transform[:, :2].T + transform[:, 2]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.clip(np.nan_to_num(uvs @ transform[:, :2].T + transform[:, 2]), -_FARTHEST, _FARTHEST)
 
 
 def _emission(fields: Fields) -> tuple[float, float, float]:
