@@ -30,15 +30,6 @@ def _params(folder: Path) -> Any:
     return SimpleNamespace(run=RUN, collect=config)
 
 
-@pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty source folder beside an empty working folder."""
-    (tmp_path / "work").mkdir()
-    (tmp_path / "source").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "source"
-
-
 def test_every_clip_of_every_file_is_one_row(source: Path) -> None:
     two = sliding_triangle("Run Fast!", duration=2.0)
     second = two.animation("run fast?")

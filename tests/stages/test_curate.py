@@ -4,71 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gvf.config.collect import CollectConfig, GlbSourceConfig
 from gvf.config.curate import CurateConfig
-from gvf.config.run import RunConfig
-from gvf.data.leakage import find_leaks
-from gvf.data.manifest import CURATED_MANIFEST, read_manifest, slug
+from gvf.data.manifest import CURATED_MANIFEST, slug
 from gvf.data.mesh import AnimatedMesh
 from gvf.data.reserved import ReservedAsset, reserved_assets
-from gvf.errors import ClipError, ConfigError, StageError
+from gvf.errors import ConfigError, StageError
 from gvf.files import sha256
 from gvf.metrics.aesthetic import AestheticWeights
-from gvf.stages import collect, curate
+from gvf.stages import curate
 from tests.data.gltf_files import TRIANGLE, GltfFile, png, sliding_triangle
 from tests.stages import deadly_curation
-
-CONFIG: dict[str, Any] = {
-    "num_frames": 4,
-    "num_points": 16,
-    "min_motion": 0.02,
-    "max_triangles": 1000,
-    "max_texture_size": 2,
-    "min_aesthetic_score": 5.5,
-    "max_clips": None,
-    "held_out_fraction": 0.25,
-    "split_by": "clip",
-}
-
-
-@pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty source folder beside an empty working folder."""
-    (tmp_path / "work").mkdir()
-    (tmp_path / "source").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "source"
-
-
-def _curate(
-    source: Path, seed: int = 0, executor: str = "inline", sampled_frames: int | None = None, **config: Any
-) -> dict[str, float]:
-    params: Any = SimpleNamespace(
-        run=RunConfig(
-            preset="cpu", seed=seed, device="cpu", executor=executor, workers=2, clip_seconds=60.0, clip_memory_gb=4.0
-        ),
-        collect=CollectConfig(source="glb", watch=str(source), glb=GlbSourceConfig(str(source))),
-        curate=CurateConfig(**{**CONFIG, **config}),
-        sample=SimpleNamespace(num_frames=sampled_frames or {**CONFIG, **config}["num_frames"]),
-    )
-    collect.run(params)
-    return curate.run(params)
-
-
-def _clips() -> pd.DataFrame:
-    return read_manifest(CURATED_MANIFEST).set_index("clip_id")
-
-
-def _good(source: Path, count: int = 2) -> None:
-    for i in range(count):
-        sliding_triangle(f"slide{i % 3}", height=1 + 0.1 * i).glb(source / f"good{i}.glb")
+from tests.stages.curation import CONFIG, curate_source, decided_clips, write_good
 
 
 def _many_triangles() -> GltfFile:
@@ -146,11 +98,11 @@ def _no_mesh() -> GltfFile:
 def test_a_bad_clip_is_rejected_with_its_reason_and_the_run_goes_on(
     source: Path, make: Callable[[], GltfFile], reason: str, words: str
 ) -> None:
-    _good(source)
+    write_good(source)
     make().glb(source / "bad.glb")
-    metrics = _curate(source)
-    (clip_id,) = [name for name in _clips().index if name.startswith("bad")]
-    clip = _clips().loc[clip_id]
+    metrics = curate_source(source)
+    (clip_id,) = [name for name in decided_clips().index if name.startswith("bad")]
+    clip = decided_clips().loc[clip_id]
     assert (clip["decision"], clip["reason"]) == ("rejected", reason)
     assert words in clip["message"]
     assert pd.isna(clip["split"])
@@ -170,11 +122,11 @@ def _two_parts(distance: float) -> GltfFile:
 
 def test_local_motion_is_motion(source: Path) -> None:
     """A hand that travels half of the object's size: the mean over the surface, 0.011, is below the threshold."""
-    _good(source)
+    write_good(source)
     _two_parts(distance=5.0).glb(source / "hand.glb")
     _two_parts(distance=0.1).glb(source / "finger.glb")
-    _curate(source, num_points=1000)
-    clips = _clips()
+    curate_source(source, num_points=1000)
+    clips = decided_clips()
     assert clips.loc["hand--wave", "decision"] == "accepted"
     assert clips.loc["hand--wave", "motion"] == pytest.approx(0.5, abs=1e-5)
     assert clips.loc["finger--wave", "reason"] == "motion"
@@ -189,8 +141,8 @@ def test_textures_beside_a_glb_are_on_the_accepted_clip(source: Path) -> None:
         (source / folder / "textures/color map.png").write_bytes(png(np.full((2, 2, 3), grey)))
         for name in ("car", "bus"):
             _textured("textures/color%20map.png").glb(source / folder / f"{name}.glb")
-    metrics = _curate(source)
-    clips = _clips()
+    metrics = curate_source(source)
+    clips = decided_clips()
     assert metrics["accepted"] == 4
     assert clips["family"].tolist() == ["one/bus", "one/car", "two/bus", "two/car"]
     for clip_id, grey in zip(clips.index, (50, 50, 200, 200)):
@@ -215,8 +167,8 @@ def test_names_from_files_cost_nothing_and_tables_have_equal_bytes(source: Path)
     no_image = _textured("torn.png")
     (source / "torn.png").write_bytes(b"no image")
     no_image.glb(source / "torn.glb")
-    _curate(source)
-    clips = _clips()
+    curate_source(source)
+    clips = decided_clips()
     assert clips["reason"].dropna().to_dict() == {"torn--go": "invalid"}
     assert clips["animation"].tolist()[:6] == [
         "x" * 119 + "…",
@@ -235,31 +187,31 @@ def test_names_from_files_cost_nothing_and_tables_have_equal_bytes(source: Path)
         "a-b-c",
     ]
     first = CURATED_MANIFEST.read_bytes()
-    _curate(source)
+    curate_source(source)
     assert CURATED_MANIFEST.read_bytes() == first
 
 
 def test_files_that_collect_could_not_read_stay_rejected(source: Path) -> None:
-    _good(source)
+    write_good(source)
     (source / "empty.glb").touch()
     sliding_triangle().gltf(source / "torn.gltf", embedded=False)
     (source / "buffer data.bin").unlink()
-    _curate(source)
-    clips = _clips()
+    curate_source(source)
+    clips = decided_clips()
     assert clips.loc["empty--unreadable", "reason"] == "invalid"
     assert clips.loc["torn--slide", "reason"] == "invalid"
     assert "cannot read its file" in clips.loc["torn--slide", "message"]
 
 
 def test_an_accepted_clip_is_stored_normalised_with_points(source: Path) -> None:
-    _good(source)
+    write_good(source)
     file = sliding_triangle("go", distance=3.0)
     texture = file.image(np.full((4, 4, 3), 80))
     file.entry("materials", pbrMetallicRoughness={"baseColorTexture": {"index": texture}})
     file.json["meshes"][0]["primitives"][0]["material"] = 0
     file.glb(source / "car.glb")
-    _curate(source)
-    mesh, clip = AnimatedMesh.load(CURATED_MANIFEST.parent / "car--go.npz"), _clips().loc["car--go"]
+    curate_source(source)
+    mesh, clip = AnimatedMesh.load(CURATED_MANIFEST.parent / "car--go.npz"), decided_clips().loc["car--go"]
     # Along x from 0 to 4 over the clip, so the unit is 4 long; up (y in the file) is z.
     np.testing.assert_allclose(mesh.vertices[0], [[-0.5, 0, -0.125], [-0.25, 0, -0.125], [-0.5, 0, 0.125]], atol=1e-6)
     np.testing.assert_allclose(mesh.vertices[3, 0], [0.25, 0, -0.125], atol=1e-6)
@@ -272,76 +224,12 @@ def test_an_accepted_clip_is_stored_normalised_with_points(source: Path) -> None
     assert mesh.times.tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
-def test_every_accepted_clip_is_on_one_side_and_the_seed_decides(source: Path) -> None:
-    _good(source, 8)
-    metrics = _curate(source)
-    first = _clips()
-    assert (metrics["train"], metrics["held_out"]) == (6, 2)
-    assert not first["asset_seen"].any()  # one clip an asset
-    _curate(source)
-    assert first.equals(_clips())
-    sides = set()
-    for seed in range(4):
-        _curate(source, seed=seed)
-        sides.add(tuple(_clips()["split"]))
-    assert len(sides) > 1
-
-
-def test_seen_assets_and_whole_keys(source: Path) -> None:
-    for name, height in (("one", 1), ("two", 2)):
-        file = GltfFile()
-        node = file.node(mesh=file.triangle_mesh(TRIANGLE * np.array([1, height, 1], np.float32)))
-        for i in range(4):
-            file.animation(f"move{i}")
-            file.channel(i, node, "translation", [0, 1], [[0, 0, 0], [i + 1, 0, 0]])
-        file.glb(source / f"{name}.glb")
-    _curate(source, split_by="clip")
-    clips = _clips()
-    assert clips[clips["split"] == "held_out"]["asset_seen"].tolist() == [True, True]
-    assert not clips[clips["split"] == "train"]["asset_seen"].any()
-    assert clips[clips["split"] == "held_out"]["family"].nunique() == 2  # evenly over files
-    _curate(source, split_by="animation")
-    clips = _clips()
-    assert clips[clips["split"] == "held_out"]["animation"].nunique() == 1
-    assert clips["split"].value_counts().to_dict() == {"train": 6, "held_out": 2}
-    _curate(source, split_by="asset", held_out_fraction=0.5)
-    clips = _clips()
-    assert clips.groupby("asset")["split"].nunique().tolist() == [1, 1]
-    assert not clips["asset_seen"].any()
-    (source / "two.glb").unlink()
-    with pytest.raises(ConfigError, match="Choose clip") as caught:
-        _curate(source, split_by="asset")
-    assert caught.value.key == "curate.split_by"
-
-
-def test_a_copy_under_another_name_stays_on_its_asset_s_side_and_counts_as_seen(source: Path) -> None:
-    """The copy has its triangle's corners in another order, larger and elsewhere."""
-    _good(source, 3)
-    file = GltfFile()
-    node = file.node(mesh=file.triangle_mesh(3 * TRIANGLE[[2, 0, 1]] * np.array([1, 1.1, 1], np.float32)))
-    file.json["nodes"][node]["translation"] = [5, 5, 5]
-    file.animation("other")
-    file.channel(0, node, "translation", [0, 1], [[5, 5, 5], [8, 5, 5]])
-    file.glb(source / "copy.glb")
-    for seed in range(4):
-        _curate(source, seed=seed, split_by="asset", held_out_fraction=0.5)
-        clips = _clips()
-        assert clips.loc["copy--other", "mesh_sha256"] == clips.loc["good1--slide1", "mesh_sha256"]
-        assert clips.loc["copy--other", "split"] == clips.loc["good1--slide1", "split"]
-        assert clips["mesh_sha256"].nunique() == 3
-        _curate(source, seed=seed, split_by="clip", held_out_fraction=0.5)
-        clips = _clips()
-        apart = clips.loc["copy--other", "split"] != clips.loc["good1--slide1", "split"]
-        assert clips["asset_seen"].any() == apart
-        assert find_leaks(clips.reset_index()) == []
-
-
 def test_assets_of_public_test_sets_never_reach_a_split(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _good(source, 4)
+    write_good(source, 4)
     listed = next(asset.asset_id for asset in reserved_assets() if asset.asset_id)
     sliding_triangle("walk", height=3.0).glb(source / f"{listed.upper()}.glb")
-    _curate(source)
-    clips = _clips()
+    curate_source(source)
+    clips = decided_clips()
     assert (clips.loc[f"{listed}--walk", "decision"], clips.loc[f"{listed}--walk", "reason"]) == (
         "rejected",
         "reserved",
@@ -351,8 +239,8 @@ def test_assets_of_public_test_sets_never_reach_a_split(source: Path, monkeypatc
     for folder, name in (("other", listed), (listed, "scene")):  # of equal name elsewhere; in a folder named by the id
         (source / folder).mkdir()
         sliding_triangle("walk", height=3.0).glb(source / folder / f"{name}.glb")
-    _curate(source)
-    clips = _clips()
+    curate_source(source)
+    clips = decided_clips()
     assert clips[clips["reason"] == "reserved"]["family"].tolist() == [
         listed.upper(),
         f"{listed}/scene",
@@ -360,8 +248,8 @@ def test_assets_of_public_test_sets_never_reach_a_split(source: Path, monkeypatc
     ]
     skull = ReservedAsset("consistent4d", "skull", "", mesh, "by mesh")
     monkeypatch.setattr("gvf.data.reserved.reserved_assets", lambda: (skull,))
-    _curate(source)
-    clips = _clips()
+    curate_source(source)
+    clips = decided_clips()
     assert clips[clips["reason"] == "reserved"].index.tolist() == ["good2--slide2"]
     assert "skull of the test set consistent4d" in clips.loc["good2--slide2", "message"]
 
@@ -369,49 +257,37 @@ def test_assets_of_public_test_sets_never_reach_a_split(source: Path, monkeypatc
 def test_a_file_of_a_public_test_set_is_known_by_its_digest_with_side_files_too(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _good(source)
+    write_good(source)
     path = sliding_triangle("walk").gltf(source / "chair.gltf", embedded=False)
     chair = ReservedAsset("gvf", "chair", sha256(path), "", "by its file")
     monkeypatch.setattr("gvf.data.reserved.reserved_assets", lambda: (chair,))
-    _curate(source)
-    assert _clips().loc["chair--walk", "reason"] == "reserved"
-
-
-def test_the_cap_keeps_some_of_each_file_and_says_so(source: Path) -> None:
-    _good(source, 6)
-    metrics = _curate(source, max_clips=4)
-    clips = _clips()
-    dropped = clips[clips["reason"] == "cap"]
-    assert (metrics["accepted"], metrics["rejected_cap"], len(dropped)) == (4, 2, 2)
-    assert dropped["message"].str.contains("not among the 4 clips drawn of 6").all()
-    assert dropped["motion"].notna().all()
-    kept = {path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")}
-    assert kept == set(clips.index) - set(dropped.index)
+    curate_source(source)
+    assert decided_clips().loc["chair--walk", "reason"] == "reserved"
 
 
 def test_too_few_clips_stop_the_run_and_say_why(source: Path) -> None:
-    _good(source, 1)
+    write_good(source, 1)
     _one_key().glb(source / "pose.glb")
     with pytest.raises(
         StageError, match=r"only 1 of 2 clips were accepted \(1 for motion; first: 'pose' has a single key"
     ):
-        _curate(source)
+        curate_source(source)
     assert not CURATED_MANIFEST.parent.exists()
 
 
 def test_a_process_pool_decides_the_same(source: Path) -> None:
-    _good(source, 4)
-    _curate(source)
-    inline = _clips()
+    write_good(source, 4)
+    curate_source(source)
+    inline = decided_clips()
     digest = (CURATED_MANIFEST.parent / "good1--slide1.npz").read_bytes()
-    _curate(source, executor="process")
-    assert inline.equals(_clips())
+    curate_source(source, executor="process")
+    assert inline.equals(decided_clips())
     assert (CURATED_MANIFEST.parent / "good1--slide1.npz").read_bytes() == digest
 
 
 def test_clips_are_scored_where_the_weights_are(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scorer itself is tested with its module; here its verdict is the mean brightness of the views."""
-    _good(source)
+    write_good(source)
     dark = sliding_triangle("dark")
     dark.entry("materials", doubleSided=True, pbrMetallicRoughness={"baseColorFactor": [0, 0, 0, 1]})
     dark.json["meshes"][0]["primitives"][0]["material"] = 0
@@ -421,9 +297,9 @@ def test_clips_are_scored_where_the_weights_are(source: Path, monkeypatch: pytes
         raise FileNotFoundError("head.pth")
 
     monkeypatch.setattr(curate, "find_weights", absent)
-    assert _curate(source)["accepted"] == 3
-    assert (_clips()["aesthetic_note"] == "not scored: head.pth absent").all()
-    assert _clips()["aesthetic_score"].isna().all()
+    assert curate_source(source)["accepted"] == 3
+    assert (decided_clips()["aesthetic_note"] == "not scored: head.pth absent").all()
+    assert decided_clips()["aesthetic_score"].isna().all()
 
     shapes = []
 
@@ -434,8 +310,8 @@ def test_clips_are_scored_where_the_weights_are(source: Path, monkeypatch: pytes
 
     monkeypatch.setattr(curate, "find_weights", lambda: AestheticWeights(Path("head"), Path("clip")))
     monkeypatch.setattr(curate, "load_scorer", lambda weights: Brightness())
-    metrics = _curate(source)
-    clips = _clips()
+    metrics = curate_source(source)
+    clips = decided_clips()
     assert (metrics["accepted"], metrics["rejected_aesthetic"]) == (2, 1)
     assert clips.loc["dark--dark", "reason"] == "aesthetic"
     assert clips.loc["dark--dark", "aesthetic_score"] < 5.5 < clips.loc["good0--slide0", "aesthetic_score"]
@@ -461,8 +337,8 @@ def test_bad_settings_name_their_key(change: dict[str, Any], key: str) -> None:
 
 def test_still_poses_of_a_real_character_are_rejected_for_their_motion(source: Path, shared: Path) -> None:
     (source / "Knight.glb").write_bytes((shared / "data" / "kaykit" / "Knight.glb").read_bytes())
-    _curate(source, max_triangles=20_000, max_texture_size=64, split_by="animation")
-    clips = _clips().reset_index().set_index("animation")
+    curate_source(source, max_triangles=20_000, max_texture_size=64, split_by="animation")
+    clips = decided_clips().reset_index().set_index("animation")
     still = [name for name in clips.index if name.endswith("Pose")]
     assert len(still) == 7
     assert (clips.loc[still, "reason"] == "motion").all()
@@ -483,9 +359,9 @@ def test_a_clip_that_kills_its_worker_costs_neither_its_asset_nor_another(source
     """By any exception, or with its process: the other clips of its file are kept."""
     monkeypatch.setattr(curate, "curate_asset", deadly_curation.curate_asset)
     _several_clips(["slide", "deadly", "hop", "odd"]).glb(source / "several.glb")
-    _good(source)
-    metrics = _curate(source, executor="process")
-    clips = _clips()
+    write_good(source)
+    metrics = curate_source(source, executor="process")
+    clips = decided_clips()
     assert set(clips[clips["decision"] == "accepted"].index) == {
         "good0--slide0",
         "good1--slide1",
@@ -504,57 +380,17 @@ def test_an_asset_that_cannot_be_loaded_is_lost_as_a_whole(source, monkeypatch):
     monkeypatch.setattr(curate, "curate_asset", deadly_curation.curate_cursed)
     monkeypatch.setattr(curate, "try_asset", deadly_curation.try_asset)
     _several_clips(["slide", "hop"]).glb(source / "cursed.glb")
-    _good(source)
-    _curate(source, executor="process")
-    clips = _clips()
+    write_good(source)
+    curate_source(source, executor="process")
+    clips = decided_clips()
     assert clips.loc[["cursed--slide", "cursed--hop"], "reason"].tolist() == ["crashed", "crashed"]
     assert clips.loc[["good0--slide0", "good1--slide1"], "decision"].tolist() == ["accepted", "accepted"]
 
 
 def test_the_manifest_names_the_exception_of_a_rejected_clip(source):
-    _good(source)
+    write_good(source)
     (source / "noise.glb").write_bytes(b"no glTF")
-    _curate(source, max_clips=2)
-    clips = _clips()
+    curate_source(source, max_clips=2)
+    clips = decided_clips()
     assert clips.loc["noise--unreadable", ["reason", "exception"]].tolist() == ["invalid", "ClipError"]
     assert clips.loc[["good0--slide0", "good1--slide1"], "exception"].isna().all()
-
-
-def test_held_out_clips_have_the_frames_of_sampling(source: Path) -> None:
-    _good(source, 6)
-    alike = _curate(source)
-    splits = _clips()["split"].to_dict()
-    found = _curate(source, sampled_frames=7)
-    assert found["held_out"] == alike["held_out"] > 0
-    clips = _clips()
-    assert clips["split"].to_dict() == splits
-    for clip_id, split in splits.items():
-        mesh = AnimatedMesh.load(CURATED_MANIFEST.parent / f"{clip_id}.npz")
-        assert mesh.points is not None
-        assert (mesh.num_frames, len(mesh.points)) == ((7, 7) if split == "held_out" else (4, 4))
-        # The triangle slides at a constant speed, so its ends are the same however many frames lie between them.
-        assert np.allclose(
-            mesh.vertices[-1] - mesh.vertices[0], (mesh.vertices[1] - mesh.vertices[0]) * (mesh.num_frames - 1)
-        )
-
-
-def test_a_held_out_clip_that_fails_at_the_frames_of_sampling_is_rejected(
-    source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _good(source, 6)
-    bake = curate.bake_clip
-
-    def fails_at_seven(model: Any, animation: Any, times: np.ndarray) -> AnimatedMesh:
-        if len(times) == 7:
-            raise ClipError("invalid", "seven frames are too many.")
-        return bake(model, animation, times)
-
-    monkeypatch.setattr(curate, "bake_clip", fails_at_seven)
-    found = _curate(source, sampled_frames=7)
-    clips = _clips()
-    rejected = clips[clips["decision"] == "rejected"]
-    assert found["held_out"] == 0
-    assert len(rejected) > 0
-    assert set(rejected["message"]) == {"seven frames are too many."}
-    assert rejected["split"].isna().all()
-    assert {path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")} == set(clips.index) - set(rejected.index)
