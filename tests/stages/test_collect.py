@@ -304,7 +304,6 @@ def test_a_process_pool_finds_the_same(source: Path) -> None:
             {"source": "glb", "glb": GlbSourceConfig("x"), "procedural": ProceduralSourceConfig(("a",), 1)},
             "collect.procedural",
         ),
-        ({"source": "glb", "glb": GlbSourceConfig("elsewhere")}, "collect.watch"),
     ],
 )
 def test_the_config_has_the_source_that_it_names_and_no_other(values: dict[str, Any], key: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from gvf.data.gltf_geometry import target_counts
 from gvf.data.gltf_scene import NodeTree, read_nodes
 from gvf.data.manifest import RAW_MANIFEST, RAW_SCHEMA, slug, unique, write_manifest
 from gvf.errors import ClipError, ConfigError, ends_the_run
-from gvf.files import fresh_directory, sha256
+from gvf.files import fresh_directory, main_checkout, sha256
 from gvf.text import clean
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(params: Params) -> dict[str, float]:
             sources = procedural_sources(config.procedural, folder, params.run.seed)
         else:
             assert config.glb is not None, "the config holds the source it names"
-            sources = glb_sources(replace(config.glb, directory=config.watch), folder)
+            sources = glb_sources(config.glb, folder)
         results = map_clips(collect_asset, sources, params.run, "collect", lambda source: str(source.path))
         taken: dict[str, int] = {}
         rows: list[dict[str, Any]] = []
@@ -83,6 +83,8 @@ def procedural_sources(config: ProceduralSourceConfig, folder: Path, seed: int) 
 def glb_sources(config: GlbSourceConfig, folder: Path) -> list[Source]:
     """Files of a directory and its subfolders, sorted by path; each gets a folder of its own under the assets folder."""
     directory = Path(config.directory)
+    if not directory.exists():  # seen from a temporary copy of the checkout, which has what Git tracks
+        directory = main_checkout() / directory
     if not directory.is_dir():
         raise ConfigError("collect.glb.directory", f"{directory} is not a folder.")
     found = find_assets(directory)
