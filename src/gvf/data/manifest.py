@@ -23,7 +23,7 @@ ACCEPTED, REJECTED = "accepted", "rejected"
 TRAIN, HELD_OUT = "train", "held_out"
 
 MAX_SLUG = 64
-"""Length of a slug: a SHA-256 fits. Two make a clip id, and a temporary file named by one stays far below 255 bytes."""
+"""Largest length of a slug: a SHA-256 fits. A clip id has two, and its temporary files stay far below 255 bytes."""
 
 _RAW_FIELDS = [
     pa.field("clip_id", pa.string(), nullable=False),
@@ -39,7 +39,7 @@ _RAW_FIELDS = [
     pa.field("message", pa.string()),
     pa.field(
         "exception", pa.string()
-    ),  # type of the error, ClipError where a rule of ours was broken; null when there was none
+    ),  # type of the error, ClipError for a check of our own; null without an error
 ]
 _DECISION_FIELDS = [
     pa.field("decision", pa.string(), nullable=False),  # accepted or rejected
@@ -95,10 +95,10 @@ def read_manifest(path: PathLike) -> pd.DataFrame:
 
 
 def slug(text: str) -> str:
-    """Text reduced to [a-z0-9_-], neither empty nor longer than MAX_SLUG: a name that is safe in paths and ids.
+    """Reduce text to [a-z0-9_-], neither empty nor longer than MAX_SLUG: a name that is safe in paths and ids.
 
-    Accents are dropped. A text that loses letters or digits (of other scripts, or beyond the length) ends in a digest of
-    the whole, so that different names stay different and the same name gives the same slug on every machine.
+    Accents are dropped. If letters or digits are lost (other scripts, or excess length), the slug ends in a digest of
+    the whole text, so that different names stay different and the same name gives the same slug on every machine.
     """
     apart = unicodedata.normalize("NFKD", text.lower()).lower()
     folded = "".join(character for character in apart if not unicodedata.combining(character))
@@ -111,9 +111,9 @@ def slug(text: str) -> str:
 
 
 def unique(name: str, taken: dict[str, int]) -> str:
-    """`name`, or `name-2`, `name-3`... when taken; the result is added to `taken`.
+    """Return `name`, or `name-2`, `name-3`... when it is taken, and add the result to `taken`.
 
-    taken: names given so far, each with the last number tried for it, so that a thousand equal names cost no search.
+    taken: names in use, each with the last number tried for it, so that many equal names need no search.
     """
     number = taken.get(name, 0) + 1
     candidate = name if number == 1 else f"{name}-{number}"
