@@ -23,7 +23,7 @@ COMMANDS = {
     "ablate": ("gvf.stages.ablate:command", "Train, sample and score one variant of ablations/params.yaml."),
     "report-ablations": ("gvf.stages.report_ablations:command", "Tables 2, 3, 5 and 6 from ablations/results."),
     "bake": ("gvf.stages.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
-    "test-sets": ("gvf_evaluation.test_sets_command:command", "Test sets: where to get them, and checks of local data."),
+    "test-sets": ("gvf_evaluation.test_sets_command:command", "Public test sets: list, verify, identify, reserve."),
     "summary": ("gvf.stages.summary:command", "Parameters and activation memory of a preset's networks."),
     "weights": ("gvf.stages.weights:command", "Published weights: list, pull, convert."),
 }

@@ -107,7 +107,7 @@ def _opened(source: Source, where: str | None) -> Iterator[Image.Image]:
                 raise
             raise UserError(f"{where}: cannot be read ({error.strerror}).") from None
         stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata, and about sizes, which are checked below
+        warnings.simplefilter("ignore")  # about odd metadata, and sizes, which are checked below
         try:
             kind = _kind(file)
             with Image.open(file, formats=FORMATS) as image:

@@ -65,7 +65,7 @@ def find_assets(directory: Path) -> AssetFiles:
                 if entry.name.startswith(_FORK_PREFIX):
                     num_forks += 1
                 elif not path.is_file():
-                    passed_over.append(f"{path}: is a link to nothing, or no ordinary file")
+                    passed_over.append(f"{path}: is a broken link or not a regular file")
                 else:
                     (linked_files if entry.is_symlink() else files).append(path)
     once: dict[str, Path] = {}

@@ -318,7 +318,7 @@ class GltfDocument:
         path = self._beside(uri, user)
         try:
             if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block forever
-                user.fail(f"its file {uri!r} is not an ordinary file.")
+                user.fail(f"its file {uri!r} is not a regular file.")
             with path.open("rb"):
                 return path
         except OSError as error:

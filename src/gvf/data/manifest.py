@@ -29,26 +29,23 @@ _RAW_FIELDS = [
     pa.field("clip_id", pa.string(), nullable=False),
     pa.field("asset", pa.string(), nullable=False),  # path relative to the manifest's folder
     pa.field("asset_sha256", pa.string(), nullable=False),
-    pa.field(
-        "family", pa.string(), nullable=False
-    ),  # procedural family, or the file's path in its folder, without suffix
+    # procedural family, or the file's path in its folder, without suffix
+    pa.field("family", pa.string(), nullable=False),
     pa.field("animation", pa.string()),  # its name, cleaned (gvf.text); null when the file could not be read
     pa.field("animation_index", pa.int64(), nullable=False),  # -1 when the file could not be read
     pa.field("duration", pa.float64()),  # seconds, null when it could not be read
     pa.field("error", pa.string()),  # slug of why the clip could not be read, else null
     pa.field("message", pa.string()),
-    pa.field(
-        "exception", pa.string()
-    ),  # type of the error, ClipError for a check of our own; null without an error
+    pa.field("exception", pa.string()),  # type of the error, ClipError for a check of our own; null without an error
 ]
 _DECISION_FIELDS = [
     pa.field("decision", pa.string(), nullable=False),  # accepted or rejected
-    # slug: invalid, reserved, motion, size, aesthetic, cap; failed, crashed, timeout, memory (gvf.executors.rejected); null when
-    # accepted
+    # slug: invalid, reserved, motion, size, aesthetic, cap; failed, crashed, timeout, memory (gvf.executors.rejected);
+    # null when accepted
     pa.field("reason", pa.string()),
     pa.field("message", pa.string()),
     pa.field("exception", pa.string()),  # as in the raw manifest; null when accepted, and for cap
-    # how far 1 % of the surface travels (gvf.geometry.sampling.motion_amount), object units
+    # distance that at least 1 % of the surface travels (gvf.geometry.sampling.motion_amount), object units
     pa.field("motion", pa.float64()),
     pa.field("num_vertices", pa.int64(), nullable=False),  # 0 when it could not be read
     pa.field("num_triangles", pa.int64(), nullable=False),

@@ -27,9 +27,8 @@ from gvf.executors.rejected import CRASHED, FAILED, MEMORY, TIMEOUT, Rejected, i
 from gvf.text import clean
 
 _MOST_FAILED_STARTS = 3  # of workers in a row
-_MOST_ATTEMPTS = (
-    2  # at a clip whose worker died: Ray does not say whether the clip, another program or a lost node caused it
-)
+# Attempts at a clip whose worker died: Ray does not say whether the clip, another program or a lost node caused it.
+_MOST_ATTEMPTS = 2
 _OBJECT_STORE = 256 << 20  # bytes; only small values pass through it
 
 

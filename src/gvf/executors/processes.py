@@ -29,11 +29,8 @@ from gvf.executors.rejected import CRASHED, FAILED, MEMORY, TIMEOUT, Rejected
 
 _QUIT = 256  # replaces exit code 0 of a worker that exited in the middle of a clip; no process has this code
 _OUT_OF_MEMORY = 112  # our exit code for a worker that reached its memory limit
-_KILLED_FROM_OUTSIDE = {
-    -signal.SIGKILL,
-    -signal.SIGTERM,
-    int(signal.SIGTERM),
-}  # Pebble's workers turn SIGTERM into a code
+# Pebble's workers turn SIGTERM into a positive exit code.
+_KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, int(signal.SIGTERM)}
 _AGAIN = object()  # in place of an outcome: the clip is to be retried
 _MOST_ATTEMPTS = 2  # at a clip whose worker was killed from outside, or died before it began
 
@@ -109,7 +106,7 @@ def _pools(
     """Yield pools of one worker each and a function that creates another; all workers have ended when the block ends."""
     context = _Context()
     context.set_forkserver_preload([__name__, function.__module__])
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by workers: only this process handles Ctrl-C
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: workers ignore Ctrl-C
     try:
         multiprocessing.forkserver.ensure_running()
     finally:
@@ -174,9 +171,8 @@ def _work(task: bytes) -> bytes:
     try:
         return pickle.dumps(function(item))
     except MemoryError:
-        os._exit(
-            _OUT_OF_MEMORY
-        )  # at once: out of memory, nothing in this worker is reliable; the next clip gets a new one
+        # At once: out of memory, nothing in this worker is reliable. The next clip gets a new worker.
+        os._exit(_OUT_OF_MEMORY)
     except SystemExit as error:
         return pickle.dumps(Rejected(item_id, FAILED, f"SystemExit: {error.code}", SystemExit.__name__))
     except BaseException as error:

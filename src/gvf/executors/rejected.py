@@ -36,9 +36,7 @@ class Rejected:
         if isinstance(error, ClipError):
             return cls(item_id, error.reason, error.message)
         name = _type_name(error)
-        if is_out_of_memory(
-            error
-        ):  # the library's message names the failed allocation, which differs from run to run
+        if is_out_of_memory(error):  # the library's message names the failed allocation, which differs from run to run
             return cls(item_id, MEMORY, "needs more memory than there is.", name)
         return cls(item_id, FAILED, clean(_text(error, name)), name)
 
