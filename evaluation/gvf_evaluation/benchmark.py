@@ -58,7 +58,7 @@ class Submission:
 def run(submission: Submission, params_path: str) -> None:
     """Score a submission with the `run` and `tracking` sections of a params file; print its figures.
 
-    Scores of single objects are kept, so a run that was interrupted goes on where it was. Raises UserError when frames
+    Scores of single objects are kept, so an interrupted run resumes where it stopped. Raises UserError when frames
     are missing, extra, of other sizes or unusable.
     """
     if not submission.method.strip():

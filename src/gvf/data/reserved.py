@@ -2,7 +2,7 @@
 
 They are listed in `reserved_assets.csv` beside this file. A row without an id and without a digest names an asset that
 cannot be recognised yet; `gvf test-sets identify FILE` prints both of a file at hand, `gvf test-sets reserve` adds a list
-of ids. Changing the list makes DVC curate anew.
+of ids. Changing the list makes DVC curate again.
 """
 
 from __future__ import annotations
