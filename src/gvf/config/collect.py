@@ -42,7 +42,7 @@ class CollectConfig:
     """source: `procedural` or `glb`, and the mapping of that name with its settings; the other one must be absent.
 
     watch: path whose changes make `dvc repro` collect again: the code that generates the assets, or the source's folder.
-    The folder is read at this path. It is absolute unless Git tracks the folder, so that experiments in temporary copies
+    The folder is read by this path, which is absolute unless Git tracks the folder, so that experiments in temporary copies
     of the checkout find it.
     """
 
