@@ -188,8 +188,8 @@ def test_what_was_passed_over_is_said(source: Path, caplog: pytest.LogCaptureFix
     (source / "gone.glb").symlink_to("nowhere")
     assert collect.run(_params(source))["assets"] == 1
     assert [record.getMessage() for record in caplog.records] == [
-        f"Passed over {source}/gone.glb: is a link to nothing, or no ordinary file.",
-        "Passed over 1 files that macOS wrote to hold attributes of others.",
+        f"Skipped {source}/gone.glb: is a broken link or not a regular file.",
+        "Skipped 1 files in which macOS stores attributes of other files.",
     ]
 
 

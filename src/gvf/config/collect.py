@@ -23,7 +23,7 @@ class ProceduralSourceConfig:
 
 @dataclass(frozen=True)
 class GlbSourceConfig:
-    """directory: searched with its subfolders, linked ones too, for .glb and .gltf files and the files they refer to.
+    """directory: folder searched for .glb and .gltf files, including its subfolders and linked folders.
 
     Every animation of every file is one clip.
     """
