@@ -146,7 +146,7 @@ class Outcome:
 
 
 def outcome(stage: str) -> Outcome:
-    """Of a stage of the root pipeline, with the MLflow run that made its outputs, which need not be the last one started."""
+    """Return a root stage's outcome, with the MLflow run that made its outputs, which may be older than the latest run."""
     figures = _read_json(ROOT / "reports/metrics" / f"{stage}.json") or {}
     done = subprocess.run(
         [sys.executable, "-m", "gvf.run_records", stage], cwd=ROOT, capture_output=True, text=True, check=False

@@ -82,7 +82,7 @@ def test_a_copy_finds_the_clips_and_logs_into_the_checkout(checkout: Path) -> No
 
 
 def test_a_folder_that_git_tracks_keeps_its_relative_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "conf"))
+    monkeypatch.chdir(ROOT)
     from hydra_plugins.watched_path import watched_path
 
     assert watched_path("src/gvf") == "src/gvf"

@@ -53,7 +53,7 @@ def tables_of(model: str, variant: str) -> list[int]:
 
 
 def ablation_frame(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a variant: what it changes, then each metric published, measured (mean over seeds) and its deviation.
+    """Return one row per variant: what it changes, then each metric published, measured (mean over seeds) and its deviation.
 
     results: of `gvf ablate`, of any model and variant. Columns: `variant`, the settings of the published table, `seeds` (how
     many were measured), and for every metric `<name>_published`, `<name>`, `<name>_std` (of n - 1, NaN for one seed), the

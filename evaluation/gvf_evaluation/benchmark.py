@@ -58,7 +58,7 @@ class Submission:
 def run(submission: Submission, params_path: str) -> None:
     """Score a submission with the `run` and `tracking` sections of a params file; print its figures.
 
-    Scores of single objects are kept, so a run that was interrupted goes on where it was. Raises UserError when frames
+    Scores of single objects are kept, so an interrupted run resumes where it stopped. Raises UserError when frames
     are missing, extra, of other sizes or unusable.
     """
     if not submission.method.strip():
@@ -85,15 +85,15 @@ def run(submission: Submission, params_path: str) -> None:
 
 
 def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: Params) -> list[ObjectScores]:
-    """Scores of each object, in the order of `pairs`, by as many workers as `run.workers` says.
+    """Score every object with `run.workers` workers; returns the scores in the order of `pairs`.
 
-    A mean over some of the objects would be no result: raises UserError, or StageError, when one cannot be scored, and
-    UserError for damaged weights before any object is.
+    A mean over only some of the objects would be misleading, so one object that cannot be scored raises UserError or
+    StageError. Damaged weights raise UserError before any object is scored.
     """
     device, protocol = _device(params), find_protocol(submission.protocol)
     absent = absent_measures(protocol.measures)
     measures = tuple(name for name in protocol.measures if name not in absent)
-    i3d = protocol.video_features is CONSISTENT4D.video_features  # a protocol may have another network for FVD
+    i3d = protocol.video_features is CONSISTENT4D.video_features  # a protocol may use another network for FVD
     require_weights([name for name in measures if name != "fvd" or i3d])
     scorer = joint_digest([code_digest(), *map(str, weights_digests(measures).items())])
     folder = KEPT / file_name(submission.method, submission.protocol, str(submission.true_folder.resolve()))

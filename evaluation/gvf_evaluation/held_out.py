@@ -78,7 +78,7 @@ def gap_closed(score: float, static: float, interpolated: float) -> float:
 
 
 def clip_table(scores: Iterable[tuple[Clip, str, Mapping[str, float]]]) -> pd.DataFrame:
-    """One row a clip and method, with `gap_closed` of the clip. scores: (clip, method, measures) of every method."""
+    """Return one row per clip and method, with `gap_closed` of the clip. scores: (clip, method, measures) of every method."""
     rows: list[dict[str, Any]] = [
         {"clip_id": clip.clip_id, "family": clip.family, "asset_seen": clip.asset_seen, "method": method, **measures}
         for clip, method, measures in scores

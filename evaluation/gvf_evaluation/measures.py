@@ -20,7 +20,7 @@ LARGEST_PSNR = 100.0  # dB; what a picture that equals the truth counts, where t
 
 @dataclass(frozen=True)
 class _Published:
-    """How to ask for the weights a measure needs: why they are not here, which file or folder they are, do they load."""
+    """Queries about the weights of a metric: why they are missing, their file or folder, whether they load."""
 
     absence: Callable[[], Absence | None]
     find: Callable[[], Path | None]
@@ -47,9 +47,9 @@ class Measures:
 
 
 def load_measures(names: Sequence[str]) -> Measures:
-    """Those of psnr, ssim, ssim_cropped, lpips, clip and fvd in `names`, as far as their weights are on this machine.
+    """Load those of psnr, ssim, ssim_cropped, lpips, clip and fvd in `names` whose weights are on this machine.
 
-    Raises UserError for weights that are here and damaged, so that no clip is blamed for them.
+    Raises UserError for damaged weights, so that they do not reject clips.
     """
     require_weights(names)
     pictures: dict[str, PictureMeasure] = {
@@ -75,7 +75,7 @@ def absent_measures(names: Sequence[str]) -> dict[str, str]:
 
 
 def require_weights(names: Sequence[str]) -> None:
-    """Load the weights of these measures as a trial. Raises UserError that names the first that are here and damaged."""
+    """Check that the weights of these metrics load. Raises UserError naming the first damaged ones; missing ones pass."""
     for name in names:
         if name in _PUBLISHED:
             _PUBLISHED[name].require()

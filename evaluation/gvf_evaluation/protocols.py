@@ -1,9 +1,9 @@
-"""Protocols by name: how rendered frames become the figures of a table. The same metric under two of them differs.
+"""Protocols by name: how rendered frames become the values of a table. The same metric differs between protocols.
 
 A protocol is data and two functions; to add one whose metrics are among `MEASURES`, write its `Protocol` and list it in
-`PROTOCOLS`. What does not fit yet: other metrics (FID-VID of stag4d, DreamSim of v2m4), a video network with weights of its
-own (`gvf_evaluation.measures` looks for I3D's under `fvd`), FVD along views or the 4D raster (sv4d), since a feature vector is
-of one view's video, and alignment of an object before it is scored.
+`PROTOCOLS`. Not supported yet: other metrics (FID-VID of stag4d, DreamSim of v2m4), a video network with weights of its own
+(`gvf_evaluation.measures` looks for I3D's under `fvd`), FVD along views or the 4D raster (sv4d), since a feature vector
+describes one view's video, and alignment of an object before it is scored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-FRAME_MEASURES = ("psnr", "ssim", "ssim_cropped", "lpips", "lpips_alex", "clip")  # one value a frame
+FRAME_MEASURES = ("psnr", "ssim", "ssim_cropped", "lpips", "lpips_alex", "clip")  # one value per frame
 MEASURES = (*FRAME_MEASURES, "fvd")
 
 
@@ -40,16 +40,17 @@ class Cameras:
 class Protocol:
     """One way to score frames.
 
-    name: on the command line and in tables. data: what its published figures were measured on, and where to get it.
+    name: on the command line and in tables. data: what its published values were measured on, and where to get it.
     objects: names of the published test set, empty where its list is not public. cameras, num_frames: of every object.
-    measures: those of `MEASURES` that it defines. `ssim` counts all pixels, as torchmetrics does since 1.4.2 (September
-    2024); `ssim_cropped` leaves out a border of 5, as it did before, when the published figures were measured.
-    image_size: frames are put over white and resized to it by PIL's default filter before any image metric.
-    pixel_range: value of a white pixel for PSNR and SSIM. data_range: of both; None for PSNR's range of each true frame
-    and SSIM's larger range of each two frames. Means of image metrics: frames, then views, then objects.
-    video_features: from the frames of one video, T of uint8 [H, W, 3] over white in their files' own size, and a device, to
-    one vector [D] on the CPU. fvd: of these vectors [O, V, D] of predictions and of truths (objects, views), to one number;
-    fvd_variant says which in words.
+    measures: those of `MEASURES` that it defines. `ssim` counts all pixels, as torchmetrics has done since 1.4.2
+    (September 2024); `ssim_cropped` leaves out a border of 5 pixels, as torchmetrics did when the published values were
+    measured. image_size: frames are composited over white and resized to it with PIL's default filter before any image
+    metric. pixel_range: value of a white pixel for PSNR and SSIM. data_range: value range of both; with None, PSNR uses
+    the range of each ground-truth frame, and SSIM the larger range of each pair of frames. Image metrics are averaged
+    over frames, then views, then objects.
+    video_features: maps the frames of one video (T arrays uint8 [H, W, 3] over white, in the size of their files) and a
+    device to one vector [D] on the CPU. fvd: maps these vectors [O, V, D] (objects, views) of predictions and of ground
+    truth to one number; fvd_variant describes it in words.
     """
 
     name: str

@@ -29,8 +29,8 @@ TABLE_1_CAPTION = (
     "Video to 4D, published beside measured. Published: Table 1 of the paper, n = 100 objects at 512 x 512 pixels, time on one "
     "A100 without alignment and rendering; its evaluation code is not public. Measured: by gvf evaluate --predictions (the "
     "files in reports/benchmark), and this pipeline's own last run; n, the objects or clips averaged over, stands under Data. "
-    "SSIM counts all pixels, as torchmetrics does since its release 1.4.2 (September 2024); SSIM without border leaves out 5 "
-    "pixels on each side, as torchmetrics did before, and there the published SSIM stands. "
+    "SSIM counts all pixels, as torchmetrics has done since release 1.4.2 (September 2024); SSIM without border leaves out 5 "
+    "pixels on each side, as torchmetrics did before; published SSIM is in that column. "
     "Measured LPIPS is with VGG16; a method's AlexNet figure is in its result file. This pipeline's own generation time stands "
     "on the page (reports/index.html), not in the table: tables come out the same every time. Only rows of one protocol and "
     "one data set compare."
@@ -71,9 +71,9 @@ def read_results() -> list[dict[str, Any]]:
 
 
 def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """Table 1: published rows, then this pipeline's, then other measured ones, each with source, protocol, data, device.
+    """Return Table 1: published rows, this pipeline's, then other measured ones, with source, protocol, data and device.
 
-    results: of `read_results`. pipeline: of `pipeline_row`. SSIM of published rows stands under `ssim_cropped`.
+    results: from `read_results`. pipeline: from `pipeline_row`. Published SSIM is in the column `ssim_cropped`.
     """
     published = (
         table_1()

@@ -23,7 +23,7 @@ COMMANDS = {
     "ablate": ("gvf.stages.ablate:command", "Train, sample and score one variant of ablations/params.yaml."),
     "report-ablations": ("gvf.stages.report_ablations:command", "Tables 2, 3, 5 and 6 from ablations/results."),
     "bake": ("gvf.stages.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
-    "test-sets": ("gvf_evaluation.test_sets_command:command", "Test sets: where to get them, checks of data at hand."),
+    "test-sets": ("gvf_evaluation.test_sets_command:command", "Public test sets: list, verify, identify, reserve."),
     "summary": ("gvf.stages.summary:command", "Parameters and activation memory of a preset's networks."),
     "weights": ("gvf.stages.weights:command", "Published weights: list, pull, convert."),
 }
@@ -91,7 +91,7 @@ def _params_option(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _set_local_rank(context: click.Context, option: click.Parameter, value: int | None) -> None:
-    """DeepSpeed's launcher passes the rank as an option beside the variable; torchrun sets the variable alone."""
+    """Export the rank that DeepSpeed's launcher passes as an option; torchrun sets the environment variable itself."""
     if value is not None:
         os.environ.setdefault("LOCAL_RANK", str(value))
 
@@ -163,14 +163,14 @@ def _evaluate(params_path: str, predictions: Path | None, method: str | None, **
 @click.version_option(__version__, prog_name="gvf")
 @_launcher_option
 def _gvf() -> None:
-    """One video of an object to an animated 3D asset (4D Gaussian splats), and the workshop in which such models are made.
+    """Turn one video of an object into an animated 3D asset (4D Gaussian splats), and train the models that do so.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
     """
 
 
 def main() -> None:
-    """Entry point: runs the command; whatever ends it becomes one message and an exit code, never a traceback."""
+    """Run the command; any error becomes one message and an exit code, never a traceback."""
     lifetime.begin()
     try:
         _gvf.main(standalone_mode=False)
@@ -181,12 +181,12 @@ def main() -> None:
         try:
             sys.stdout.flush()
             click.echo("Terminated." if code == lifetime.TERMINATED else "Aborted.", err=True)
-        finally:  # whoever read the output may be gone as well
+        finally:  # the reader of the output may have exited as well
             lifetime.end_now(code)
 
 
 def _report(error: BaseException) -> int:
-    """Tell people what went wrong; returns the exit code."""
+    """Print what went wrong and return the exit code."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if isinstance(error, click.exceptions.Exit):
@@ -208,7 +208,7 @@ def _report(error: BaseException) -> int:
 
 
 def _fault(error: BaseException) -> str:
-    """A message about an error that nobody foresaw; its traceback is kept in a file."""
+    """Return a message about an unexpected error, whose traceback is written to a file."""
     what = f"{type(error).__name__}: {clean(str(error))}"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         what = f"out of memory ({what}). Lower run.workers or the batch size, or raise training.accumulation"

@@ -1,4 +1,4 @@
-"""One function over many clips: in worker processes, on Ray, or here."""
+"""Mapping one function over many clips: in worker processes, on Ray, or in this process."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def map_clips(
 ) -> list[Value | Rejected]:
     """Apply a top-level function to every item; results come in the order of the items.
 
-    describe: text of the progress bar. item_id: name of an item in a Rejected. run: which executor, and the limits of time
-    and memory for each item, which act in all of them but `inline`.
+    describe: text of the progress bar. item_id: names an item in a Rejected. run: the executor, and the limits on time
+    and memory per item, which every executor but `inline` enforces.
 
-    Whatever goes wrong with an item costs that item: any exception, a limit that it reaches, a worker that dies. Only
-    errors of the run (`gvf.errors.ends_the_run`) end the map; they are raised as they are.
+    Any failure of an item (an exception, a limit exceeded, a worker that dies) rejects that item alone. Only errors of
+    the run (`gvf.errors.ends_the_run`) end the map; they are raised unchanged.
     """
     results: dict[int, Value | Rejected] = {}
     if items:
@@ -47,7 +47,7 @@ def _inline(
         yield index, attempt(ids[index], function, item)
 
 
-# Imported when used: neither is needed for the other, and `gvf --help` needs neither.
+# Imported when used: neither executor needs the other, and `gvf --help` needs neither.
 def _process(*arguments: Any) -> Generator[tuple[int, Any], None, None]:
     from gvf.executors.processes import run_in_processes
 

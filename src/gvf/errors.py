@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from gvf.text import clean
 
-# Failures of the machine and what helps against them. Libraries report some as text only (see `system_error`).
+# Failures of the machine and their remedies. Libraries report some of them as text only (see `system_error`).
 _REMEDIES = {
     errno.ENOSPC: "Free some space, then run the command again.",
     errno.EDQUOT: "Free some space within the quota, then run the command again.",
@@ -17,14 +17,14 @@ _REMEDIES = {
     errno.EACCES: "Give this user the right to read and write there, then run the command again.",
     errno.EPERM: "Give this user the right to read and write there, then run the command again.",
     errno.EIO: "The device or network folder is failing: look at the system's log, then run the command again.",
-    errno.ESTALE: "The network folder has gone: mount it anew, then run the command again.",
+    errno.ESTALE: "The network folder is gone: mount it again, then run the command again.",
     errno.ENOMEM: "Lower run.workers or the batch size, or use a machine with more memory.",
     errno.EMFILE: "Raise the limit of open files (`ulimit -n`), or lower run.workers.",
     errno.ENFILE: "Raise the machine's limit of open files, or lower run.workers.",
     errno.ENAMETOOLONG: "Work in a folder with a shorter path.",
 }
 _ERROR_NUMBER = re.compile(r"\[errno (\d+)\]|\(os error (\d+)\)", re.IGNORECASE)
-# What the operating system says when no clip is to blame: no room, no right to write, no handle left.
+# Errors of the operating system that no clip causes: no space, no write permission, no file handles.
 _MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 
@@ -76,10 +76,10 @@ class ClipError(Exception):
 
 
 def ends_the_run(error: BaseException) -> bool:
-    """Whether an error that came up while one clip was processed is the run's and not the clip's.
+    """Return whether an error raised while processing a clip must end the run instead of rejecting the clip.
 
-    That is a wrong parameter, a failure of the machine (disk full, read-only file system, no file handles), and what
-    is no Exception at all, such as Ctrl-C.
+    Such errors are a wrong parameter, a failure of the machine (disk full, read-only file system, no file handles), and
+    anything that is not an Exception, such as Ctrl-C.
     """
     if isinstance(error, OSError):
         return error.errno in _MACHINE_ERRORS
@@ -87,9 +87,9 @@ def ends_the_run(error: BaseException) -> bool:
 
 
 def system_error(error: BaseException) -> OSError | None:
-    """The failure of the machine behind an error, as an OSError with its number, or None where there is none.
+    """Return the machine's failure behind an error, as an OSError with its errno, or None if there is none.
 
-    An error is looked at together with what caused it; some libraries put the number into their message alone.
+    The chain of causes is searched too; some libraries give the errno only in their message.
     """
     for cause in _causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
@@ -102,14 +102,14 @@ def system_error(error: BaseException) -> OSError | None:
 
 
 def advice(failure: OSError) -> str:
-    """One message for people about a failure of the machine: where, what, and what to do."""
+    """Return a message about a failure of the machine: where, what, and what to do."""
     where = f"{clean(str(failure.filename))}: " if failure.filename is not None else ""
     what = clean(failure.strerror or str(failure))
     return f"{where}{what[:1].lower()}{what[1:]}. {_REMEDIES.get(failure.errno or 0, '')}".rstrip()
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
+    """Yield an error, its cause, the cause of that, and so on."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:

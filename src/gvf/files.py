@@ -27,7 +27,7 @@ PathLike = str | os.PathLike[str]
 def atomic_path(path: PathLike) -> Iterator[Path]:
     """Yield a temporary sibling of `path` (same suffix) that takes its name when the block ends without an error.
 
-    Raises OSError naming `path` when the machine cannot write it (disk full, read-only), whichever library found out.
+    Raises OSError naming `path` when it cannot be written (disk full, read-only), whichever library reports it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,10 +76,10 @@ def _is_full(folder: Path) -> bool:
 
 
 def main_checkout() -> Path:
-    """The checkout that the current folder belongs to, in nearly every case the current folder itself.
+    """Return the checkout that the current folder belongs to, usually the current folder itself.
 
-    Only `dvc exp run --temp` and `--queue` run stages elsewhere, in a copy at `.dvc/tmp/exps/[standalone/]NAME` of the
-    checkout that DVC names in DVC_ROOT. The copy is deleted afterwards, so what shall outlast it belongs in the checkout.
+    Only `dvc exp run --temp` and `--queue` run stages elsewhere: in a copy, at `.dvc/tmp/exps/[standalone/]NAME` of the
+    checkout that DVC names in DVC_ROOT. The copy is deleted afterwards, so lasting files belong in the checkout.
     """
     here, root = Path.cwd(), os.environ.get("DVC_ROOT")
     copies = Path(root or "/", ".dvc/tmp/exps").resolve()
@@ -142,7 +142,7 @@ def load_npz(path: PathLike, names: Sequence[str] | None = None) -> dict[str, np
 def save_tensors(
     path: PathLike, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named tensors as safetensors; `metadata` holds strings only. Raises OSError when the system refuses."""
+    """Write named tensors as safetensors; `metadata` holds strings only. Raises OSError when the file cannot be written."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -151,14 +151,14 @@ def save_tensors(
         try:
             save_file(whole, partial, metadata=dict(metadata) if metadata else None)
         except SafetensorError as error:
-            number = re.search(r"\(os error (\d+)\)", str(error))  # how it words a full disk
+            number = re.search(r"\(os error (\d+)\)", str(error))  # how safetensors reports a full disk
             if number is None:
                 raise
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def load_tensors(path: PathLike, device: str = "cpu") -> dict[str, torch.Tensor]:
-    """Read every tensor of a safetensors file. Raises UserError that says what is wrong when it is missing or broken."""
+    """Read every tensor of a safetensors file. Raises UserError with the cause when it is missing or damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -1,8 +1,8 @@
-"""Images from outside: only PNG, JPEG and WebP are decoded, only below a fixed size, and no program is ever started.
+"""Untrusted images: only PNG, JPEG and WebP are decoded, only below a fixed size, and no program is ever started.
 
-Pillow left to itself tries every decoder it has, and the one for EPS runs Ghostscript on the file. Colour profiles,
-gamma and EXIF orientation are ignored: glTF demands the first two for textures, and the published evaluation scripts
-do so for frames. Of an animation the first frame counts.
+By default, Pillow tries every decoder it has, and the one for EPS runs Ghostscript on the file. Colour profiles, gamma
+and EXIF orientation are ignored: glTF demands that of the first two for textures, and the published evaluation scripts
+ignore all three for frames. Of an animation, the first frame is read.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ _HEAD, _TGA_FOOTER = 1024, b"TRUEVISION-XFILE.\x00"
 
 
 def image_size(source: Source, where: str | None = None) -> tuple[int, int]:
-    """Width and height of an image, from its header alone. Raises UserError as `read_image` does."""
+    """Return the width and height of an image from its header alone. Raises UserError as `read_image` does."""
     with _opened(source, where) as image:
         return image.size
 
 
 def read_image(source: Source, where: str | None = None) -> Image.Image:
-    """Decode a file or encoded bytes. The image holds no open file.
+    """Decode a file or encoded bytes; the returned image holds no open file.
 
     where: how messages name the source; its path by default. Raises UserError when it is missing, in another format,
     larger than MAX_PIXELS or damaged.
@@ -89,7 +89,7 @@ def read_rgba(source: Source, where: str | None = None) -> np.ndarray:
     """Decode a file or encoded bytes to RGBA [H, W, 4] uint8. Raises UserError as `read_image` does."""
     image = read_image(source, where)
     if image.mode.startswith("I"):
-        # PIL would clip 16-bit grey to 255 instead of scaling it.
+        # PIL would clip 16-bit grey values to 255 instead of scaling them.
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.dstack([grey, grey, grey, np.full_like(grey, 255)])
     return np.array(image.convert("RGBA"))
@@ -97,7 +97,7 @@ def read_rgba(source: Source, where: str | None = None) -> np.ndarray:
 
 @contextmanager
 def _opened(source: Source, where: str | None) -> Iterator[Image.Image]:
-    """The image of a source with only its header read; whatever fails while it is open is told as a UserError."""
+    """Yield the image of a source with only its header read; any failure while it is open becomes a UserError."""
     where = where or ("image" if isinstance(source, bytes) else str(source))
     with ExitStack() as stack:
         try:
@@ -107,7 +107,7 @@ def _opened(source: Source, where: str | None) -> Iterator[Image.Image]:
                 raise
             raise UserError(f"{where}: cannot be read ({error.strerror}).") from None
         stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes, which are checked below
+        warnings.simplefilter("ignore")  # about odd metadata, and sizes, which are checked below
         try:
             kind = _kind(file)
             with Image.open(file, formats=FORMATS) as image:
@@ -121,9 +121,9 @@ def _opened(source: Source, where: str | None) -> Iterator[Image.Image]:
                 raise UserError(f"{where}: begins like {kind}, but is damaged. Save it again.") from None
             found = f"is {kind}, " if kind else "is "
             raise UserError(f"{where}: {found}not a PNG, JPEG or WebP image. Save it as PNG.") from None
-        except Image.DecompressionBombError:  # Pillow's own limit, past which it does not tell the size
+        except Image.DecompressionBombError:  # Pillow's own limit, beyond which it does not report the size
             raise UserError(f"{where}: has too many pixels; {_LIMIT}.") from None
-        except Exception as error:  # decoders raise whatever their arithmetic on damaged bytes does
+        except Exception as error:  # decoders raise arbitrary errors on damaged bytes
             if ends_the_run(error):
                 raise
             raise UserError(f"{where}: cannot be decoded ({_reason(error)}). Save it again.") from None
@@ -134,7 +134,7 @@ def _binary(source: Source) -> BinaryIO:
 
 
 def _kind(file: BinaryIO) -> str:
-    """What the first (and for TGA last) bytes say that a file is, with its article; empty when they say nothing."""
+    """Return what a file is by its first (and for TGA last) bytes, with an article; empty when unknown."""
     head = file.read(_HEAD)
     size = file.seek(0, io.SEEK_END)
     file.seek(max(size - len(_TGA_FOOTER), 0))

@@ -1,7 +1,7 @@
-"""How a command ends: cleanly on SIGTERM or Ctrl-C, together with everything it started and with the DVC that started it.
+"""Termination of a command: on SIGTERM, Ctrl-C or the end of the DVC process that started it, with all its children.
 
-DVC dies of SIGTERM or SIGKILL without a word to the command it runs. A command that DVC started (`DVC_STAGE` is set)
-therefore watches that process and terminates when it is gone. One started by hand depends on nobody: `nohup gvf ... &`
+When SIGTERM or SIGKILL ends DVC, the command it runs is not signalled. A command started by DVC (`DVC_STAGE` is set)
+therefore watches the DVC process and terminates when it is gone. A command started by hand does not: `nohup gvf ... &`
 outlives its shell.
 """
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 TERMINATED = 128 + signal.SIGTERM
 INTERRUPTED = 128 + signal.SIGINT
-# Time to write a checkpoint and end the tracked run; less than the 10 s that `docker stop` and flows/guard.py grant.
+# Time to write a checkpoint and end the tracked run; less than the 10 s that `docker stop` and flows/guard.py allow.
 GRACE_SECONDS = 8.0
 _POLL_SECONDS = 0.5
-# These end by themselves once this process has, and clean up after it: the run's status, shared memory.
+# These end by themselves after this process and clean up after it: the run's status, shared memory.
 _LEFT_ALONE = ("gvf.mlflow_writer", "multiprocessing.resource_tracker")
 
 _received: int | None = None
@@ -42,22 +42,22 @@ def begin() -> None:
     # The interpreter writes signal numbers here even while the main thread is inside a library.
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # background jobs ignore it
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # background jobs ignore SIGINT
         signal.signal(signal.SIGINT, _interrupt)
     os.register_at_fork(after_in_child=_forget)
     threading.Thread(target=_watch, args=(reader, _starter()), name="lifetime", daemon=True).start()
 
 
 def exit_code() -> int | None:
-    """143 after SIGTERM, 130 after Ctrl-C, None when neither has come."""
+    """Return 143 after SIGTERM, 130 after Ctrl-C, and None if neither was received."""
     return None if _received is None else 128 + _received
 
 
 @contextmanager
 def deferred_termination() -> Iterator[Callable[[], bool]]:
-    """Inside, SIGTERM interrupts nothing; the yielded function says whether it has come.
+    """Defer SIGTERM to the end of the block; the yielded function tells whether it was received.
 
-    Raises SystemExit(143) at the end of the block if it has. Outside the main thread nothing is deferred.
+    Raises SystemExit(143) at the end of the block if it was. Outside the main thread nothing is deferred.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -79,13 +79,13 @@ def deferred_termination() -> Iterator[Callable[[], bool]]:
 
 
 def end_now(code: int) -> NoReturn:
-    """End this process and everything below it without the interpreter's own clean-up, which may take seconds or wait."""
+    """End this process and its descendants without the interpreter's own clean-up, which may take seconds or block."""
     _end_descendants()
     os._exit(code)
 
 
 def _end_descendants() -> None:
-    """Kill every process below this one but for those that clean up; for a command that a signal has ended."""
+    """Kill every descendant except those that clean up; used when a signal has ended the command."""
     import psutil
 
     for process in psutil.Process().children(recursive=True):
@@ -94,13 +94,13 @@ def _end_descendants() -> None:
             if not any(name in command for name in _LEFT_ALONE):
                 process.kill()
         except psutil.Error:
-            pass  # it has just ended
+            pass  # the process has just ended
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     global _received
     if _received == signal.SIGTERM:
-        return  # the clean-up after the first one goes on
+        return  # the clean-up after the first signal continues
     _received = number
     raise SystemExit(TERMINATED)
 
@@ -112,14 +112,14 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _forget() -> None:
-    """A forked child has its own end: what it is sent must not reach this process's watch."""
+    """Detach a forked child, so that signals sent to it do not reach the parent's watch."""
     signal.set_wakeup_fd(-1)
     if signal.getsignal(signal.SIGTERM) is _terminate:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _watch(reader: int, starter: psutil.Process | None) -> None:
-    """Wait for SIGTERM, or for the end of `starter`, and see to it that this process ends."""
+    """Wait for SIGTERM or for the end of `starter`, then make sure that this process ends."""
     deadline: float | None = None
     while True:
         if deadline is not None:
@@ -138,7 +138,7 @@ def _watch(reader: int, starter: psutil.Process | None) -> None:
 
 
 def _starter() -> psutil.Process | None:
-    """The DVC process that runs this command, or None for a command started by hand.
+    """Return the DVC process that runs this command, or None for a command started by hand.
 
     DVC sets `DVC_STAGE` for the shell, the launcher and this process; the nearest ancestor without it is DVC.
     """

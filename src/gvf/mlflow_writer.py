@@ -1,11 +1,11 @@
 """The process that owns MLflow, and the only importer of it: one run, written from messages of `gvf.tracking` on stdin.
 
-It ends when its input ends, whatever happens to the stage: with an `end` message the run is finished or failed, without
-one (the stage was killed) the run is marked killed. A store that cannot be reached, or no longer, costs one line on standard
-error and what it would have held.
+It ends when its input ends, whatever happens to the stage: with an `end` message the run is marked finished or failed;
+without one (the stage was killed) it is marked killed. If the store cannot be reached, or becomes unreachable, one line on
+standard error says so and the rest is not logged.
 
-Without MLFLOW_TRACKING_URI the store is `mlflow.db` in the main checkout, which is this process's working folder: the store's
-address and those of the artifacts in it are relative, so any name of the checkout is fine and it may be moved.
+Without MLFLOW_TRACKING_URI the store is `mlflow.db` in the main checkout, which is this process's working folder. The
+addresses of the store and of its artifacts are relative, so the checkout may have any name and may be moved.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gvf.text import clean
 DEFAULT_STORE = Path("mlflow.db")
 DEFAULT_URI = f"sqlite:///{DEFAULT_STORE}"
 _ARTIFACTS = "mlruns"
-# Where MLflow's tables hold addresses of artifacts.
+# Columns of MLflow's tables that hold artifact addresses.
 _ADDRESSES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -47,8 +47,8 @@ DEFAULT_UI = "http://127.0.0.1:5000"
 _BATCH = 1000  # MLflow's limit of metrics a request
 _PARAM_BATCH = 100
 _PARAM_LENGTH = 6000
-# A server's time to answer: whether it is well; a request; a request that failed although the server is well. The first two
-# add up to less than the 15 s within which a stage is told that its server is gone.
+# Time limits of a server for a health check, for a request, and for retrying a request although the server is healthy. The
+# first two add up to less than the 15 s within which a stage reports that its server is gone.
 _HEALTH_SECONDS = 3.0
 _REQUEST_SECONDS = 6
 _PATIENT_SECONDS = 60
@@ -110,14 +110,15 @@ def _is_remote() -> bool:
 
 
 def _name_of_server() -> str:
-    """With host and port, without a password that may stand in the address."""
+    """Return the server with host and port, without a password that the address may contain."""
     return f"the tracking server {urlsplit(os.environ['MLFLOW_TRACKING_URI']).netloc.rpartition('@')[2]}"
 
 
 def _problem_of_server() -> str | None:
-    """What is wrong with the tracking server, None if it is well or the store is none. MLflow would retry for minutes.
+    """Return what is wrong with the tracking server, or None if it is healthy or the store is local.
 
-    Any answer but an error of the server will do: whether it is MLflow and lets us in turns out with the first request.
+    MLflow itself would retry for minutes. Any answer but a server error counts as healthy: whether the server is MLflow
+    and grants access shows with the first request.
     """
     if not _is_remote():
         return None
@@ -128,7 +129,7 @@ def _problem_of_server() -> str | None:
     uri = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
     name = _name_of_server()
     try:
-        # Certificates are MLflow's business; nothing is sent here and nothing of the answer is used.
+        # MLflow checks certificates; nothing is sent here, and the content of the answer is not used.
         with requests.get(
             f"{uri}/health", timeout=_HEALTH_SECONDS, verify=False, allow_redirects=False, stream=True
         ) as answer:
@@ -140,7 +141,7 @@ def _problem_of_server() -> str | None:
 
 
 def _is_fault_of_server(error: Exception) -> bool:
-    """Whether a failed call says something about the server, and not about what it was sent."""
+    """Return whether a call failed because of the server and not because of the data sent to it."""
     import requests
     from mlflow.exceptions import MlflowException
 
@@ -169,16 +170,16 @@ def _create_store(uri: str) -> None:
 
 
 def _make_addresses_relative() -> None:
-    """Shorten addresses of artifacts in the default store to `mlruns/...`, so that they hold when the checkout is moved.
+    """Shorten artifact addresses in the default store to `mlruns/...`, so that they stay valid when the checkout is moved.
 
-    MLflow writes absolute ones: here for every new experiment, and in stores of before for runs and models too.
+    MLflow writes absolute ones for every new experiment; older stores have them for runs and models too.
     """
     here = f"{Path.cwd()}/"
     with closing(sqlite3.connect(DEFAULT_STORE, timeout=60.0)) as connection, connection:
         prefixes = {here}
         for number, address in connection.execute("SELECT experiment_id, artifact_location FROM experiments"):
             end = f"{_ARTIFACTS}/{number}"
-            # Files that are where the address says and not in this folder stay in use there.
+            # Files that exist at the absolute address but not in this folder are left where they are.
             if (
                 address.startswith("/")
                 and address.endswith(f"/{end}")
@@ -225,7 +226,7 @@ class _Run:
         import mlflow
         from mlflow.entities import Param
 
-        for name in ("mlflow", "urllib3"):  # the warnings are ours
+        for name in ("mlflow", "urllib3"):  # this module warns instead
             logging.getLogger(name).setLevel(logging.ERROR)
         _create_store(os.environ["MLFLOW_TRACKING_URI"])
         self._client = mlflow.MlflowClient()
@@ -291,9 +292,9 @@ class _Run:
             self._guarded("mean over runs", self._summarize, self._parent)
 
     def _guarded(self, kind: str, function: Callable[..., object], *arguments: object) -> None:
-        """Call that costs what it should log when it fails, and one warning a run. A server that is gone is left alone.
+        """Call `function`; if it fails, its data is not logged and the run's first failure is warned about.
 
-        A server that is well and failed at one request gets a second chance, and more time.
+        Once the server is gone, nothing more is sent. If the server is healthy, the request is retried with more time.
         """
         if self._gone:
             return
@@ -436,18 +437,18 @@ class _Run:
 
 
 class _SystemSampler:
-    """Load of the machine since the last sample, as MLflow measures it, without the thread in which it would log."""
+    """System load since the last sample, as MLflow measures it, but without MLflow's logging thread."""
 
     def __init__(self) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         self._monitor = SystemMetricsMonitor(run_id="")
-        self._monitor.collect_metrics()  # load is counted from here
+        self._monitor.collect_metrics()  # the load is measured from here on
         self._clear()
         self.step = -1
 
     def take(self) -> dict[str, float]:
-        """Measures by name; counts up `step`."""
+        """Return system metrics by name and increment `step`."""
         self._monitor.collect_metrics()
         values = self._monitor.aggregate_metrics()
         self._clear()

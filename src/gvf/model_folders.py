@@ -1,4 +1,4 @@
-"""Folders in the layout of the library transformers: checked before it reads them, and after, since it forgives a lot."""
+"""Model folders in the layout of the transformers library, checked before and after loading, since it is lenient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gvf.text import clean
 
 
 def require_model_folder(folder: Path, configs: tuple[str, ...] = ("config.json",)) -> None:
-    """Raise UserError unless the folder's weights are of the format that their name says and `configs` are JSON."""
+    """Raise UserError unless the folder's weights have the format of their file name and `configs` are valid JSON."""
     for name in configs:
         if not (folder / name).is_file():
             raise UserError(f"{folder}: lacks {name}. Copy it beside the weights.")
@@ -28,10 +28,10 @@ def require_model_folder(folder: Path, configs: tuple[str, ...] = ("config.json"
 
 
 def load_model(model_class: Any, folder: Path, title: str, **settings: Any) -> Any:
-    """The model of `model_class` in evaluation mode, without gradients.
+    """Load a model of `model_class` in evaluation mode, without gradients.
 
-    title: what it should be, for messages, such as "a CLIP model". settings: further arguments of `from_pretrained`. Raises
-    UserError that names what is wrong; weights that the folder lacks are never made up.
+    title: the expected model, for messages, such as "a CLIP model". settings: further arguments of `from_pretrained`.
+    Raises UserError with the cause; weights that the folder lacks are never initialised at random.
     """
     require_model_folder(folder)
     try:
@@ -47,7 +47,7 @@ def load_model(model_class: Any, folder: Path, title: str, **settings: Any) -> A
 
 
 def load_processor(processor_class: Any, folder: Path, title: str) -> Any:
-    """The image preprocessing beside a model. title: as in `load_model`. Raises UserError when it cannot be used."""
+    """Load a model's image preprocessing. title: as in `load_model`. Raises UserError when it cannot be used."""
     require_model_folder(folder, ("config.json", "preprocessor_config.json"))
     try:
         return processor_class.from_pretrained(folder, local_files_only=True)
@@ -56,6 +56,6 @@ def load_processor(processor_class: Any, folder: Path, title: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """A library's first line in brackets, unless it gives advice on pickles."""
+    """Return the first line of a library's error in parentheses, unless it gives advice on pickles."""
     line = clean(str(error).partition("\n")[0], 200).rstrip(".")
     return "" if not line or "weights_only" in str(error) or "Weights only" in str(error) else f" ({line})"

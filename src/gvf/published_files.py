@@ -15,7 +15,7 @@ MODEL_FILES = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class HubFile:
-    """One file of a repository of the model hub. path: in the repository. digest: as of a `WebFile`."""
+    """One file of a repository on the model hub. path: in the repository. digest: as in `WebFile`."""
 
     repository: str
     revision: str
@@ -24,22 +24,22 @@ class HubFile:
 
     @property
     def pinned(self) -> bool:
-        """Whether its revision is a commit, so that its bytes are settled."""
+        """Return whether its revision is a commit, which fixes its bytes."""
         return len(self.revision) == 40
 
     @property
     def name(self) -> str:
-        """The name of the file alone."""
+        """Return the file name without its folder."""
         return PurePosixPath(self.path).name
 
     @property
     def parts(self) -> tuple[HubFile, ...]:
-        """Itself, as the one file of which it consists."""
+        """Return the file itself as its only part."""
         return (self,)
 
     @property
     def address(self) -> str:
-        """For people."""
+        """Return a human-readable address."""
         return f"https://huggingface.co/{self.repository} ({self.path}, revision {self.revision[:12]})"
 
     @property
@@ -64,17 +64,17 @@ class HubModel:
 
     @property
     def address(self) -> str:
-        """For people."""
+        """Return a human-readable address."""
         return f"https://huggingface.co/{self.repository} ({', '.join(self.files)}, revision {self.revision[:12]})"
 
     @property
     def pinned(self) -> bool:
-        """As of a `HubFile`."""
+        """Return whether its revision is a commit, which fixes its bytes."""
         return len(self.revision) == 40
 
     @property
     def parts(self) -> tuple[HubFile, ...]:
-        """Its files, one by one."""
+        """Return its files one by one."""
         return tuple(HubFile(self.repository, self.revision, file) for file in self.files)
 
     def find(self) -> Path | None:
@@ -96,22 +96,22 @@ class WebFile:
 
     @property
     def pinned(self) -> bool:
-        """Whether its publisher can be asked for its digest; of a file of the web nobody can."""
+        """Return False: no publisher can be asked for the digest of a web file."""
         return False
 
     @property
     def parts(self) -> tuple[WebFile, ...]:
-        """Itself, as the one file of which it consists."""
+        """Return the file itself as its only part."""
         return (self,)
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where it may lie inside a folder of weights."""
+        """Return the paths at which it may be inside a folder of weights."""
         return (self.name,)
 
     @property
     def address(self) -> str:
-        """For people."""
+        """Return a human-readable address."""
         return self.url
 
     def find(self) -> Path | None:
@@ -175,7 +175,7 @@ def weights_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Our own folder in the user's cache."""
+    """Return gvf's folder in the user's cache."""
     return _cache() / "gvf"
 
 

@@ -1,7 +1,7 @@
-"""What a file of weights really is, told from its content and never from its name.
+"""Recognition of weight files by their content, never by their name.
 
-Weights arrive by clone, by browser and by half-finished copy, so what bears the name of a checkpoint is often a Git LFS
-pointer, a web page or the first half of the file. Every reader of weights asks here, so that all of them say the same.
+Weights arrive by clone, by browser and by interrupted copy, so a file named like a checkpoint is often a Git LFS pointer,
+a web page or a truncated file. Every reader of weights uses this module, so that all of them report the same cause.
 Nothing is executed or unpickled, and nothing here needs torch.
 """
 
@@ -22,15 +22,13 @@ from gvf.errors import UserError
 from gvf.files import PathLike
 from gvf.text import clean
 
-_HEAD = 4096  # bytes that tell every format but the truncated ones
+_HEAD = 4096  # bytes that identify every format, but not whether a file is complete
 _MAX_SAFETENSORS_HEADER = 100_000_000  # bytes; the format's own limit
-_MAX_JSON = 1 << 20  # bytes; a server's error in JSON is small
-_MAX_ERROR_TEXT = 1024  # bytes of a plain text that is taken for a server's error
-_QUOTED = 80  # characters of a file's own text in a message
+_MAX_JSON = 1 << 20  # bytes; a server error in JSON is small
+_MAX_ERROR_TEXT = 1024  # bytes; a longer plain text is not taken for a server error
+_QUOTED = 80  # characters of a file's text quoted in a message
 
-_TORCH_MAGIC = (
-    b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # the number with which torch.save began a file before it wrote zips
-)
+_TORCH_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # magic number of torch.save's format before zip archives
 _ARCHIVES = {
     b"\x1f\x8b": "a gzip archive",
     b"BZh": "a bzip2 archive",
@@ -56,11 +54,11 @@ PICKLE_REMEDY = (
     "refused, since loading it could run anything. Ask for a file of tensors, or make one where you trust it: "
     "torch.save({name: tensor}) or safetensors."
 )
-"""The end of what is said of a pickle that holds more than tensors."""
+"""End of the message about a pickle that holds more than tensors."""
 
 
 class Container(Enum):
-    """A format from which tensors are read; its value is its name for people."""
+    """A format from which tensors are read; its value is its human-readable name."""
 
     SAFETENSORS = "a safetensors file"
     TORCH = "a file of torch.save"
@@ -69,9 +67,9 @@ class Container(Enum):
 
 @dataclass(frozen=True)
 class Content:
-    """What a file is. container: None where no tensors can be read from it.
+    """What a file contains. container: None where no tensors can be read from it.
 
-    what: in words, with its article. remedy: what to do; empty for a container that is whole as far as its structure tells.
+    what: description with an article. remedy: what to do; empty for a container whose structure is complete.
     """
 
     container: Container | None
@@ -80,12 +78,12 @@ class Content:
 
     @property
     def problem(self) -> str:
-        """What is wrong and what to do, as the end of a message that begins with the path; empty where nothing is."""
+        """Return what is wrong and what to do, to follow the path in a message; empty where nothing is wrong."""
         return f"{self.what}. {self.remedy}" if self.remedy else ""
 
 
 def recognize_file(path: PathLike) -> Content:
-    """What the file at `path` is. Raises UserError when it is missing, a folder or not readable."""
+    """Recognise the file at `path`. Raises UserError when it is missing, a folder or not readable."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -97,7 +95,7 @@ def recognize_file(path: PathLike) -> Content:
 
 
 def require_container(path: PathLike) -> Container:
-    """The format of a file of weights. Raises UserError that says what the file is instead, and what to do."""
+    """Return the format of a weight file. Raises UserError that says what the file is instead, and what to do."""
     content = recognize_file(path)
     if content.container is None or content.problem:
         raise UserError(f"{path}: {content.problem}")
@@ -105,9 +103,9 @@ def require_container(path: PathLike) -> Container:
 
 
 def wrong_answer(path: PathLike, name: str) -> str:
-    """Why a download is not the file, empty where nothing tells: a web page, an error text, a pointer, a part of the file.
+    """Return why a download is not the requested file (web page, error text, pointer, truncated file), or "".
 
-    path: where it was put. name: what was asked for; of one that ends in .json only what is not JSON is wrong.
+    path: the downloaded file. name: the requested file; if it ends in .json, any valid JSON is accepted.
     """
     path = Path(path)
     content = recognize_file(path)
@@ -179,7 +177,7 @@ def _cut(size: int, detail: str = "") -> Content:
 
 
 def _pointer(head: bytes) -> Content | None:
-    """Small texts that version control keeps in place of a large file."""
+    """Recognise the small texts that version control keeps in place of large files."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if re.match(rb"version https?://(git-lfs\.github\.com|hawser\.github\.com|git-media\.io)/", text):
         size = re.search(rb"^size (\d{1,18})\s*$", text, re.MULTILINE)
@@ -220,7 +218,7 @@ def _zip(file: BinaryIO, size: int) -> Content:
 
 
 def _torch_legacy(file: BinaryIO, size: int) -> Content:
-    """The five pickles with which such a file begins must end; how much data follows is not told without reading them."""
+    """Check that the five pickles at the start are complete; how much data follows is unknown without loading them."""
     file.seek(0)
     try:
         for _ in range(5):  # magic number, protocol, machine, the content, the keys of its storages
@@ -249,7 +247,7 @@ def _safetensors(file: BinaryIO, header_size: int, size: int) -> Content:
 
 
 def _pickle(head: bytes) -> str:
-    """A pickle that torch.save did not write; names what it would call, as far as its beginning tells."""
+    """Describe a pickle that torch.save did not write, with the callable that its beginning names."""
     strings: list[str] = []
     named = ""
     try:
@@ -268,7 +266,7 @@ def _pickle(head: bytes) -> str:
 
 
 def _text(head: bytes) -> str | None:
-    """The beginning of a file as text, None for binary data."""
+    """Return the beginning of a file as text, None for binary data."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = head.decode("utf-16", "replace")
     else:
@@ -277,7 +275,7 @@ def _text(head: bytes) -> str | None:
         try:
             text = head.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            if error.start < len(head) - 4:  # other than a character that the end of the head cut in two
+            if error.start < len(head) - 4:  # not just a character cut in two at the end of the head
                 text = head.decode("latin-1")
                 if sum(character > "\x7f" for character in text) > len(text) // 4:
                     return None
@@ -287,7 +285,7 @@ def _text(head: bytes) -> str | None:
 
 
 def _written(text: str, file: BinaryIO, size: int) -> Content:
-    """A web page, a server's error, or other text."""
+    """Recognise a web page, a server error, or other text."""
     lower = text.lower()
     if re.search(r"<!doctype html|<html|<head|<body|<script|<meta ", lower[:2048]):
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)

@@ -1,9 +1,9 @@
-"""Which MLflow run made the outputs that are here. `python -m gvf.run_records STAGE` prints it as JSON, for the flows.
+"""Records of the MLflow run that made the present outputs; `python -m gvf.run_records STAGE` prints one as JSON.
 
-Every finished run leaves a record in `work/runs/finished/<stage>/` of the main checkout, under a key of the outputs that it
-made. The key of the outputs at hand comes from dvc.lock, so the link goes back and forth with them: after Ctrl-C, a failed run,
+Every finished run leaves a record in `work/runs/finished/<stage>/` of the main checkout, under a key computed from its
+outputs. The key of the present outputs comes from dvc.lock, so the link follows them: after Ctrl-C, a failed run,
 `git checkout` with `dvc checkout`, or `dvc exp apply` it still names the run that made them. `work/runs/<stage>.json` is the
-record of the newest finished run in this folder, whose pictures are in `work/runs/<stage>/`.
+record of the newest finished run in this folder, whose images are in `work/runs/<stage>/`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Record = dict[str, Any]
 
 
 def newest_path(stage: str) -> Path:
-    """The record of the stage's newest finished run in this folder."""
+    """Return the path of the record of the stage's newest finished run in this folder."""
     return RUNS / f"{stage}.json"
 
 
 def started_path(stage: str) -> Path:
-    """The record of a run that is still going, or that was killed or failed."""
+    """Return the path of the record of a run in progress, or of one that was killed or failed."""
     return RUNS / f"{stage}.started.json"
 
 
 def finish(stage: str) -> None:
-    """Take the record of the run that was started over to the outputs it has just made; without one, they have no run."""
+    """Assign the started run's record to the outputs that it has just made; without a record they have no run."""
     record = _read_json(started_path(stage))
     if record is None:
         newest_path(stage).unlink(missing_ok=True)
@@ -50,7 +50,7 @@ def finish(stage: str) -> None:
 
 
 def find(stage: str) -> Record | None:
-    """The record of the run that made the outputs that dvc.lock lists; of the newest finished run if it lists none."""
+    """Return the record of the run that made the outputs in dvc.lock, or of the newest finished run if it lists none."""
     outputs = _locked(stage)
     if not outputs:
         return _read_json(newest_path(stage))
@@ -58,7 +58,7 @@ def find(stage: str) -> Record | None:
 
 
 def find_with_pictures(stage: str) -> tuple[Record | None, list[Path]]:
-    """What `find` returns, and the pictures of that run as far as they are still here."""
+    """Return the result of `find` and those images of that run that still exist."""
     record = find(stage)
     return record, sorted((RUNS / stage).glob("*.png")) if record == _read_json(newest_path(stage)) else []
 
@@ -72,9 +72,10 @@ def _key(outputs: Mapping[str, str]) -> str | None:
 
 
 def _measure(stage: str) -> dict[str, str]:
-    """The outputs of a stage of dvc.yaml by path: a file's MD5, a folder's size and number of files. Empty outside DVC.
+    """Return a stage's outputs in dvc.yaml by path: the MD5 of a file, the size and file count of a folder.
 
-    DVC notes the same values in dvc.lock when the stage has ended. Hashing large folders twice would take too long.
+    The result is empty outside DVC. DVC records the same values in dvc.lock when the stage has ended. Folders are not
+    hashed, since hashing them twice would take too long.
     """
     found = {}
     for out in _outputs(_stage("dvc.yaml", stage)):
@@ -88,7 +89,7 @@ def _measure(stage: str) -> dict[str, str]:
 
 
 def _locked(stage: str) -> dict[str, str]:
-    """The same of the outputs that are here, as DVC noted them."""
+    """Return the same values for the present outputs, as dvc.lock records them."""
     return {
         out["path"]: f"{out['size']} bytes in {out['nfiles']}" if "nfiles" in out else out["md5"]
         for out in _stage("dvc.lock", stage).get("outs", [])

@@ -1,4 +1,4 @@
-"""What one file of safetensors or torch.save holds, whichever name it bears; code in it is refused, never run."""
+"""Reading of safetensors and torch.save files, whatever their name; code in them is refused, never run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TOO_LARGE = "asks for more memory than there is: damaged, or too large for this
 
 
 def read_content(path: PathLike) -> Any:
-    """What the file holds, on the CPU: tensors by name, or whatever mappings, lists and numbers torch.save was given.
+    """Read a file to the CPU: tensors by name, or whatever mappings, lists and numbers were passed to torch.save.
 
-    Raises UserError that names the file, what it is and what to do, when it is missing, damaged, of another format, or
-    holds code.
+    Raises UserError, saying what the file is and what to do, when it is missing, damaged, in another format, or holds
+    code.
     """
     path = Path(path)
     container = require_container(path)
@@ -31,7 +31,7 @@ def read_content(path: PathLike) -> Any:
 
 
 def read_state(path: PathLike) -> dict[str, Tensor]:
-    """Name -> tensor of a file that holds just a state dict. Raises as `read_content`, and when it holds anything else."""
+    """Read a file that holds only a state dict: name -> tensor. Raises UserError as `read_content`, or for other content."""
     content = read_content(path)
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not names with tensors.")
@@ -42,7 +42,7 @@ def read_state(path: PathLike) -> dict[str, Tensor]:
 
 
 def usable(tensor: Tensor, name: str, path: PathLike) -> Tensor:
-    """The tensor without its gradients. Raises UserError when it is not a dense one with values of its own."""
+    """Return the tensor detached. Raises UserError unless it is dense and has data."""
     if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
         kind = "without data" if tensor.is_meta else "quantized" if tensor.is_quantized else "sparse or nested"
         raise UserError(f"{path}: tensor {clean(name, 120)} is {kind}; only dense tensors are read. Save it as one.")
@@ -50,7 +50,7 @@ def usable(tensor: Tensor, name: str, path: PathLike) -> Tensor:
 
 
 def listed(content: Mapping[Any, Any]) -> str:
-    """The first names of a mapping, for messages."""
+    """Return the first names of a mapping, for messages."""
     names = ", ".join(clean(str(name), 60) for name in list(content)[:8])
     return (names + (", ..." if len(content) > 8 else "")) or "nothing"
 
@@ -62,18 +62,18 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except MemoryError:
         raise
-    except Exception as error:  # a hostile header fails in many ways, all of them the file's
+    except Exception as error:  # a malformed header raises many kinds of errors, all caused by the file
         raise UserError(f"{path}: a damaged safetensors file ({clean(str(error), 200)}). Fetch it again.") from None
 
 
 def _read_torch(path: Path, container: Container) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; what cannot be read fails below
+            warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; unreadable files fail below
             return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise UserError(f"{path}: {_TOO_LARGE}") from None
-    except Exception as error:  # the library's own message would advise to let the file run its code
+    except Exception as error:  # torch's own message would advise letting the file run its code
         message = str(error)
     if (code := re.search(r"GLOBAL ([\w.]+)", message)) or re.search("Unsupported (class|type)|reduce", message):
         what = f" ({clean(code[1], 120)})" if code else ""

@@ -1,4 +1,4 @@
-"""Text from outside (files, libraries) made fit for names, table cells and messages."""
+"""Cleaning of text from files and libraries for use in names, table cells and messages."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 import unicodedata
 
 MAX_MESSAGE = 500
-"""Length of a stored message, characters."""
+"""Largest length of a stored message, in characters."""
 MAX_NAME = 120
-"""Length of a name taken from a file, characters."""
+"""Largest length of a name taken from a file, in characters."""
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, formatting, surrogates, unassigned, line separators
 
 
 def clean(text: str, limit: int = MAX_MESSAGE) -> str:
-    """One line of visible characters, at most `limit` of them; equal causes give equal text in every run.
+    """Return `text` as one line of at most `limit` visible characters, reproducible from run to run.
 
-    Runs of white space and control characters become one space, lone surrogates U+FFFD, invisible formatting
-    characters vanish, memory addresses read `0x...`, and what is too long ends in an ellipsis.
+    Runs of white space and control characters become one space and lone surrogates U+FFFD; invisible formatting
+    characters are removed, memory addresses become `0x...`, and text that is too long ends in an ellipsis.
     """
     paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     visible = "".join(_visible(character) for character in paired)

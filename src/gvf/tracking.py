@@ -1,11 +1,11 @@
 """One MLflow run per stage, logged by a separate process: a writer owns MLflow, this module only sends it messages.
 
-MLflow takes seconds to import and a server may be slow or down. Neither is the training's business, so both happen in
-`gvf.mlflow_writer`, started beside the stage. Every function here is a no-op when no run is open, on ranks other than 0
+MLflow takes seconds to import and a server may be slow or down. Neither should delay training, so both are left to the
+process `gvf.mlflow_writer`, started beside the stage. Every function here is a no-op when no run is open, on ranks other than 0
 and in forked workers; nothing here raises because of tracking.
 
-What a finished run logged is also kept outside Git and DVC: pictures in `work/runs/<stage>/`, the run's id and address in a
-record (`gvf.run_records`).
+Some of what a finished run logged is also kept outside Git and DVC: images in `work/runs/<stage>/`, and the run's id and
+address in a record (`gvf.run_records`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MANIFESTS: dict[str, tuple[Path | None, Path | None]] = {
 
 _FLUSH_ITEMS = 500
 _FLUSH_SECONDS = 2.0
-# How long the end of a stage waits for a writer that does nothing, and in all for one that is still busy writing.
+# How long the end of a stage waits for an idle writer, and at most for one that is still writing.
 _IDLE_SECONDS = 15.0
 _GRACE_SECONDS = 180.0
 
@@ -83,7 +83,7 @@ def stage_run(
     params: resolved config, nested by section. The run gets it flattened, with the commit, a digest of dvc.lock and the
     data set; its name is `<preset>-<data>-<key>` with `gvf.provenance.run_key`. A variant's run has its own name and a
     parent, which gets the mean and standard deviation of its runs' final figures; its weights are not registered.
-    root: the folder whose store gets the run unless MLFLOW_TRACKING_URI names another, by default the main checkout.
+    root: the folder whose store receives the run unless MLFLOW_TRACKING_URI is set; by default the main checkout.
     """
     global _session
     if os.environ.get("RANK", "0") != "0":
@@ -188,7 +188,7 @@ def _description(
 
 
 class _Session:
-    """The stage's end of the pipe to one writer process. One JSON object per line; the writer never answers."""
+    """The stage's end of the pipe to one writer process: one JSON object per line, without replies."""
 
     def __init__(self, stage: str, description: Mapping[str, Any], root: Path) -> None:
         self.pid = os.getpid()
@@ -253,9 +253,9 @@ class _Session:
             self.send(op="dataset", name=manifest.parent.name, path=str(manifest), digest=digest, context=context)
 
     def close(self, status: str) -> None:
-        """Send what is buffered and wait for the writer as long as it is busy, but not at all after a signal.
+        """Send buffered messages and wait for the writer while it is busy, or not at all after a signal.
 
-        The pictures of a finished run are kept.
+        The images of a finished run are kept.
         """
         self.flush()
         self.send(op="end", time=_now(), status=status)
@@ -265,7 +265,7 @@ class _Session:
         except OSError:
             pass  # already reported by send
         if status == "KILLED":
-            return  # the writer ends by itself; a signal wants this process gone
+            return  # the writer ends by itself; after a signal, this process must end now
         if not self._wait():
             self._process.kill()
             self._process.wait()
@@ -278,9 +278,9 @@ class _Session:
                 _logger.warning("The pictures of this run stay in %s: %s", self._folder, error)
 
     def _wait(self) -> bool:
-        """Whether the writer ends within `_GRACE_SECONDS` and without a pause of `_IDLE_SECONDS`.
+        """Return whether the writer ends within `_GRACE_SECONDS` and without being idle for `_IDLE_SECONDS`.
 
-        A slow store on a busy machine keeps the writer computing, reading or writing; one that hangs leaves it idle.
+        With a slow store the writer keeps computing, reading or writing; with a store that hangs it is idle.
         """
         start = busy_at = time.monotonic()
         work = self._work()
@@ -294,12 +294,12 @@ class _Session:
         return True
 
     def _work(self) -> tuple[float, ...]:
-        """Processor time and bytes read and written by the writer so far, which change while it gets on."""
+        """Return the writer's CPU time and bytes read and written so far, which change while it makes progress."""
         try:
             writer = psutil.Process(self._process.pid)
             if writer.status() == psutil.STATUS_DISK_SLEEP:
                 return (time.monotonic(),)
             times, counts = writer.cpu_times(), writer.io_counters()
-        except (psutil.Error, NotImplementedError, AttributeError):  # it has just ended, or the system counts no bytes
+        except (psutil.Error, NotImplementedError, AttributeError):  # the writer has ended, or no byte counters
             return ()
         return (times.user, times.system, counts.read_chars, counts.write_chars)

@@ -10,7 +10,15 @@ from gvf.config.load import as_dict, parse
 from gvf.config.run import RunConfig
 from gvf.errors import ConfigError
 
-RUN = {"preset": "cpu", "seed": 0, "device": "cpu", "executor": "inline", "workers": 2}
+RUN = {
+    "preset": "cpu",
+    "seed": 0,
+    "device": "cpu",
+    "executor": "inline",
+    "workers": 2,
+    "clip_seconds": 600.0,
+    "clip_memory_gb": 8.0,
+}
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,9 @@ def test_links_upwards_and_to_nothing_are_named(folder: Path) -> None:
     found = find_assets(folder)
     assert _names(folder) == ["a.gltf", "b/x.GLB"]
     assert sorted(found.passed_over) == [
-        f"{folder}/b/gone.glb: is a link to nothing",
+        f"{folder}/b/gone.glb: is a broken link",
         f"{folder}/b/self.glb: cannot be read (Too many levels of symbolic links)",
-        f"{folder}/pipe.glb: is no ordinary file",
+        f"{folder}/pipe.glb: is not a regular file",
         f"{folder}/up: leads to a folder that holds {folder} itself",
     ]
 

@@ -237,7 +237,7 @@ def test_side_files_that_are_no_ordinary_files_are_refused(tmp_path: Path, uri: 
     (tmp_path / "folder").mkdir()
     path = sliding_triangle().gltf(tmp_path / "a.gltf", embedded=False)
     path.write_text(path.read_text().replace("buffer%20data.bin", uri))
-    _refused(path, "is not an ordinary file")
+    _refused(path, "is not a regular file")
 
 
 def test_random_damage_never_raises_anything_else(tmp_path: Path) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from gvf.config.checks import at_least, one_of
 from gvf.errors import ConfigError
-from gvf.files import main_checkout
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class ProceduralSourceConfig:
 
 @dataclass(frozen=True)
 class GlbSourceConfig:
-    """directory: searched with its subfolders, linked ones too, for .glb and .gltf files and the files they refer to.
+    """directory: folder searched for .glb and .gltf files, including its subfolders and linked folders.
 
     Every animation of every file is one clip.
     """
@@ -42,8 +40,7 @@ class CollectConfig:
     """source: `procedural` or `glb`, and the mapping of that name with its settings; the other one must be absent.
 
     watch: path whose changes make `dvc repro` collect again: the code that generates the assets, or the source's folder.
-    The folder is read by this path, which is absolute unless Git tracks the folder, so that experiments in temporary copies
-    of the checkout find it.
+    Composition makes it absolute unless Git tracks the folder, so that DVC finds it from a temporary copy of the checkout.
     """
 
     source: str
@@ -58,11 +55,3 @@ class CollectConfig:
                 raise ConfigError(f"collect.{name}", f"is missing, but collect.source is {self.source}.")
             if name != self.source and settings is not None:
                 raise ConfigError(f"collect.{name}", f"has no effect with collect.source {self.source}. Remove it.")
-        if self.glb is not None:
-            absolute = os.path.normpath(main_checkout() / self.glb.directory)
-            if self.watch not in (self.glb.directory, absolute):
-                raise ConfigError(
-                    "collect.watch",
-                    f"is {self.watch!r}, must be the path of collect.glb.directory, {absolute!r}. "
-                    "`dvc exp run -S data=glb -S collect.glb.directory=FOLDER` writes both.",
-                )

@@ -12,11 +12,11 @@ SPLIT_KEYS = ("clip", "animation", "asset")
 
 @dataclass(frozen=True)
 class CurateConfig:
-    """num_frames: T of training clips, evenly from a clip's first key to its last; held-out clips have `sample.num_frames`.
+    """num_frames: T of training clips, spaced evenly from first to last keyframe; held-out clips have `sample.num_frames`.
     num_points: N surface points that follow the motion.
 
-    min_motion: how far at least 1 % of the surface must travel, in object units (longest side 1): the largest distance
-    between any two frames, of each point. Less is a still pose, or moves by less than people see at the rendered size.
+    min_motion: how far at least 1 % of the surface must travel, in object units (longest side 1). A point travels by its
+    largest distance between any two frames. A clip below it is a still pose, or its motion is invisible when rendered.
     max_triangles: larger assets are not loaded. max_texture_size: longer side in texels; larger textures are reduced.
     min_aesthetic_score: least mean score of 4 views of frame 0, where the scorer's weights are there.
     max_clips: cap on accepted clips, drawn evenly over families; null for all.

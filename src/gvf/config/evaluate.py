@@ -13,9 +13,9 @@ GEOMETRY_METRICS = ("chamfer",)
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """metrics: columns of the tables, `psnr` among them; those whose weights are missing read n/a, with the reason.
+    """metrics: columns of the tables, `psnr` among them; a metric whose weights are missing reads n/a, with the reason.
 
-    `ssim` counts all pixels; `ssim_cropped` leaves out a border of 5, as most published figures do.
+    `ssim` counts all pixels; `ssim_cropped` leaves out a border of 5 pixels, as most published values do.
     """
 
     metrics: tuple[str, ...]

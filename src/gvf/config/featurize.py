@@ -16,7 +16,7 @@ class FeaturizeConfig:
     """encoder: image network. weights: folder or hub name of DINOv2's weights, null for the published name; those of
     EfficientNet come with its package.
 
-    token_grid: conditioning tokens along each side of a frame; null for DINOv2, which has one a patch and one for all.
+    token_grid: conditioning tokens along each side of a frame; null for DINOv2, which has one per patch and one for the image.
     voxel_resolution: voxels along each side of the box. voxel_weighting: how much a view counts for a voxel: `uniform`
     as in the release, `visible` by how much of the voxel it sees. batch_size: images encoded at once.
     """

@@ -12,11 +12,11 @@ class RunConfig:
     """preset: name of the preset the values came from. seed: the one random seed of the whole pipeline.
 
     device: where networks run; `auto` takes CUDA when there is one.
-    executor: how stages map over clips: `process` in worker processes, `ray` in Ray's, on this machine or on the cluster that
-    RAY_ADDRESS names, `inline` in the stage's own process, for debugging. workers: clips at a time.
-    clip_seconds: how long a worker may take over a clip until it is given up. clip_memory_gb: private memory that a worker may
-    take beyond what it starts with, in 1e9 bytes; a clip that needs more is given up. For `collect` and `curate` both are of a
-    file with all its clips; `curate` tries the clips of one that was given up one by one. Neither acts `inline`.
+    executor: how stages map over clips: `process` in worker processes; `ray` in Ray workers, on this machine or on the
+    cluster that RAY_ADDRESS names; `inline` in the stage's own process, for debugging. workers: clips processed at a time.
+    clip_seconds: time limit per clip. clip_memory_gb: private memory that a worker may allocate for a clip beyond what it
+    starts with, in 1e9 bytes. A clip that exceeds either limit is rejected. For `collect` and `curate` both limits apply
+    to a file with all its clips; if a file exceeds one, `curate` retries its clips one by one. `inline` ignores both.
     """
 
     preset: str

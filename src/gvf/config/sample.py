@@ -14,8 +14,8 @@ class SampleConfig:
     """methods: what is drawn beside the references: `vae` (reconstruction), `dit` (generation); the last one's Gaussians
     are kept. The stage `report` needs both.
 
-    num_frames: T of held-out clips, which the stage `curate` bakes at this length: of the generated motion, its
-    conditioning video and the ground truth. Training clips have `curate.num_frames`.
+    num_frames: T of held-out clips: of the generated motion, its conditioning video and the ground truth. The stage
+    `curate` bakes them at this length. Training clips have `curate.num_frames`.
 
     solver: `adaptive` (DPM-Solver of order 2, A.2) or `multistep` with `steps` steps.
 

@@ -9,7 +9,7 @@ from gvf.config.checks import positive
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """enabled: open one MLflow run a stage, in the store of MLFLOW_TRACKING_URI, else in `mlflow.db` here.
+    """enabled: open one MLflow run per stage, in the store of MLFLOW_TRACKING_URI, else in `mlflow.db` here.
 
     system_metrics_interval: seconds between samples of processor, memory, disk, network and GPU load.
     """

@@ -13,8 +13,8 @@ from gvf.config.training import TrainingConfig
 class VariationLossConfig:
     """Weights of the variation loss: image L1 (weight 1) + ssim (1 - SSIM) + lpips LPIPS (Eq. 8) + mesh_guided Eq. 9 + kl KL.
 
-    Every term means the same for any number of frames, views and Gaussians that a step draws: the image losses and KL are
-    means, Eq. 9 estimates the sum over all frames of a clip.
+    The expectation of every term is independent of how many frames, views and Gaussians a step draws: the image losses
+    and KL are means, and Eq. 9 estimates the sum over all frames of a clip.
 
     mesh_guided_norm: `l2` as Eq. 9 reads (squared), or `l1` as the release computes it (a mean over frames).
     """

@@ -29,10 +29,11 @@ class CanonicalLossConfig:
 
 @dataclass(frozen=True)
 class InitialWeightsConfig:
-    """What each network starts from: null for random weights, a name of published weights (`gvf weights list`), or a path.
+    """Initial weights per network: null for random weights, a name of published weights (`gvf weights list`), or a path.
 
-    encoder: of E_GS, decoder: of D_GS. The paper finetunes TRELLIS's. Its public Gaussian decoder (`slat-gs-decoder`) has
-    32 Gaussians per voxel where the paper's has 8; the release starts from a file with 8, `static-vae-initial`.
+    encoder: of E_GS. decoder: of D_GS. The paper finetunes TRELLIS weights. TRELLIS's public Gaussian decoder
+    (`slat-gs-decoder`) has 32 Gaussians per voxel, the paper's has 8; the release starts from a file with 8,
+    `static-vae-initial`.
     """
 
     encoder: str | None
@@ -43,8 +44,8 @@ class InitialWeightsConfig:
 class TrainVaeStaticConfig:
     """views_per_clip: canonical views rendered for each clip of a batch.
 
-    train_encoder: whether E_GS is trained with D_GS. The paper keeps it frozen, all of it; the release's code trains its
-    first and last layer. Stage 2 keeps it frozen in any case.
+    train_encoder: whether E_GS is trained with D_GS. The paper keeps all of E_GS frozen; the release's code trains its
+    first and last layer. Stage 2 always keeps it frozen.
     """
 
     views_per_clip: int

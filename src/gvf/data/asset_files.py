@@ -1,4 +1,4 @@
-"""The glTF files below a folder: each real file once, in a stable order, with a word on what was passed over."""
+"""The glTF files below a folder: each real file once, in a stable order, with the reason for each one skipped."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 from gvf.data.gltf import GLTF_SUFFIXES
 
-# What macOS leaves in archives and on foreign drives beside the files themselves; never an asset.
+# Metadata that macOS writes into archives and onto foreign drives beside the files themselves; never an asset.
 _FORK_PREFIX, _FORK_FOLDER = "._", "__MACOSX"
 
 
 @dataclass(frozen=True)
 class AssetFiles:
-    """paths: sorted. passed_over: one line for each folder or file that was left out though it may hold an asset.
+    """paths: sorted. passed_over: one line for each skipped folder or file that might have held an asset.
 
-    num_forks: files left out because macOS wrote them to hold another file's attributes.
+    num_forks: number of files skipped because macOS wrote them to hold another file's attributes.
     """
 
     paths: tuple[Path, ...]
@@ -28,10 +28,10 @@ class AssetFiles:
 
 
 def find_assets(directory: Path) -> AssetFiles:
-    """Every .glb and .gltf file of a folder and its subfolders, linked ones included.
+    """Find every .glb and .gltf file in a folder and its subfolders, linked ones included.
 
-    A folder or file that several links lead to counts once, under its own place where that is below `directory`. Links
-    to a folder that holds `directory` itself are not followed.
+    A folder or file reached by several links counts once, under its real path where that is below `directory`. Links to
+    a folder that contains `directory` itself are not followed.
     """
     root = os.path.realpath(directory)
     folders, linked_folders = deque([directory]), deque[Path]()
@@ -91,10 +91,10 @@ def _fault(path: Path) -> str | None:
     try:
         ordinary = stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
-        return "is a link to nothing"
+        return "is a broken link"
     except OSError as error:  # a link that leads to itself, a folder that may not be entered, too long a path
         return f"cannot be read ({error.strerror})"
-    return None if ordinary else "is no ordinary file"
+    return None if ordinary else "is not a regular file"
 
 
 def _names_below(folder: Path) -> Iterator[str]:

@@ -23,7 +23,7 @@ from gvf.data.gltf_scene import Node, NodePose, NodeTree, read_nodes
 from gvf.data.mesh import AnimatedMesh, Material
 from gvf.errors import ClipError
 
-# Of a whole scene, so that a small file which shows one mesh many times does not take all memory.
+# Limits of a whole scene: a small file that instances one mesh many times must not exhaust the memory.
 _MAX_VERTICES = 1 << 24
 _MAX_BAKED_NUMBERS = 1 << 29  # coordinates over all frames, 4 GiB
 _MAX_MATRICES = 1 << 23  # nodes times frames, 1 GiB
@@ -31,7 +31,7 @@ _MAX_MATRICES = 1 << 23  # nodes times frames, 1 GiB
 
 @dataclass(frozen=True)
 class Part:
-    """One primitive where a node of the scene shows it.
+    """One primitive, instanced by a node of the scene.
 
     node: index of that node. skin_weights: [V, J] float64, rows sum to 1, None when the node moves the part rigidly.
     """
@@ -124,10 +124,10 @@ def clip_times(animation: Animation, num_frames: int) -> np.ndarray:
 def bake_clip(model: GltfModel, animation: Animation, times: np.ndarray) -> AnimatedMesh:
     """Evaluate one animation at `times` [T], in the file's own units and axes (y up).
 
-    Vertices are float64: only `AnimatedMesh.normalized` rounds them, once the object is centred. Where transforms mirror
-    a face, in most frames, its winding is turned, so that outer sides stay outside (section 3.7.4).
-    Raises ClipError("invalid") when a vertex is not a number in the range of float32, ClipError("size") when all frames
-    together would not fit in memory.
+    Vertices are float64: only `AnimatedMesh.normalized` rounds them, once the object is centred. Where the transforms
+    mirror a face in most frames, its winding is reversed, so that front faces stay in front (section 3.7.4).
+    Raises ClipError("invalid") when a vertex is not finite or exceeds the range of float32, and ClipError("size") when
+    all frames together are too large for memory.
     """
     if 3 * len(model.colors) * len(times) > _MAX_BAKED_NUMBERS:
         message = f"{model.document.name}: {len(model.colors)} vertices in {len(times)} frames are too many to bake."
@@ -150,9 +150,9 @@ def bake_clip(model: GltfModel, animation: Animation, times: np.ndarray) -> Anim
 
 
 def rest_vertices(model: GltfModel) -> np.ndarray:
-    """Vertices [V, 3] float64 of the scene as the file shows it without any animation, in its own units and axes.
+    """Return the scene's vertices [V, 3] float64 without any animation, in the file's own units and axes.
 
-    Raises ClipError("invalid") when one is not a number in the range of float32.
+    Raises ClipError("invalid") when a vertex is not finite or exceeds the range of float32.
     """
     vertices = _posed(model, {}, 1)[0][0]
     if not _in_range(vertices):
@@ -161,7 +161,7 @@ def rest_vertices(model: GltfModel) -> np.ndarray:
 
 
 def _in_range(vertices: np.ndarray) -> bool:
-    # The largest and smallest say it without a copy of the array; NaN compares false.
+    # The extremes suffice and need no copy of the array; comparisons with NaN are false.
     limit = float(np.finfo(np.float32).max)
     return bool(vertices.min() >= -limit and vertices.max() <= limit)
 
@@ -191,8 +191,8 @@ def _part(document: GltfDocument, index: int, node: Node, primitive: Primitive, 
     if (primitive.joints[used] >= len(skin.joints)).any():
         document.nodes[index].fail(f"its mesh uses joint {primitive.joints[used].max()} of {len(skin.joints)}.")
     joints, weights = np.where(used, primitive.joints, 0), primitive.joint_weights.copy()
-    # Weights should sum to 1 and are scaled to it; a vertex without any follows the first joint that is listed for it,
-    # as in three.js (Blender leaves it where it is, so that it would stay behind when the object walks away).
+    # Weights should sum to 1 and are normalised; a vertex without any follows the first joint listed for it, as in
+    # three.js (Blender does not move it, so it would stay behind when the object walks away).
     free = ~used.any(axis=1)
     listed = primitive.joints[free, 0]
     joints[free, 0], weights[free, 0] = np.where(listed < len(skin.joints), listed, 0), 1.0
@@ -203,9 +203,9 @@ def _part(document: GltfDocument, index: int, node: Node, primitive: Primitive, 
 
 
 def _posed(model: GltfModel, poses: Mapping[int, NodePose], num_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [T, V, 3] float64 of all parts under the poses of some nodes; the other nodes keep the file's own.
+    """Return the vertices [T, V, 3] float64 of all parts with the given nodes posed; other nodes keep the file's transform.
 
-    Also their handedness [V]: below 0 where the transforms mirror the surface around a vertex, else above.
+    Also returns their handedness [V]: negative where the transforms mirror the surface around a vertex, else positive.
     """
     if len(model.tree.nodes) * num_frames > _MAX_MATRICES:
         message = f"{model.document.name}: {len(model.tree.nodes)} nodes in {num_frames} frames are too many to bake."
@@ -234,7 +234,7 @@ def _posed(model: GltfModel, poses: Mapping[int, NodePose], num_frames: int) -> 
 
 
 def _handedness(matrices: np.ndarray) -> np.ndarray:
-    """Mean over T of the determinants' signs of matrices [..., T, 3 or 4, 4]; the first frame decides a tie."""
+    """Return the mean over T of the signs of the determinants of [..., T, 3 or 4, 4]; the first frame breaks ties."""
     signs = np.sign(np.linalg.det(matrices[..., :3, :3]))
     return np.asarray(signs.mean(axis=-1) + 1e-6 * signs[..., 0])
 
@@ -307,7 +307,7 @@ def _read_surface(document: GltfDocument, parts: tuple[Part, ...]) -> _Surface:
 
 
 def _read_uvs(document: GltfDocument, primitive: Primitive, use: TextureUse | None) -> np.ndarray:
-    """Texture coordinates [V, 2] float32 with which a part reads a texture; zeros where it reads none."""
+    """Return the texture coordinates [V, 2] float32 with which a part samples a texture; zeros where it has none."""
     num_vertices = len(primitive.positions)
     if use is None or use.uv_set not in primitive.uv_accessors:
         return np.zeros((num_vertices, 2), np.float32)

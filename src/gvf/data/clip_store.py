@@ -42,7 +42,7 @@ class Views:
 
 
 def _num_bytes(value: Any) -> int:
-    """Of a tensor, or of all tensors in a dict or a dataclass."""
+    """Return the size in bytes of a tensor, or of all tensors in a dict or a dataclass."""
     if isinstance(value, Tensor):
         return value.nbytes
     tensors = value if isinstance(value, dict) else vars(value)
@@ -54,17 +54,17 @@ _lock = Lock()  # batches are loaded by several threads
 
 
 def kept_in_memory(kind: str) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
-    """Decorator of functions that read something of a clip: results share MEMORY_BYTES, the least recently used leave.
+    """Cache the results of a function that reads data of a clip; all results share MEMORY_BYTES, evicted by least recent use.
 
-    kind: tells the results of one function from another's.
+    kind: distinguishes the results of different functions.
     """
     return cached(_memory, lock=_lock, key=lambda *arguments: (kind, *arguments))
 
 
 def accepted_clips(after: Path | None = None) -> pd.DataFrame:
-    """Rows of the curated manifest of the accepted clips, but for those that a stage after curation had to leave out.
+    """Return the curated manifest's rows of accepted clips, without those that a stage after curation rejected.
 
-    after: output folder of the last stage that has had the clips in hand, None for curation itself.
+    after: output folder of the last stage that processed the clips, None for curation itself.
     """
     clips = read_manifest(CURATED_MANIFEST)
     left_out = set() if after is None else {rejection.clip_id for rejection in read_rejections(after)}
@@ -72,9 +72,9 @@ def accepted_clips(after: Path | None = None) -> pd.DataFrame:
 
 
 def clip_ids(split: str, after: Path) -> list[str]:
-    """Ids of the clips of `split` (train or held_out) that the stage which wrote `after` has, in manifest order.
+    """Return the ids of the clips of `split` (train or held_out) that remain after the stage that wrote `after`.
 
-    Raises UserError when there are none.
+    They are in manifest order. Raises UserError when there are none.
     """
     clips = accepted_clips(after)
     chosen = clips[clips["split"] == split]["clip_id"].tolist()

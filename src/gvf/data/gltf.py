@@ -1,7 +1,7 @@
 """Strict reader of glTF 2.0 files: buffers, buffer views and accessors.
 
-Source: Khronos glTF 2.0 specification, section 3.6. Opening a file reads its JSON only; arrays are read when asked
-for, so what a mesh would cost is known (`AccessorHeader.count`) before it is paid.
+Source: Khronos glTF 2.0 specification, section 3.6. Opening a file reads its JSON only; arrays are read on
+demand, so the size of a mesh is known (`AccessorHeader.count`) before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SUPPORTED_EXTENSIONS = frozenset(
         "KHR_xmp_json_ld",
     }
 )
-# Those that leave the data of accessors where it is.
+# Extensions that do not change where accessors store their data.
 HARMLESS_EXTENSIONS = SUPPORTED_EXTENSIONS - {DRACO}
 GLTF_SUFFIXES = (".glb", ".gltf")
 
@@ -66,10 +66,10 @@ _ELEMENT_SHAPES: dict[str, tuple[int, ...]] = {
     "MAT4": (4, 4),
 }
 _MAX_NUMBERS = 1 << 27  # in one accessor: half a GiB of float32; more is a broken or hostile file
-# In one accessor without a buffer view, whose zeros cost the file nothing: morph targets of 2.8 million vertices.
+# In one accessor without a buffer view, whose zeros take no space in the file: morph targets of 2.8 million vertices.
 _MAX_ZEROS = 1 << 23
 _SHOWN = 80  # characters of a URI in a message
-# Names of extensions under which an accessor may have its values elsewhere.
+# Extensions that may store the values of an accessor elsewhere.
 _COMPRESSION = re.compile(r"draco|meshopt|compress|codec|pack|quant", re.IGNORECASE)
 
 
@@ -84,7 +84,7 @@ class AccessorHeader:
 
     @property
     def num_numbers(self) -> int:
-        """Numbers in all elements together."""
+        """Return how many numbers all elements hold together."""
         return self.count * math.prod(self.element_shape)
 
 
@@ -104,12 +104,12 @@ class GltfDocument:
 
     @property
     def warnings(self) -> list[str]:
-        """What is wrong with the file but did not cost it, in the order found; grows while the file is read."""
+        """Return the faults that did not prevent reading the file, in the order found; the list grows during reading."""
         return self.root.warnings.messages
 
     @cached_property
     def hiding_extensions(self) -> frozenset[str]:
-        """Extensions used by the file that may hold the values of accessors without data."""
+        """Return the extensions used by the file that may hold the values of accessors without data."""
         return frozenset(self.root.texts("extensionsUsed")) - HARMLESS_EXTENSIONS
 
     @cached_property
@@ -162,15 +162,15 @@ class GltfDocument:
 
     @property
     def animation_names(self) -> list[str]:
-        """Cleaned name of every animation, in file order; `animation_<index>` where the file gives none to be seen."""
+        """Return the cleaned name of every animation, in file order; `animation_<index>` where no visible name is given."""
         names = [item.text("name", "") for item in self.animations]
         return [clean(name, MAX_NAME) or f"animation_{i}" for i, name in enumerate(names)]
 
     @property
     def side_files(self) -> list[Path]:
-        """Files beside this one that its buffers and images are in, whether they exist or not.
+        """Return the paths of the files that buffers and images refer to, whether they exist or not.
 
-        A URI that is refused is left out: reading what it should hold says so, and often nothing does.
+        Refused URIs are left out: reading their data raises the error, and often nothing needs it.
         """
         paths = set()
         for item in (*self._buffers, *self.images):
@@ -195,7 +195,7 @@ class GltfDocument:
         return AccessorHeader(fields.integer("count", low=1), shape, dtype, normalized)
 
     def has_data(self, accessor: int) -> bool:
-        """Whether the file gives an accessor values of its own; without any, they are all zero (section 3.6.2.3)."""
+        """Return whether the file gives values for an accessor; without any they are all zero (section 3.6.2.3)."""
         fields = self.accessors[accessor]
         return "bufferView" in fields or "sparse" in fields or accessor in self._decoded
 
@@ -206,10 +206,10 @@ class GltfDocument:
         return len(self.accessors) - 1
 
     def array(self, accessor: int, element_type: str | None = None) -> np.ndarray:
-        """Data of an accessor as stored, [count, *element shape]; matrices come as [count, row, column].
+        """Return an accessor's data as stored, [count, *element shape]; matrices are [count, row, column].
 
-        element_type: what it must be, e.g. "VEC3"; any when None. All that the header claims is compared with the data
-        that the file has before any memory is taken.
+        element_type: the type required, e.g. "VEC3"; None accepts any. The header is checked against the data in the
+        file before any memory is allocated. Raises ClipError("invalid").
         """
         fields, header = self.accessors[accessor], self.header(accessor)
         if element_type is not None and header.element_shape != _ELEMENT_SHAPES[element_type]:
@@ -230,9 +230,9 @@ class GltfDocument:
         return data
 
     def numbers(self, accessor: int, element_type: str) -> np.ndarray:
-        """Data of an accessor as float64, [count, *element shape]; in [-1, 1] or [0, 1] where it is normalized.
+        """Return an accessor's data as float64, [count, *element shape]; in [-1, 1] or [0, 1] where normalized.
 
-        NaN and infinite values are left as they are.
+        NaN and infinite values are kept.
         """
         fields, header = self.accessors[accessor], self.header(accessor)
         if header.normalized and header.dtype.itemsize == 4:
@@ -241,16 +241,16 @@ class GltfDocument:
         return np.maximum(data / np.iinfo(header.dtype).max, -1.0) if header.normalized else data
 
     def floats(self, accessor: int, element_type: str) -> np.ndarray:
-        """Data of an accessor as finite float64, [count, *element shape], as from `numbers`."""
+        """Return what `numbers` does; raises ClipError("invalid") when a value is NaN or infinite."""
         data = self.numbers(accessor, element_type)
         if not np.isfinite(data).all():
             self.accessors[accessor].fail("has a NaN or infinite value.")
         return data
 
     def integers(self, accessor: int, element_type: str) -> np.ndarray:
-        """Data of an accessor of unsigned integers as int64, [count, *element shape].
+        """Return the data of an accessor of unsigned integers as int64, [count, *element shape].
 
-        `normalized` is not allowed where indices are due, and ignored with a warning.
+        `normalized`, which is not allowed for indices, is ignored with a warning.
         """
         header = self.header(accessor)
         if header.dtype.kind != "u":
@@ -274,7 +274,7 @@ class GltfDocument:
         ]
 
     def view(self, user: Fields) -> tuple[np.ndarray, int | None]:
-        """Bytes [byteLength] uint8 and stride of the buffer view that `user` names."""
+        """Return the bytes [byteLength] uint8 and the stride of the buffer view that `user` names."""
         fields = self._buffer_views[user.index("bufferView", len(self._buffer_views))]
         offset, length = fields.integer("byteOffset", 0), fields.integer("byteLength", low=1)
         self._refuse_compressed_view(fields, offset, length)
@@ -299,7 +299,7 @@ class GltfDocument:
         return self._buffer_cache[index]
 
     def _uri_buffer(self, fields: Fields, length: int) -> np.ndarray:
-        """Bytes of a buffer that has a uri: mapped, not loaded, where it is a file of at least `length` bytes."""
+        """Return the bytes of a buffer that has a uri; a file of at least `length` bytes is memory-mapped, not loaded."""
         uri = fields.text("uri")
         if uri.startswith("data:"):
             return np.frombuffer(_data_uri(uri, fields), np.uint8)
@@ -315,11 +315,11 @@ class GltfDocument:
         return self._side_file(uri, user).read_bytes()
 
     def _side_file(self, uri: str, user: Fields) -> Path:
-        """Path of a side file that is an ordinary file and can be read."""
+        """Return the path of a referenced file, once it is known to be regular and readable."""
         path = self._beside(uri, user)
         try:
-            if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
-                user.fail(f"its file {uri[:_SHOWN]!r} is not an ordinary file.")
+            if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block forever
+                user.fail(f"its file {uri[:_SHOWN]!r} is not a regular file.")
             with path.open("rb"):
                 return path
         except OSError as error:
@@ -335,8 +335,8 @@ class GltfDocument:
     def _refuse_compressed_view(self, fields: Fields, offset: int, length: int) -> None:
         """Refuse a buffer view whose bytes only an extension that is not read can give.
 
-        Such an extension may come with a fallback that holds the plain bytes. There is none where the buffer is a mere
-        placeholder (EXT_meshopt_compression marks it so), or where the view lies on the compressed bytes themselves.
+        Such an extension may come with a fallback buffer of uncompressed bytes. There is none where the buffer is only a
+        placeholder (as EXT_meshopt_compression marks it), or where the view covers the compressed bytes themselves.
         """
         buffer = fields.index("buffer", len(self._buffers))
         placeholder = "uri" not in self._buffers[buffer]
@@ -352,7 +352,7 @@ class GltfDocument:
             self.refuse_extensions(self._buffers[buffer], marked)
 
     def refuse_extensions(self, fields: Fields, names: Collection[str]) -> NoReturn:
-        """Raise ClipError about data that is missing at `fields` and that the extensions `names` may hold."""
+        """Raise ClipError about data missing at `fields` that the extensions `names` may hold."""
         fields.fail(
             f"has no data that can be read, which {', '.join(sorted(names))} may hold. "
             "Save the asset again without compression or extensions."
@@ -410,7 +410,7 @@ class GltfDocument:
 
 
 def _data_uri(uri: str, user: Fields) -> bytes:
-    """Content of a base64 data URI."""
+    """Return the content of a base64 data URI."""
     head, comma, body = uri.partition(",")
     if not comma or not head.endswith(";base64"):
         user.fail("uri is a data URI that is not base64.")

@@ -17,7 +17,7 @@ _INTERPOLATIONS = ("LINEAR", "STEP", "CUBICSPLINE")
 _WIDTHS = {"translation": "VEC3", "rotation": "VEC4", "scale": "VEC3", "weights": "SCALAR"}
 # A time this close (in seconds) before a key counts as the key: file times are float32, sample times are not.
 _KEY_TOLERANCE = 1e-6
-# Numbers in the keys of one animation (half a GiB): its accessors may overlap, so the file's size is no limit.
+# Numbers in the keyframes of one animation (half a GiB). Accessors may overlap, so the file's size sets no limit.
 _MAX_NUMBERS = 1 << 26
 _SHEAR_TOLERANCE = 1e-3  # see `decompose`; exporters' matrices are rounded to float32
 
@@ -162,7 +162,7 @@ def _segments(times: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _warn_about_matrix(document: GltfDocument, tree: NodeTree, node: int) -> None:
-    """Warn where an animated node has a matrix: it is not allowed, yet common, and is decomposed as readers do."""
+    """Warn about an animated node with a matrix: this is invalid but common, and other readers decompose it too."""
     matrix = tree.nodes[node].matrix
     if matrix is None:
         return
@@ -171,7 +171,7 @@ def _warn_about_matrix(document: GltfDocument, tree: NodeTree, node: int) -> Non
 
 
 def _check_sizes(document: GltfDocument, fields: Fields, accessors: set[int]) -> None:
-    """Refuse an animation whose keys would take too much memory, or are held by an extension that is not read."""
+    """Refuse an animation whose keyframes need too much memory, or are held by an unsupported extension."""
     total = sum(document.header(accessor).num_numbers for accessor in accessors)
     if total > _MAX_NUMBERS:
         raise ClipError("size", f"{fields.where}: has {total} numbers in its keys, at most {_MAX_NUMBERS} are read.")
@@ -184,9 +184,9 @@ def _check_sizes(document: GltfDocument, fields: Fields, accessors: set[int]) ->
 def _read_channel(
     document: GltfDocument, sampler: Fields, node: int, path: str, width: int, arrays: dict[tuple[int, str], np.ndarray]
 ) -> Channel:
-    """width: values a key beyond the element itself, i.e. the number of morph targets for weights.
+    """Read one channel. width: elements per keyframe, i.e. the number of morph targets for weights.
 
-    arrays: those read so far, by accessor and element type; channels often share their times.
+    arrays: cache of the arrays read so far, by accessor and element type; channels often share their key times.
     """
     interpolation = _interpolation(sampler)
     inputs, outputs = _accessors(document, sampler)
@@ -209,13 +209,13 @@ def _read_channel(
 
 
 def _accessors(document: GltfDocument, sampler: Fields) -> tuple[int, int]:
-    """Accessors of a sampler's key times and values."""
+    """Return the accessors of a sampler's key times and values."""
     count = len(document.accessors)
     return sampler.index("input", count), sampler.index("output", count)
 
 
 def _interpolation(sampler: Fields) -> str:
-    """Interpolation of a sampler. Its place in the specification's list, which some exporters write, is understood."""
+    """Return a sampler's interpolation; its index in the specification's list, which some exporters write, is accepted."""
     value = sampler.values.get("interpolation")
     if isinstance(value, int | float) and not isinstance(value, bool) and value in range(len(_INTERPOLATIONS)):
         name = _INTERPOLATIONS[int(value)]

@@ -11,14 +11,14 @@ import numpy as np
 
 from gvf.errors import ClipError
 
-_MAX_JSON = 1 << 28  # bytes; parsed, it takes many times as much memory
+_MAX_JSON = 1 << 28  # bytes; parsing takes many times as much memory
 _GLB_MAGIC = 0x46546C67
 _JSON_CHUNK = 0x4E4F534A
 _BIN_CHUNK = 0x004E4942
 
 
 def read_container(path: Path) -> tuple[Any, np.ndarray | None]:
-    """Parsed JSON of a .glb or .gltf file, and the binary chunk of a GLB, mapped and not loaded.
+    """Return the parsed JSON of a .glb or .gltf file, and the binary chunk of a GLB, memory-mapped.
 
     Raises ClipError("invalid") when the file is missing, empty, cut short or not JSON.
     """
@@ -40,7 +40,7 @@ def read_container(path: Path) -> tuple[Any, np.ndarray | None]:
 
 
 def _read_glb(path: Path, head: bytes, name: str) -> tuple[bytes, np.ndarray | None]:
-    """JSON bytes and binary chunk of a GLB file (section 4.4)."""
+    """Return the JSON bytes and the binary chunk of a GLB file (section 4.4)."""
     _, version, length = struct.unpack("<3I", head)
     if version != 2:
         raise ClipError("invalid", f"{name}: is GLB container version {version}, only 2 is read.")

@@ -17,7 +17,7 @@ _MAX_NESTING = 16  # of metadata in metadata
 
 @dataclass(frozen=True)
 class DracoPrimitive:
-    """Accessors, by index, that hold the decoded data of a primitive: of each attribute, and of the triangles' corners."""
+    """Indices of the accessors with the decoded data of a primitive: one per attribute, and one for the triangle indices."""
 
     attributes: dict[str, int]
     indices: int
@@ -26,8 +26,8 @@ class DracoPrimitive:
 def decode_primitive(document: GltfDocument, primitive: Fields) -> DracoPrimitive | None:
     """Decode a primitive that is compressed with Draco and add its arrays to the document; None when it is not.
 
-    The accessors that the primitive names say what the data must be: counts, shapes and component types. A stream that
-    would unpack to more is refused before it is decoded. Raises ClipError("invalid").
+    The primitive's accessors declare the counts, shapes and component types of the data. A stream that would unpack to
+    more is refused before it is decoded. Raises ClipError("invalid").
     """
     extension = primitive.extension(DRACO)
     if extension is None:
@@ -73,14 +73,14 @@ def decode_primitive(document: GltfDocument, primitive: Fields) -> DracoPrimitiv
 
 
 def _decode(stream: bytes, extension: Fields) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Corners [3 F] uint32 of the triangles, and the values [V, width] of each attribute by its number."""
+    """Return the triangle indices [3 F] uint32, and the values [V, width] of each attribute by its id."""
     import DracoPy
 
     try:
         mesh = DracoPy.decode(stream)
         triangles = np.ascontiguousarray(mesh.faces, np.uint32).reshape(-1)
         by_id = {int(attribute["unique_id"]): np.asarray(attribute["data"]) for attribute in mesh.attributes}
-    except Exception as error:  # DracoPy raises its own exceptions, bare ones and those of its arrays
+    except Exception as error:  # DracoPy raises its own types, plain Exception and array errors
         extension.fail(f"cannot be decoded ({error}).")
     if not len(triangles):
         extension.fail("cannot be used: it holds no triangles.")
@@ -88,7 +88,7 @@ def _decode(stream: bytes, extension: Fields) -> tuple[np.ndarray, dict[int, np.
 
 
 def _converted(data: np.ndarray, header: AccessorHeader, count: int, extension: Fields, name: str) -> np.ndarray:
-    """Decoded data of one attribute in the shape and type of its accessor."""
+    """Return the decoded data of one attribute in the shape and type of its accessor."""
     if data.shape != (count, *(header.element_shape or (1,))):
         extension.fail(f"{name} unpacks to shape {data.shape}, its accessor has {header.element_shape} an element.")
     data = data.reshape(count, *header.element_shape)
@@ -102,7 +102,7 @@ def _converted(data: np.ndarray, header: AccessorHeader, count: int, extension: 
 
 
 def _announced_size(stream: bytes, extension: Fields) -> tuple[int, int | None]:
-    """Numbers of faces and points that a Draco stream says it unpacks to; points are None where only decoding tells.
+    """Return the numbers of faces and points that a Draco stream announces; None for points known only after decoding.
 
     Source: Draco bitstream specification 2.2, sections 3 to 6 (header, metadata, connectivity).
     """
@@ -125,10 +125,10 @@ def _announced_size(stream: bytes, extension: Fields) -> tuple[int, int | None]:
         if method == _SEQUENTIAL:
             return reader.varint(), reader.varint()
         if method == _EDGEBREAKER:
-            reader.take(1)  # how its symbols are coded
+            reader.take(1)  # coding of the symbols
             num_encoded_vertices = reader.varint()
             num_faces = reader.varint()
-            # Seams double vertices, so their number before decoding is a lower bound.
+            # Decoding duplicates vertices at seams, so the announced number is a lower bound.
             return num_faces, num_encoded_vertices
     except EOFError:
         extension.fail("cannot be decoded: it is cut short.")
@@ -136,7 +136,7 @@ def _announced_size(stream: bytes, extension: Fields) -> tuple[int, int | None]:
 
 
 class _Reader:
-    """Reads a Draco header front to back. Raises EOFError beyond the end."""
+    """Reads a Draco header sequentially. Raises EOFError past the end."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.position = data, 0
@@ -148,7 +148,7 @@ class _Reader:
         return self.data[self.position - count : self.position]
 
     def varint(self) -> int:
-        """Unsigned LEB128 number of at most 64 bits."""
+        """Read an unsigned LEB128 number of at most 64 bits."""
         value = 0
         for shift in range(0, 70, 7):
             byte = self.take(1)[0]
@@ -158,7 +158,7 @@ class _Reader:
         raise EOFError
 
     def skip_metadata(self, nesting: int = 0) -> None:
-        """Entries of a name and a value, then named metadata in the same form."""
+        """Skip entries of a name and a value, then nested metadata in the same form."""
         if nesting > _MAX_NESTING:
             raise EOFError
         for _ in range(self.varint()):

@@ -10,20 +10,20 @@ from typing import Any, NoReturn
 from gvf.errors import ClipError
 from gvf.text import clean
 
-_MAX_WARNINGS = 50  # kept of one file
+_MAX_WARNINGS = 50  # kept per file
 
 _logger = logging.getLogger(__name__)
 
 
 class FileWarnings:
-    """Faults of one file that do not cost it: each kind is logged, and kept in `messages`, at the first place found."""
+    """Faults that do not prevent reading a file; each kind is logged and kept in `messages` at its first occurrence."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
         self._kinds: set[str] = set()
 
     def add(self, where: str, fault: str) -> None:
-        """Log and keep `<where>: <fault>`, unless this fault is known from another place of the file."""
+        """Log and keep `<where>: <fault>`, unless the same fault was already found elsewhere in the file."""
         if fault not in self._kinds and len(self._kinds) < _MAX_WARNINGS:
             self._kinds.add(fault)
             self.messages.append(clean(f"{where}: {fault}"))
@@ -41,7 +41,7 @@ class Fields:
     """One JSON object of a glTF file. Every reader raises ClipError("invalid") on a wrong type or a missing property.
 
     A property that is null counts as absent.
-    where: the place, as people would say it, e.g. `knight.glb: meshes[3]`. warnings: where the file's warnings go.
+    where: the place in the file, for messages, e.g. `knight.glb: meshes[3]`. warnings: collects the file's warnings.
     """
 
     __slots__ = ("values", "warnings", "where")
@@ -57,7 +57,7 @@ class Fields:
         return self.values.get(name) is not None
 
     def warn(self, message: str) -> None:
-        """Warn that this place breaks the specification, although its meaning is plain."""
+        """Warn that this place violates the specification, although its meaning is clear."""
         self.warnings.add(self.where, message)
 
     def fail(self, message: str) -> NoReturn:
@@ -111,7 +111,7 @@ class Fields:
         return tuple(float(value) for value in values)
 
     def text(self, name: str, default: Any = REQUIRED, allowed: Collection[str] | None = None) -> Any:
-        """Text, one of `allowed` when given. A number is taken as its digits, with a warning, unless `allowed` is given."""
+        """Return text, one of `allowed` when given. Without `allowed`, a number is accepted as its digits, with a warning."""
         value = self._value(name, default)
         if value is default:
             return value
@@ -132,7 +132,7 @@ class Fields:
         return tuple(Fields({name: value}, self.where, self.warnings).text(name) for value in values)
 
     def flag(self, name: str, default: bool) -> bool:
-        """True or false; 1 and 0 are taken as such, with a warning."""
+        """Return true or false; 1 and 0 are accepted with a warning."""
         value = self._value(name, default)
         if not isinstance(value, bool) and value in (0, 1):
             self.warn(f"{name} is {value}, must be true or false; taken as {str(bool(value)).lower()}.")

@@ -13,8 +13,8 @@ from gvf.errors import ClipError
 
 TRIANGLES, TRIANGLE_STRIP, TRIANGLE_FAN = 4, 5, 6
 
-# Numbers in the morph targets or joint weights of one primitive (half a GiB as float64). One accessor may stand for any
-# number of them, so the file's size is no limit.
+# Numbers in the morph targets or joint weights of one primitive (half a GiB as float64). Many of them may share one
+# accessor, so the file's size sets no limit.
 _MAX_NUMBERS = 1 << 26
 _MAX_JOINTS = 1 << 16  # joint indices have 16 bits
 
@@ -166,10 +166,10 @@ def _read_primitive(document: GltfDocument, fields: Fields) -> Primitive:
 
 
 def _refuse_missing_data(document: GltfDocument, fields: Fields, accessors: dict[str, int]) -> None:
-    """Refuse a primitive whose data only an extension that is not read can give.
+    """Refuse a primitive whose data only an unsupported extension can provide.
 
-    Without data an attribute is zero, which is allowed, but no mesh is meant to lie in one point: there any unknown
-    extension of the file is suspect, elsewhere only those of the primitive.
+    Attributes without data are zero, which is allowed. Positions are not meant to be all zero, however, so for them any
+    unsupported extension of the file is suspect; for other attributes only those of the primitive are.
     """
     own = set(fields.child("extensions")) - HARMLESS_EXTENSIONS
     for name, accessor in accessors.items():
@@ -217,7 +217,7 @@ def _read_joints(
 
 
 def _clean_weights(weights: np.ndarray, fields: Fields, name: str) -> np.ndarray:
-    """Joint weights [V, 4] with zeros, and a warning, where one is NaN, infinite or negative by a rounding error."""
+    """Replace joint weights [V, 4] that are NaN, infinite or slightly negative (by rounding) with zero, with a warning."""
     broken = ~np.isfinite(weights)
     if broken.any():
         rows = int(broken.any(axis=1).sum())
@@ -245,7 +245,7 @@ def _read_colors(document: GltfDocument, fields: Fields, attributes: dict[str, i
 
 
 def _same_count(document: GltfDocument, fields: Fields, name: str, accessor: int, num_vertices: int) -> None:
-    """Compare the count that an accessor claims with the number of vertices, before its data is read."""
+    """Compare the count in an accessor's header with the number of vertices, before its data is read."""
     count = document.header(accessor).count
     if count != num_vertices:
         fields.fail(f"{name} has {count} entries for {num_vertices} vertices.")

@@ -19,17 +19,17 @@ _logger = logging.getLogger(__name__)
 
 _REPEAT = 10497
 _WRAP_MODES = dict(zip((_REPEAT, 33071, 33648), WRAP_MODES))
-_READ_FORMATS = {"EXT_texture_webp"}  # extensions of a texture that name an image in a format that is read
+_READ_FORMATS = {"EXT_texture_webp"}  # texture extensions for images in a supported format
 _OTHER_FORMATS = {"KHR_texture_basisu": "KTX2", "MSFT_texture_dds": "DDS", "EXT_texture_avif": "AVIF"}
-_BRIGHTEST = 1e4  # factors are cut here: beyond, every texel but black is saturated, and float32 stays finite
-_FARTHEST = 1e8  # texture coordinate
+_BRIGHTEST = 1e4  # upper limit of factors: above it every texel but black is saturated; keeps float32 finite
+_FARTHEST = 1e8  # upper limit of texture coordinates
 
 
 @dataclass(frozen=True)
 class TextureUse:
     """How a material reads one of its textures.
 
-    image: image index of the file. uv_set: which TEXCOORD. transform: [2][3], applied to (u, v, 1). wrap: of `Material`.
+    image: image index of the file. uv_set: which TEXCOORD. transform: [2][3], applied to (u, v, 1). wrap: see `Material`.
     """
 
     image: int
@@ -38,14 +38,14 @@ class TextureUse:
     wrap: tuple[str, str]
 
     def same_uvs(self, other: TextureUse) -> bool:
-        """Whether both are read with the same texture coordinates."""
+        """Return whether both textures use the same texture coordinates."""
         return (self.uv_set, self.transform) == (other.uv_set, other.transform)
 
 
 @dataclass(frozen=True)
 class SourceMaterial:
-    """A material of the file. The textures of `material` and how they wrap are not set yet: `texture` (base colour) and
-    `emissive_texture` say what they will show.
+    """A material of the file. `material` has no textures or wrap modes yet; they will come from `texture` (base colour)
+    and `emissive_texture`.
     """
 
     material: Material
@@ -62,8 +62,8 @@ def read_material(document: GltfDocument, index: int) -> SourceMaterial:
     """Read a material; -1 is the default material. Raises ClipError("invalid").
 
     Base colour comes from the metallic-roughness model or, where KHR_materials_pbrSpecularGlossiness is given, from its
-    diffuse colour. KHR_materials_unlit goes before both extensions: it shows the metallic-roughness base colour and
-    nothing else, so such a material does not glow.
+    diffuse colour. KHR_materials_unlit overrides both: the material shows its metallic-roughness base colour and nothing
+    else, so it has no emission.
     """
     if index < 0:
         return DEFAULT_MATERIAL
@@ -94,7 +94,7 @@ def read_material(document: GltfDocument, index: int) -> SourceMaterial:
 
 
 def placed_textures(sources: list[SourceMaterial]) -> tuple[tuple[Material, ...], list[int]]:
-    """The materials with their textures as indices into a list of images of the file, and that list."""
+    """Return the materials with textures as indices into a list of the file's images, and that list."""
     images: dict[int, int] = {}
     materials = []
     for source in sources:
@@ -110,8 +110,9 @@ def placed_textures(sources: list[SourceMaterial]) -> tuple[tuple[Material, ...]
 
 
 def read_image(document: GltfDocument, image: int) -> np.ndarray:
-    """Decode an image to RGBA [H, W, 4] uint8. Raises ClipError("invalid") when it is missing, of a format that is not
-    read, broken or huge.
+    """Decode an image to RGBA [H, W, 4] uint8.
+
+    Raises ClipError("invalid") when it is missing, in an unsupported format, damaged or too large.
     """
     encoded = document.image_bytes(image)
     try:
@@ -121,8 +122,9 @@ def read_image(document: GltfDocument, image: int) -> np.ndarray:
 
 
 def transform_uvs(uvs: np.ndarray, use: TextureUse) -> np.ndarray:
-    """Texture coordinates [V, 2] of a file as a texture is read with them, within +-1e8: float32 has no parts of a texel
-    long before, and what is made of them stays finite.
+    """Return a file's texture coordinates [V, 2] after the texture's transform, limited to +-1e8.
+
+    Far below that, float32 no longer resolves parts of a texel; the limit keeps what is computed from them finite.
     """
     transform = np.array(use.transform)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -141,7 +143,7 @@ def _factor(value: float) -> float:
 
 
 def _texture_use(document: GltfDocument, info: Fields) -> TextureUse | None:
-    """What a material's texture reads; None, with a warning, where the texture names no image."""
+    """Return how a material reads its texture; None, with a warning, where the texture names no image."""
     texture = document.textures[info.index("index", len(document.textures))]
     image = _texture_image(document, texture)
     if image is None:
@@ -162,9 +164,9 @@ def _texture_use(document: GltfDocument, info: Fields) -> TextureUse | None:
 
 
 def _texture_image(document: GltfDocument, texture: Fields) -> int | None:
-    """The image of a texture, an index; None where it names none at all.
+    """Return the index of a texture's image; None where it names no image at all.
 
-    Raises ClipError where it names images in formats only that are not read.
+    Raises ClipError where all images that it names are in unsupported formats.
     """
     extensions = texture.child("extensions")
     holders = [extensions.child(name) for name in extensions if name in _READ_FORMATS]

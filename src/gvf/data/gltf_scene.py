@@ -16,7 +16,7 @@ from gvf.data.gltf_fields import Fields
 class Node:
     """One node. Its local transform is `matrix` [row, column] when given, else translation, rotation (xyzw), scale.
 
-    Where there is a matrix, the three are its parts, for animations that replace one of them.
+    Where there is a matrix, the other three are its decomposition, for animations that replace one of them.
     """
 
     name: str
@@ -95,7 +95,7 @@ def read_nodes(document: GltfDocument) -> NodeTree:
 
 
 def local_matrices(node: Node, pose: NodePose | None) -> np.ndarray:
-    """Local transforms translation @ rotation @ scale, [T or 1, 4, 4] float64; the node's matrix where it is not posed."""
+    """Return local transforms translation @ rotation @ scale, [T or 1, 4, 4] float64; an unposed node keeps its matrix."""
     animated = pose or NodePose()
     if node.matrix is not None and animated.translation is animated.rotation is animated.scale is None:
         return node.matrix[None]
@@ -128,19 +128,19 @@ def unit_quaternions(quaternions: np.ndarray) -> np.ndarray:
 
 
 def decompose(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Translation [3], rotation [4] xyzw and scale [3] of an affine matrix [4, 4], and how much it shears besides.
+    """Return translation [3], rotation [4] xyzw and scale [3] of an affine matrix [4, 4], and a measure of its shear.
 
-    Scale is the lengths of the columns, the first negative where the matrix mirrors; rotation is the one nearest to the
-    columns of unit length. The shear is the largest distance of such a column from the rotation's, 0 to 2.
+    Scale is the lengths of the columns, the first one negative where the matrix mirrors; rotation is the one nearest to
+    the normalised columns. Shear is the largest distance between a normalised column and the rotation's, 0 to 2.
     """
-    largest = np.abs(matrix[:3, :3]).max(axis=0)  # taken out first, so that no square leaves the range of float64
+    largest = np.abs(matrix[:3, :3]).max(axis=0)  # divided out first, so that squares stay in the range of float64
     columns = matrix[:3, :3] / np.where(largest > 0.0, largest, 1.0)
     scale = np.linalg.norm(columns, axis=0)
     columns /= np.where(scale > 0.0, scale, 1.0)
     if np.linalg.det(columns) < 0.0:
         scale[0], columns[:, 0] = -scale[0], -columns[:, 0]
     left, _, right = np.linalg.svd(columns)
-    left[:, 2] *= np.sign(np.linalg.det(left @ right))  # only columns of no length leave the sign open
+    left[:, 2] *= np.sign(np.linalg.det(left @ right))  # the sign is undetermined only for columns of length zero
     rotation = left @ right
     shear = float((np.linalg.norm(columns - rotation, axis=0) * (scale != 0.0)).max())
     return matrix[:3, 3].copy(), Rotation.from_matrix(rotation).as_quat(), scale * largest, shear
@@ -190,12 +190,12 @@ def _read_node(document: GltfDocument, index: int, parent: int | None, children:
 
 
 def _read_matrix(fields: Fields) -> np.ndarray | None:
-    """Matrix [row, column] of a node, None where translation, rotation and scale hold."""
+    """Return a node's matrix [row, column], None where translation, rotation and scale apply."""
     if "matrix" not in fields:
         return None
     matrix = np.array(fields.numbers("matrix", 16)).reshape(4, 4).T
     if any(name in fields for name in ("translation", "rotation", "scale")):
-        # The specification allows one of the two. Readers take the matrix, but an identity is a writer's default.
+        # The specification allows only one of the two. Readers use the matrix, but an identity is an exporter's default.
         identity = np.array_equal(matrix, np.eye(4))
         taken = "translation, rotation and scale are" if identity else "the matrix is"
         fields.warn(f"has both a matrix and translation, rotation or scale, which is not allowed; {taken} taken.")

@@ -51,9 +51,9 @@ class LatentStatistics:
 
 
 class RunningMoments:
-    """Mean and variance by column of rows that come in parts, in float64 and in the memory of one part.
+    """Accumulates the per-column mean and variance of rows that arrive in batches, in float64.
 
-    Parts are combined as Chan, Golub and LeVeque do (1979): the result is that of all rows at once, up to rounding.
+    Batches are combined as by Chan, Golub and LeVeque (1979): the result equals that of all rows at once, up to rounding.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class RunningMoments:
         self._squares = torch.zeros((), dtype=torch.float64)  # sum of squared deviations from the mean
 
     def add(self, rows: Tensor) -> None:
-        """rows: [N, C], N >= 1."""
+        """Add a batch of rows [N, C], N >= 1."""
         rows = rows.double()
         mean = rows.mean(0)
         squares = (rows - mean).square().sum(0)
@@ -73,12 +73,12 @@ class RunningMoments:
 
     @property
     def variance(self) -> Tensor:
-        """[C], of the whole population (no Bessel correction)."""
+        """Return the population variance [C] (no Bessel correction)."""
         return self._squares / self.count
 
 
 class StatisticsOfClips:
-    """LatentStatistics of clips that are seen one at a time, of the latents as training sees them: sampled.
+    """Accumulates LatentStatistics over clips, for latents sampled from their posteriors, as training uses them.
 
     The variance of a channel is that of the posterior means plus the mean of the posterior variances.
     """
@@ -87,7 +87,7 @@ class StatisticsOfClips:
         self._mean, self._variance, self._static, self._std = (RunningMoments() for _ in range(4))
 
     def add(self, clip: LatentClip) -> None:
-        """Take a training clip into account."""
+        """Add a training clip."""
         logvar = clip.logvar.flatten(0, 1).double().cpu()
         self._mean.add(clip.mean.flatten(0, 1).cpu())
         self._variance.add(logvar.exp())
@@ -96,11 +96,11 @@ class StatisticsOfClips:
 
     @property
     def posterior_std_mean(self) -> float:
-        """Mean deviation of the posteriors over all latents and channels."""
+        """Return the posteriors' mean standard deviation over all latents and channels."""
         return self._std.mean.mean().item()
 
     def statistics(self) -> LatentStatistics:
-        """Of the clips so far, at least one."""
+        """Return the statistics of the clips added so far; there must be at least one."""
         std = (self._mean.variance + self._variance.mean).sqrt().clamp_min(_SMALLEST_STD)
         static_std = self._static.variance.sqrt().clamp_min(_SMALLEST_STD)
         return LatentStatistics(self._mean.mean.float(), std.float(), self._static.mean.float(), static_std.float())
@@ -113,7 +113,7 @@ def load_statistics() -> LatentStatistics:
 
 @kept_in_memory("latents")
 def load_latents(clip_id: str) -> LatentClip:
-    """A clip's latents, as the stage `encode` wrote them."""
+    """Load a clip's latents, as the stage `encode` wrote them."""
     return _from_tensors(LatentClip, LATENTS / f"{clip_id}.safetensors")
 
 

@@ -23,32 +23,29 @@ ACCEPTED, REJECTED = "accepted", "rejected"
 TRAIN, HELD_OUT = "train", "held_out"
 
 MAX_SLUG = 64
-"""Length of a slug: a SHA-256 fits. Two make a clip id, and a temporary file named by one stays far below 255 bytes."""
+"""Largest length of a slug: a SHA-256 fits. A clip id has two, and its temporary files stay far below 255 bytes."""
 
 _RAW_FIELDS = [
     pa.field("clip_id", pa.string(), nullable=False),
     pa.field("asset", pa.string(), nullable=False),  # path relative to the manifest's folder
     pa.field("asset_sha256", pa.string(), nullable=False),
-    pa.field(
-        "family", pa.string(), nullable=False
-    ),  # procedural family, or the file's path in its folder, without suffix
+    # procedural family, or the file's path in its folder, without suffix
+    pa.field("family", pa.string(), nullable=False),
     pa.field("animation", pa.string()),  # its name, cleaned (gvf.text); null when the file could not be read
     pa.field("animation_index", pa.int64(), nullable=False),  # -1 when the file could not be read
     pa.field("duration", pa.float64()),  # seconds, null when it could not be read
     pa.field("error", pa.string()),  # slug of why the clip could not be read, else null
     pa.field("message", pa.string()),
-    pa.field(
-        "exception", pa.string()
-    ),  # type of the error, ClipError where a rule of ours was broken; null when there was none
+    pa.field("exception", pa.string()),  # type of the error, ClipError for a check of our own; null without an error
 ]
 _DECISION_FIELDS = [
     pa.field("decision", pa.string(), nullable=False),  # accepted or rejected
-    # slug: invalid, reserved, motion, size, aesthetic, cap; failed, crashed, timeout, memory (gvf.executors.rejected); null when
-    # accepted
+    # slug: invalid, reserved, motion, size, aesthetic, cap; failed, crashed, timeout, memory (gvf.executors.rejected);
+    # null when accepted
     pa.field("reason", pa.string()),
     pa.field("message", pa.string()),
     pa.field("exception", pa.string()),  # as in the raw manifest; null when accepted, and for cap
-    # how far 1 % of the surface travels (gvf.geometry.sampling.motion_amount), object units
+    # distance that at least 1 % of the surface travels (gvf.geometry.sampling.motion_amount), object units
     pa.field("motion", pa.float64()),
     pa.field("num_vertices", pa.int64(), nullable=False),  # 0 when it could not be read
     pa.field("num_triangles", pa.int64(), nullable=False),
@@ -95,10 +92,10 @@ def read_manifest(path: PathLike) -> pd.DataFrame:
 
 
 def slug(text: str) -> str:
-    """Text reduced to [a-z0-9_-], neither empty nor longer than MAX_SLUG: a name that is safe in paths and ids.
+    """Reduce text to [a-z0-9_-], neither empty nor longer than MAX_SLUG: a name that is safe in paths and ids.
 
-    Accents are dropped. A text that loses letters or digits (of other scripts, or beyond the length) ends in a digest of
-    the whole, so that different names stay different and the same name gives the same slug on every machine.
+    Accents are dropped. If letters or digits are lost (other scripts, or excess length), the slug ends in a digest of
+    the whole text, so that different names stay different and the same name gives the same slug on every machine.
     """
     apart = unicodedata.normalize("NFKD", text.lower()).lower()
     folded = "".join(character for character in apart if not unicodedata.combining(character))
@@ -111,9 +108,9 @@ def slug(text: str) -> str:
 
 
 def unique(name: str, taken: dict[str, int]) -> str:
-    """`name`, or `name-2`, `name-3`... when taken; the result is added to `taken`.
+    """Return `name`, or `name-2`, `name-3`... when it is taken, and add the result to `taken`.
 
-    taken: names given so far, each with the last number tried for it, so that a thousand equal names cost no search.
+    taken: names in use, each with the last number tried for it, so that many equal names need no search.
     """
     number = taken.get(name, 0) + 1
     candidate = name if number == 1 else f"{name}-{number}"

@@ -25,9 +25,9 @@ class Material:
 
     base_color: linear RGBA, multiplies texture and vertex colour. texture: index into AnimatedMesh.textures or -1.
     alpha_mode: OPAQUE ignores alpha, MASK cuts below alpha_cutoff, BLEND is as transparent as alpha says.
-    double_sided: whether the backs of faces, seen clockwise, are drawn; where not, one looks through them.
-    emissive: linear RGB added whatever the light, multiplied by emissive_texture where that is not -1. unlit: the base
-    colour is shown without any light. wrap, emissive_wrap: how the textures go on beyond their edges along u and v.
+    double_sided: whether back faces (clockwise winding) are drawn; otherwise they are culled.
+    emissive: linear RGB added regardless of lighting, multiplied by emissive_texture where that is not -1. unlit: the
+    base colour is shown without lighting. wrap, emissive_wrap: wrap modes of the textures along u and v.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Material:
 class AnimatedMesh:
     """A mesh whose vertices move over T frames while its faces stay.
 
-    vertices: [T, V, 3] float32, or float64 in the file's own units, until they are normalized. faces: [F, 3] int32.
+    vertices: [T, V, 3] float64 in the file's own units, or float32 once normalized. faces: [F, 3] int32.
     face_materials: [F] int32, index into materials. uvs: [V, 2] float32, glTF convention (v downwards), already
     transformed. colors: [V, 4] float32, linear, ones when the file has none. textures: uint8 [H, W, 4] sRGB.
     times: [T] float32 seconds, as in the file.
     points: [T, N, 3] float32, the same N surface points in every frame; None unless sampled (curated clips are).
-    emissive_uvs: [V, 2] float32, what emissive textures are read with; None where that is `uvs`, as in most files.
+    emissive_uvs: [V, 2] float32, texture coordinates of emissive textures; None where `uvs` serve, as in most files.
     """
 
     vertices: np.ndarray
@@ -72,13 +72,13 @@ class AnimatedMesh:
 
     @property
     def double_sided(self) -> np.ndarray:
-        """Whether each face is seen from behind too, [F] bool."""
+        """Return whether the back of each face is drawn too, [F] bool."""
         return np.array([material.double_sided for material in self.materials])[self.face_materials]
 
     def normalized(self) -> AnimatedMesh:
-        """From glTF's y-up axes to z up, centred, with the longest side of the box over all frames scaled to 1.
+        """Convert from glTF's y-up axes to z up, centre, and scale the bounding box over all frames to longest side 1.
 
-        (x, y, z) becomes (x, -z, y). Vertices are centred in float64 and come as float32. Raises ClipError("invalid")
+        (x, y, z) becomes (x, -z, y). Vertices are centred in float64 and returned as float32. Raises ClipError("invalid")
         when the whole animation is a single point.
         """
         if self.points is not None:

@@ -1,6 +1,6 @@
 """Clips that a stage after curation could not process, listed beside its outputs in `rejected.parquet`.
 
-A stage carries over what the stages before it rejected, so the last folder that a stage reads tells of all of them.
+A stage carries over the rejections of earlier stages, so the folder of the latest stage lists all of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Rejection:
-    """One clip left out by a stage. reason: a slug. exception: type of the error. message: one clean line for people."""
+    """One clip rejected by a stage. reason: a slug. exception: type of the error. message: one clean, readable line."""
 
     clip_id: str
     stage: str
@@ -35,16 +35,16 @@ class Rejection:
 
 
 def write_rejections(folder: PathLike, rejections: Iterable[Rejection]) -> None:
-    """Write the list of a stage into its output folder, sorted by clip; also when it is empty."""
+    """Write a stage's list into its output folder, sorted by clip, even when it is empty."""
     rows = [asdict(rejection) for rejection in sorted(rejections, key=lambda rejection: rejection.clip_id)]
     with atomic_path(Path(folder) / NAME) as partial:
         pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), partial)
 
 
 def merge_rejections(stage: str, results: Sequence[object], after: PathLike | None) -> list[Rejection]:
-    """What a stage rejected, and what the stages before it did.
+    """Return the rejections of a stage together with those of earlier stages.
 
-    results: of every clip that the stage had in hand, a value or a Rejected. after: output folder of the stage before.
+    results: a value or a Rejected for every clip that the stage processed. after: output folder of the preceding stage.
     Raises StageError when the stage rejected every clip.
     """
     rejected = [result for result in results if isinstance(result, Rejected)]
@@ -58,7 +58,7 @@ def merge_rejections(stage: str, results: Sequence[object], after: PathLike | No
 
 
 def record_rejections(folder: PathLike, stage: str, results: Sequence[object], after: PathLike | None = None) -> int:
-    """Write what `merge_rejections` gives into a stage's output folder, and remove what rejected clips left there.
+    """Write the result of `merge_rejections` to a stage's output folder, and delete files that rejected clips left there.
 
     Returns how many clips this stage rejected.
     """
@@ -72,7 +72,7 @@ def record_rejections(folder: PathLike, stage: str, results: Sequence[object], a
 
 
 def count_reasons(rejected: Iterable[Rejected]) -> str:
-    """`3 for timeout, 1 for failed`."""
+    """Count rejections by reason, as text: `3 for timeout, 1 for failed`."""
     counts = Counter(one.reason for one in rejected)
     return ", ".join(f"{count} for {reason}" for reason, count in counts.most_common())
 

@@ -2,7 +2,7 @@
 
 They are listed in `reserved_assets.csv` beside this file. A row without an id and without a digest names an asset that
 cannot be recognised yet; `gvf test-sets identify FILE` prints both of a file at hand, `gvf test-sets reserve` adds a list
-of ids. Changing the list makes DVC curate anew.
+of ids. Changing the list makes DVC curate again.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def reserved_assets() -> tuple[ReservedAsset, ...]:
 def find_reserved(
     names: Iterable[str], mesh_sha256: str | None, reserved: Sequence[ReservedAsset] | None = None
 ) -> ReservedAsset | None:
-    """The reserved asset that an asset of these names or this mesh is, if any.
+    """Return the reserved asset that has one of these names or this mesh, if any.
 
-    names: stem or path of its file without suffix, SHA-256 of its file. Each part of a path counts, for some data sets
-    name the folder by the id and each file in it alike. reserved: the list's rows.
+    names: stem or path of its file without suffix, SHA-256 of its file. Every part of a path is compared, since some
+    data sets name the folder by the id and give all files the same name. reserved: the list's rows.
     """
     ids = {slug(part) for name in names for part in PurePosixPath(name).parts}
     for asset in reserved_assets() if reserved is None else reserved:

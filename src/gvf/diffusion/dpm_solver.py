@@ -21,7 +21,7 @@ from gvf.errors import StageError
 START_TIME = 1.0
 END_TIME = 1e-3
 LEAST_LAMBDA = -5.1  # noisier steps are left out of the table
-_ARRIVED = 1e-5  # distance in time at which an item is at the end
+_ARRIVED = 1e-5  # distance from the end time at which an item counts as finished
 MAX_STEPS = 1000  # an adaptive solver that needs more is stuck
 
 
@@ -63,7 +63,7 @@ def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
 
 
 class Point(NamedTuple):
-    """A time on the solver's path with its coefficients: float64 on the CPU, [B] or, shared by all items, [1]."""
+    """A time of the solver with its coefficients: float64 on the CPU, [B], or [1] when shared by all items."""
 
     time: Tensor
     alpha: Tensor
@@ -72,11 +72,11 @@ class Point(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """Where the solver arrived and what it took.
+    """The solver's result and its cost.
 
-    num_calls: evaluations of the network (of the guided prediction, where there is guidance) for the whole batch, which
-    is what the time depends on. num_evaluations: [B], those that each item needed, the same in any batch. num_steps,
-    num_rejected: [B], steps tried by each item, and those among them that were not accepted.
+    num_calls: network evaluations for the whole batch (of the guided prediction, where there is guidance), which
+    determine the run time. num_evaluations: [B], the evaluations that each item needed, the same in any batch.
+    num_steps, num_rejected: [B], steps tried by each item, and how many of them were rejected.
     """
 
     sample: Tensor
@@ -112,12 +112,12 @@ class DpmSolver:
     def sample_adaptive(
         self, noise: Tensor, tolerances: Tolerances, report: Callable[[Tensor], None] | None = None
     ) -> Solution:
-        """Steps sized by the difference between a first and a second order step; two evaluations each.
+        """Sample with steps sized by the difference between a first- and a second-order step; two evaluations each.
 
-        noise: [B, ...]. Every item has its own time, step size and decision to accept, so that its result does not
-        depend on the rest of the batch; the network is evaluated for all items at once, each at its own timestep. Items
-        at the end stay where they are until the last one arrives. report: called with the times [B] after each step.
-        Raises StageError when an error estimate is not finite or the steps do not end.
+        noise: [B, ...]. Every item has its own time, step size and acceptance, so its result does not depend on the
+        rest of the batch; the network is evaluated for all items at once, each at its own timestep. Finished items
+        remain unchanged until the last one finishes. report: called with the times [B] after each step.
+        Raises StageError when an error estimate is not finite or the number of steps exceeds its limit.
         """
         self.num_calls = 0
         x, previous_low = noise, noise
@@ -152,9 +152,9 @@ class DpmSolver:
     def sample_multistep(
         self, noise: Tensor, num_steps: int, report: Callable[[Tensor], None] | None = None
     ) -> Solution:
-        """A given number of steps, uniform in time, of second order from the last two predictions; one evaluation each.
+        """Sample with second-order multistep steps, uniform in time, from the last two predictions; one evaluation each.
 
-        noise: [B, ...]. With fewer than 10 steps the last one is of first order, for stability. report: as above.
+        noise: [B, ...]. With fewer than 10 steps, the last step is of first order, for stability. report: as above.
         """
         self.num_calls = 0
         x = noise
@@ -202,15 +202,15 @@ class DpmSolver:
 
 
 def _factor(values: Tensor, like: Tensor) -> Tensor:
-    """One factor per item, [B] or [1], shaped to multiply `like` [B, ...] and of its dtype and device."""
+    """Reshape one factor per item, [B] or [1], to multiply `like` [B, ...], in its dtype and on its device."""
     return values.to(like).view(-1, *(1,) * (like.dim() - 1))
 
 
 def _replaced(chosen: Tensor, old: Tensor, new: Tensor) -> Tensor:
-    """[B, ...]: the new values of the chosen items [B], the old ones of the others."""
+    """Return [B, ...] with the new values of the chosen items [B] and the old values of the others."""
     return torch.where(chosen.to(old.device).view(-1, *(1,) * (old.dim() - 1)), new, old)
 
 
 def _root_mean_square(values: Tensor) -> Tensor:
-    """Of each item of [B, ...]: [B], float64 on the CPU. Item by item, so that the order of summation is the item's own."""
+    """Return each item's RMS, [B] float64 on the CPU; summed item by item, so the batch does not affect the result."""
     return torch.stack([item.square().mean().sqrt() for item in values]).double().cpu()

@@ -1,4 +1,4 @@
-"""How much memory a worker may take, and how many threads."""
+"""Limits of a worker: memory and threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 def limit_memory(gigabytes: float) -> None:
-    """Let this process have so much private memory beyond what it has now (RLIMIT_DATA); more fails in this process alone.
+    """Limit this process's private memory to `gigabytes` (1e9 bytes) beyond its current use, by RLIMIT_DATA.
 
     Address space that is only reserved, as torch, numba and CUDA do, does not count; with RLIMIT_AS it would.
     """
@@ -25,7 +25,7 @@ def limit_memory(gigabytes: float) -> None:
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Processes that start in this block use one thread each, since together they use all cores."""
+    """Make processes started in this block use one thread each, since together they use all cores."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     try:

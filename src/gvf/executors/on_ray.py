@@ -1,7 +1,7 @@
 """Clips on Ray, on this machine or on the cluster that RAY_ADDRESS names, each under a limit of time and of memory.
 
-A worker is an actor with one clip at a time, as in `processes`: it has started and imported everything before its clip's
-time begins, which Ray tells of no plain task, and it is replaced when it dies or has to be killed.
+A worker is an actor that processes one clip at a time, as in `processes`. It has imported everything before the time of
+its clip starts to count, which cannot be known for a plain Ray task, and it is replaced when it dies or is killed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from gvf.executors.limits import limit_memory, single_threaded
 from gvf.executors.rejected import CRASHED, FAILED, MEMORY, TIMEOUT, Rejected, is_out_of_memory
 from gvf.text import clean
 
-_MOST_FAILED_STARTS = 3  # of workers, one after the other
-_MOST_ATTEMPTS = (
-    2  # at a clip whose worker died: Ray does not say whether another program, or a lost node, was to blame
-)
+_MOST_FAILED_STARTS = 3  # of workers in a row
+# Attempts at a clip whose worker died: Ray does not say whether the clip, another program or a lost node caused it.
+_MOST_ATTEMPTS = 2
 _OBJECT_STORE = 256 << 20  # bytes; only small values pass through it
 
 
@@ -43,18 +42,18 @@ class _Host:
         limit_memory(gigabytes)
 
     def place(self) -> tuple[str, int]:
-        """Id of the node that it is on, and of its process there."""
+        """Return the id of the worker's node and its process id there."""
         import ray
 
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def work(self, task: bytes) -> bytes:
-        """The value of one item, a Rejected, or the error that ends the run, pickled: Ray would wrap the error."""
+        """Return the pickled value of one item, a Rejected, or the run's error, which Ray would wrap if it were raised."""
         function, item, item_id = pickle.loads(task)
         try:
             return pickle.dumps(function(item))
         except MemoryError:
-            raise  # as Ray's error, since nothing can be relied on without memory; the next clip gets a new worker
+            raise  # as Ray's error: out of memory, nothing in this worker is reliable; the next clip gets a new one
         except SystemExit as error:
             return pickle.dumps(Rejected(item_id, FAILED, f"SystemExit: {error.code}", SystemExit.__name__))
         except BaseException as error:
@@ -66,9 +65,9 @@ class _Host:
 
 @dataclass
 class _Slot:
-    """A worker and what it does. item: index of the clip in hand, None while it starts. deadline: of that clip.
+    """A worker and its task. item: index of its current clip, None while it starts. deadline: time limit of that clip.
 
-    process_id: None unless it is on this machine.
+    process_id: None unless the worker is on this machine.
     """
 
     actor: Any
@@ -80,7 +79,7 @@ class _Slot:
 def run_on_ray(
     function: Callable[[Any], Any], items: Sequence[Any], ids: Sequence[str], run: RunConfig
 ) -> Generator[tuple[int, Any], None, None]:
-    """Yield the index of every item with its value or a Rejected, as they are done. Raises what ends the run."""
+    """Yield (index, value or Rejected) of every item in order of completion. Raises an error that ends the run."""
     try:
         import ray
     except ImportError:
@@ -101,7 +100,7 @@ def run_on_ray(
                 _kill(slot.process_id)
 
         def go_on(slot: _Slot) -> None:
-            """With the next clip, if there is one."""
+            """Give the worker the next clip, if there is one."""
             if not waiting:
                 close(slot)
                 return
@@ -145,7 +144,7 @@ def run_on_ray(
                         if not again:
                             yield item, outcome.rejected(ids[item], run)
                         continue
-                    value = pickle.loads(outcome)  # what our own worker wrote
+                    value = pickle.loads(outcome)  # written by our own worker
                     if isinstance(value, BaseException):
                         raise value
                     go_on(slot)
@@ -157,7 +156,7 @@ def run_on_ray(
 
 @dataclass(frozen=True)
 class _Lost:
-    """What became of a worker that did not answer. message: Ray's own words."""
+    """The fate of a worker that did not answer. message: as Ray reports it."""
 
     reason: str
     exception: str
@@ -173,7 +172,7 @@ class _Lost:
 
 
 def _result(ref: Any, wait: bool) -> Any:
-    """What a call answered, or a _Lost. wait: False when its time is over."""
+    """Return the result of a call, or a _Lost. wait: False once its time limit has passed."""
     import ray
     from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
@@ -181,7 +180,7 @@ def _result(ref: Any, wait: bool) -> Any:
         return _Lost(TIMEOUT, TimeoutError.__name__)
     try:
         return ray.get(ref)
-    except OutOfMemoryError:  # Ray's own watch over the node's memory
+    except OutOfMemoryError:  # raised by Ray's memory monitor of the node
         return _Lost(MEMORY, MemoryError.__name__)
     except RayTaskError as error:
         if is_out_of_memory(error.cause):
@@ -193,7 +192,7 @@ def _result(ref: Any, wait: bool) -> Any:
 
 @contextmanager
 def connected(workers: int) -> Iterator[None]:
-    """Ray running, as many workers of it where it is started here. Nothing is sent to its makers unless the user says so."""
+    """Connect to Ray, or start it here with `workers` CPUs. Usage statistics are off unless the user turned them on."""
     import ray
 
     if ray.is_initialized():
@@ -211,7 +210,7 @@ def connected(workers: int) -> Iterator[None]:
 
 
 def _kill(process_id: int) -> None:
-    """End a worker at once: Ray asks it to go, which a stopped process does not hear."""
+    """Kill a worker with SIGKILL: Ray's own request to exit has no effect on a stopped process."""
     try:
         os.kill(process_id, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,9 +1,9 @@
 """Clips in worker processes, each clip under a limit of time and of memory.
 
-The pools are Pebble's: it ends the one worker whose task takes too long and starts another, and a worker that dies costs
-its own task. concurrent.futures and loky (joblib) have no time limit for a task, and when one worker dies they fail every
-task that is not done, whoever is to blame. Here every worker has a pool to itself and one clip at a time, so that nothing
-that befalls a worker, at whatever moment, can touch the clip of another.
+The pools are Pebble's: it kills and replaces only the worker whose task takes too long, and a worker that dies fails only
+its own task. concurrent.futures and loky (joblib) have no time limit per task, and when one worker dies they fail every
+unfinished task, whichever caused it. Here every worker has its own pool and one clip at a time, so that the failure of one
+worker, at whatever moment, cannot affect the clip of another.
 """
 
 from __future__ import annotations
@@ -27,42 +27,40 @@ from gvf.config.run import RunConfig
 from gvf.executors.limits import limit_memory, single_threaded
 from gvf.executors.rejected import CRASHED, FAILED, MEMORY, TIMEOUT, Rejected
 
-_QUIT = 256  # stands for exit code 0 of a worker that ended in the middle of a clip: no process has this code
-_OUT_OF_MEMORY = 112  # exit code of our own, for a worker that reached its limit
-_KILLED_FROM_OUTSIDE = {
-    -signal.SIGKILL,
-    -signal.SIGTERM,
-    int(signal.SIGTERM),
-}  # Pebble's workers turn SIGTERM into a code
-_AGAIN = object()  # in the place of an outcome: the clip is to be tried again
+_QUIT = 256  # replaces exit code 0 of a worker that exited in the middle of a clip; no process has this code
+_OUT_OF_MEMORY = 112  # our exit code for a worker that reached its memory limit
+# Pebble's workers turn SIGTERM into a positive exit code.
+_KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, int(signal.SIGTERM)}
+_AGAIN = object()  # in place of an outcome: the clip is to be retried
 _MOST_ATTEMPTS = 2  # at a clip whose worker was killed from outside, or died before it began
 
 
 class _Worker(ForkServerProcess):
-    """A process as Pebble needs it: one that ends of its own accord has failed, and one that has to go goes at once."""
+    """A process for Pebble: exiting by itself counts as a failure, and terminating it means SIGKILL."""
 
     @property
     def exitcode(self) -> int | None:
-        """As of every process, but never 0, which Pebble takes for an orderly end."""
+        """Return the exit code, but never 0, which Pebble takes for a regular end."""
         code = super().exitcode
         return _QUIT if code == 0 else code
 
     def terminate(self) -> None:
-        """Kill it: a stopped process, or one deep in native code, does not answer a milder signal. Files are written
-        under temporary names, so none is left half done.
+        """Kill the process: a stopped one, or one inside native code, does not react to SIGTERM.
+
+        Files are written under temporary names, so none is left incomplete.
         """
         self.kill()
 
 
 class _Context(ForkServerContext):
-    """A fork server starts clean, without the parent's threads, and forks workers that have imported everything."""
+    """A context with a fork server: it has none of the parent's threads, and its forks have all imports done."""
 
     Process = _Worker  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A clip that a worker has in hand: index of both, and how many attempts there have been, this one included."""
+    """A clip assigned to a worker: the index of each, and the number of attempts, this one included."""
 
     worker: int
     item: int
@@ -72,7 +70,7 @@ class _Attempt:
 def run_in_processes(
     function: Callable[[Any], Any], items: Sequence[Any], ids: Sequence[str], run: RunConfig
 ) -> Generator[tuple[int, Any], None, None]:
-    """Yield the index of every item with its value or a Rejected, as they are done. Raises what ends the run."""
+    """Yield (index, value or Rejected) of every item in order of completion. Raises an error that ends the run."""
     with single_threaded(), _pools(function, run, min(run.workers, len(items))) as (pools, new_pool):
         waiting = iter(range(len(items)))
         running: dict[Future[bytes], _Attempt] = {}
@@ -105,10 +103,10 @@ def run_in_processes(
 def _pools(
     function: Callable[[Any], Any], run: RunConfig, count: int
 ) -> Iterator[tuple[list[ProcessPool], Callable[[], ProcessPool]]]:
-    """Pools of one worker each and a function that makes another; all their workers are gone when the block ends."""
+    """Yield pools of one worker each and a function that creates another; all workers have ended when the block ends."""
     context = _Context()
     context.set_forkserver_preload([__name__, function.__module__])
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for this process to answer
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: workers ignore Ctrl-C
     try:
         multiprocessing.forkserver.ensure_running()
     finally:
@@ -130,9 +128,9 @@ def _pools(
 
 
 def _outcome(future: Future[bytes], item_id: str, run: RunConfig, last: bool) -> Any:
-    """Value, Rejected, or _AGAIN unless this is the last attempt."""
+    """Return the value, a Rejected, or _AGAIN unless this is the last attempt."""
     try:
-        outcome = pickle.loads(future.result())  # what our own worker wrote
+        outcome = pickle.loads(future.result())  # written by our own worker
     except TimeoutError:
         message = f"took longer than {run.clip_seconds:g} s (run.clip_seconds)."
         return Rejected(item_id, TIMEOUT, message, TimeoutError.__name__)
@@ -162,20 +160,19 @@ def _cause_of_death(code: int) -> str:
 
 
 def _prepare(module: str, gigabytes: float) -> None:
-    """In a new worker, before it has a clip: imports are not the first clip's time."""
+    """Initialise a new worker before its first clip, so that imports do not count towards the clip's time."""
     importlib.import_module(module)
     limit_memory(gigabytes)
 
 
 def _work(task: bytes) -> bytes:
-    """In a worker: the value of one item, a Rejected, or the error that ends the run, pickled."""
+    """Run in a worker: return the pickled value of one item, a Rejected, or the error that ends the run."""
     function, item, item_id = pickle.loads(task)
     try:
         return pickle.dumps(function(item))
     except MemoryError:
-        os._exit(
-            _OUT_OF_MEMORY
-        )  # at once, since nothing can be relied on without memory; the next clip gets a new worker
+        # At once: out of memory, nothing in this worker is reliable. The next clip gets a new worker.
+        os._exit(_OUT_OF_MEMORY)
     except SystemExit as error:
         return pickle.dumps(Rejected(item_id, FAILED, f"SystemExit: {error.code}", SystemExit.__name__))
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""What becomes of a clip that could not be processed."""
+"""The record of a clip that could not be processed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Rejected:
     """A clip that could not be processed.
 
     reason: a slug: a ClipError's own, `memory`, `timeout`, `crashed` (its worker died) or `failed` (any other error).
-    message: one clean line for people, the same in every run. exception: name of the error's type.
+    message: one clean, readable line, the same in every run. exception: name of the error's type.
     """
 
     item_id: str
@@ -30,21 +30,19 @@ class Rejected:
 
     @classmethod
     def of(cls, item_id: str, error: BaseException) -> Rejected:
-        """What an error costs that came up while a clip was processed. Raises the error again if it is the run's."""
+        """Return the rejection for an error raised while processing a clip. Re-raises an error that ends the run."""
         if ends_the_run(error):
             raise error
         if isinstance(error, ClipError):
             return cls(item_id, error.reason, error.message)
         name = _type_name(error)
-        if is_out_of_memory(
-            error
-        ):  # the library's own words name the allocation that failed, which differs from run to run
+        if is_out_of_memory(error):  # the library's message names the failed allocation, which differs from run to run
             return cls(item_id, MEMORY, "needs more memory than there is.", name)
         return cls(item_id, FAILED, clean(_text(error, name)), name)
 
 
 def attempt(item_id: str, function: Callable[..., Value], *arguments: object) -> Value | Rejected:
-    """`function(*arguments)`, or the clip rejected for whatever it raised; errors of the run pass through."""
+    """Return `function(*arguments)`, or a Rejected if it raises; errors that end the run are raised."""
     try:
         return function(*arguments)
     except Exception as error:
@@ -52,7 +50,7 @@ def attempt(item_id: str, function: Callable[..., Value], *arguments: object) ->
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory, of the machine or of its accelerator, has run out."""
+    """Return whether an error means that the machine or its accelerator has run out of memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, and Ray's
         return True
     if isinstance(error, OSError):
@@ -64,12 +62,12 @@ _TORCH_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 
 
 def _type_name(error: BaseException) -> str:
-    """Name of the error's type, or of the first public one that it derives from."""
+    """Return the name of the error's type, or of its first public base class."""
     return next(clean(kind.__name__, MAX_NAME) for kind in type(error).__mro__ if not kind.__name__.startswith("_"))
 
 
 def _text(error: BaseException, name: str) -> str:
-    """The error in words. Ours are made for people; any other says its type first."""
+    """Return the error's message; errors of other libraries are prefixed with their type."""
     if isinstance(error, OSError) and error.strerror:  # not its path, which may be a temporary name
         return f"{name}: {error.strerror}."
     try:

@@ -2,8 +2,8 @@
 
 One vertex per Gaussian, binary little endian, all float32: x y z, nx ny nz (zero), f_dc_0..2 (degree-0 SH), opacity
 (logit), scale_0..2 (natural logarithm), rot_0..3 (wxyz). Viewers have y down: positions and orientations are turned by
-(x, y, z) -> (x, -z, y), so that our up, z, becomes -y. The package plyfile reads and writes; what is checked here is
-what it would take on trust: counts, rows and values.
+(x, y, z) -> (x, -z, y), so that our up, z, becomes -y. The package plyfile reads and writes the files; this module
+checks what plyfile does not: counts, rows and values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COLUMNS = (
     *("scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
 )
 _READ = tuple(name for name in _COLUMNS if name not in ("nx", "ny", "nz"))
-_MAX_HEADER = 1 << 20  # bytes; plyfile reads headers character by character, and would go on for ever
+_MAX_HEADER = 1 << 20  # bytes; plyfile reads headers character by character, without a limit
 _MAX_LIST_ROWS = 1_000_000  # of an element with list properties, which are read row by row
 _HALF = math.sqrt(0.5)
 
@@ -68,7 +68,7 @@ def save_ply(path: PathLike, gaussians: Gaussians) -> None:
 def load_ply(path: PathLike, activation: GaussianActivation = RELEASE_ACTIVATION) -> Gaussians:
     """Read the Gaussians of a PLY file in the same convention; further properties and elements are ignored.
 
-    activation: how the result's raw values shall be stored; scales below its filter_3d are raised to it.
+    activation: how the result stores its raw values; scales below its filter_3d are raised to it.
     Binary and ASCII files are read. Raises UserError when the file is missing, damaged, not a Gaussian splat, or holds a
     value that is not finite; the message names the row, counted from 0, and the property.
     """
@@ -104,7 +104,7 @@ def _stacked(columns: dict[str, Tensor], *names: str) -> Tensor:
 def _refuse_values(
     path: PathLike, names: tuple[str, ...], sound: np.ndarray, values: np.ndarray, why: str = "not a finite float32"
 ) -> None:
-    """Raise UserError for the first row that is not sound. sound, values: [N, len(names)]."""
+    """Raise UserError for the first row that is not valid. sound, values: [N, len(names)]."""
     if sound.all():
         return
     row, column = (int(index) for index in np.argwhere(~sound)[0])
@@ -112,7 +112,7 @@ def _refuse_values(
 
 
 def _check_header(path: PathLike) -> None:
-    """Raise UserError unless the header ends and promises a Gaussian splat of no more rows than the file has room for."""
+    """Raise UserError unless the header is complete and declares a Gaussian splat whose rows fit into the file."""
     try:
         with open(path, "rb") as file:
             head = file.read(_MAX_HEADER)
@@ -152,7 +152,7 @@ def _check_header(path: PathLike) -> None:
     if "vertex" not in elements:
         raise UserError(f"{path}: not a Gaussian splat, it has no element vertex.")
     for name, (count, properties, lists) in elements.items():
-        if count * max(len(properties), 1) > size - end.end():  # each property takes a byte at the least
+        if count * max(len(properties), 1) > size - end.end():  # each property takes at least one byte
             raise UserError(
                 f"{path}: truncated: {count} rows of {len(properties)} properties promised by element {name}, "
                 f"{size - end.end()} bytes there."
@@ -171,12 +171,12 @@ def _check_header(path: PathLike) -> None:
 
 
 def _lines(header: bytes) -> list[str]:
-    """The lines of a header as short, visible text."""
+    """Return the lines of a header as short, visible text."""
     return [clean(line.decode("ascii", "replace"), 120) for line in re.split(rb"\r\n|\r|\n", header)]
 
 
 def _read_vertices(path: PathLike) -> Any:
-    """The vertex element by column, from a file whose header has been checked."""
+    """Read the columns of the vertex element from a file whose header has been checked."""
     try:
         with open(path, "rb") as file, np.errstate(over="ignore"):
             return PlyData.read(file)["vertex"].data

@@ -15,9 +15,9 @@ def farthest_points(points: Tensor, count: int, *, start: int = 0, generator: to
     """Choose points greedily, each as far as possible from those chosen before (squared distances, float32).
 
     points: [N, 3] or [B, N, 3], N >= 1. start: index of the first point; with a generator the first one is drawn
-    from it instead. Ties go to the lowest index, so the result is deterministic. No point is chosen twice while there
-    are others left; where fewer than `count` points exist, all of them are chosen once and that order is then repeated
-    from its beginning. Returns int64 indices [count] or [B, count]. Raises UserError when there are no points.
+    from it instead. Ties go to the lowest index, so the result is deterministic. No point is chosen twice while
+    others are left; if there are fewer than `count` points, all are chosen once and that order is then repeated from
+    its beginning. Returns int64 indices [count] or [B, count]. Raises UserError when there are no points.
     """
     if points.dim() == 2:
         return farthest_points(points[None], count, start=start, generator=generator)[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_MOVING_PART = 100  # one point in so many has to move
+_MOVING_PART = 100  # one point in 100 has to move
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ def sample_surface(
 
 
 def motion_amount(points: np.ndarray) -> float:
-    """How far the part that moves most travels: at least 1 % of the points [T, N, 3] go this far, in their unit.
+    """Return the distance that at least 1 % of the points [T, N, 3] travel, in their unit.
 
-    A point travels by its largest distance between any two frames, so an odd frame 0 counts no more than another one.
-    The hundredth part, and not the mean, because people see a waving hand however still the body is.
+    A point travels by its largest distance between any two frames, so frame 0 has no special role. The top 1 % is used
+    instead of the mean because a waving hand is visible however still the body is.
     """
     travelled = np.zeros(points.shape[1], points.dtype)
     for frame in points:

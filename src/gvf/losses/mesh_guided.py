@@ -10,12 +10,12 @@ NORMS = ("l2", "l1")
 def mesh_guided_loss(
     predicted: Tensor, target: Tensor, *, num_frames: int, norm: str = "l2", valid: Tensor | None = None
 ) -> Tensor:
-    """How far predicted displacements are from interpolated ones, estimated from some of the frames.
+    """Compute the loss between predicted and interpolated displacements, estimated from some of the frames.
 
     `l2` is Eq. 9: squared length, summed over all T frames of a clip, mean over Gaussians and clips. The sum over F
-    frames drawn uniformly without repetition is scaled by T / F, so that its expectation is the sum over T however many
-    are drawn. The canonical frame, whose target is zero, is one of the T and drawn like any other. `l1` is the
-    release's habit: absolute difference, mean over frames, Gaussians and the three axes.
+    frames drawn uniformly without replacement is scaled by T / F, so that its expectation is the sum over T for any F.
+    The canonical frame, whose target is zero, is one of the T frames and drawn like any other. `l1` follows the
+    release: absolute difference, mean over frames, Gaussians and the three axes.
 
     predicted, target: [..., F, N, 3], object units; num_frames: T; valid: [..., N], false for padding. Returns a scalar.
     """

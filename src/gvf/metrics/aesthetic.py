@@ -28,10 +28,10 @@ class AestheticWeights:
 
 
 def find_weights() -> AestheticWeights:
-    """The scorer's files on this machine; fetches nothing.
+    """Find the scorer's files on this machine, without downloading.
 
-    Raises FileNotFoundError whose text is the name of the first one that is missing, and UserError for one that is here
-    and damaged, so that no clip is blamed for it.
+    Raises FileNotFoundError with the name of the first missing file, and UserError for a damaged one, so that damaged
+    weights do not reject clips.
     """
     head, clip = AESTHETIC_HEAD.find(), CLIP_L14.find()
     if head is None:

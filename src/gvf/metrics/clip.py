@@ -33,7 +33,7 @@ def absence() -> Absence | None:
 
 
 def require_weights() -> None:
-    """Load the model as a trial. Raises UserError when it is here and is damaged or another one."""
+    """Check that the model loads. Raises UserError when its files are present but damaged, or are another model."""
     if (folder := find_weights()) is not None:
         _model(folder, torch.device("cpu"))
 

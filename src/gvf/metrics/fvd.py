@@ -37,7 +37,7 @@ def absence() -> Absence | None:
 
 
 def require_weights() -> None:
-    """Load the network as a trial. Raises UserError when its file is here and is damaged or another one's."""
+    """Check that the network loads. Raises UserError when its file is present but damaged, or is another network's."""
     if (path := find_weights()) is not None:
         _network(path, torch.device("cpu"))
 

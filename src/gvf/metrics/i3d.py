@@ -95,9 +95,9 @@ class _Inception(nn.Module):
 
 
 def load_i3d(path: Path, device: torch.device) -> I3D:
-    """The network with the published weights, in evaluation mode.
+    """Load the network with the published weights, in evaluation mode.
 
-    Raises UserError when the file is damaged or holds something else.
+    Raises UserError when the file is damaged or holds other weights.
     """
     state = read_state(path)
     network = I3D()

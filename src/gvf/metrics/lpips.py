@@ -42,7 +42,7 @@ def absence(net: str = "vgg") -> Absence | None:
 
 
 def require_weights(net: str = "vgg") -> None:
-    """Load the network as a trial. Raises UserError when its backbone is here and is damaged or another one's."""
+    """Check that the network loads. Raises UserError when its backbone is present but damaged, or another network's."""
     if (path := find_weights(net)) is not None:
         _network(net, path, torch.device("cpu"))
 

@@ -10,25 +10,25 @@ _PIXELS = 1 << 20  # of the pictures that are compared at once
 
 
 def ssim(prediction: Tensor, truth: Tensor, data_range: float | None = 1.0) -> Tensor:
-    """SSIM of each picture: Gaussian window of 11 pixels, sigma 1.5, mirrored borders, mean over all pixels.
+    """Compute the SSIM of each image: Gaussian window of 11 pixels, sigma 1.5, reflected borders, mean over all pixels.
 
-    prediction, truth: [P, H, W, 3], P >= 1, at least 6 x 6. data_range: None takes the larger of the two pictures' own
-    max - min, as torchmetrics does; two pictures of one colour each then have none (NaN). Returns [P].
+    prediction, truth: [P, H, W, 3], P >= 1, at least 6 x 6. data_range: None takes the larger of the two images' own
+    max - min, as torchmetrics does; for two images that are both constant the result is then NaN. Returns [P].
     """
     return ssim_and_cropped(prediction, truth, data_range)[0]
 
 
 def ssim_cropped(prediction: Tensor, truth: Tensor, data_range: float | None = 1.0) -> Tensor:
-    """SSIM as above, without a border of 5 pixels: only windows that lie within the picture count.
+    """Compute SSIM as above, without a border of 5 pixels: only windows that lie within the image count.
 
-    So scikit-image has it, and torchmetrics up to 1.4.1, with which most published figures were measured; since 1.4.2
-    (September 2024) torchmetrics counts all pixels. Arguments as above, pictures of at least 11 x 11. Returns [P].
+    scikit-image does the same, as did torchmetrics up to 1.4.1, with which most published values were measured; since
+    1.4.2 (September 2024) torchmetrics counts all pixels. Arguments as above, images of at least 11 x 11. Returns [P].
     """
     return ssim_and_cropped(prediction, truth, data_range)[1]
 
 
 def ssim_and_cropped(prediction: Tensor, truth: Tensor, data_range: float | None = 1.0) -> tuple[Tensor, Tensor]:
-    """Both of the above at the cost of one."""
+    """Compute `ssim` and `ssim_cropped` at the cost of one of them."""
     count = max(1, _PIXELS // (truth.shape[1] * truth.shape[2]))
     pairs = zip(prediction.float().split(count), truth.float().split(count))
     whole, cropped = zip(*(_compare(*pair, data_range) for pair in pairs))

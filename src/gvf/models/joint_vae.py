@@ -40,8 +40,8 @@ class Motion:
     """How the mesh moves the canonical Gaussians of B clips, without gradient.
 
     displacements: [B, T, N, 3] of the mesh points (Eq. 1). points: [B, N, 3], canonical. interpolated: [B, T, G, 3],
-    of the Gaussians (Eq. 4). chosen: [B, L], the farthest-sampled Gaussians that ask the encoder. A clip of fewer than L
-    Gaussians has some of them more than once: equal queries give equal latents, and the decoder attends to both.
+    of the Gaussians (Eq. 4). chosen: [B, L], indices of the farthest-sampled Gaussians used as encoder queries. A clip of
+    fewer than L Gaussians repeats some of them: equal queries give equal latents, and the decoder attends to both.
     """
 
     points: Tensor

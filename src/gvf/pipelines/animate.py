@@ -32,7 +32,9 @@ class Handles:
 
 
 def choose_handles(gaussians: Gaussians, num_latents: int, num_static: int) -> Handles:
-    """gaussians: [N, ...] of one clip. Where N is less than either number, Gaussians are repeated in the order in which
+    """Choose the latents' positions and the static condition among the Gaussians, by farthest point sampling.
+
+    gaussians: [N, ...] of one clip. Where N is less than either number, Gaussians are repeated in the order in which
     they were sampled, so that batches keep their shape.
     """
     values = gaussians.to_activated14()

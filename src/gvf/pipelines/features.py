@@ -26,13 +26,13 @@ def voxel_features(
     batch_size: int,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Active voxels of a shape with what views of it show there: the input of E_GS.
+    """Compute the active voxels of a shape with image features of its views: the input of E_GS.
 
-    vertices: [V, 3] and faces [F, 3] in the unit box; double_sided: [F], whether a face shows its back; views: [C, ...]
-    of that shape. Every voxel's centre is projected into every view and the feature maps are sampled there, bilinearly,
-    zero outside; features are their mean over views, weighted by `view_weights` where weighting is `visible`. Returns
-    voxels [M, 3] int32 and features [M, voxel_dim] float32, both on the CPU, with M >= 1. Raises ClipError when
-    the shape has no surface.
+    vertices: [V, 3] and faces [F, 3] in the unit box; double_sided: [F], whether the back of a face is drawn; views:
+    [C, ...] of that shape. Every voxel centre is projected into every view, where the feature maps are sampled
+    bilinearly (zero outside). Features are their mean over views, weighted by `view_weights` where weighting is
+    `visible`. Returns voxels [M, 3] int32 and features [M, voxel_dim] float32, both on the CPU, with M >= 1. Raises
+    ClipError when the shape has no surface.
     """
     if not len(faces) or not np.isfinite(vertices).all():
         what = "has no triangles" if not len(faces) else "has vertices that are not finite numbers"

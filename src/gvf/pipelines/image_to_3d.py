@@ -28,9 +28,9 @@ SLAT_STD = (
 def sample_structure(
     flow: SsFlow, decoder: SsDecoder, image_tokens: Tensor, noise: Tensor, settings: FlowSettings
 ) -> VoxelBatch:
-    """Active voxels of B objects. image_tokens: [B, K, D], normalised; noise: [B, C, R, R, R], standard normal.
+    """Sample the active voxels of B objects. image_tokens: [B, K, D], normalised; noise: [B, C, R, R, R], N(0, 1).
 
-    Raises StageError when an object has none.
+    Raises StageError when an object has no active voxel.
     """
     everything, conditional = _conditions(flow, image_tokens)
 
@@ -43,7 +43,7 @@ def sample_structure(
     if empty:
         raise StageError(
             f"structure flow: no voxel is active for image {empty[0]}. Check that its foreground mask is not empty, or "
-            "draw other noise."
+            "draw different noise."
         )
     return VoxelBatch.pack(occupied)
 

@@ -103,7 +103,7 @@ def pixel_box(to_pixel, a, b, c, size):
 def place_faces(counter, vertices, faces, double_sided, viewmats, to_pixels, to_rays, size, records, boxes):
     """Fill `records` [C, F * RECORD] and `boxes` [C, F, 4] (x and y of the first pixel, then of the last, exclusive).
 
-    double_sided: [F] bool, whether the back is drawn too (glTF, section 3.9.6). viewmats: [C, 4, 4] float64; to_pixels:
+    double_sided: [F] bool, whether back faces are drawn (glTF, section 3.9.6). viewmats: [C, 4, 4] float64; to_pixels:
     [C, 3, 3] camera space to pixels, to_rays their inverses. A face that cannot be seen has an empty box. An item is a
     chunk of the faces in one picture.
     """

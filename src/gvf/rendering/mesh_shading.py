@@ -2,8 +2,8 @@
 
 Light is fixed in the world and the shading is diffuse, so a point has one colour in all views, as the Gaussians with
 degree-0 colour assume: no headlight, no highlights. A wide sky over a dimmer ground plus two lamps keep shapes
-readable, and a white surface stays below 1 everywhere. Both sides of a double-sided surface are lit alike, as Cycles
-does it. An unlit surface (KHR_materials_unlit) shows its base colour.
+readable, and a white surface stays below 1 everywhere. Both sides of a double-sided surface are lit equally, as in
+Cycles. An unlit surface (KHR_materials_unlit) shows its base colour.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -76,11 +76,11 @@ def vertex_normals(normals: FloatArray, corner_groups: NDArray[np.integer], num_
 
 
 class Surface(NamedTuple):
-    """What the kernels read of a mesh in one frame.
+    """The data of a mesh in one frame that the kernels read.
 
-    corners: [F, 15 to 33] of each face the values at its three corners, attribute by attribute: normal (3), uv (2), then
-    vertex colours (4) where the mesh has some, then the uv (2) of emissive textures where it is another one.
-    texel_density: [F, 1 or 2] texels per world unit of the face's texture and, where the mesh has some, its emissive
+    corners: [F, 15 to 33], the values at the three corners of each face, attribute by attribute: normal (3), uv (2),
+    then vertex colours (4) if the mesh has any, then the uv (2) of emissive textures if they differ.
+    texel_density: [F, 1 or 2], texels per world unit of the face's texture and, if the mesh has any, its emissive
     texture. face_materials: [F]. materials: [M, 17], see `material_rows`. texels, levels, num_levels: `Textures`.
     """
 
@@ -94,9 +94,11 @@ class Surface(NamedTuple):
 
 
 def material_rows(mesh: AnimatedMesh, emissive_uv: int) -> FloatArray:
-    """[M, 17]: linear base colour (4), emission (3), how alpha is read (0 not at all, 1 cut off, 2 as it is), cut-off,
-    texture (-1: none), how it wraps along u and v (indices of WRAP_MODES), 1 where unlit, emissive texture (-1: none),
-    how it wraps along u and v, and the attribute of the corners at which its uv begin, `emissive_uv`.
+    """Return the materials as rows [M, 17] for the kernels.
+
+    Columns: linear base colour (4), emission (3), alpha mode (0 opaque, 1 mask, 2 blend), alpha cut-off, texture
+    (-1: none), its wrap modes along u and v (indices of WRAP_MODES), 1 where unlit, emissive texture (-1: none), its
+    wrap modes along u and v, and `emissive_uv`, the corner attribute at which its uv begins.
     """
     return np.array(
         [
@@ -145,15 +147,15 @@ class MeshSurface:
         return Surface(corners, density, self._face_materials, self._materials, *self._textures)
 
     def _doubled_texel_areas(self, mesh: AnimatedMesh, textures: Sequence[int], uv: int) -> FloatArray:
-        """Twice the area of each triangle in its texture, square texels [F]; 0 without a texture.
+        """Return twice the area of each triangle in its texture, [F] square texels; 0 without a texture.
 
-        textures: of each material; uv: the attribute at which the coordinates begin that it is read with.
+        textures: texture of each material; uv: the corner attribute at which its texture coordinates begin.
         """
         at = uv - _UV
         sides = self._still[:, 1:, at : at + 2] - self._still[:, :1, at : at + 2]
         doubled = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0])
         texels = np.array([image.shape[0] * image.shape[1] for image in mesh.textures] + [0], np.float32)
-        return doubled * texels[np.array(textures)[self._face_materials]]  # -1 finds the 0 at the end
+        return doubled * texels[np.array(textures)[self._face_materials]]  # index -1 selects the 0 at the end
 
 
 @helper
@@ -171,7 +173,7 @@ def between(corners, face, attribute, a, b, c):
 
 @helper
 def mip_level(wide, count):
-    """The level of a texture, 0 to count - 1, whose texels are as wide as a sample; wide: texels a sample."""
+    """Return the mip level, 0 to count - 1, whose texels are as wide as a sample; wide: texels per sample."""
     return min(nearest_log2(wide), count - 1) if wide > np.float32(1) else np.int64(0)
 
 

@@ -32,7 +32,7 @@ _ALPHA = np.float32(1 / 255)
 
 @helper
 def srgb_code(value):
-    """The nearest sRGB code, 0 to 255, of a linear value; 0 for NaN, which no index may be made of."""
+    """Return the nearest sRGB code, 0 to 255, of a linear value; 0 for NaN, which cannot be an index."""
     if not value > 0:
         return np.int64(0)
     code = _FIRST_CODE[np.int64(min(value, np.float32(1)) * np.float32(_BINS))]

@@ -7,8 +7,8 @@ from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
-_STEP_BEHIND = 2e-5  # how far behind the back of a single-sided face the next surface is looked for, world units
-_MAX_BACKS = 64  # such backs that one ray passes; what lies behind more of them counts as hidden
+_STEP_BEHIND = 2e-5  # offset, in world units, at which a ray restarts behind a culled back face
+_MAX_BACKS = 64  # culled back faces that a ray may pass; points behind more of them count as hidden
 
 
 def visible_points(
@@ -19,9 +19,9 @@ def visible_points(
     eyes: NDArray[np.floating],
     tolerance: float,
 ) -> NDArray[np.bool_]:
-    """Whether the way from each eye to each point is free, but for surfaces less than `tolerance` before the point.
+    """Return whether each point is visible from each eye; surfaces closer to the point than `tolerance` are ignored.
 
-    As in the pictures, faces hide nothing behind them when seen from the back (clockwise), unless `double_sided`.
+    As in the renders, back faces (clockwise winding) occlude nothing unless `double_sided`.
 
     vertices: [V, 3], faces: [F, 3], double_sided: [F], points: [N, 3], eyes: [C, 3], tolerance: world units. Returns
     [C, N].
@@ -34,7 +34,7 @@ def visible_points(
     origins = np.repeat(eyes, len(points), axis=0)
     lengths = np.linalg.norm(ways, axis=-1)
     free = np.zeros(len(ways), dtype=bool)
-    begun = np.zeros(len(ways))  # where each ray begins, a parameter; behind a back that it has passed, if any
+    begun = np.zeros(len(ways))  # parameter at which each ray begins: behind the last culled back face, if any
     rays = np.arange(len(ways))
     for _ in range(_MAX_BACKS):
         starts = origins[rays] + begun[rays, None] * ways[rays]

@@ -151,7 +151,7 @@ def decision_bars(clips: pd.DataFrame) -> list[Bar]:
 
 
 def gap_rows(clips: pd.DataFrame, low: float) -> list[GapRow]:
-    """One row a clip, the largest gap closed by the DiT first; clips without a gap last. low: start of the axis."""
+    """Return one row per clip, the largest gap closed by the DiT first; clips without a gap last. low: start of the axis."""
     gaps = clips.pivot(index="clip_id", columns="method", values="gap_closed")
     gaps = gaps.sort_values(["dit", "vae"], ascending=False, na_position="last", kind="stable")
     rows = []

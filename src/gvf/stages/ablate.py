@@ -139,7 +139,7 @@ def ablate(model: str, variant: str, seed: int) -> None:
 
 
 def _strip(method: str) -> tuple[str, np.ndarray]:
-    """The held-out clip with a prediction that moves most and, in a row, its frames as one evaluation view sees them."""
+    """Return the predicted held-out clip that moves most, and a strip of its frames in one evaluation view."""
     clips = accepted_clips(after=PREDICTIONS)
     clips = clips[clips["split"] == HELD_OUT]
     clip = str(clips.sort_values(["motion", "clip_id"], ascending=[False, True])["clip_id"].iloc[0])
@@ -162,7 +162,7 @@ def _furnish(workspace: Path, shared: tuple[str, ...]) -> None:
 
 @contextmanager
 def _inside(workspace: Path) -> Iterator[None]:
-    """Work in that folder."""
+    """Make `workspace` the current folder inside the block."""
     root = Path.cwd()
     os.chdir(workspace)
     try:

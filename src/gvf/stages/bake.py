@@ -17,9 +17,9 @@ from gvf.text import MAX_NAME, clean
 def bake(file: Path, clip: str | None, frames: int, output: Path, raw: bool) -> None:
     """Write `vertices` [T, V, 3] float32 and `faces` [F, 3] int32 of all meshes of the default scene.
 
-    frames: T, evenly from the clip's first key to its last. raw: keep the file's units and axes instead of z up in the
-    unit box; vertices so far from the origin that float32 would distort them are float64 then. Raises UserError when
-    the file or the clip cannot be baked.
+    frames: T, spaced evenly from first to last keyframe. raw: keep the file's units and axes instead of z up in the unit
+    box; vertices so far from the origin that float32 would distort them are then float64. Raises UserError when the
+    file or the clip cannot be baked.
     """
     try:
         document = read_gltf(file)
@@ -34,7 +34,7 @@ def bake(file: Path, clip: str | None, frames: int, output: Path, raw: bool) -> 
 
 
 def compact(vertices: np.ndarray) -> np.ndarray:
-    """Vertices [T, V, 3] as float32, unless that moves one by more than a millionth of the box that holds them all."""
+    """Return vertices [T, V, 3] as float32, unless that moves one by more than a millionth of their bounding box."""
     rounded = vertices.astype(np.float32)
     side = float(np.ptp(vertices, axis=(0, 1)).max())
     return rounded if float(np.abs(rounded - vertices).max()) <= 1e-6 * side else vertices
@@ -44,7 +44,7 @@ def find_clip(document: GltfDocument, clip: str | None) -> int:
     """Index of the animation of that name, or of the only one. Raises UserError that lists the names otherwise."""
     names = document.animation_names
     listed = ", ".join(names)
-    clip = None if clip is None else clean(clip, MAX_NAME)  # as the names are
+    clip = None if clip is None else clean(clip, MAX_NAME)  # as animation names are
     if not names:
         raise UserError(f"{document.name}: has no animation.")
     if clip is None:

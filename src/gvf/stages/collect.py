@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from gvf.data.gltf_geometry import target_counts
 from gvf.data.gltf_scene import NodeTree, read_nodes
 from gvf.data.manifest import RAW_MANIFEST, RAW_SCHEMA, slug, unique, write_manifest
 from gvf.errors import ClipError, ConfigError, ends_the_run
-from gvf.files import fresh_directory, sha256
+from gvf.files import fresh_directory, main_checkout, sha256
 from gvf.text import clean
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """A file to list. path: where it is. root: the folder that was searched, which its side files must not leave.
+    """An asset file to collect. path: its path. root: the searched folder, which the files it refers to must not leave.
 
-    destination: where it is kept, relative to folder. family: see manifest.
+    destination: path of the copy, relative to folder. family: see manifest.
     """
 
     path: Path
@@ -52,7 +52,7 @@ def run(params: Params) -> dict[str, float]:
             sources = procedural_sources(config.procedural, folder, params.run.seed)
         else:
             assert config.glb is not None, "the config holds the source it names"
-            sources = glb_sources(replace(config.glb, directory=config.watch), folder)
+            sources = glb_sources(config.glb, folder)
         results = map_clips(collect_asset, sources, params.run, "collect", lambda source: str(source.path))
         taken: dict[str, int] = {}
         rows: list[dict[str, Any]] = []
@@ -81,31 +81,33 @@ def procedural_sources(config: ProceduralSourceConfig, folder: Path, seed: int) 
 
 
 def glb_sources(config: GlbSourceConfig, folder: Path) -> list[Source]:
-    """Files of a directory and its subfolders, sorted by path; each gets a folder of its own under the assets folder."""
+    """Find the files of a directory and its subfolders, sorted by path; each is copied to its own assets subfolder."""
     directory = Path(config.directory)
+    if not directory.exists():  # seen from a temporary copy of the checkout, which has what Git tracks
+        directory = main_checkout() / directory
     if not directory.is_dir():
         raise ConfigError("collect.glb.directory", f"{directory} is not a folder.")
     found = find_assets(directory)
     for line in found.passed_over:
-        _logger.warning("Passed over %s.", clean(line))
+        _logger.warning("Skipped %s.", clean(line))
     if found.num_forks:
-        _logger.warning("Passed over %d files that macOS wrote to hold attributes of others.", found.num_forks)
+        _logger.warning("Skipped %d files in which macOS stores attributes of other files.", found.num_forks)
     if not found.paths:
         raise ConfigError("collect.glb.directory", f"{directory} holds no .glb or .gltf file.")
     taken: dict[str, int] = {}
     sources = []
     for path in found.paths:
         name = unique(slug(path.stem), taken)
-        # In a folder of its own, where its side files keep their places relative to it.
+        # In its own folder, where the files it refers to keep their relative paths.
         kept = Path(ASSETS, name, f"{name}{path.suffix.lower()}")
         sources.append(Source(path, directory, folder, kept, family_of(path.relative_to(directory))))
     return sources
 
 
 def family_of(path: Path) -> str:
-    """The path of a file in the folder that was searched, without suffix, fit for a table.
+    """Return a file's path in the searched folder, without suffix and cleaned for tables.
 
-    Where it had to be cleaned, a digest keeps it apart from others that would look the same.
+    If cleaning changed it, a digest distinguishes it from other paths that would look the same.
     """
     name = path.as_posix().removesuffix(path.suffix)
     cleaned = clean(name)
@@ -115,7 +117,7 @@ def family_of(path: Path) -> str:
 
 
 def collect_asset(source: Source) -> list[dict[str, Any]]:
-    """Copy one file and its side files into the assets folder and list its clips, still without ids.
+    """Copy one file and the files it refers to into the assets folder, and list its clips, still without ids.
 
     Raises ClipError when the file cannot be copied, and OSError when the machine is at fault (disk full).
     """
@@ -135,16 +137,16 @@ def collect_asset(source: Source) -> list[dict[str, Any]]:
         tree, targets = read_nodes(document), target_counts(document)
         return [_list_clip(document, source, digest, i, tree, targets) for i in range(len(document.animations))]
     except MemoryError:
-        raise  # of the whole worker
+        raise  # the whole worker is out of memory
     except Exception as error:
         return [_row(source, digest, rejected=Rejected.of(source.path.name, error))]
 
 
 def _copy_side_files(document: GltfDocument, root: Path, folder: Path, digest: str) -> str:
-    """Copy the files that an asset refers to into its folder; what is missing is found out when it is needed.
+    """Copy the files that an asset refers to into its folder; a missing file is reported when it is needed.
 
-    Returns the digest of all of it, that of the asset where it stands alone. Raises ClipError when a file cannot be
-    copied, or is a link that leads out of `root` and of the asset's own folder (which may be linked from elsewhere).
+    Returns a digest of the asset with all of them, or the asset's own if it refers to none. Raises ClipError when a file
+    cannot be copied, or is a link that leads out of both `root` and the asset's own folder (which may itself be a link).
     """
     digests = [digest]
     inside = [root.resolve(), document.path.parent.resolve()]
@@ -152,7 +154,7 @@ def _copy_side_files(document: GltfDocument, root: Path, folder: Path, digest: s
         name = path.relative_to(document.path.parent)
         copy = folder / name
         try:
-            # Unlike Path.is_file, False also for a name that no file can have. The copy is there where a file names itself.
+            # Unlike Path.is_file, this is False for impossible names. The copy already exists if a file refers to itself.
             if not os.path.isfile(path) or os.path.lexists(copy):  # noqa: PTH113
                 continue
             if not any(path.resolve().is_relative_to(place) for place in inside):
@@ -167,7 +169,7 @@ def _copy_side_files(document: GltfDocument, root: Path, folder: Path, digest: s
 
 
 def _copy_error(what: str, error: OSError) -> Exception:
-    """The error of the one file, or that of the whole run."""
+    """Return the error of this one file, or the error that ends the run."""
     return error if ends_the_run(error) else ClipError("invalid", f"{what} cannot be copied ({error.strerror}).")
 
 

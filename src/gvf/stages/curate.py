@@ -66,7 +66,7 @@ class AssetClips:
 
     @property
     def readable(self) -> list[Row]:
-        """Rows of the clips that `collect` could read."""
+        """Return the rows of the clips that `collect` could read."""
         return [row for row in self.rows if row["error"] is None]
 
 
@@ -99,10 +99,10 @@ def run(params: Params) -> dict[str, float]:
 
 
 def decide_assets(assets: list[AssetClips], run: RunConfig, describe: str) -> dict[str, Row]:
-    """The decision on every clip of the assets, by clip id.
+    """Return the decision on every clip of the assets, by clip id.
 
-    When a worker was lost over an asset (dead, out of time or of memory), its clips are tried again one by one, so that only
-    the clip to blame is lost; unless the asset cannot even be loaded.
+    If a worker fails on an asset (crash, time or memory limit), the asset's clips are retried one by one, so that only
+    the clip that causes the failure is rejected, unless the asset itself cannot be loaded.
     """
     decided: dict[str, Row] = {}
 
@@ -138,7 +138,7 @@ def curate_asset(asset: AssetClips) -> list[Row]:
 
 
 def try_asset(asset: AssetClips) -> None:
-    """Load one asset and do nothing with it."""
+    """Load one asset, to find out whether that alone fails."""
     _LoadedAsset(asset)
 
 
@@ -186,7 +186,7 @@ def _curate_clip(source: _LoadedAsset, row: Row) -> Row:
                 raise ClipError("aesthetic", message)
         mesh.save(source.asset.folder / f"{row['clip_id']}.npz", source.encoded_textures)
     except MemoryError:
-        raise  # of the whole worker: the asset's clips are tried one by one
+        raise  # the whole worker is out of memory: the asset's clips are retried one by one
     except Exception as error:
         rejected = Rejected.of(row["clip_id"], error)
         return _decision(row, rejected.reason, rejected.message, rejected.exception, **facts)
@@ -255,8 +255,8 @@ def apply_split(rows: list[Row], config: CurateConfig, generator: np.random.Gene
 def with_sampled_frames(rows: list[Row], assets: list[AssetClips], params: Params) -> list[Row]:
     """Bake the held-out clips again at `sample.num_frames`, the length that is generated and evaluated.
 
-    Does nothing where that is the length of the training clips. Each of them is decided again with these
-    frames; one that is rejected now leaves the held-out clips. Returns all rows.
+    Does nothing where that is also the length of the training clips. Every held-out clip is decided again with these
+    frames, and removed from the split if it is now rejected. Returns all rows.
     """
     num_frames = params.sample.num_frames
     if num_frames == params.curate.num_frames:
@@ -273,7 +273,7 @@ def with_sampled_frames(rows: list[Row], assets: list[AssetClips], params: Param
 
 
 def _refused(row: Row, rejected: Rejected) -> Row:
-    """The decision on a clip whose asset could not be processed; one that `collect` could not read keeps its own reason."""
+    """Return the rejection of a clip whose asset failed; a clip that `collect` could not read keeps its own reason."""
     if row["error"]:
         return _decision(row, row["error"], row["message"], row["exception"])
     return _decision(row, rejected.reason, rejected.message, rejected.exception)
@@ -307,7 +307,7 @@ def _aesthetic_weights() -> tuple[AestheticWeights | None, str | None]:
         weights = find_weights()
     except FileNotFoundError as error:
         return None, f"not scored: {error} absent"
-    load_scorer(weights)  # damaged ones are said once, here
+    load_scorer(weights)  # damaged weights are reported once, here
     return weights, None
 
 

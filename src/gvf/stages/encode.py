@@ -56,6 +56,6 @@ def encode_clip(vae: JointVAE, clip: str, num_static: int, device: torch.device)
     motion = vae.motion(canonical, torch.cat([points[:1], points]).unsqueeze(0))
     posterior = vae.encode(canonical, motion)
     if not (posterior.mean.isfinite().all() and posterior.logvar.isfinite().all()):
-        raise ClipError("invalid", "its latents are not finite.")  # they would spoil the statistics of all clips
+        raise ClipError("invalid", "its latents are not finite.")  # they would corrupt the statistics over all clips
     handles = choose_handles(canonical.clip(0), vae.variation.config.num_latents, num_static)
     return LatentClip(posterior.mean[0], posterior.logvar[0], handles.positions, handles.static)

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: every method's pictures of held-out clips against the ground truth, by `gvf_evaluation.held_out`."""
+"""Stage `evaluate`: scores every method's renders of held-out clips with `gvf_evaluation.held_out`."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def run(params: Params) -> dict[str, float]:
         "num_views": views,
         "image_size": size,
         "absent": absent,
-        "rejected": [asdict(rejection) for rejection in rejections],  # by this stage and those between curation and it
+        "rejected": [asdict(rejection) for rejection in rejections],  # by all stages after curation
     }
     write_json(MEASUREMENT, measurement)
     return {**flat_metrics(summary), "rejected": sum(isinstance(result, Rejected) for result in results)}
@@ -107,9 +107,10 @@ def run(params: Params) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _ClipScores:
-    """over_time: method -> measure -> value of every frame. features: measure of sets -> method or truth -> of its videos.
+    """The scores of one clip.
 
-    shape: frames, views, picture size.
+    over_time: method -> metric -> value of every frame. features: set metric -> method or truth -> features of its
+    videos. shape: frames, views, image size.
     """
 
     over_time: dict[str, dict[str, Any]]

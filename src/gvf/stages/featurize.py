@@ -36,7 +36,7 @@ class FeaturizeTask:
 
 
 def run(params: Params) -> dict[str, float]:
-    """Encode every rendered clip. Raises UserError when the encoder's weights are missing, StageError when no clip can be."""
+    """Encode every rendered clip. Raises UserError if the encoder's weights are missing, StageError if every clip fails."""
     rendered = accepted_clips(after=RENDERS)["clip_id"].tolist()
     if not rendered:
         raise StageError(f"{CURATED_MANIFEST}: no accepted clip; see its column `reason`.")

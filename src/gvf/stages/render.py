@@ -51,7 +51,7 @@ class RenderTask:
 
 
 def run(params: Params) -> dict[str, float]:
-    """Render every accepted clip. Raises UserError when the curated manifest is missing, StageError when none can be."""
+    """Render every accepted clip. Raises UserError if the curated manifest is missing, StageError if every clip fails."""
     clips = accepted_clips()
     if clips.empty:
         raise StageError(f"{CURATED_MANIFEST}: no accepted clip; see its column `reason`.")

@@ -197,7 +197,7 @@ def curation_table(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def rejected_table(manifest: pd.DataFrame, later: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """Every clip that was left out: by which stage and why. later: rejections of the stages after curation."""
+    """Tabulate every rejected clip with its stage and reason. later: rejections of the stages after curation."""
     rows = manifest[manifest["decision"] == REJECTED].assign(stage="curate")
     columns = ["clip_id", "stage", "reason", "message"]
     return pd.concat([pd.DataFrame(later, columns=columns), rows[columns]], ignore_index=True)
@@ -271,7 +271,7 @@ def _timing(sample: Mapping[str, float], generation: Mapping[str, Any]) -> str:
 
 
 def _runs() -> list[RunLink]:
-    """The MLflow run that made every stage's outputs, as far as it was tracked on this machine."""
+    """Return the MLflow run behind each stage's outputs, where it was tracked on this machine."""
     records = [(stage, run_records.find(stage)) for stage in STAGES]
     return [RunLink(stage, record["run_name"], record["url"]) for stage, record in records if record is not None]
 

@@ -1,4 +1,4 @@
-"""What every stage has around it: checked parameters and folders, one tracked run, one metrics file."""
+"""The frame around every stage: checked parameters and folders, one tracked run, one metrics file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gvf.files import write_json
 from gvf.stages.workspace import LOCKS, demand_writable, exclusive
 
 METRICS_DIRECTORY = Path("reports/metrics")
-# What a stage writes beside its metrics.
+# Folders that a stage writes to besides its metrics.
 OUTPUTS = {
     "collect": ("data/raw",),
     "curate": ("data/curated",),
@@ -32,9 +32,9 @@ OUTPUTS = {
 def run_stage(name: str, module: str, params_path: str) -> None:
     """Run stage `name`: `module.run(params)` inside one tracked run; its metrics go to `reports/metrics/<name>.json`.
 
-    Raises StageError when another process runs the stage in this folder, UserError when its results could not be
-    written there or a launcher has started several processes of a stage that does not train. Of processes that train
-    together, rank 0 holds the lock, is tracked and writes.
+    Raises StageError when another process runs the stage in this folder, and UserError when results cannot be written
+    there or a launcher has started several processes of a stage that does not train. In distributed training, rank 0
+    alone holds the lock, is tracked and writes.
     """
     params = load_params(params_path)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not name.startswith("train-"):

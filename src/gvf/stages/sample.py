@@ -41,12 +41,12 @@ TURNTABLE_PICTURES, TURNTABLE_RATE = 48, 12  # once around in four seconds
 
 
 def run(params: Params) -> dict[str, float]:
-    """For every held-out clip: `static`, `interpolated` and the methods asked for, drawn from the evaluation views.
+    """Render `static`, `interpolated` and the configured methods for every held-out clip in the evaluation views.
 
-    Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone. The figure
-    `seconds_per_clip` is the time of a batch by its clips; `network_evaluations` is what a clip needs, a mean over clips,
-    and `network_calls_per_batch` how often the network ran for a batch, as often as its slowest clip needs. The device
-    and the size of a batch go to `GENERATION`.
+    Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone. The returned metric
+    `seconds_per_clip` is the time per batch divided by its clips, `network_evaluations` the mean number that a clip
+    needs, and `network_calls_per_batch` the number of network calls per batch, which its slowest clip determines. The
+    device and the batch size are written to `GENERATION`.
     """
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
     methods = params.sample.methods
@@ -99,7 +99,7 @@ def run(params: Params) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Figures:
-    """errors: of each method's displacements. drawing_seconds: a method."""
+    """errors: displacement error of each method. drawing_seconds: rendering time per method."""
 
     errors: dict[str, float]
     drawing_seconds: float
@@ -107,7 +107,7 @@ class _Figures:
 
 @dataclass(frozen=True)
 class _Sampled:
-    """A clip's figures, and its last method's moving Gaussians with the size in which they were drawn, in pixels."""
+    """A clip's metrics, and the last method's moving Gaussians with the size, in pixels, at which they were rendered."""
 
     figures: _Figures
     moving: Gaussians
@@ -123,7 +123,7 @@ def _sample_clip(
     folder: Path,
     device: torch.device,
 ) -> _Sampled:
-    """Draw one clip by every method and write it. generated: its field [T, G, 14] of `dit`, where that is asked for."""
+    """Render one clip by every method and write it. generated: the field [T, G, 14] of `dit`, if that is configured."""
     reconstructed, displacements = reconstruct(vae, canonical, load_points(clip).to(device))
     gaussians = canonical.clip(0)
     variations = {"vae": reconstructed, **({} if generated is None else {"dit": generated})}
@@ -151,9 +151,9 @@ def _sample_clip(
 def _generate(
     generator: _Generator, vae: JointVAE, canonicals: dict[str, Canonical]
 ) -> tuple[dict[str, Tensor | Rejected], list[int], list[int]]:
-    """Variation fields of a batch by clip, the network evaluations of each clip, and the network calls of each batch.
+    """Return a batch's variation fields by clip, the network evaluations per clip, and the network calls per batch.
 
-    Where the clips fail together they are tried one by one, so that only the clip to blame is lost.
+    If the batch fails, its clips are retried one by one, so that only the clip that causes the failure is rejected.
     """
     clips = list(canonicals)
     if not clips:
@@ -211,9 +211,9 @@ class _Generator:
     def variations(
         self, vae: JointVAE, clips: list[str], canonicals: list[Canonical]
     ) -> tuple[list[Tensor], list[int], int]:
-        """Variation fields [T, G, 14] and network evaluations needed, one per clip, and calls of the network for them all.
+        """Return the variation field [T, G, 14] and the network evaluations of each clip, and the total network calls.
 
-        Noise depends on the seed and the clip alone.
+        The noise depends only on the seed and the clip.
         """
         config = vae.variation.config
         handles = [choose_handles(c.clip(0), config.num_latents, self.dit.config.num_static) for c in canonicals]

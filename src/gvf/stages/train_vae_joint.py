@@ -31,8 +31,10 @@ CANONICAL_VIEWS = 1  # of each clip of a batch, for the canonical loss
 
 @dataclass(frozen=True)
 class JointBatch:
-    """points: [B, 1 + F, N, 3], the canonical frame first, then F drawn frames. target: [B, R, 1, H, W, 3] on white,
-    one view of the first R of them; viewmats, Ks: [B, R, 1, ...]. num_frames: T of the clips that they were drawn from.
+    """A batch of clips, each with F frames drawn at random.
+
+    points: [B, 1 + F, N, 3], the canonical frame first, then the drawn frames. target: [B, R, 1, H, W, 3] on white, one
+    view of each of the first R drawn frames; viewmats, Ks: [B, R, 1, ...]. num_frames: T of the clips.
     """
 
     canonical: CanonicalBatch

@@ -51,7 +51,7 @@ def load_canonical(clips: list[str], num_views: int, generator: torch.Generator)
 def run(params: Params) -> dict[str, float]:
     """Train D_GS, and E_GS unless it is frozen, on the canonical views of the training clips.
 
-    Raises UserError when initial weights are asked for and not there, before anything else.
+    Raises UserError at the start when configured initial weights are missing.
     """
     config = params.train_vae_static
     initial = {

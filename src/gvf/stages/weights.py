@@ -26,10 +26,10 @@ def command() -> None:
 
 @command.command("list")
 def list_command() -> None:
-    """Show for all published weights whether they are here, and where, or else where to get them.
+    """Show for all published weights whether and where they are on this machine, or where to get them.
 
-    `here` is said of files whose SHA-256 is the published one, or, where that is not known, that are whole; `damaged` of
-    others, with the reason. A digest is computed once for each file (seconds per GB), and remembered.
+    A file is `here` if its SHA-256 is the published one or, where that is not known, if the file is complete. Otherwise
+    it is `damaged`, with the reason. The digest of a file is computed once (seconds per GB) and stored.
     """
     from gvf.weights.verification import findings
 
@@ -54,10 +54,10 @@ def list_command() -> None:
 @command.command("pull")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def pull_command(names: tuple[str, ...]) -> None:
-    """Fetch weights by NAME (see `gvf weights list`; `all` for all); what is here and whole already is kept.
+    """Download weights by NAME (see `gvf weights list`; `all` for all); complete files are not downloaded again.
 
-    Stopped downloads go on where they were. Files go to the folder that GVF_WEIGHTS names, else to ~/.cache/gvf/weights. A
-    damaged file there is fetched again, and stays beside it as `<name>.damaged`.
+    Stopped downloads resume. Files go to the folder that GVF_WEIGHTS names, else to ~/.cache/gvf/weights. A damaged
+    file there is downloaded again, and the old one is kept beside it as `<name>.damaged`.
     """
     for name in CATALOG if "all" in names else names:
         for file in _entry(name).files:
@@ -66,9 +66,9 @@ def pull_command(names: tuple[str, ...]) -> None:
 
 
 def pull(file: PublishedFile, folder: Path) -> list[Path]:
-    """The paths of a published file, fetched into `folder` unless a sound one is on this machine.
+    """Download a published file into `folder` unless a valid copy is on this machine; return its paths.
 
-    Where the digest of a pinned file is not known here, the hub is asked for it, if it can be reached. Raises
+    If the digest of a pinned file is not known locally, the hub is asked for it, if it can be reached. Raises
     DownloadError.
     """
     from gvf.weights.download import DownloadError, download, find_source
@@ -86,9 +86,7 @@ def pull(file: PublishedFile, folder: Path) -> list[Path]:
         return [item.path for item in found]
     targets = [folder / part.places[0] for part in file.parts]
     with ExitStack() as stack:
-        for (
-            item
-        ) in found:  # at another place of the same folder; `download` sees to those at the place where it puts them
+        for item in found:  # elsewhere in the same folder; `download` handles damaged files at its own target path
             if item.problem and item.path.is_file() and item.path not in targets and item.path.is_relative_to(folder):
                 stack.enter_context(set_aside(item.path))
         return download(file, folder)

@@ -1,4 +1,4 @@
-"""The folder a stage works in: one process at a time runs a stage there, and what it will write can be written."""
+"""Checks of the folder a stage works in: one process per stage at a time, and write access to its outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import IO
 from gvf.errors import StageError, UserError, advice
 
 LOCKS = Path("work/locks")
-# A process that is just being terminated takes this long at most (gvf.lifetime.GRACE_SECONDS).
+# A process that is being terminated takes at most this long (gvf.lifetime.GRACE_SECONDS).
 WAIT_SECONDS = 15.0
 _POLL_SECONDS = 0.2
 _HELD = (errno.EACCES, errno.EAGAIN)
@@ -28,10 +28,10 @@ _logger = logging.getLogger(__name__)
 
 @contextmanager
 def exclusive(stage: str) -> Iterator[None]:
-    """Inside, no other process runs this stage in the current folder.
+    """Hold the lock of a stage in the current folder, so that no other process runs it there.
 
-    Raises StageError naming the process that does, if it is still there after `WAIT_SECONDS`. The lock ends with the
-    process that holds it, however that dies; its file stays.
+    Raises StageError naming the other process if it still runs after `WAIT_SECONDS`. The lock is released when its
+    process ends, in whatever way; the lock file remains.
     """
     path = LOCKS / f"{stage}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def exclusive(stage: str) -> Iterator[None]:
 
 
 def demand_writable(paths: Iterable[Path]) -> None:
-    """Check that files and folders can be written where they will be; they need not exist yet.
+    """Check that files and folders, which need not exist yet, can be written.
 
     Raises UserError naming the first folder in which no file can be created and written.
     """
@@ -88,7 +88,7 @@ def _acquire(file: IO[str], stage: str) -> None:
 
 
 def _holder(file: IO[str]) -> str:
-    """Who holds the lock, as it wrote itself down; empty while it is writing."""
+    """Return the lock holder's description of itself; empty while it is still writing that."""
     file.seek(0)
     try:
         holder = json.loads(file.read())

@@ -1,11 +1,11 @@
 """State to resume training from, and the weights that training hands on.
 
 A checkpoint is a directory `step-00001200` with model, average and optimiser as safetensors and the rest as JSON. It is
-written under a temporary name, flushed and renamed, so one that is half written is never taken. Tensors are whole, one
-per parameter, however the processes had divided them: another number of processes or ZeRO stage can resume from it.
+written under a temporary name, flushed and renamed, so an incomplete one is never read. Tensors are stored whole, one per
+parameter, however the processes sharded them: a run with another number of processes or ZeRO stage can resume from it.
 
-No checkpoint blocks a run. One that is damaged is renamed to `damaged-step-...`; those of other settings, data or models
-move to a folder beside, `train_dit.other-settings-<key>`, and come back when that run does.
+No checkpoint blocks a run. A damaged one is renamed to `damaged-step-...`; those of other settings, data or models are
+moved to a sibling folder, `train_dit.other-settings-<key>`, and moved back when that configuration is run again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gvf.text import clean
 
 _KEPT = 2
 _KEPT_DAMAGED = 2
-_KEPT_OTHERS = 3  # folders of other settings
+_KEPT_OTHERS = 3  # folders of other settings that are kept
 _PARTS = ("model", "average", "optimizer")
 _STATE = "state.json"
 _NAME = re.compile(r"step-(\d+)")
@@ -57,7 +57,7 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class _Record:
-    """What `state.json` holds. files: digests of the other files."""
+    """The content of `state.json`. files: digests of the other files."""
 
     step: int
     identity: Mapping[str, Any]
@@ -81,9 +81,9 @@ class Checkpoints:
         self._identity = dict(flatten(identity))
 
     def save(self, state: TrainingState) -> Path:
-        """Write a checkpoint, then remove all but the last two and what a killed writer left.
+        """Write a checkpoint, then remove all but the last two and any files left by a killed writer.
 
-        Raises StageError when the disk is full, saying how much is needed; the earlier checkpoints stay.
+        Raises StageError when the disk is full, saying how much space is needed; earlier checkpoints are kept.
         """
         path = self.path(state.step)
         try:
@@ -111,10 +111,10 @@ class Checkpoints:
         return path
 
     def latest(self, max_step: int | None = None) -> TrainingState | None:
-        """Read the newest whole checkpoint of this run, or None where there is none.
+        """Read the newest intact checkpoint of this run; None if there is none.
 
-        max_step: later checkpoints are as unusable as those of other settings. What cannot be used is set aside, with
-        one warning that says why and where it is now. Earlier checkpoints of this run that were set aside come back.
+        max_step: later checkpoints are treated like those of other settings. Unusable checkpoints are set aside, with
+        one warning that says why and where they are. Checkpoints of this run that were set aside earlier are restored.
         """
         self._set_others_aside(max_step)
         self._take_back(max_step)
@@ -146,12 +146,12 @@ class Checkpoints:
             ) from None
 
     def newest(self) -> Path | None:
-        """Where the newest checkpoint is."""
+        """Return the path of the newest checkpoint, if any."""
         paths = self._paths()
         return paths[-1] if paths else None
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of a step is, or would be."""
+        """Return the path of the checkpoint of a step, whether it exists or not."""
         return self.directory / f"step-{step:08d}"
 
     def clear(self) -> None:
@@ -175,13 +175,13 @@ class Checkpoints:
         return TrainingState(step=record.step, progress=record.progress, **tensors)
 
     def _set_others_aside(self, max_step: int | None) -> None:
-        """Move checkpoints of other runs, and those past `max_step`, each to the folder of its settings."""
+        """Move checkpoints of other settings, and those past `max_step`, each to the folder of its settings."""
         reasons: dict[Path, str] = {}
         for path in self._paths():
             try:
                 record = _read_record(path)
             except _Damaged:
-                continue  # `latest` says so when it comes to it
+                continue  # `latest` reports it when it reads the checkpoint
             late = max_step is not None and record.step > max_step
             reason = self._difference(record.identity)
             if not reason and late:
@@ -220,7 +220,7 @@ class Checkpoints:
         return self.directory.with_name(f"{self.directory.name}.other-settings-{key}")
 
     def _difference(self, written: Mapping[str, Any]) -> str:
-        """The values that differ between this run and the one that wrote a checkpoint; empty when none does."""
+        """Describe the values that differ between this run and the one that wrote a checkpoint; empty if none do."""
         names = sorted(
             name for name in written.keys() | self._identity if written.get(name) != self._identity.get(name)
         )
@@ -254,7 +254,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def shapes_digest(model: nn.Module) -> str:
-    """A digest of the names, shapes and trainability of a model's weights; checkpoints fit where it is the same."""
+    """Return a digest of the names, shapes and trainability of a model's weights; equal for compatible checkpoints."""
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     shapes = {name: (list(tensor.shape), name in trained) for name, tensor in model.state_dict().items()}
     return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
@@ -286,7 +286,7 @@ def restore_state(model: nn.Module, tensors: Mapping[str, Tensor], source: PathL
 
 
 def _checkpoints_in(directory: Path) -> list[Path]:
-    """By step, the oldest first."""
+    """Return the checkpoints in a directory in order of their steps."""
     if not directory.is_dir():
         return []
     return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()), key=_step)
@@ -301,7 +301,7 @@ def _age(path: Path) -> float:
 
 
 def _read_record(path: Path) -> _Record:
-    """Raises _Damaged when `state.json` is missing, cut or not what `save` writes."""
+    """Read `state.json`. Raises _Damaged when it is missing, truncated or not as `save` writes it."""
     file = path / _STATE
     try:
         record = read_json(file)
@@ -316,7 +316,7 @@ def _read_record(path: Path) -> _Record:
 
 
 def _damage(file: Path, error: Exception) -> _Damaged:
-    """Why a file cannot be read. An error of the machine, such as no file handle left, is raised as it is."""
+    """Return why a file cannot be read. Raises a failure of the machine, such as a lack of file handles, unchanged."""
     if ends_the_run(error):
         raise error
     try:
@@ -324,7 +324,7 @@ def _damage(file: Path, error: Exception) -> _Damaged:
     except FileNotFoundError:
         return _Damaged(f"{file} is missing")
     except OSError:
-        pass  # `error` says so too
+        pass  # `error` has the same cause
     return _Damaged(f"{file} cannot be read ({clean(str(error).removeprefix(f'{file}: '))})")
 
 

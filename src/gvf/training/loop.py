@@ -33,7 +33,7 @@ LossFunction = Callable[[Any, Batch, Draw], tuple[Tensor, Mapping[str, Tensor]]]
 Log = Callable[[int, Mapping[str, float]], None]
 OnSample = Callable[[int, nn.Module], None]
 
-# What the main process tells the others after a step: 0 to go on, 1 to write a checkpoint, this to stop after it.
+# What rank 0 broadcasts after a step: 0 to continue, 1 to write a checkpoint, this value to write one and stop.
 _TERMINATE = 2
 
 
@@ -87,8 +87,8 @@ def train(
     log: called by the main process with every point of the curves; after resuming with the earlier ones again, so that
     a new tracking run has them all. on_sample: called there every `sample_every` steps with the averaged model in
     evaluation mode. describe: shown before the progress bar.
-    SIGTERM ends it after the current step and a checkpoint, with SystemExit(143). Raises StageError when a loss or
-    gradient is not finite (the last good checkpoint stays).
+    After SIGTERM, training finishes the current step, writes a checkpoint and raises SystemExit(143). Raises StageError
+    when a loss or gradient is not finite (the last good checkpoint is kept).
     """
     world = engine.world
     start, curves = _resume(engine, checkpoints, config)
@@ -177,7 +177,7 @@ def _demand_finite(what: str, value: float, values: Mapping[str, float], step: i
 
 
 def _resume(engine: Engine, checkpoints: Checkpoints, config: TrainingConfig) -> tuple[int, Curves]:
-    """The main process decides what is resumed from; the others read the same checkpoint."""
+    """Resume from the newest checkpoint: rank 0 chooses it, and the other ranks read the same one."""
     state = checkpoints.latest(config.steps) if engine.world.is_main else None
     step = engine.first(0 if state is None else state.step)
     if step == 0:

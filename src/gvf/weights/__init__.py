@@ -1,6 +1,6 @@
-"""Published weights: what there is, how it is got, and the modules it becomes.
+"""Published weights: the catalogue, downloads, and loading into our modules.
 
-The functions load torch when first asked for, so that `gvf weights list` starts without it.
+The functions are imported on first use, so that `gvf weights list` starts without torch.
 """
 
 from __future__ import annotations

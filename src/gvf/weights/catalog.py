@@ -110,7 +110,7 @@ CATALOG: Mapping[str, Published] = {
     "dit": Published("variation diffusion transformer", (files.DIT,), _DIT),
     "static-vae": Published("E_GS and D_GS, 8 Gaussians a voxel", (files.STATIC_VAE,), _STATIC),
     "static-vae-initial": Published(
-        "what static training starts from: TRELLIS's E_GS and a D_GS of 8 Gaussians a voxel",
+        "initial weights of static training: TRELLIS's E_GS and a D_GS with 8 Gaussians per voxel",
         (files.STATIC_VAE_INITIAL,),
     ),
     "statistics": Published("means and deviations of latents and Gaussians", files.STATISTICS),

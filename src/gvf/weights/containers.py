@@ -1,4 +1,4 @@
-"""Tensors out of the layouts in which weights travel: one file, shards with their index, training checkpoints."""
+"""Tensors from the layouts in which weights are published: one file, indexed shards, training checkpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gvf.text import clean
 WEIGHTS_NAME = "model.safetensors"
 INDEX_SUFFIX = ".index.json"
 PREFIX = "module."  # of modules that were saved inside a parallel wrapper
-# Parts of dotted names where torch.compile and FSDP wrapped a module.
+# Name components that torch.compile and FSDP insert where they wrap a module.
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 # Entries of training checkpoints that hold a state dict, the averaged weights first.
@@ -26,15 +26,15 @@ NESTED = (
     *("ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "params_ema", "shadow"),
     *("state_dict", "model_state_dict", "model", "module", "params", "weights"),
 )
-_MAX_DEPTH = 8  # of such entries inside each other
+_MAX_DEPTH = 8  # nesting depth of such entries
 
 
 def read_tensors(path: PathLike) -> dict[str, Tensor]:
-    """Name -> tensor of a checkpoint, on the CPU, without what parallel wrappers and torch.compile add to names.
+    """Read a checkpoint to the CPU: name -> tensor, without the prefixes that parallel wrappers and torch.compile add.
 
-    path: a file of safetensors or torch.save under any name, the .index.json of its shards, or a folder with
-    `model.safetensors`, an index or `pytorch_model.bin`. Raises UserError when the file is missing, damaged, holds code, or
-    holds no tensors.
+    path: a safetensors or torch.save file under any name, the .index.json of its shards, or a folder with
+    `model.safetensors`, an index or `pytorch_model.bin`. Raises UserError when the file is missing or damaged, holds
+    code, or holds no tensors.
     """
     path = _resolve(Path(path))
     tensors = _read_shards(path) if path.name.endswith(INDEX_SUFFIX) else _state_dict(_read(path), path)
@@ -48,7 +48,7 @@ def read_tensors(path: PathLike) -> dict[str, Tensor]:
 
 
 def read_single_tensor(path: PathLike) -> Tensor:
-    """The tensor of a file that holds one, bare as torch.save writes it or under any name, on the CPU.
+    """Read the single tensor of a file to the CPU, whether saved bare by torch.save or under any name.
 
     Raises UserError as `read_tensors` does, and when there are several tensors.
     """
@@ -81,7 +81,7 @@ def _read(path: Path) -> Any:
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
-    """The tensors of the shards that an index names."""
+    """Read the tensors of all shards that an index names."""
     weight_map = _weight_map(index)
     names = sorted(set(weight_map.values()))
     owners: dict[str, str] = {}
@@ -105,7 +105,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    """Tensor -> name of its shard. Raises UserError unless all shards are named as files of the index's own folder."""
+    """Read an index: tensor -> shard. Raises UserError unless every shard is named as a file in the index's folder."""
     if not index.is_file():
         raise _missing(index)
     try:
@@ -132,9 +132,9 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, which may lie in one of its entries.
+    """Find the named tensors of a checkpoint, which may be nested in one of its entries.
 
-    An entry is passed over where it holds no tensors with names: torch_ema's, for one, is a list of them.
+    Entries without named tensors are skipped, such as that of torch_ema, which is a list of tensors.
     """
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not names with tensors.")
@@ -151,11 +151,11 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _first_state(content: Mapping[Any, Any], path: Path, depth: int) -> dict[str, Tensor]:
-    """Named tensors of the first nested entry that has some, else the mapping's own; empty where there are none."""
+    """Return the named tensors of the first nested entry that has any, else the mapping's own; empty if it has none."""
     for name in NESTED if depth < _MAX_DEPTH else ():
         entry = content.get(name)
         found = _first_state(entry, path, depth + 1) if isinstance(entry, Mapping) else {}
-        if any(tensor.ndim for tensor in found.values()):  # scalars alone are counters, such as the age of an average
+        if any(tensor.ndim for tensor in found.values()):  # scalars alone are counters, e.g. of EMA updates
             return found
     return {str(key): usable(value, str(key), path) for key, value in content.items() if isinstance(value, Tensor)}
 
@@ -165,7 +165,7 @@ def _is_tensor_list(value: Any) -> bool:
 
 
 def _plain_name(name: str) -> str:
-    """A name without `module.` in front of it and without a wrapper's part anywhere."""
+    """Remove a leading `module.` and the components that wrappers insert from a name."""
     parts = [part for part in name.split(".") if part not in WRAPPERS]
     while len(parts) > 1 and parts[0] == PREFIX[:-1]:
         parts = parts[1:]

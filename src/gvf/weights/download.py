@@ -1,11 +1,11 @@
-"""Downloads of published weights: resumed where they broke off, checked, and named only when they are whole.
+"""Downloads of published weights: resumed where they stopped, verified, and renamed only once complete.
 
-The model hub's client tells what a pinned file is and where it lies; the bytes are fetched here. Its own download was
-tried again (huggingface_hub 2.4.0, against a local hub that answers ranges): killed after 10 of 40 MB, by SIGKILL or
-SIGTERM, into a `local_dir` or the cache, its next call asked for the whole file, without a Range, and left the first
-10 MB behind as `<etag>.<random>.incomplete`. Since every process writes to a name of its own there (its pull request
-4228), it resumes within one process only. For 2 GB files on slow lines that is not enough, and some files are not on the
-hub.
+The model hub's client provides the metadata and address of a pinned file; this module downloads the bytes. The client's
+own download does not resume after it is killed. Measured with huggingface_hub 2.4.0 against a local hub that supports
+ranges: killed after 10 of 40 MB, by SIGKILL or SIGTERM, into a `local_dir` or the cache, its next call requested the
+whole file, without a Range, and left the first 10 MB behind as `<etag>.<random>.incomplete`. Since every process writes
+to a file of its own (huggingface_hub's pull request 4228), it resumes within one process only. That is not enough for
+2 GB files on slow connections, and some files are not on the hub.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from gvf.text import clean
 from gvf.weights.verification import record_published, set_aside, verify
 
 _BLOCK = 1 << 20
-_TIMEOUT = 30.0  # seconds without an answer, or without a byte of one
-_SLOW_SPAN, _SLOWEST = 60.0, 1024.0  # seconds, and the bytes per second that must come on average over each such span
+_TIMEOUT = 30.0  # seconds without an answer, or without further bytes
+_SLOW_SPAN, _SLOWEST = 60.0, 1024.0  # seconds, and the least mean rate over each such span, in bytes per second
 _SPARE = 64 << 20  # bytes that a download leaves free on the disk
 _OF_THE_DISK = {
     errno.ENOSPC,
@@ -57,7 +57,7 @@ class DownloadError(GvfError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file's bytes are. size: of the whole, null if unknown. digest: the beginning of its SHA-256, may be empty."""
+    """Where to download a file. size: in bytes, None if unknown. digest: the beginning of its SHA-256, may be empty."""
 
     url: str
     size: int | None
@@ -65,16 +65,16 @@ class Source:
 
 
 def find_source(file: HubFile | WebFile, target: Path) -> Source:
-    """Where a published file is fetched from; asks the hub about its files. Raises DownloadError."""
+    """Find where to download a published file; queries the hub for its files. Raises DownloadError."""
     if isinstance(file, WebFile):
         return Source(file.url, None, file.digest)
     return _on_the_hub(file, target)
 
 
 def download(file: PublishedFile, folder: Path) -> list[Path]:
-    """Fetch what is missing of a published file into a folder of weights, with progress on standard error.
+    """Download the missing parts of a published file into a folder of weights, with progress on standard error.
 
-    A file that is there and damaged is fetched again, and kept as `<name>.damaged`. Returns the paths. Raises
+    A damaged file is downloaded again, and the old one is kept as `<name>.damaged`. Returns the paths. Raises
     DownloadError.
     """
     paths = []
@@ -96,14 +96,14 @@ def _fetch_part(part: HubFile | WebFile, target: Path) -> None:
 
 
 def fetch(url: str, target: Path, size: int | None, digest: str) -> None:
-    """Fetch a file; what an earlier attempt left in `<target>.partial` is continued where it is sure to be the same file.
+    """Download a file, resuming from `<target>.partial` where that is certain to be the beginning of the same file.
 
-    It is sure where a digest tells in the end, or where the server gave the beginning a version (an ETag) that it still
-    has; otherwise the file is fetched from its first byte. A continued file that turns out wrong is fetched once more.
+    It is certain if a digest verifies the result, or if the server still reports the version (ETag) under which the
+    beginning was sent; otherwise the download restarts. A resumed file that fails verification is downloaded once more.
 
-    url: http or https; a redirection elsewhere, or from https to http, is refused. size: bytes of the whole, null if
-    unknown. digest: the beginning of its SHA-256, may be empty; without one, a web page, an error text or a pointer in
-    place of the file is refused. Raises DownloadError.
+    url: http or https; a redirect to another scheme, or from https to http, is refused. size: in bytes, None if unknown.
+    digest: the beginning of its SHA-256, may be empty; without one, a web page, an error text or a pointer in place of
+    the file is refused. Raises DownloadError.
     """
     if not re.match("https?://", url):
         raise DownloadError(f"{url}: must begin with http:// or https://.")
@@ -129,7 +129,7 @@ def fetch(url: str, target: Path, size: int | None, digest: str) -> None:
 
 
 def _wrong(path: Path, name: str, size: int | None, digest: str) -> str:
-    """Why a whole download is not the file, empty if it is."""
+    """Return why a completed download is not the requested file; empty if it is."""
     total = path.stat().st_size
     if size is not None and total != size:
         return f"{total} bytes, not {size}"
@@ -142,7 +142,7 @@ def _wrong(path: Path, name: str, size: int | None, digest: str) -> str:
 
 
 class _Partial:
-    """The beginning of a file, and beside it which version of which address it is the beginning of."""
+    """A partial download, with a note beside it of its address and version."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -153,7 +153,7 @@ class _Partial:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def version(self, url: str) -> str:
-        """The ETag under which the beginning was sent, empty where it has none or is of another address."""
+        """Return the ETag under which the beginning was sent; empty if there is none or the address differs."""
         try:
             note = json.loads(self._note.read_bytes())
         except (OSError, ValueError, RecursionError):
@@ -162,7 +162,7 @@ class _Partial:
         return str(note.get("etag", "")) if same else ""
 
     def note(self, url: str, etag: str) -> None:
-        """Remember the version of what is being written."""
+        """Record the address and version of the file being written."""
         if etag:
             self._note.write_text(json.dumps({"url": _address(url), "etag": etag}), encoding="utf-8")
         else:
@@ -180,11 +180,11 @@ class _Partial:
             if self.path.is_file() and self.size == 0:
                 self.clear()
         except OSError:
-            pass  # the error that led here is the one to report
+            pass  # the original error is the one to report
 
 
 def _continue(url: str, partial: _Partial, size: int | None, digest: str, name: str) -> int:
-    """Fetch what is left of a file; returns the byte at which it began. Raises DownloadError when the answer breaks off."""
+    """Download the rest of a file; return the byte offset at which it began. Raises DownloadError if it is interrupted."""
     start, etag = partial.size, partial.version(url)
     if start and ((size is not None and start > size) or not (digest or etag)):
         partial.clear()
@@ -199,7 +199,7 @@ def _continue(url: str, partial: _Partial, size: int | None, digest: str, name: 
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and start and digest:
-            return start  # perhaps nothing is left to send, and only the renaming was missed: the digest tells
+            return start  # the file may be complete and only not renamed yet: the digest decides
         if error.code == 416 and start:
             partial.clear()
             return _continue(url, partial, size, digest, name)
@@ -207,7 +207,7 @@ def _continue(url: str, partial: _Partial, size: int | None, digest: str, name: 
     with answer:
         begins, total = _range(url, answer, start, size)
         if begins != start or (start and not digest and "Content-Range" not in answer.headers):
-            partial.clear()  # of a server that cannot be trusted with ranges, only the whole is taken
+            partial.clear()  # the server's ranges are unreliable: download the whole file
             if begins:
                 return _continue(url, partial, size, digest, name)
         if begins == 0:
@@ -224,9 +224,9 @@ def _continue(url: str, partial: _Partial, size: int | None, digest: str, name: 
 
 
 def _range(url: str, answer: Any, asked: int, size: int | None) -> tuple[int, int | None]:
-    """The byte at which an answer begins and the length of the whole, null if it is not told.
+    """Return the byte at which a response begins and the length of the whole file, None if unknown.
 
-    asked: the byte from which it should begin. Raises DownloadError for an answer that cannot be a part of the file.
+    asked: the first byte requested. Raises DownloadError for a response that cannot be a part of the file.
     """
     if (coding := answer.headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
         raise DownloadError(f"{url}: sent as {clean(coding, 40)}, though the file itself was asked for; not kept.")
@@ -256,7 +256,7 @@ def _range(url: str, answer: Any, asked: int, size: int | None) -> tuple[int, in
 
 
 def _copy(url: str, answer: Any, file: IO[bytes], bar: Any, most: int) -> None:
-    """Write an answer's bytes as they come. most: bytes that the file may have in the end."""
+    """Write a response to the file as it arrives. most: largest allowed size of the file, in bytes."""
     since, then = time.monotonic(), file.tell()
     while True:
         try:
@@ -277,7 +277,7 @@ def _copy(url: str, answer: Any, file: IO[bytes], bar: Any, most: int) -> None:
 
 
 def _room(url: str, partial: _Partial, needed: int) -> int:
-    """Bytes that the disk has room for. Raises DownloadError when they are fewer than `needed`."""
+    """Return the free disk space in bytes. Raises DownloadError when it is less than `needed`."""
     room = max(shutil.disk_usage(partial.path.parent).free - _SPARE, 0)
     if needed > room:
         raise DownloadError(
@@ -288,7 +288,7 @@ def _room(url: str, partial: _Partial, needed: int) -> int:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirections to web addresses only, and never from an encrypted one to an open one."""
+    """Follows redirects to http and https addresses only, and never from https to http."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         before, after = (urllib.parse.urlsplit(url).scheme for url in (req.full_url, newurl))
@@ -300,7 +300,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Opens web addresses, through the proxies that the environment names, and nothing else: no files, no FTP."""
+    """Return an opener of http and https addresses only (no files, no FTP), using the environment's proxies."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -316,17 +316,17 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _address(url: str) -> str:
-    """An address without its query: that of a signed one changes from day to day."""
+    """Return an address without its query, which changes over time in signed addresses."""
     return urllib.parse.urlunsplit(urllib.parse.urlsplit(url)._replace(query="", fragment=""))
 
 
 def _strong(etag: str | None) -> str:
-    """An ETag that stands for equal bytes; weak ones do not."""
+    """Return an ETag if it is strong, which guarantees equal bytes; empty if it is weak or missing."""
     return etag if etag and re.fullmatch(r'"[^"]{1,200}"', etag) else ""
 
 
 def _on_the_hub(file: HubFile, target: Path) -> Source:
-    """Where the bytes of a pinned file are, how many, and their SHA-256 where the hub states it."""
+    """Return the address and size of a pinned file, with its SHA-256 where the hub reports it."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HTTPError
 

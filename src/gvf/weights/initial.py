@@ -1,4 +1,4 @@
-"""Weights that the networks of the static VAE start from: published ones by name, or a file."""
+"""Initial weights of the static VAE's networks: published ones by name, or a file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _FIELD = "train_vae_static.initial_weights"
 
 
 def find_initial(network: str, source: str) -> Path:
-    """The file of a source: a name of `gvf weights list`, or a path.
+    """Return the file of a source: a name in `gvf weights list`, or a path.
 
-    network: `encoder` or `decoder`, for messages. Raises UserError that says how to get the file when it is not there.
+    network: `encoder` or `decoder`, for messages. Raises UserError, saying how to get the file, when it is missing.
     """
     if source in CATALOG:
         files = CATALOG[source].files
@@ -45,7 +45,7 @@ def load_initial(model: StaticVAE, network: str, path: Path) -> None:
     """Copy the weights in a file into one network of the model.
 
     network: `encoder` (E_GS) or `decoder` (D_GS). path: published weights of either network or of both, or what the stage
-    train-vae-static exported. Raises UserError when the file holds another network, or one of other sizes.
+    train-vae-static exported. Raises UserError when the file holds another network or other sizes.
     """
     target = model.get_submodule(network)
     tensors = read_tensors(path)
@@ -61,7 +61,7 @@ def load_initial(model: StaticVAE, network: str, path: Path) -> None:
 
 
 def _published_part(model: StaticVAE, network: str, path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """State of the network under our names, from a file under the published ones."""
+    """Convert published weights of the network to a state dict with our names."""
     kind = recognize({name: tuple(value.shape) for name, value in tensors.items()})
     if kind not in ("static-vae", "slat-encoder" if network == "encoder" else "slat-gs-decoder"):
         raise UserError(f"{path}: holds no {network} of the static VAE; its kind is {kind or 'unknown'}.")
@@ -73,7 +73,7 @@ def _published_part(model: StaticVAE, network: str, path: Path, tensors: dict[st
 
 
 def _misfit(network: str, found: dict[str, Tensor], expected: dict[str, tuple[int, ...]], model: StaticVAE) -> str:
-    """Why weights of the right kind do not fit."""
+    """Return why weights of the right kind do not fit the model."""
     if network == "decoder":
         count, wanted = len(found["offset_perturbation"]), model.config.gaussians_per_voxel
         if count != wanted:

@@ -1,4 +1,4 @@
-"""The release's means and deviations, four files of one tensor each, as our LatentStatistics."""
+"""The release's means and standard deviations, four files of one tensor each, as our LatentStatistics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gvf.models.variation_dit import STATIC_CHANNELS
 from gvf.weights.catalog import CATALOG
 from gvf.weights.containers import read_single_tensor
 
-# Our field and the stem of its published file.
+# Our field -> stem of its published file.
 FILES = {
     "latent_mean": "deformation_mean",
     "latent_std": "deformation_std",
@@ -26,11 +26,11 @@ FILES = {
 def load_published_statistics(
     folder: PathLike | None = None, *, latent_channels: int = 16, static_channels: int = STATIC_CHANNELS
 ) -> LatentStatistics:
-    """Statistics that belong to the published diffusion transformer, float32.
+    """Load the latent statistics of the published diffusion transformer, float32.
 
-    folder: where `static_mean.pt`, `static_std.pt`, `deformation_mean.pt` and `deformation_std.pt` lie; by default they
-    are looked for as `gvf weights list` does. Each holds one value per channel on its last axis, after any number of axes
-    of length 1; the deformation's may also hold one value for all channels. Raises UserError that names the file which is
+    folder: contains `static_mean.pt`, `static_std.pt`, `deformation_mean.pt` and `deformation_std.pt`; by default they are
+    searched for as by `gvf weights list`. Each holds one value per channel on its last axis, after any number of axes of
+    length 1; the deformation files may also hold a single value for all channels. Raises UserError naming a file that is
     missing or does not fit.
     """
     paths = _published() if folder is None else {stem: Path(folder) / f"{stem}.pt" for stem in FILES.values()}

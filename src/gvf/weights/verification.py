@@ -1,8 +1,8 @@
-"""Whether published weights on this machine are what they should be, as far as can be told here.
+"""Verification of published weights on this machine.
 
-Where the SHA-256 of a file is known (published with it, stated by the hub when it was pulled, or the name under which the
-hub's cache keeps it), the digest decides. Otherwise the file must be a whole container of tensors, or JSON where its name
-says so. Digests of gigabytes take seconds: they are computed once, and kept with size and time of the file in
+Where the SHA-256 of a file is known (published with it, reported by the hub when it was pulled, or the file's name in the
+hub's cache), the digest decides. Otherwise the file must be a complete container of tensors, or valid JSON if its name says
+so. Digests of gigabytes take seconds, so they are computed once and stored, with the file's size and modification time, in
 `~/.cache/gvf/verified.json`.
 """
 
@@ -23,13 +23,13 @@ from gvf.published_files import MODEL_FILES, HubFile, HubModel, PublishedFile, W
 from gvf.recognition import recognize_file, wrong_answer
 
 NO_DIGEST = "whole as far as its structure tells; its digest is not known"
-"""The end of the proof of a file of weights that was not compared with a digest."""
+"""End of the proof of a weight file that was not compared with a digest."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A file and what is known of it. problem: what is wrong and what to do; empty where nothing is. proof: what was checked."""
+    """The result for one file. problem: what is wrong and what to do; empty if nothing is. proof: what was checked."""
 
     file: HubFile | WebFile
     path: Path
@@ -38,19 +38,19 @@ class Finding:
 
 
 def findings(file: PublishedFile) -> list[Finding]:
-    """What was found of a published file, one by one; empty where it is absent."""
+    """Verify each part of a published file that is on this machine; empty if it is absent."""
     place = file.find()
     if place is None:
         return []
     if not isinstance(file, HubModel):
         return [verify(file, place)]
-    weights = next(name for name in MODEL_FILES if (place / name).is_file())  # of the two, the one that will be read
+    weights = next(name for name in MODEL_FILES if (place / name).is_file())  # of the two, the one that is read
     parts = [replace(part, path=weights) if part.path in MODEL_FILES else part for part in file.parts]
     return [verify(part, place / part.path) for part in parts]
 
 
 def verify(file: HubFile | WebFile, path: Path) -> Finding:
-    """Check one file by its digest where that is known, else by its structure."""
+    """Verify one file by its digest where that is known, else by its structure."""
     if not path.is_file():
         return Finding(file, path, "missing beside the others of its model.")
     try:
@@ -72,14 +72,14 @@ def verify(file: HubFile | WebFile, path: Path) -> Finding:
 
 
 def record_published(path: Path, digest: str) -> None:
-    """Remember the SHA-256 that the publisher states for a file that is here. digest: all of it, else nothing is kept."""
+    """Store the publisher's SHA-256 of a local file. digest: all of it; a shorter one is not stored."""
     if _SHA256.fullmatch(digest):
         _record(path, {"published": digest})
 
 
 @contextmanager
 def set_aside(path: Path) -> Iterator[Path]:
-    """Rename a damaged file to `<name>.damaged` while another is fetched; it gets its name back when that fails."""
+    """Rename a damaged file to `<name>.damaged` while it is downloaded again; if that fails, restore its name."""
     number, aside = 1, path.with_name(path.name + ".damaged")
     while aside.exists():
         number += 1
@@ -94,7 +94,7 @@ def set_aside(path: Path) -> Iterator[Path]:
 
 
 def _known_digest(file: HubFile | WebFile, path: Path) -> str:
-    """The published SHA-256 or its beginning, empty where it is not known."""
+    """Return the published SHA-256 or its beginning; empty if it is not known."""
     if file.digest:
         return file.digest.lower()
     if published := _recorded(path).get("published"):
@@ -104,7 +104,7 @@ def _known_digest(file: HubFile | WebFile, path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    """The SHA-256 of a file, computed once for its size and time."""
+    """Return the SHA-256 of a file, cached by its size and modification time."""
     status = path.stat()
     facts = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
     known = _recorded(path)
@@ -129,7 +129,7 @@ def _recorded(path: Path) -> Mapping[str, Any]:
 
 
 def _record(path: Path, facts: Mapping[str, Any]) -> None:
-    """Keep facts of a file. What cannot be kept is computed again the next time."""
+    """Store facts about a file. If that fails, they are computed again next time."""
     records = {name: entry for name, entry in _records().items() if Path(name).exists()}
     key = str(path.absolute())
     entry = records.get(key)
