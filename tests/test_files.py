@@ -98,9 +98,10 @@ def test_tensors_round_trip_and_broken_file(tmp_path):
 def test_json_round_trip_and_messages(tmp_path):
     write_json(tmp_path / "a.json", {"psnr": 1.5})
     assert read_json(tmp_path / "a.json") == {"psnr": 1.5}
-    (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(UserError, match="not valid JSON"):
-        read_json(tmp_path / "bad.json")
+    for bad in (b"{", b"\xff\xfe{", b"[" * 100_000):
+        (tmp_path / "bad.json").write_bytes(bad)
+        with pytest.raises(UserError, match="not valid JSON"):
+            read_json(tmp_path / "bad.json")
 
 
 class FullDisk(OSError):
