@@ -52,8 +52,11 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
 @contextmanager
 def fresh_directory(path: PathLike) -> Iterator[Path]:
-    """Yield an empty temporary directory beside `path` that replaces `path` when the block ends without an error."""
-    path = Path(path)
+    """Yield an empty temporary directory beside `path` that replaces `path` when the block ends without an error.
+
+    Where `path` is a link, as to a larger disk, the directory that it leads to is replaced.
+    """
+    path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     partial = path.with_name(f"{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
