@@ -56,7 +56,9 @@ def fresh_directory(path: PathLike) -> Iterator[Path]:
 
     Where `path` is a link, as to a larger disk, the directory that it leads to is replaced.
     """
-    path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+    path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()
     partial = path.with_name(f"{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)

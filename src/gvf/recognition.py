@@ -107,17 +107,21 @@ def require_container(path: PathLike) -> Container:
 def wrong_answer(path: PathLike, name: str) -> str:
     """Why a download is not the file, empty where nothing tells: a web page, an error text, a pointer, a part of the file.
 
-    path: where it was put. name: what was asked for; of one that ends in .json only what is not JSON is wrong.
+    path: where it was put. name: what was asked for; of one that ends in .json only what is not JSON is wrong, of one that
+    is called as weights are everything else.
     """
     path = Path(path)
     content = recognize_file(path)
     if name.endswith(".json"):
         return "" if _is_json(path) else f"{content.what.removesuffix(', not the weights')}, not JSON"
+    if Path(name).suffix in _WEIGHTS and content.container is None and not content.what.startswith("a pickle"):
+        return content.what
     if content.what.startswith("a text"):
         return content.what if path.stat().st_size < _MAX_ERROR_TEXT else ""
     return content.what if content.what.startswith(_ANSWERS) else ""
 
 
+_WEIGHTS = {".pt", ".pth", ".ckpt", ".safetensors"}  # .bin may be anything
 _ANSWERS = (
     "cut short",
     "damaged",

@@ -55,7 +55,7 @@ def demand_writable(paths: Iterable[Path]) -> None:
             raise UserError(
                 f"{path} is a file, where a folder will be written. Move it away, then run the command again."
             )
-        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        target = path.resolve() if path.is_symlink() else path
         folder = target if target.is_dir() else target.parent
         while not folder.exists():
             folder = folder.parent
