@@ -48,6 +48,17 @@ def test_fresh_directory_replaces_and_survives_failure(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+def test_fresh_directory_replaces_what_a_link_leads_to(tmp_path):
+    out, disk = tmp_path / "out", tmp_path / "disk/out"
+    out.symlink_to("disk/out")
+    for text in ("first", "second"):  # nothing is there at first
+        with fresh_directory(out) as partial:
+            (partial / text).write_text(text)
+        assert out.is_symlink()
+        assert [path.name for path in disk.iterdir()] == [text]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "out"]
+
+
 def test_npz_round_trip_and_equal_arrays_give_equal_bytes(tmp_path):
     arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array("text"), "c": np.zeros((0, 3), np.float32)}
     save_npz(tmp_path / "one.npz", **arrays)
@@ -98,9 +109,10 @@ def test_tensors_round_trip_and_broken_file(tmp_path):
 def test_json_round_trip_and_messages(tmp_path):
     write_json(tmp_path / "a.json", {"psnr": 1.5})
     assert read_json(tmp_path / "a.json") == {"psnr": 1.5}
-    (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(UserError, match="not valid JSON"):
-        read_json(tmp_path / "bad.json")
+    for bad in (b"{", b"\xff\xfe{", b"[" * 100_000):
+        (tmp_path / "bad.json").write_bytes(bad)
+        with pytest.raises(UserError, match="not valid JSON"):
+            read_json(tmp_path / "bad.json")
 
 
 class FullDisk(OSError):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dvc.exceptions import ReproductionError
+from dvc.repo import Repo
 
 from gvf import run_records
 from gvf.files import write_json
 
-DVC = str(Path(sys.executable).with_name("dvc"))
 GRAPH = """
 stages:
   render:
@@ -41,9 +41,10 @@ run_records.finish("render")
 """
 
 
-def repro(folder: Path, amount: int) -> int:
-    (folder / "params.yaml").write_text(f"amount: {amount}\n")
-    return subprocess.run([DVC, "repro", "-q"], cwd=folder, check=False).returncode
+def repro(amount: int) -> None:
+    Path("params.yaml").write_text(f"amount: {amount}\n")
+    with Repo() as project:
+        project.reproduce()
 
 
 def found() -> str | None:
@@ -53,26 +54,27 @@ def found() -> str | None:
 
 def test_the_link_stays_with_the_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "true")
-    subprocess.run([DVC, "init", "--no-scm", "-q"], check=True)
+    Repo.init(no_scm=True).close()
     (tmp_path / "dvc.yaml").write_text(GRAPH.format(python=sys.executable))
     (tmp_path / "stage.py").write_text(STAGE)
-    assert repro(tmp_path, 10) == 0
+    repro(10)
     assert found() == "run-10"
     first = (tmp_path / "dvc.lock").read_text()
-    assert repro(tmp_path, 20) == 0
+    repro(20)
     assert found() == "run-20"
 
     monkeypatch.setenv("STOP", "1")  # a run that ends early, by Ctrl-C say
-    assert repro(tmp_path, 30) != 0
+    with pytest.raises(ReproductionError):
+        repro(30)
     assert json.loads(run_records.started_path("render").read_text())["run_name"] == "run-30"
     assert found() == "run-20"
 
     (tmp_path / "dvc.lock").write_text(first)  # back to the first outputs, as by git checkout
-    subprocess.run([DVC, "checkout", "-q"], check=True)
+    with Repo() as project:
+        project.checkout()
     assert (tmp_path / "out/sub/file").stat().st_size == 10
     assert found() == "run-10"
-    assert repro(tmp_path, 10) == 0  # up to date: nothing runs
+    repro(10)  # up to date: nothing runs
     assert found() == "run-10"
 
 

@@ -52,8 +52,13 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
 @contextmanager
 def fresh_directory(path: PathLike) -> Iterator[Path]:
-    """Yield an empty temporary directory beside `path` that replaces `path` when the block ends without an error."""
+    """Yield an empty temporary directory beside `path` that replaces `path` when the block ends without an error.
+
+    Where `path` is a link, as to a larger disk, the directory that it leads to is replaced.
+    """
     path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()
     partial = path.with_name(f"{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
@@ -95,7 +100,7 @@ def read_json(path: PathLike) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of bytes that are no UTF-8
         raise UserError(f"{path}: not valid JSON ({error}).") from None
 
 

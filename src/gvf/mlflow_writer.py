@@ -83,8 +83,7 @@ def main() -> None:
             raise _ServerProblem(problem)
         run = _Run(start)
     except Exception as error:  # whatever a store raises, it must not reach the stage
-        name = f"{_name_of_server()} failed: " if _is_remote() and not isinstance(error, _ServerProblem) else ""
-        _warn(f"no run is logged: {name}{_brief(error)}")
+        _warn(f"no run is logged: {_reason(error)}")
         while messages.get() is not None:
             pass
         return
@@ -138,6 +137,14 @@ def _problem_of_server() -> str | None:
         return f"{name} does not answer"
     except (requests.RequestException, ValueError):
         return f"{name} cannot be reached"
+
+
+def _reason(error: Exception) -> str:
+    """Why no run could be opened; a server that has stopped answering since it was asked how it is gets its plain name."""
+    if isinstance(error, _ServerProblem) or not _is_remote():
+        return _brief(error)
+    problem = _problem_of_server() if _is_fault_of_server(error) else None
+    return problem or f"{_name_of_server()} failed: {_brief(error)}"
 
 
 def _is_fault_of_server(error: Exception) -> bool:
@@ -462,3 +469,6 @@ class _SystemSampler:
 
 if __name__ == "__main__":
     main()
+    sys.stderr.flush()
+    # Taking MLflow's modules apart takes seconds on a busy machine, for which the stage would wait.
+    os._exit(0)

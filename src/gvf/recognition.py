@@ -105,17 +105,21 @@ def require_container(path: PathLike) -> Container:
 def wrong_answer(path: PathLike, name: str) -> str:
     """Return why a download is not the requested file (web page, error text, pointer, truncated file), or "".
 
-    path: the downloaded file. name: the requested file; if it ends in .json, any valid JSON is accepted.
+    path: the downloaded file. name: the requested file: if it ends in .json, any valid JSON is accepted; if it is named as
+    weights are, only a file of tensors is.
     """
     path = Path(path)
     content = recognize_file(path)
     if name.endswith(".json"):
         return "" if _is_json(path) else f"{content.what.removesuffix(', not the weights')}, not JSON"
+    if Path(name).suffix in _WEIGHTS and content.container is None and not content.what.startswith("a pickle"):
+        return content.what
     if content.what.startswith("a text"):
         return content.what if path.stat().st_size < _MAX_ERROR_TEXT else ""
     return content.what if content.what.startswith(_ANSWERS) else ""
 
 
+_WEIGHTS = {".pt", ".pth", ".ckpt", ".safetensors"}  # .bin may be anything
 _ANSWERS = (
     "cut short",
     "damaged",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gvf.diffusion import dpm_solver
-from gvf.diffusion.dpm_solver import END_TIME, ContinuousSchedule, DpmSolver, Tolerances
+from gvf.diffusion.dpm_solver import ContinuousSchedule, DpmSolver, Tolerances
 from gvf.diffusion.guidance import Prediction, guided
 from gvf.diffusion.schedule import cosine_schedule
 from gvf.errors import StageError
@@ -34,7 +34,7 @@ def gaussian_velocity(schedule: ContinuousSchedule) -> Prediction:
 
 def exact_flow(schedule: ContinuousSchedule, noise: Tensor) -> Tensor:
     """Where the probability flow takes z: for Gaussian data it keeps the standardised value (z - mean_t) / std_t."""
-    ends = [schedule.alpha_sigma_lambda(torch.tensor(t, dtype=torch.float64)) for t in (1.0, END_TIME)]
+    ends = [schedule.alpha_sigma_lambda(torch.tensor(t, dtype=torch.float64)) for t in (1.0, schedule.end_time)]
     (a0, s0, _), (a1, s1, _) = ends
     std0, std1 = ((a**2 * STD**2 + s**2).sqrt() for a, s in ((a0, s0), (a1, s1)))
     return (noise - a0 * MEAN) / std0 * std1 + a1 * MEAN
@@ -57,13 +57,13 @@ def test_the_table_is_cut_at_the_noisy_end() -> None:
     entries = torch.tensor([1, 400, 996], dtype=torch.float64) / 996
     torch.testing.assert_close(schedule.log_alpha(entries), schedule.log_alphas[[0, 399, 995]])
     torch.testing.assert_close(
-        schedule.timestep(torch.tensor([1.0, END_TIME])), torch.tensor([998.996, -0.004]), atol=1e-3, rtol=0
+        schedule.timestep(torch.tensor([1.0, 1e-3])), torch.tensor([998.996, -0.004]), atol=1e-3, rtol=0
     )
 
 
 def test_time_and_lambda_are_inverse_and_monotone() -> None:
     schedule = ContinuousSchedule(cosine_schedule(1000))
-    times = torch.linspace(END_TIME, 1.0, 500, dtype=torch.float64)
+    times = torch.linspace(schedule.end_time, 1.0, 500, dtype=torch.float64)
     alpha, sigma, lambdas = schedule.alpha_sigma_lambda(times)
     assert (lambdas.diff() < 0).all()
     torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(alpha))
@@ -124,7 +124,7 @@ def sample_one(schedule: ContinuousSchedule, velocity: Prediction, x: Tensor, to
         return sigma / sigma_before * x - alpha * math.expm1(lambda_before - lambda_) * prediction
 
     time, step, low_before, steps, rejected = 1.0, tolerances.first_step, x, 0, 0
-    while abs(time - END_TIME) > 1e-5:
+    while abs(time - 1e-3) > 1e-5:
         here = at(time)[2]
         following, middle = time_of(here + step), time_of(here + step / 2)
         prediction = data(x, time)
@@ -137,7 +137,7 @@ def sample_one(schedule: ContinuousSchedule, velocity: Prediction, x: Tensor, to
         else:
             rejected += 1
         steps += 1
-        step = min(tolerances.safety * step / error**0.5, at(END_TIME)[2] - at(time)[2])
+        step = min(tolerances.safety * step / error**0.5, at(1e-3)[2] - at(time)[2])
     return x, steps, rejected
 
 
@@ -183,6 +183,20 @@ def test_the_multistep_solver_is_of_second_order(solver: DpmSolver, noise: Tenso
     assert min(orders) > 1.5, orders
 
 
+@pytest.mark.parametrize("num_diffusion_steps", [2, 3, 10, 50, 240, 500, 4000])
+def test_schedules_of_other_lengths_end_at_their_own_least_noise(num_diffusion_steps: int, noise: Tensor) -> None:
+    schedule = cosine_schedule(num_diffusion_steps)
+    continuous = ContinuousSchedule(schedule)
+    assert continuous.end_time == 1 / num_diffusion_steps
+    end_alpha = float(continuous.alpha_sigma_lambda(torch.tensor(continuous.end_time, dtype=torch.float64))[0])
+    assert end_alpha == pytest.approx(float(schedule.alphas[0]), rel=0.05)
+    solver = DpmSolver(schedule, gaussian_velocity(continuous))
+    exact = exact_flow(continuous, noise)
+    adaptive = solver.sample_adaptive(noise, STRICT).sample
+    torch.testing.assert_close(adaptive, exact, atol=0.01, rtol=0)
+    torch.testing.assert_close(solver.sample_multistep(noise, 1000).sample, exact, atol=0.01, rtol=0)
+
+
 def test_samples_have_the_statistics_of_the_data(solver: DpmSolver) -> None:
     noise = torch.randn(2, 20000, 1, generator=torch.Generator().manual_seed(1))
     times: list[Tensor] = []
@@ -191,7 +205,7 @@ def test_samples_have_the_statistics_of_the_data(solver: DpmSolver) -> None:
     assert abs(sample.mean().item() - MEAN) < 0.01
     assert abs(sample.std().item() - STD) < 0.01
     assert (torch.stack(times).diff(dim=0) <= 0).all()
-    assert times[-1].tolist() == pytest.approx([END_TIME] * 2, abs=1e-5)
+    assert times[-1].tolist() == pytest.approx([1e-3] * 2, abs=1e-5)
 
 
 def test_a_broken_network_is_an_error() -> None:

@@ -72,9 +72,10 @@ def scheduled_runs(address: str) -> list[dict]:
 def test_a_schedule_of_the_readme_yields_runs(server: tuple[str, dict[str, str]], tmp_path: Path) -> None:
     """The server's scheduler needs SQLAlchemy 2.0: with 2.1 it fails at every look, and no run ever appears."""
     address, environment = server
-    flow = httpx.post(f"{address}/flows/", json={"name": "pipeline"}).json()
+    flow = httpx.post(f"{address}/flows/", json={"name": "pipeline"}, timeout=60).raise_for_status().json()
     deployment = {"name": "local", "flow_id": flow["id"]}
-    httpx.post(f"{address}/deployments/", json=deployment).raise_for_status()
+    log = tmp_path / "server.log"  # a server that has just started may be busy with its database: 503
+    wait_for(lambda: httpx.post(f"{address}/deployments/", json=deployment).is_success, log)
     (command,) = re.findall(r"^prefect (deployment schedule create .*)$", (ROOT / "README.md").read_text(), re.M)
     arguments = re.findall(r'"([^"]*)"|(\S+)', command)
     subprocess.run(
@@ -84,7 +85,7 @@ def test_a_schedule_of_the_readme_yields_runs(server: tuple[str, dict[str, str]]
         check=True,
         timeout=DEADLINE_SECONDS,
     )
-    wait_for(lambda: scheduled_runs(address), tmp_path / "server.log")
+    wait_for(lambda: scheduled_runs(address), log)
     run = scheduled_runs(address)[0]
     assert run["auto_scheduled"]
     assert run["expected_start_time"][11:] in (

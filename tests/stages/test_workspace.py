@@ -120,3 +120,15 @@ def test_a_file_in_the_place_of_a_folder_is_named(folder: Path) -> None:
     (folder / "reports").write_text("not a folder")
     with pytest.raises(UserError, match=r"reports/metrics/collect\.json cannot be written\. reports"):
         demand_writable([Path("reports/metrics/collect.json")])
+    (folder / "data").mkdir()
+    (folder / "data/raw").write_text("not a folder")
+    with pytest.raises(UserError, match=r"^data/raw is a file, where a folder will be written"):
+        demand_writable([Path("data/raw")])
+
+
+def test_a_linked_folder_is_checked_where_it_leads(folder: Path) -> None:
+    (folder / "models").symlink_to("disk/models")  # nothing is there yet
+    demand_writable([Path("models"), Path("models/dit")])
+    (folder / "disk").write_text("not a folder")
+    with pytest.raises(UserError, match=r"^models cannot be written"):
+        demand_writable([Path("models")])

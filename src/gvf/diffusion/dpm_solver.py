@@ -19,19 +19,22 @@ from gvf.diffusion.velocity import data_from_velocity
 from gvf.errors import StageError
 
 START_TIME = 1.0
-END_TIME = 1e-3
 LEAST_LAMBDA = -5.1  # noisier steps are left out of the table
 _ARRIVED = 1e-5  # distance from the end time at which an item counts as finished
 MAX_STEPS = 1000  # an adaptive solver that needs more is stuck
 
 
 class ContinuousSchedule:
-    """A discrete schedule as functions of continuous time: log alpha linear between table entries and beyond them."""
+    """A discrete schedule as functions of continuous time: log alpha linear between table entries and beyond them.
+
+    end_time: where the solver stops, 1/S (1e-3 for the paper's S of 1000): the least noise that the network was trained on.
+    """
 
     def __init__(self, schedule: NoiseSchedule) -> None:
         log_alphas = schedule.log_alphas
         lambdas = log_alphas - 0.5 * torch.log(-torch.expm1(2.0 * log_alphas))
         self.num_steps = schedule.num_steps
+        self.end_time = 1.0 / schedule.num_steps
         self.log_alphas = log_alphas[lambdas >= LEAST_LAMBDA]
         self.times = torch.arange(1, len(self.log_alphas) + 1, dtype=torch.float64) / len(self.log_alphas)
 
@@ -121,11 +124,12 @@ class DpmSolver:
         """
         self.num_calls = 0
         x, previous_low = noise, noise
-        start, end = (torch.tensor([time], dtype=torch.float64) for time in (START_TIME, END_TIME))
+        end_time = self.schedule.end_time
+        start, end = (torch.tensor([time], dtype=torch.float64) for time in (START_TIME, end_time))
         here, end_lambda = self._point(start.expand(len(noise))), self._point(end).lambda_
         step = torch.full((len(noise),), tolerances.first_step, dtype=torch.float64)
         num_steps, num_rejected = (torch.zeros(len(noise), dtype=torch.int64) for _ in range(2))
-        while (active := (here.time - END_TIME).abs() > _ARRIVED).any():
+        while (active := (here.time - end_time).abs() > _ARRIVED).any():
             if int(num_steps.max()) == MAX_STEPS:
                 raise StageError(f"DPM-Solver: not at the end after {MAX_STEPS} steps. Loosen its tolerances.")
             there = self._at_lambda(here.lambda_ + torch.where(active, step, 0.0))
@@ -158,7 +162,7 @@ class DpmSolver:
         """
         self.num_calls = 0
         x = noise
-        times = torch.linspace(START_TIME, END_TIME, num_steps + 1, dtype=torch.float64)
+        times = torch.linspace(START_TIME, self.schedule.end_time, num_steps + 1, dtype=torch.float64)
         points = [self._point(time) for time in times.split(1)]
         previous = data = self._predict_data(x, points[0])
         for index in range(1, num_steps + 1):

@@ -47,13 +47,19 @@ def exclusive(stage: str) -> Iterator[None]:
 def demand_writable(paths: Iterable[Path]) -> None:
     """Check that files and folders, which need not exist yet, can be written.
 
-    Raises UserError naming the first folder in which no file can be created and written.
+    paths: those without a suffix are of folders. Raises UserError naming the first folder in which no file can be created
+    and written, or a file that stands in a folder's place.
     """
     for path in paths:
-        folder = path if path.is_dir() else path.parent
+        if path.is_file() and not path.suffix:
+            raise UserError(
+                f"{path} is a file, where a folder will be written. Move it away, then run the command again."
+            )
+        target = path.resolve() if path.is_symlink() else path
+        folder = target if target.is_dir() else target.parent
         while not folder.exists():
             folder = folder.parent
-        for place in (folder, path.parent) if folder == path else (folder,):
+        for place in (folder, target.parent) if folder == target else (folder,):
             try:
                 with tempfile.NamedTemporaryFile(dir=place, prefix=".gvf-write-test-") as file:
                     file.write(bytes(4096))

@@ -225,7 +225,8 @@ class Checkpoints:
             name for name in written.keys() | self._identity if written.get(name) != self._identity.get(name)
         )
         changes = ", ".join(
-            f"{name} ({written.get(name, 'absent')} then, {self._identity.get(name, 'absent')} now)"
+            f"{name} ({clean(str(written.get(name, 'absent')), 60)} then, "
+            f"{clean(str(self._identity.get(name, 'absent')), 60)} now)"
             for name in names[:5]
         )
         return changes + (f" and {len(names) - 5} more" if len(names) > 5 else "")
