@@ -41,14 +41,16 @@ def handed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         return {}
 
     monkeypatch.setattr(train_vae_static, "fit", fit)
-    monkeypatch.setattr(train_vae_static, "clip_ids", lambda split: ["clip"])
+    monkeypatch.setattr(train_vae_static, "clip_ids", lambda split, after: ["clip"])
     return found
 
 
 def test_absent_weights_end_the_stage_before_anything_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("GVF_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE"):
         monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.setattr(train_vae_static, "clip_ids", lambda split: pytest.fail("the clips were looked at first"))
+    monkeypatch.setattr(
+        train_vae_static, "clip_ids", lambda split, after: pytest.fail("the clips were looked at first")
+    )
     with pytest.raises(UserError, match="gvf weights pull static-vae-initial"):
         train_vae_static.run(with_initial("static-vae-initial", "static-vae-initial", False))
 
