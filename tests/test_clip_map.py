@@ -7,6 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from pathlib import Path
 from subprocess import PIPE
 
@@ -15,6 +18,7 @@ import pytest
 from gvf.clip_map import Rejected, map_clips
 from gvf.config.run import RunConfig
 from gvf.errors import ClipError, ConfigError, UserError
+from gvf.executors.processes import _Context
 from tests.bad_clips import killed_once, misbehave, process_id, sleep_a_little
 
 # kind of misbehaviour -> what becomes of the clip where workers are processes
@@ -190,3 +194,20 @@ def test_ctrl_c_stops_the_workers_at_once_and_prints_no_traceback_of_theirs(tmp_
 def test_nothing_to_do():
     for executor in ("inline", "process", "ray"):
         assert map_clips(process_id, [], run_config(executor), "test") == []
+
+
+def test_threads_that_ask_at_once_read_the_same_exit_code(monkeypatch):
+    """Pebble's threads do; the fork server writes the code once, and whoever reads it second would find nothing."""
+    read = forkserver.read_signed
+
+    def slowly(handle):
+        time.sleep(0.2)
+        return read(handle)
+
+    monkeypatch.setattr(forkserver, "read_signed", slowly)
+    worker = _Context().Process(target=os.abort)
+    worker.start()
+    wait([worker.sentinel], 60)
+    with ThreadPoolExecutor(4) as threads:
+        codes = list(threads.map(lambda _: worker.exitcode, range(4)))
+    assert codes == [-signal.SIGABRT] * 4

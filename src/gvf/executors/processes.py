@@ -9,16 +9,20 @@ worker, at whatever moment, cannot affect the clip of another.
 from __future__ import annotations
 
 import importlib
+import multiprocessing.connection
 import multiprocessing.forkserver
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import popen_forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -35,8 +39,27 @@ _AGAIN = object()  # in place of an outcome: the clip is to be retried
 _MOST_ATTEMPTS = 2  # at a clip whose worker was killed from outside, or died before it began
 
 
+class _Handle(popen_forkserver.Popen):
+    """The parent's side of a worker. Several of Pebble's threads ask for its exit code, which can be read only once."""
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._reading = threading.Lock()
+        super().__init__(process)
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """Return the exit code, or None while the worker runs; flag 0 waits for its end."""
+        if flag == 0:
+            multiprocessing.connection.wait([self.sentinel])
+        with self._reading:
+            return super().poll(os.WNOHANG)
+
+
 class _Worker(ForkServerProcess):
     """A process for Pebble: exiting by itself counts as a failure, and terminating it means SIGKILL."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> _Handle:
+        return _Handle(process_obj)
 
     @property
     def exitcode(self) -> int | None:
