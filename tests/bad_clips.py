@@ -26,7 +26,7 @@ class UnpicklableError(Exception):
 
 
 def misbehave(kind: str) -> str | None:
-    """Do what `kind` says; an innocent kind comes back as it is."""
+    """Do what `kind` says; return an innocent kind unchanged."""
     if kind == "none":
         return None
     if kind == "clip error":

@@ -1,4 +1,4 @@
-"""What files of weights really are: told from their content, whatever name they bear."""
+"""Files of weights are recognised by their content, whatever their names."""
 
 from __future__ import annotations
 

@@ -95,10 +95,10 @@ def test_the_cap_keeps_some_of_each_file_and_says_so(source: Path) -> None:
 
 def test_held_out_clips_have_the_frames_of_sampling(source: Path) -> None:
     write_good(source, 6)
-    alike = curate_source(source)
+    same_length = curate_source(source)
     splits = decided_clips()["split"].to_dict()
     found = curate_source(source, sampled_frames=7)
-    assert found["held_out"] == alike["held_out"] > 0
+    assert found["held_out"] == same_length["held_out"] > 0
     clips = decided_clips()
     assert clips["split"].to_dict() == splits
     for clip_id, split in splits.items():

@@ -23,7 +23,7 @@ from typing import Any
 from gvf.config.run import RunConfig
 from gvf.errors import StageError, UserError
 from gvf.executors.limits import limit_memory, single_threaded
-from gvf.executors.rejected import CRASHED, FAILED, MEMORY, TIMEOUT, Rejected, is_out_of_memory
+from gvf.executors.rejected import CRASHED, MEMORY, TIMEOUT, Rejected, answer, is_out_of_memory
 from gvf.text import clean
 
 _MOST_FAILED_STARTS = 3  # of workers in a row
@@ -48,19 +48,8 @@ class _Host:
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def work(self, task: bytes) -> bytes:
-        """Return the pickled value of one item, a Rejected, or the run's error, which Ray would wrap if it were raised."""
-        function, item, item_id = pickle.loads(task)
-        try:
-            return pickle.dumps(function(item))
-        except MemoryError:
-            raise  # as Ray's error: out of memory, nothing in this worker is reliable; the next clip gets a new one
-        except SystemExit as error:
-            return pickle.dumps(Rejected(item_id, FAILED, f"SystemExit: {error.code}", SystemExit.__name__))
-        except BaseException as error:
-            try:
-                return pickle.dumps(Rejected.of(item_id, error))
-            except BaseException as ending:
-                return pickle.dumps(ending)
+        """Answer one task; a MemoryError reaches the driver as Ray's error, and the next clip gets a new worker."""
+        return answer(task)
 
 
 @dataclass

@@ -29,7 +29,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from gvf.config.run import RunConfig
 from gvf.executors.limits import limit_memory, single_threaded
-from gvf.executors.rejected import CRASHED, FAILED, MEMORY, TIMEOUT, Rejected
+from gvf.executors.rejected import CRASHED, MEMORY, TIMEOUT, Rejected, answer
 
 _QUIT = 256  # replaces exit code 0 of a worker that exited in the middle of a clip; no process has this code
 _OUT_OF_MEMORY = 112  # our exit code for a worker that reached its memory limit
@@ -189,17 +189,8 @@ def _prepare(module: str, gigabytes: float) -> None:
 
 
 def _work(task: bytes) -> bytes:
-    """Run in a worker: return the pickled value of one item, a Rejected, or the error that ends the run."""
-    function, item, item_id = pickle.loads(task)
+    """Answer one task, or leave at once when memory runs out: the next clip gets a new worker."""
     try:
-        return pickle.dumps(function(item))
+        return answer(task)
     except MemoryError:
-        # At once: out of memory, nothing in this worker is reliable. The next clip gets a new worker.
         os._exit(_OUT_OF_MEMORY)
-    except SystemExit as error:
-        return pickle.dumps(Rejected(item_id, FAILED, f"SystemExit: {error.code}", SystemExit.__name__))
-    except BaseException as error:
-        try:
-            return pickle.dumps(Rejected.of(item_id, error))
-        except BaseException as ending:
-            return pickle.dumps(ending)

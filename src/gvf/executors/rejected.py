@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -47,6 +48,26 @@ def attempt(item_id: str, function: Callable[..., Value], *arguments: object) ->
         return function(*arguments)
     except Exception as error:
         return Rejected.of(item_id, error)
+
+
+def answer(task: bytes) -> bytes:
+    """Run in a worker: return the pickled value of one item, a Rejected, or the error that ends the run.
+
+    task: function, item and item id, pickled by the parent. Raises MemoryError, after which nothing in the worker is
+    reliable.
+    """
+    function, item, item_id = pickle.loads(task)
+    try:
+        return pickle.dumps(function(item))
+    except MemoryError:
+        raise
+    except SystemExit as error:
+        return pickle.dumps(Rejected(item_id, FAILED, f"SystemExit: {error.code}", SystemExit.__name__))
+    except BaseException as error:
+        try:
+            return pickle.dumps(Rejected.of(item_id, error))
+        except BaseException as ending:
+            return pickle.dumps(ending)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
