@@ -89,8 +89,8 @@ def _play(bpy: Any, clip: str) -> None:
 
 def compare(blender_python: str, directory: Path) -> list[tuple[str, str, int, float, float, float]]:
     """Character, clip, number of keys, largest relative distance at keys, between them, and between by component."""
-    from gvf.data.baking import load_model
-    from gvf.data.gltf import read_gltf
+    from gvf.data.gltf.baking import load_model
+    from gvf.data.gltf.document import read_gltf
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -124,15 +124,26 @@ def compare(blender_python: str, directory: Path) -> list[tuple[str, str, int, f
 
 def _bake(file: Path, clip: str, frames: int, output: Path) -> np.ndarray:
     """Vertices [T, V, 3] that the command writes."""
-    command = [sys.executable, "-m", "gvf.cli", "bake", str(file), "--clip", clip, "--frames", str(frames), "--raw"]
+    command = [
+        sys.executable,
+        "-m",
+        "gvf.cli.main",
+        "bake",
+        str(file),
+        "--clip",
+        clip,
+        "--frames",
+        str(frames),
+        "--raw",
+    ]
     subprocess.run([*command, "-o", str(output)], check=True)
     return np.array(np.load(output)["vertices"], np.float64)
 
 
 def _bake_by_component(model: Any, clip: str, times: np.ndarray) -> np.ndarray:
     """Vertices [T, V, 3] with rotations as Blender makes them: each component a straight line, then unit length."""
-    from gvf.data import gltf_animation
-    from gvf.data.baking import bake_clip
+    from gvf.data.gltf import animation as gltf_animation
+    from gvf.data.gltf.baking import bake_clip
 
     @dataclasses.dataclass(frozen=True)
     class ByComponent(gltf_animation.Channel):

@@ -25,11 +25,11 @@ import psutil
 import torch
 from torch import nn
 
-from gvf.files import write_json
+from gvf.models.footprint import IMAGE_TOKENS, sphere_voxels
 from gvf.models.layers.precision import BlockNetwork, set_block_dtype
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.models.variation_dit import Conditions, VariationDiT
-from gvf.pipelines.footprint import IMAGE_TOKENS, sphere_voxels
+from gvf.models.variation.dit import Conditions, VariationDiT
+from gvf.storage.files import write_json
 from gvf.weights.published import build_published
 
 LIMIT = 20.0  # GiB

@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gvf.data.baking import bake_clip, clip_times, load_model
-from gvf.data.gltf import read_gltf
+from gvf.cli.bake import find_clip
+from gvf.data.gltf.baking import bake_clip, clip_times, load_model
+from gvf.data.gltf.document import read_gltf
 from gvf.data.mesh import AnimatedMesh
-from gvf.files import write_json
 from gvf.geometry.camera import intrinsics, orbit, project
 from gvf.rendering.mesh_views import MeshRenderer
-from gvf.stages.bake import find_clip
+from gvf.storage.files import write_json
 
 SIZES = (128, 256, 512)
 FRAMES = 8

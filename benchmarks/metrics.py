@@ -30,13 +30,13 @@ import torch
 from scipy.spatial.distance import cdist
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from gvf.files import write_json
 from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.chamfer import chamfer_distance
 from gvf.metrics.psnr import psnr
 from gvf.metrics.ssim import ssim
-from gvf.provenance import device_name
-from gvf.published_files import CLIP_B32
+from gvf.storage.files import write_json
+from gvf.storage.published_files import CLIP_B32
+from gvf.tracking.provenance import device_name
 
 BORDER = 5  # half of SSIM's window
 VIDEOS, LOGITS = 24, 400

@@ -28,10 +28,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gvf.files import write_json
 from gvf.rendering import kernels
 from gvf.rendering.rasterize import rasterize
 from gvf.rendering.simd import LANES, fma, splat, store, take_next
+from gvf.storage.files import write_json
 
 SIZES = ((4_000, 128), (20_000, 256), (100_000, 512))
 LOW_PASS = 0.3

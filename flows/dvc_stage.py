@@ -149,7 +149,7 @@ def outcome(stage: str) -> Outcome:
     """Return a root stage's outcome, with the MLflow run that made its outputs, which may be older than the latest run."""
     figures = _read_json(ROOT / "reports/metrics" / f"{stage}.json") or {}
     done = subprocess.run(
-        [sys.executable, "-m", "gvf.run_records", stage], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "gvf.tracking.run_records", stage], cwd=ROOT, capture_output=True, text=True, check=False
     )
     found = json.loads(done.stdout) if done.returncode == 0 else {"run": None, "pictures": []}
     return Outcome(found["run"], figures, [ROOT / name for name in found["pictures"]][-MAX_PICTURES:])

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gvf import cli, lifetime
+from gvf import lifetime
+from gvf.cli import main as cli
 
 # A child in a session of its own, as launchers and pools have them, that ignores SIGTERM.
 CHILD = "trap '' TERM; while true; do sleep 1; done"

@@ -83,7 +83,7 @@ def test_each_outside_tool_has_one_home():
 
 
 def test_images_are_opened_in_one_place():
-    """Pillow's own `open` tries every decoder it has, one of which starts a program; `gvf.images` allows three."""
+    """Pillow's own `open` tries every decoder it has, one of which starts a program; `gvf.storage.images` allows three."""
     for path in [*SOURCE.rglob("*.py"), *(ROOT / "evaluation").rglob("*.py")]:
         if path != SOURCE / "images.py":
             assert "Image.open" not in path.read_text(encoding="utf-8"), path.name
@@ -96,8 +96,8 @@ def test_flows_import_nothing_of_ours():
 
 def test_help_needs_neither_torch_nor_pandas():
     code = (
-        "import sys, gvf.cli\n"
-        "try:\n    gvf.cli._gvf.main(['--help'], standalone_mode=False)\nexcept SystemExit:\n    pass\n"
+        "import sys, gvf.cli.main\n"
+        "try:\n    gvf.cli.main._gvf.main(['--help'], standalone_mode=False)\nexcept SystemExit:\n    pass\n"
         "print(sorted({'torch', 'pandas', 'numpy', 'mlflow', 'numba'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,12 +14,12 @@ import torch
 import yaml
 
 from gvf.config.load import load_params
-from gvf.data import clip_store
+from gvf.data import clips as clip_store
 from gvf.data.manifest import CURATED_MANIFEST, read_manifest
 from gvf.data.rejections import read_rejections
-from gvf.files import load_npz, load_tensors, read_json, save_tensors, sha256, write_json
-from gvf.stages import report_ablations
-from gvf.stages.ablate import ablate
+from gvf.storage.files import load_npz, load_tensors, read_json, save_tensors, sha256, write_json
+from gvf_evaluation.commands import report_ablations
+from gvf_evaluation.commands.ablate import ablate
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
@@ -186,8 +186,8 @@ def test_clips_that_are_damaged_on_the_way_are_left_out_from_there_on(results, t
     assert (metrics["sample"]["clips"], metrics["sample"]["rejected"]) == (len(held_out) - 1, 0)
     lost = {row.clip_id: row.stage for row in read_rejections("data/predictions")}
     assert lost == {train[0]: "render", train[1]: "featurize", held_out[0]: "encode"}
-    assert set(pd.read_csv("reports/evaluation/clips.csv")["clip_id"]) == set(held_out[1:])
-    assert {row["clip_id"] for row in read_json("reports/evaluation/measurement.json")["rejected"]} == set(lost)
+    assert set(pd.read_csv("reports/scores/clips.csv")["clip_id"]) == set(held_out[1:])
+    assert {row["clip_id"] for row in read_json("reports/scores/measurement.json")["rejected"]} == set(lost)
     page = Path("reports/index.html").read_text()
     assert all(clip in page for clip in lost)
 
@@ -208,7 +208,7 @@ def test_a_clip_that_cannot_be_sampled_or_scored_costs_itself_alone(results, tmp
     assert (row.clip_id, row.stage, row.reason, row.exception) == (lost, "sample", "failed", "RuntimeError")
     np.testing.assert_array_equal(load_npz(f"data/predictions/{kept}.npz")["dit_rgb"], before)
     assert not Path(f"data/predictions/{lost}.npz").exists()
-    assert set(pd.read_csv("reports/evaluation/clips.csv")["clip_id"]) == {kept}
+    assert set(pd.read_csv("reports/scores/clips.csv")["clip_id"]) == {kept}
 
 
 def test_ablations_train_from_the_roots_outputs_and_leave_them_alone(results, monkeypatch):

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gvf.cli import STAGES, VAE_PHASES
+from gvf.cli.main import STAGES, VAE_PHASES
 from gvf.config.load import load_params
 from gvf.config.params import Params
-from gvf.stages.ablate import RECIPES
-from gvf.stages.runner import METRICS_DIRECTORY, OUTPUTS
+from gvf.stage_runner import METRICS_DIRECTORY, OUTPUTS
+from gvf_evaluation.commands.ablate import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -125,7 +125,9 @@ def test_every_stage_depends_on_the_code_that_it_imports_itself():
     for name, stage in GRAPH.items():
         deps = [dep.replace("${collect.watch}", VALUES["collect"]["watch"]) for dep in stage["deps"]]
         reads_curves = any(dep.startswith("reports/curves") for dep in deps)  # what fit.py wrote
-        assert uncovered([name.replace("-", "_")], deps) <= ({"src/gvf/stages/fit.py"} if reads_curves else set()), name
+        assert uncovered([name.replace("-", "_")], deps) <= ({"src/gvf/training/fit.py"} if reads_curves else set()), (
+            name
+        )
 
 
 def test_a_variant_depends_on_the_code_that_its_stages_import_themselves():
@@ -135,7 +137,7 @@ def test_a_variant_depends_on_the_code_that_its_stages_import_themselves():
         # which tables a variant stands is a tag of its run.
         spared = {
             "src/gvf/data/manifest.py",
-            "src/gvf/data/leakage.py",
+            "src/gvf/data/curation/leakage.py",
             "evaluation/gvf_evaluation/test_sets.py",
             "evaluation/gvf_evaluation/ablations.py",
         }

@@ -76,7 +76,7 @@ def test_a_copy_finds_the_clips_and_logs_into_the_checkout(checkout: Path) -> No
     assert parameters["collect.watch"] == str((checkout / folder).resolve())
     experiment("-S", f"collect.glb.directory={folder}")  # in place; DVC takes the outputs of the copy from its cache
     found = subprocess.run(
-        [sys.executable, "-m", "gvf.run_records", "collect"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "gvf.tracking.run_records", "collect"], capture_output=True, text=True, check=True
     )
     assert json.loads(found.stdout)["run"]["stage"] == "collect"
 

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gvf import tracking
-from gvf.clip_map import Rejected, map_clips
 from gvf.config.load import load_params
 from gvf.config.params import Params
 from gvf.errors import StageError, UserError
-from gvf.provenance import code_version, device_name
-from gvf.reporting.pictures import fit, stack, strip
+from gvf.execution.clip_map import Rejected, map_clips
+from gvf.tracking import client as tracking
+from gvf.tracking.provenance import code_version, device_name
 from gvf_evaluation.frame_folders import ObjectFrames, joint_digest, pair_folders
 from gvf_evaluation.frames import read_frame
 from gvf_evaluation.measures import absent_measures, require_weights, weights_digests
 from gvf_evaluation.protocols import CONSISTENT4D, Protocol, find_protocol
+from gvf_evaluation.reporting.pictures import fit, stack, strip
 from gvf_evaluation.results import file_name, write_result
 from gvf_evaluation.scoring import ObjectScores, ScoreTask, code_digest, score_object
 

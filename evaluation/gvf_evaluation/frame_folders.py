@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gvf.errors import UserError
-from gvf.files import sha256
+from gvf.storage.files import sha256
 from gvf_evaluation.frames import frame_size
 from gvf_evaluation.protocols import Protocol
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from gvf.errors import UserError
-from gvf.images import image_size, read_image
+from gvf.storage.images import image_size, read_image
 
 _MODES = ("RGB", "RGBA", "P", "L", "LA", "1")  # what 8 bits a channel hold; 16-bit grey would be clipped, not scaled
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gvf.files import sha256
 from gvf.metrics import clip, fvd, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.psnr import psnr
 from gvf.metrics.ssim import ssim, ssim_cropped
+from gvf.storage.files import sha256
 from gvf_evaluation.held_out import PictureMeasure, SetMeasure
 
 LARGEST_PSNR = 100.0  # dB; what a picture that equals the truth counts, where the formula says infinity

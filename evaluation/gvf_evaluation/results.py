@@ -12,7 +12,7 @@ import pandas as pd
 
 from gvf.data.manifest import slug
 from gvf.errors import UserError
-from gvf.files import read_json, write_json
+from gvf.storage.files import read_json, write_json
 from gvf_evaluation.frame_folders import joint_digest
 from gvf_evaluation.published import TABLE_1_DEVICE, table_1
 

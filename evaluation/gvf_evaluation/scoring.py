@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from gvf.errors import UserError
-from gvf.files import save_npz, sha256
 from gvf.metrics import clip, lpips
 from gvf.metrics.absence import Absence
 from gvf.metrics.ssim import ssim_and_cropped
+from gvf.storage.files import save_npz, sha256
 from gvf_evaluation.frame_folders import ObjectFrames, frames_digest, joint_digest
 from gvf_evaluation.frames import read_frame, resized
 from gvf_evaluation.measures import finite_psnr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gvf.files import atomic_path
+from gvf.storage.files import atomic_path
 
 ABSENT = "n/a"
 _TEX_SPECIAL = str.maketrans(

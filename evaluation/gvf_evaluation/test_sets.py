@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from gvf.data.leakage import find_leaks
+from gvf.data.curation.leakage import find_leaks
+from gvf.data.curation.reserved import reserved_assets
 from gvf.data.manifest import ACCEPTED, HELD_OUT
-from gvf.data.reserved import reserved_assets
 from gvf.errors import UserError
-from gvf.files import atomic_path, sha256
+from gvf.storage.files import atomic_path, sha256
 from gvf_evaluation.protocols import PROTOCOLS
 
 LISTS = Path(__file__).with_name("held_out_lists")

@@ -26,7 +26,7 @@ INTERRUPTED = 128 + signal.SIGINT
 GRACE_SECONDS = 8.0
 _POLL_SECONDS = 0.5
 # These end by themselves after this process and clean up after it: the run's status, shared memory.
-_LEFT_ALONE = ("gvf.mlflow_writer", "multiprocessing.resource_tracker")
+_LEFT_ALONE = ("gvf.tracking.writer", "multiprocessing.resource_tracker")
 
 _received: int | None = None
 

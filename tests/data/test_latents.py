@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gvf.data import clip_store
-from gvf.data.clip_store import LATENTS
+from gvf.data import clips as clip_store
+from gvf.data.clips import LATENTS
 from gvf.data.latents import LatentClip, RunningMoments, StatisticsOfClips, load_latents, save
 
 

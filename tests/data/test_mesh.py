@@ -11,7 +11,7 @@ import pytest
 
 from gvf.data.mesh import AnimatedMesh, Material, encode_png, reduced
 from gvf.errors import ClipError, UserError
-from gvf.files import load_npz, save_npz
+from gvf.storage.files import load_npz, save_npz
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ import yaml
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from gvf.cli import _gvf
+from gvf.cli.main import _gvf
 from gvf.errors import UserError
-from gvf.files import read_json
 from gvf.metrics import fvd
-from gvf.published_files import I3D_KINETICS
+from gvf.storage.files import read_json
+from gvf.storage.published_files import I3D_KINETICS
 from gvf_evaluation import benchmark, scoring
 from gvf_evaluation.benchmark import Generation, Submission
 from gvf_evaluation.frame_folders import pair_folders

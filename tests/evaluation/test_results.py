@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from gvf.errors import UserError
-from gvf.files import read_json, write_json
+from gvf.storage.files import read_json, write_json
 from gvf_evaluation.published import OURS, table_1
 from gvf_evaluation.results import (
     TABLE_1_CAPTION,

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from gvf.cli import _gvf
-from gvf.data.baking import load_model, rest_vertices
-from gvf.data.gltf import read_gltf
+from gvf.cli.main import _gvf
+from gvf.data.curation.mesh_hash import mesh_sha256
+from gvf.data.curation.reserved import LIST
+from gvf.data.gltf.baking import load_model, rest_vertices
+from gvf.data.gltf.document import read_gltf
 from gvf.data.manifest import RAW_MANIFEST, RAW_SCHEMA, write_manifest
-from gvf.data.mesh_hash import mesh_sha256
-from gvf.data.procedural.assets import build_asset
-from gvf.data.reserved import LIST
 from gvf.errors import UserError
-from gvf.files import sha256
+from gvf.procedural.assets import build_asset
+from gvf.storage.files import sha256
 from gvf_evaluation import test_sets as sets
 from tests.evaluation.frame_sets import write_set
 from tests.stages.curated_clips import write_curated
@@ -128,7 +128,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         ):
             gvf("verify", "consistent4dd", *arguments)
     shutil.copy(LIST, "reserved.csv")
-    monkeypatch.setattr("gvf.data.reserved.LIST", Path("reserved.csv"))
+    monkeypatch.setattr("gvf.data.curation.reserved.LIST", Path("reserved.csv"))
     Path("ids.txt").write_text(f"{'0a' * 32}\n{'1b' * 16}.glb\n")
     gvf("reserve", "ids.txt", "--test-set", "gvf")
     assert "2 ids, 2 of them new" in capsys.readouterr().out

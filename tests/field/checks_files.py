@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from gvf.cli.weights import command
 from gvf.errors import UserError
 from gvf.gaussians.ply import load_ply
-from gvf.stages.weights import command
 from gvf.weights.containers import read_tensors
 
 CHECKS: dict[str, Callable[..., None]] = {}

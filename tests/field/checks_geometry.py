@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gvf.data.baking import bake_clip, clip_times, load_model, rest_vertices
-from gvf.data.gltf import read_gltf
+from gvf.cli.bake import command as bake_command
+from gvf.data.gltf.baking import bake_clip, clip_times, load_model, rest_vertices
+from gvf.data.gltf.document import read_gltf
 from gvf.errors import UserError
-from gvf.stages.bake import command as bake_command
 
 CHECKS: dict[str, Callable[..., None]] = {}
 

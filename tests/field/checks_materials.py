@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gvf.data.baking import bake_clip, load_model
-from gvf.data.gltf import read_gltf
+from gvf.data.gltf.baking import bake_clip, load_model
+from gvf.data.gltf.document import read_gltf
 from gvf.data.manifest import CURATED_MANIFEST
 from gvf.data.mesh import AnimatedMesh
 from gvf.geometry.camera import intrinsics, orbit

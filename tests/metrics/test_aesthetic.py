@@ -11,7 +11,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 from gvf.errors import UserError
 from gvf.metrics.aesthetic import find_weights, load_scorer
-from gvf.published_files import AESTHETIC_HEAD, CLIP_L14
+from gvf.storage.published_files import AESTHETIC_HEAD, CLIP_L14
 
 CLIP_NAME = CLIP_L14.repository.split("/")[1]
 

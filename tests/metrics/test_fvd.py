@@ -16,7 +16,7 @@ from gvf.errors import UserError
 from gvf.metrics import fvd
 from gvf.metrics.absence import Absence
 from gvf.metrics.i3d import I3D, load_i3d
-from gvf.published_files import I3D_KINETICS
+from gvf.storage.published_files import I3D_KINETICS
 
 CPU = torch.device("cpu")
 

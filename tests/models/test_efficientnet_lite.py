@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gvf.errors import UserError
-from gvf.models.efficientnet_lite import EfficientNetLite0, load_efficientnet_lite0
+from gvf.models.encoders.efficientnet_lite import EfficientNetLite0, load_efficientnet_lite0
 
 KERNELS = [3, 3, 3, 5, 5, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 3]  # of the 16 depthwise convolutions, from the paper's table
 STRIDES = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]

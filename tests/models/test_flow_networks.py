@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from gvf.config.slat_flow import SlatFlowConfig
 from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.config.ss_flow import SsFlowConfig
+from gvf.models.image_to_3d.slat_flow import SlatFlow
+from gvf.models.image_to_3d.ss_decoder import SsDecoder, shuffle_cells
+from gvf.models.image_to_3d.ss_flow import SsFlow
 from gvf.models.layers.precision import block_dtype, set_block_dtype
 from gvf.models.layers.sparse_convolution import SparseConv3d
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.models.slat_flow import SlatFlow
-from gvf.models.ss_decoder import SsDecoder, shuffle_cells
-from gvf.models.ss_flow import SsFlow
 
 GRID = SsFlowConfig(
     resolution=3, latent_channels=4, width=24, num_layers=2, num_heads=3, feed_forward_ratio=2, image_channels=10

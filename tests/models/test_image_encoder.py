@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gvf.config.featurize import FeaturizeConfig
 from gvf.errors import ConfigError, UserError
-from gvf.models.dinov2_encoder import DinoV2Encoder
-from gvf.models.image_encoder import EfficientNetEncoder, build_image_encoder
+from gvf.models.encoders.dinov2 import DinoV2Encoder
+from gvf.models.encoders.image_encoder import EfficientNetEncoder, build_image_encoder
 
 SETTINGS = {"voxel_resolution": 16, "voxel_weighting": "visible", "batch_size": 4}
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ import torch
 
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.variation_vae import VariationVaeConfig
-from gvf.models.joint_vae import JointVAE, moved, varied
 from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.variation.joint_vae import JointVAE, moved, varied
 
 STATIC = StaticVaeConfig(
     resolution=8,

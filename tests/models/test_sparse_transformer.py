@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from gvf.config.static_vae import StaticVaeConfig
-from gvf.models.gaussian_decoder import GaussianDecoder, hammersley_points
+from gvf.models.canonical.gaussian_decoder import GaussianDecoder, hammersley_points
+from gvf.models.canonical.slat_encoder import SlatEncoder
 from gvf.models.layers.attention import attend, merge_heads
 from gvf.models.layers.sparse_transformer import WindowAttention
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.models.slat_encoder import SlatEncoder
 
 CONFIG = StaticVaeConfig(
     resolution=12,

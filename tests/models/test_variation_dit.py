@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gvf.config.variation_dit import VariationDitConfig
-from gvf.models.variation_dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT
 
 CONFIG = VariationDitConfig(
     width=24,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gvf.config.variation_vae import ATTRIBUTES, VariationVaeConfig
 from gvf.errors import ConfigError, UserError
-from gvf.models.variation_vae import VariationVAE
+from gvf.models.variation.vae import VariationVAE
 
 CONFIG = VariationVaeConfig(
     width=24,

@@ -13,7 +13,7 @@ from gvf.config.curate import CurateConfig
 from gvf.config.run import RunConfig
 from gvf.data.manifest import CURATED_MANIFEST, read_manifest
 from gvf.stages import collect, curate
-from tests.data.gltf_files import sliding_triangle
+from tests.data.gltf.gltf_files import sliding_triangle
 
 CONFIG: dict[str, Any] = {
     "num_frames": 4,

@@ -15,12 +15,12 @@ import pytest
 
 from gvf.config.collect import CollectConfig, GlbSourceConfig, ProceduralSourceConfig
 from gvf.config.run import RunConfig
-from gvf.data.gltf import read_gltf
+from gvf.data.gltf.document import read_gltf
 from gvf.data.manifest import RAW_MANIFEST, read_manifest
 from gvf.errors import ConfigError
-from gvf.files import sha256
 from gvf.stages import collect
-from tests.data.gltf_files import GltfFile, sliding_triangle
+from gvf.storage.files import sha256
+from tests.data.gltf.gltf_files import GltfFile, sliding_triangle
 
 RUN = RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1, clip_seconds=60.0, clip_memory_gb=4.0)
 
@@ -233,7 +233,7 @@ def test_a_file_that_vanishes_costs_itself_and_a_full_disk_ends_the_run(
 
 
 def test_ctrl_c_leaves_what_was_there(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the command says then is tested in tests/test_cli.py."""
+    """What the command says then is tested in tests/cli/test_cli.py."""
     sliding_triangle().glb(source / "a.glb")
     collect.run(_params(source))
     before = RAW_MANIFEST.read_bytes()

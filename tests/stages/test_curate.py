@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 
 from gvf.config.curate import CurateConfig
+from gvf.data.curation.reserved import ReservedAsset, reserved_assets
 from gvf.data.manifest import CURATED_MANIFEST, slug
 from gvf.data.mesh import AnimatedMesh
-from gvf.data.reserved import ReservedAsset, reserved_assets
 from gvf.errors import ConfigError, StageError
-from gvf.files import sha256
 from gvf.metrics.aesthetic import AestheticWeights
 from gvf.stages import curate
-from tests.data.gltf_files import TRIANGLE, GltfFile, png, sliding_triangle
+from gvf.storage.files import sha256
+from tests.data.gltf.gltf_files import TRIANGLE, GltfFile, png, sliding_triangle
 from tests.stages import deadly_curation
 from tests.stages.curation import CONFIG, curate_source, decided_clips, write_good
 
@@ -247,7 +247,7 @@ def test_assets_of_public_test_sets_never_reach_a_split(source: Path, monkeypatc
         f"other/{listed}",
     ]
     skull = ReservedAsset("consistent4d", "skull", "", mesh, "by mesh")
-    monkeypatch.setattr("gvf.data.reserved.reserved_assets", lambda: (skull,))
+    monkeypatch.setattr("gvf.data.curation.reserved.reserved_assets", lambda: (skull,))
     curate_source(source)
     clips = decided_clips()
     assert clips[clips["reason"] == "reserved"].index.tolist() == ["good2--slide2"]
@@ -260,7 +260,7 @@ def test_a_file_of_a_public_test_set_is_known_by_its_digest_with_side_files_too(
     write_good(source)
     path = sliding_triangle("walk").gltf(source / "chair.gltf", embedded=False)
     chair = ReservedAsset("gvf", "chair", sha256(path), "", "by its file")
-    monkeypatch.setattr("gvf.data.reserved.reserved_assets", lambda: (chair,))
+    monkeypatch.setattr("gvf.data.curation.reserved.reserved_assets", lambda: (chair,))
     curate_source(source)
     assert decided_clips().loc["chair--walk", "reason"] == "reserved"
 

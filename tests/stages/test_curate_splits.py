@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gvf.data.leakage import find_leaks
+from gvf.data.curation.leakage import find_leaks
 from gvf.data.manifest import CURATED_MANIFEST
 from gvf.data.mesh import AnimatedMesh
 from gvf.errors import ClipError, ConfigError
 from gvf.stages import curate
-from tests.data.gltf_files import TRIANGLE, GltfFile
+from tests.data.gltf.gltf_files import TRIANGLE, GltfFile
 from tests.stages.curation import curate_source, decided_clips, write_good
 
 

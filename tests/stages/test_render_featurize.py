@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from gvf.clip_map import Rejected
 from gvf.config.featurize import FeaturizeConfig
 from gvf.config.render import RenderConfig
 from gvf.config.run import RunConfig
-from gvf.data.clip_store import CURATED, FEATURES, RENDERS, clip_ids
+from gvf.data.clips import CURATED, FEATURES, RENDERS, clip_ids
 from gvf.data.rejections import read_rejections, record_rejections
 from gvf.errors import StageError, UserError
-from gvf.files import load_npz, load_tensors, read_json, save_npz
+from gvf.execution.clip_map import Rejected
 from gvf.geometry.camera import intrinsics, orbit, positions
 from gvf.stages import featurize, render
+from gvf.storage.files import load_npz, load_tensors, read_json, save_npz
 from tests.stages.curated_clips import write_curated
 
 RENDER = RenderConfig(

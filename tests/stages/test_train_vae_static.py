@@ -14,9 +14,9 @@ from gvf.config.load import load_params
 from gvf.config.params import Params
 from gvf.config.train_vae_static import InitialWeightsConfig
 from gvf.errors import UserError
-from gvf.files import save_tensors
-from gvf.models.static_vae import StaticVAE
+from gvf.models.canonical.static_vae import StaticVAE
 from gvf.stages import train_vae_static
+from gvf.storage.files import save_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from gvf.config.training import TrainingConfig
 from gvf.errors import StageError, UserError
-from gvf.files import load_tensors, read_json
+from gvf.storage.files import load_tensors, read_json
 from gvf.training.checkpoint import Checkpoints, TrainingState, export, restore_state, shapes_digest
 from tests.training.toy_training import CONFIG
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from gvf.published_files import WebFile
+from gvf.storage.published_files import WebFile
 from gvf.weights import download as download_module
 from gvf.weights.download import DownloadError, download, fetch
 from tests.weights.file_server import FileServer, raw_server, serve

@@ -13,8 +13,8 @@ from gvf.config.load import parse
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.train_vae_static import TrainVaeStaticConfig
 from gvf.errors import ConfigError, UserError
-from gvf.files import save_tensors
-from gvf.models.static_vae import StaticVAE
+from gvf.models.canonical.static_vae import StaticVAE
+from gvf.storage.files import save_tensors
 from gvf.weights.catalog import published_sizes
 from gvf.weights.initial import find_initial, load_initial
 from gvf.weights.published import save_published

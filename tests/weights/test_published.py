@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gvf.errors import UserError
+from gvf.models.canonical.static_vae import StaticVAE
+from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.layers.precision import block_dtype, set_block_dtype
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.models.slat_flow import SlatFlow
-from gvf.models.static_vae import StaticVAE
-from gvf.models.variation_dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT
 from gvf.weights import load_published, save_published
 from gvf.weights.catalog import KINDS, published_sizes
 from gvf.weights.layouts import LAYOUTS, recognize

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gvf.data.clip_store import LATENTS, kept_in_memory
+from gvf.data.clips import LATENTS, kept_in_memory
 from gvf.errors import UserError
-from gvf.files import load_tensors, save_tensors
+from gvf.storage.files import load_tensors, save_tensors
 
 STATISTICS = LATENTS / "statistics.safetensors"
 _SMALLEST_STD = 1e-4  # a channel that never varies is left alone rather than blown up

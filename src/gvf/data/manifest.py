@@ -14,7 +14,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from gvf.errors import UserError
-from gvf.files import PathLike, atomic_path
+from gvf.storage.files import PathLike, atomic_path
 
 RAW_MANIFEST = Path("data/raw/clips.parquet")
 CURATED_MANIFEST = Path("data/curated/clips.parquet")
@@ -40,7 +40,7 @@ _RAW_FIELDS = [
 ]
 _DECISION_FIELDS = [
     pa.field("decision", pa.string(), nullable=False),  # accepted or rejected
-    # slug: invalid, reserved, motion, size, aesthetic, cap; failed, crashed, timeout, memory (gvf.executors.rejected);
+    # slug: invalid, reserved, motion, size, aesthetic, cap; failed, crashed, timeout, memory (gvf.execution.rejected);
     # null when accepted
     pa.field("reason", pa.string()),
     pa.field("message", pa.string()),
@@ -49,7 +49,9 @@ _DECISION_FIELDS = [
     pa.field("motion", pa.float64()),
     pa.field("num_vertices", pa.int64(), nullable=False),  # 0 when it could not be read
     pa.field("num_triangles", pa.int64(), nullable=False),
-    pa.field("mesh_sha256", pa.string()),  # of the rest pose (gvf.data.mesh_hash); null when it could not be read
+    pa.field(
+        "mesh_sha256", pa.string()
+    ),  # of the rest pose (gvf.data.curation.mesh_hash); null when it could not be read
     pa.field("aesthetic_score", pa.float64()),
     pa.field("aesthetic_note", pa.string()),  # why there is no score
     pa.field("split", pa.string()),  # train or held_out, null when rejected

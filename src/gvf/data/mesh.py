@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from gvf.errors import ClipError
-from gvf.files import PathLike, load_npz, save_npz
-from gvf.images import read_rgba
+from gvf.storage.files import PathLike, load_npz, save_npz
+from gvf.storage.images import read_rgba
 
 ALPHA_MODES = ("OPAQUE", "MASK", "BLEND")
 WRAP_MODES = ("REPEAT", "CLAMP_TO_EDGE", "MIRRORED_REPEAT")

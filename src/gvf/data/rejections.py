@@ -13,9 +13,9 @@ from pathlib import Path
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from gvf.clip_map import Rejected
 from gvf.errors import StageError, UserError
-from gvf.files import PathLike, atomic_path
+from gvf.execution.clip_map import Rejected
+from gvf.storage.files import PathLike, atomic_path
 
 NAME = "rejected.parquet"
 _SCHEMA = pa.schema(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gvf.files import PathLike, atomic_path
+from gvf.storage.files import PathLike, atomic_path
 
 _QUALITY = "18"  # constant rate factor of x264: visually lossless
 

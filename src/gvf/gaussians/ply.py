@@ -19,8 +19,8 @@ from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
 from gvf.errors import UserError
-from gvf.files import PathLike, atomic_path
 from gvf.gaussians.gaussians import RELEASE_ACTIVATION, GaussianActivation, Gaussians
+from gvf.storage.files import PathLike, atomic_path
 from gvf.text import clean
 
 _COLUMNS = (

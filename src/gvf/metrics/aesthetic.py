@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from gvf.errors import UserError
-from gvf.model_folders import load_model, load_processor, require_model_folder
-from gvf.published_files import AESTHETIC_HEAD, CLIP_L14
-from gvf.recognition import require_container
+from gvf.storage.model_folders import load_model, load_processor, require_model_folder
+from gvf.storage.published_files import AESTHETIC_HEAD, CLIP_L14
+from gvf.storage.recognition import require_container
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def load_scorer(weights: AestheticWeights) -> AestheticScorer:
     """Load the scorer, once a process. Raises UserError when a file is not what it should be."""
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-    from gvf.tensor_files import listed, read_state
+    from gvf.storage.tensor_files import listed, read_state
 
     state = read_state(weights.head)
     try:

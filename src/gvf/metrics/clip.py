@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gvf.metrics.absence import Absence
-from gvf.model_folders import load_model, load_processor
-from gvf.published_files import CLIP_B32
+from gvf.storage.model_folders import load_model, load_processor
+from gvf.storage.published_files import CLIP_B32
 
 _BATCH = 64
 

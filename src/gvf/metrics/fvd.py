@@ -14,7 +14,7 @@ from torch import Tensor
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
 from gvf.metrics.i3d import I3D, load_i3d
-from gvf.published_files import I3D_KINETICS
+from gvf.storage.published_files import I3D_KINETICS
 
 _SIDE = 224
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gvf.errors import UserError
-from gvf.tensor_files import read_state
+from gvf.storage.tensor_files import read_state
 from gvf.text import clean
 
 NUM_CLASSES = 400

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
-from gvf.published_files import ALEXNET, VGG16
-from gvf.tensor_files import read_state
+from gvf.storage.published_files import ALEXNET, VGG16
+from gvf.storage.tensor_files import read_state
 from gvf.text import clean
 
 # name of the network in the lpips package -> file of its backbone, what it is called

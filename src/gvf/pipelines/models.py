@@ -11,9 +11,9 @@ from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.config.variation_vae import VariationVaeConfig
 from gvf.diffusion.schedule import NoiseSchedule, cosine_schedule
-from gvf.files import PathLike, load_tensors, read_json
-from gvf.models.joint_vae import JointVAE
-from gvf.models.variation_dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.joint_vae import JointVAE
+from gvf.storage.files import PathLike, load_tensors, read_json
 from gvf.training.checkpoint import restore_state
 
 

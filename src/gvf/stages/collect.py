@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gvf.clip_map import Rejected, map_clips
 from gvf.config.collect import GlbSourceConfig, ProceduralSourceConfig
-from gvf.data.asset_files import find_assets
-from gvf.data.gltf import GltfDocument, read_gltf
-from gvf.data.gltf_animation import read_animation
-from gvf.data.gltf_geometry import target_counts
-from gvf.data.gltf_scene import NodeTree, read_nodes
+from gvf.data.gltf.animation import read_animation
+from gvf.data.gltf.document import GltfDocument, read_gltf
+from gvf.data.gltf.geometry import target_counts
+from gvf.data.gltf.scene import NodeTree, read_nodes
 from gvf.data.manifest import RAW_MANIFEST, RAW_SCHEMA, slug, unique, write_manifest
+from gvf.data.sources.asset_files import find_assets
 from gvf.errors import ClipError, ConfigError, ends_the_run
-from gvf.files import fresh_directory, main_checkout, sha256
+from gvf.execution.clip_map import Rejected, map_clips
+from gvf.storage.files import fresh_directory, main_checkout, sha256
 from gvf.text import clean
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def run(params: Params) -> dict[str, float]:
 
 def procedural_sources(config: ProceduralSourceConfig, folder: Path, seed: int) -> list[Source]:
     """Generate assets named `<family>-<index>.glb` straight into the assets folder."""
-    from gvf.data.procedural.assets import write_assets
+    from gvf.procedural.assets import write_assets
 
     paths = write_assets(folder / ASSETS, config.families, config.clips_per_family, seed)
     return [Source(path, folder, folder, path.relative_to(folder), path.stem.rpartition("-")[0]) for path in paths]

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gvf.clip_map import Rejected, map_clips
 from gvf.config.curate import CurateConfig
-from gvf.data.baking import GltfModel, bake_clip, clip_times, load_model, rest_vertices
-from gvf.data.gltf import read_gltf
+from gvf.data.curation.mesh_hash import mesh_sha256
+from gvf.data.curation.reserved import find_reserved
+from gvf.data.curation.splits import held_out, pick_evenly
+from gvf.data.gltf.baking import GltfModel, bake_clip, clip_times, load_model, rest_vertices
+from gvf.data.gltf.document import read_gltf
 from gvf.data.manifest import (
     ACCEPTED,
     CURATED_MANIFEST,
@@ -28,16 +30,14 @@ from gvf.data.manifest import (
     write_manifest,
 )
 from gvf.data.mesh import AnimatedMesh, encode_png, reduced
-from gvf.data.mesh_hash import mesh_sha256
-from gvf.data.reserved import find_reserved
-from gvf.data.splits import held_out, pick_evenly
 from gvf.errors import ClipError, ConfigError, StageError
-from gvf.executors.rejected import CRASHED, MEMORY, TIMEOUT
-from gvf.files import fresh_directory, sha256
+from gvf.execution.clip_map import Rejected, map_clips
+from gvf.execution.rejected import CRASHED, MEMORY, TIMEOUT
 from gvf.geometry.camera import intrinsics, orbit
 from gvf.geometry.sampling import motion_amount, sample_surface
 from gvf.metrics.aesthetic import AestheticWeights, find_weights, load_scorer
 from gvf.rendering.mesh_views import render_mesh
+from gvf.storage.files import fresh_directory, sha256
 
 if TYPE_CHECKING:
     from gvf.config.params import Params

@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from tqdm import tqdm
 
-from gvf.clip_map import Rejected, attempt
 from gvf.config.params import Params
-from gvf.data.clip_store import FEATURES, LATENTS, clip_ids, load_features, load_points
+from gvf.data.clips import FEATURES, LATENTS, clip_ids, load_features, load_points
 from gvf.data.latents import STATISTICS, LatentClip, StatisticsOfClips, save
 from gvf.data.rejections import record_rejections
 from gvf.errors import ClipError, StageError
-from gvf.files import fresh_directory
-from gvf.models.joint_vae import JointVAE
-from gvf.pipelines.animate import canonical_from_features, choose_handles
+from gvf.execution.clip_map import Rejected, attempt
+from gvf.models.variation.joint_vae import JointVAE
 from gvf.pipelines.models import load_joint_vae
+from gvf.pipelines.video_to_4d import canonical_from_features, choose_handles
 from gvf.stages.train_vae_joint import OUTPUT as VAE
+from gvf.storage.files import fresh_directory
 
 
 def run(params: Params) -> dict[str, float]:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from gvf.clip_map import Rejected, map_clips
 from gvf.config.featurize import FeaturizeConfig
-from gvf.data.clip_store import CURATED, FEATURES, RENDERS, Views, accepted_clips
+from gvf.data.clips import CURATED, FEATURES, RENDERS, Views, accepted_clips
 from gvf.data.manifest import CURATED_MANIFEST
 from gvf.data.mesh import AnimatedMesh
 from gvf.data.rejections import record_rejections
 from gvf.errors import StageError
-from gvf.files import fresh_directory, load_npz, save_tensors, write_json
-from gvf.models.image_encoder import ImageEncoder, build_image_encoder
-from gvf.pipelines.features import video_tokens, voxel_features
+from gvf.execution.clip_map import Rejected, map_clips
+from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
+from gvf.pipelines.mesh_to_canonical import video_tokens, voxel_features
+from gvf.storage.files import fresh_directory, load_npz, save_tensors, write_json
 
 if TYPE_CHECKING:
     from gvf.config.params import Params

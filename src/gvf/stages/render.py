@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gvf import tracking
-from gvf.clip_map import Rejected, map_clips
 from gvf.config.render import RenderConfig
-from gvf.data.clip_store import CURATED, RENDERS, accepted_clips
+from gvf.data.clips import CURATED, RENDERS, accepted_clips
 from gvf.data.manifest import CURATED_MANIFEST, HELD_OUT
 from gvf.data.mesh import AnimatedMesh
 from gvf.data.rejections import record_rejections
 from gvf.errors import StageError
-from gvf.files import fresh_directory, load_npz, save_npz
+from gvf.execution.clip_map import Rejected, map_clips
 from gvf.geometry.camera import intrinsics, orbit, sphere_hammersley
 from gvf.rendering.mesh_views import MeshRenderer
+from gvf.storage.files import fresh_directory, load_npz, save_npz
+from gvf.tracking import client as tracking
 from gvf.training.randomness import derive_seed
 from gvf_evaluation.protocols import CONSISTENT4D
 

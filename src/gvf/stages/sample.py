@@ -12,26 +12,26 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gvf import tracking
-from gvf.clip_map import Rejected, attempt
 from gvf.config.params import Params
-from gvf.data.clip_store import FEATURES, LATENTS, PREDICTIONS, clip_ids, load_features, load_points, load_views
+from gvf.data.clips import FEATURES, LATENTS, PREDICTIONS, clip_ids, load_features, load_points, load_views
 from gvf.data.latents import LatentStatistics, load_statistics
 from gvf.data.rejections import record_rejections
 from gvf.data.video import write_video
 from gvf.diffusion.schedule import NoiseSchedule
 from gvf.errors import ClipError
-from gvf.files import fresh_directory, save_npz, save_tensors, write_json
+from gvf.execution.clip_map import Rejected, attempt
 from gvf.gaussians.gaussians import Gaussians
-from gvf.models.joint_vae import Canonical, JointVAE, moved
-from gvf.models.variation_dit import VariationDiT
-from gvf.pipelines.animate import canonical_from_features, choose_handles, reconstruct, sample_latents
+from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.joint_vae import Canonical, JointVAE, moved
 from gvf.pipelines.models import load_dit, load_joint_vae
-from gvf.pipelines.turntable import turntable
-from gvf.provenance import device_name
+from gvf.pipelines.video_to_4d import canonical_from_features, choose_handles, reconstruct, sample_latents
 from gvf.rendering.splats import draw_gaussians
+from gvf.rendering.turntable import turntable
 from gvf.stages.train_dit import OUTPUT as DIT
 from gvf.stages.train_vae_joint import OUTPUT as VAE
+from gvf.storage.files import fresh_directory, save_npz, save_tensors, write_json
+from gvf.tracking import client as tracking
+from gvf.tracking.provenance import device_name
 from gvf.training.randomness import derive_seed
 
 GENERATION = PREDICTIONS / "generation.json"  # where clips were generated, how many together

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from gvf.config.params import Params
-from gvf.data.clip_store import LATENTS, clip_ids, load_features
+from gvf.data.clips import LATENTS, clip_ids, load_features
 from gvf.data.latents import STATISTICS, load_latents, load_statistics
 from gvf.diffusion.schedule import cosine_schedule
 from gvf.diffusion.velocity import add_noise, velocity_target
 from gvf.models.layers.posterior import Posterior
-from gvf.models.variation_dit import VariationDiT
-from gvf.stages.fit import fit
+from gvf.models.variation.dit import VariationDiT
 from gvf.training.batches import Draw
+from gvf.training.fit import fit
 from gvf.training.optimizer import parameter_group
 
 OUTPUT = Path("models/dit")

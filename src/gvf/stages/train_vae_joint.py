@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from gvf.config.params import Params
-from gvf.data.clip_store import FEATURES, clip_ids, load_points, load_views, on_white
-from gvf.files import load_tensors
+from gvf.data.clips import FEATURES, clip_ids, load_points, load_views, on_white
 from gvf.losses.canonical import canonical_loss
 from gvf.losses.kl import kl_divergence
 from gvf.losses.mesh_guided import mesh_guided_loss
 from gvf.losses.reconstruction import reconstruction_loss
-from gvf.models.joint_vae import JointVAE, varied
+from gvf.models.variation.joint_vae import JointVAE, varied
 from gvf.rendering.splats import draw_gaussians
-from gvf.stages.fit import fit
 from gvf.stages.train_vae_static import OUTPUT as STATIC
 from gvf.stages.train_vae_static import CanonicalBatch, load_canonical
+from gvf.storage.files import load_tensors
 from gvf.training.batches import Draw
 from gvf.training.checkpoint import restore_state
+from gvf.training.fit import fit
 from gvf.training.optimizer import ParameterGroup, parameter_group
 
 OUTPUT = Path("models/vae_joint")

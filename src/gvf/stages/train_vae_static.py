@@ -10,14 +10,14 @@ from torch import Tensor
 
 from gvf.config.load import as_dict
 from gvf.config.params import Params
-from gvf.data.clip_store import FEATURES, clip_ids, load_features, load_views, on_white, pick_views
+from gvf.data.clips import FEATURES, clip_ids, load_features, load_views, on_white, pick_views
 from gvf.gaussians.padding import pad
 from gvf.losses.canonical import canonical_loss
+from gvf.models.canonical.static_vae import StaticVAE
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.models.static_vae import StaticVAE
 from gvf.rendering.splats import draw_gaussians
-from gvf.stages.fit import fit
 from gvf.training.batches import Draw
+from gvf.training.fit import fit
 from gvf.training.optimizer import parameter_group
 from gvf.weights.initial import find_initial, load_initial
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from gvf.errors import GvfError, StageError, UserError, ends_the_run
-from gvf.files import PathLike, fresh_directory, load_tensors, read_json, save_tensors, sha256, write_json
+from gvf.storage.files import PathLike, fresh_directory, load_tensors, read_json, save_tensors, sha256, write_json
 from gvf.text import clean
 
 _KEPT = 2

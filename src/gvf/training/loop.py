@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from gvf.config.training import TrainingConfig
 from gvf.errors import StageError
-from gvf.files import PathLike, atomic_path
 from gvf.lifetime import TERMINATED, deferred_termination
+from gvf.storage.files import PathLike, atomic_path
 from gvf.training.batches import Batches, Draw
 from gvf.training.checkpoint import Checkpoints
 from gvf.training.engine import Engine

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gvf import published_files as files
 from gvf.config.slat_flow import SlatFlowConfig
 from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.config.ss_flow import SsFlowConfig
@@ -17,7 +16,8 @@ from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.config.variation_vae import ATTRIBUTES, VariationVaeConfig
 from gvf.errors import UserError
-from gvf.published_files import PublishedFile
+from gvf.storage import published_files as files
+from gvf.storage.published_files import PublishedFile
 
 Sizes = Mapping[str, Any]
 """Fields of a kind's config, flat; of the DiT also `latent_channels`, which its constructor takes apart."""

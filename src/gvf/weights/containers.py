@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from gvf.errors import UserError
-from gvf.files import PathLike
-from gvf.recognition import recognize_file
-from gvf.tensor_files import listed, read_content, usable
+from gvf.storage.files import PathLike
+from gvf.storage.recognition import recognize_file
+from gvf.storage.tensor_files import listed, read_content, usable
 from gvf.text import clean
 
 WEIGHTS_NAME = "model.safetensors"

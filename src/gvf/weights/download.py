@@ -28,9 +28,9 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from gvf.errors import GvfError
-from gvf.files import sha256
-from gvf.published_files import HubFile, PublishedFile, WebFile
-from gvf.recognition import wrong_answer
+from gvf.storage.files import sha256
+from gvf.storage.published_files import HubFile, PublishedFile, WebFile
+from gvf.storage.recognition import wrong_answer
 from gvf.text import clean
 from gvf.weights.verification import record_published, set_aside, verify
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gvf.errors import UserError
-from gvf.models.gaussian_decoder import GaussianDecoder
-from gvf.models.slat_encoder import SlatEncoder
-from gvf.models.static_vae import StaticVAE
+from gvf.models.canonical.gaussian_decoder import GaussianDecoder
+from gvf.models.canonical.slat_encoder import SlatEncoder
+from gvf.models.canonical.static_vae import StaticVAE
 from gvf.weights.catalog import CATALOG
 from gvf.weights.containers import read_tensors
 from gvf.weights.layouts import recognize

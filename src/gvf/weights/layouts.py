@@ -15,14 +15,14 @@ from gvf.config.ss_flow import SsFlowConfig
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.config.variation_vae import VariationVaeConfig
-from gvf.models.gaussian_decoder import GaussianDecoder
-from gvf.models.slat_encoder import SlatEncoder
-from gvf.models.slat_flow import SlatFlow
-from gvf.models.ss_decoder import SsDecoder
-from gvf.models.ss_flow import SsFlow
-from gvf.models.static_vae import StaticVAE
-from gvf.models.variation_dit import VariationDiT
-from gvf.models.variation_vae import VariationVAE
+from gvf.models.canonical.gaussian_decoder import GaussianDecoder
+from gvf.models.canonical.slat_encoder import SlatEncoder
+from gvf.models.canonical.static_vae import StaticVAE
+from gvf.models.image_to_3d.slat_flow import SlatFlow
+from gvf.models.image_to_3d.ss_decoder import SsDecoder
+from gvf.models.image_to_3d.ss_flow import SsFlow
+from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.vae import VariationVAE
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gvf.errors import ConfigError, UserError
-from gvf.files import PathLike, atomic_path, read_json, save_tensors
 from gvf.models.layers.precision import BlockNetwork, set_block_dtype
+from gvf.storage.files import PathLike, atomic_path, read_json, save_tensors
 from gvf.weights.catalog import published_sizes
 from gvf.weights.containers import read_tensors
 from gvf.weights.layouts import LAYOUTS, Layout, Shapes, recognize

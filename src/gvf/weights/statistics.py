@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gvf.data.latents import LatentStatistics
 from gvf.errors import UserError
-from gvf.files import PathLike
-from gvf.models.variation_dit import STATIC_CHANNELS
+from gvf.models.variation.dit import STATIC_CHANNELS
+from gvf.storage.files import PathLike
 from gvf.weights.catalog import CATALOG
 from gvf.weights.containers import read_single_tensor
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from gvf.errors import UserError
-from gvf.files import sha256, write_json
-from gvf.published_files import MODEL_FILES, HubFile, HubModel, PublishedFile, WebFile, cache_folder
-from gvf.recognition import recognize_file, wrong_answer
+from gvf.storage.files import sha256, write_json
+from gvf.storage.published_files import MODEL_FILES, HubFile, HubModel, PublishedFile, WebFile, cache_folder
+from gvf.storage.recognition import recognize_file, wrong_answer
 
 NO_DIGEST = "whole as far as its structure tells; its digest is not known"
 """End of the proof of a weight file that was not compared with a digest."""

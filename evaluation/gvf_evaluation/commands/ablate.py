@@ -1,0 +1,172 @@
+"""Stage `ablate`: one variant of Tables 2, 3, 5 and 6, trained, sampled and scored with one seed.
+
+A variant has a workspace of its own, a folder with its `params.yaml` and links to what all variants share, and runs the
+same stages there as the root pipeline does. What it measured is `ablations/results/<model>-<variant>-<seed>.json`, with its
+training curve as CSV and a strip of one clip as PNG beside it; these are the same every time. How long it took and where
+MLflow has it is `work/runs/ablations/<model>-<variant>-<seed>.json`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image
+
+from gvf.config.ablations import MODELS, load_ablations
+from gvf.config.load import parse, read_yaml
+from gvf.config.params import Params
+from gvf.data.clips import PREDICTIONS, accepted_clips
+from gvf.data.manifest import CURATED_MANIFEST, HELD_OUT
+from gvf.errors import UserError
+from gvf.locks import demand_writable, exclusive
+from gvf.storage.files import atomic_path, load_npz, main_checkout, read_json, write_json
+from gvf.tracking import client as tracking
+from gvf.tracking import run_records
+from gvf.tracking.provenance import flatten, identify
+from gvf.training.fit import CURVES
+from gvf_evaluation.ablations import tables_of
+from gvf_evaluation.reporting.pictures import strip
+from gvf_evaluation.reporting.shown_clips import VIEW
+
+ABLATIONS = Path("ablations")
+PARAMS, RESULTS, WORKSPACES = ABLATIONS / "params.yaml", ABLATIONS / "results", ABLATIONS / "work"
+EXPERIMENT = "ablations"
+RECORDS = run_records.RUNS / EXPERIMENT
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model's variants are made. shared: of the root. stages: modules that train, then sample and evaluate.
+
+    The method that is scored has the model's name.
+    """
+
+    shared: tuple[str, ...]
+    stages: tuple[str, ...]
+
+    @property
+    def curve(self) -> Path:
+        """Of the training."""
+        return CURVES / f"{self.stages[0].replace('_', '-')}.csv"
+
+
+RECIPES = {
+    "vae": Recipe(
+        ("data/curated", "data/renders", "data/features", "models/vae_static"),
+        ("train_vae_joint", "sample", "evaluate"),
+    ),
+    "dit": Recipe(
+        ("data/curated", "data/renders", "data/features", "data/latents", "models/vae_joint"),
+        ("train_dit", "sample", "evaluate"),
+    ),
+}
+
+
+@click.command("ablate")
+@click.argument("model", type=click.Choice(MODELS))
+@click.argument("variant")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the whole run.")
+def command(model: str, variant: str, seed: int) -> None:
+    """Train, sample and score one variant of ablations/params.yaml (a stage of ablations/dvc.yaml).
+
+    Run it in the project's root after `dvc repro`: it starts from the root's data and models.
+    """
+    name = f"{model}-{Path(variant).name}-{seed}"
+    demand_writable([WORKSPACES / name, RESULTS / f"{name}.json", RECORDS / f"{name}.json"])
+    with exclusive(f"ablate-{name}"):
+        ablate(model, variant, seed)
+
+
+def ablate(model: str, variant: str, seed: int) -> None:
+    """Make one variant and write its result; what a killed run had trained is taken up.
+
+    Raises UserError for a variant that is not listed or when the root pipeline has not made what it starts from.
+    """
+    recipe = RECIPES[model]
+    root = read_yaml("params.yaml")
+    values = load_ablations(PARAMS, root).values(root, model, variant, seed)
+    values["sample"] = {**values["sample"], "methods": [model]}
+    params = parse(Params, values, "")
+    unseeded = {**values, "run": {**values["run"], "seed": None}}
+    run = tracking.Variant(
+        name=f"{model}-{variant}",
+        key=identify(EXPERIMENT, unseeded, CURATED_MANIFEST).key,
+        seed=seed,
+        headline=f"{model}_psnr",
+        tags={"model": model, "config": variant, "table": " ".join(map(str, tables_of(model, variant)))},
+    )
+    workspace = WORKSPACES / f"{model}-{variant}-{seed}"
+    _furnish(workspace, recipe.shared)
+    began = time.monotonic()
+    store = main_checkout()
+    with _inside(workspace), tracking.stage_run(EXPERIMENT, values, params.tracking, run, store):
+        for stage in recipe.stages:
+            figures = importlib.import_module(f"gvf.stages.{stage}").run(params)
+            tracking.log_metrics(figures)
+        identity = identify(EXPERIMENT, values, CURATED_MANIFEST)
+        clip, picture = _strip(model)
+        tracking.log_figure(clip, picture)
+    record = workspace / run_records.newest_path(EXPERIMENT)
+    logged = read_json(record) if record.is_file() else {}
+    with atomic_path(RESULTS / f"{workspace.name}.png") as partial:
+        Image.fromarray(picture).save(partial)
+    with atomic_path(RESULTS / f"{workspace.name}.csv") as partial:
+        shutil.copyfile(workspace / recipe.curve, partial)
+    write_json(RECORDS / f"{workspace.name}.json", {**logged, "minutes": (time.monotonic() - began) / 60.0})
+    result = {
+        "model": model,
+        "variant": variant,
+        "seed": seed,
+        "preset": identity.preset,
+        "data": identity.data,
+        "data_digest": identity.data_digest,
+        "code": identity.code,
+        "run": identity.name,
+        "changes": {name: value for name, value in flatten(values).items() if flatten(root).get(name) != value},
+        "clip": clip,
+        "figures": figures,
+    }
+    write_json(RESULTS / f"{workspace.name}.json", result)
+    shutil.rmtree(workspace)
+
+
+def _strip(method: str) -> tuple[str, np.ndarray]:
+    """Return the predicted held-out clip that moves most, and a strip of its frames in one evaluation view."""
+    clips = accepted_clips(after=PREDICTIONS)
+    clips = clips[clips["split"] == HELD_OUT]
+    clip = str(clips.sort_values(["motion", "clip_id"], ascending=[False, True])["clip_id"].iloc[0])
+    pictures = load_npz(PREDICTIONS / f"{clip}.npz", [f"{method}_rgb"])[f"{method}_rgb"]
+    return clip, strip(pictures[:, VIEW])
+
+
+def _furnish(workspace: Path, shared: tuple[str, ...]) -> None:
+    """Links to what the variant starts from; whatever else is there stays, so that training resumes."""
+    root = Path.cwd()
+    for name in (*shared, "dvc.lock"):
+        if not (root / name).exists():
+            raise UserError(f"{name}: no such file or folder. Run `dvc repro` in the project's root first.")
+        link = workspace / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            with atomic_path(link) as partial:
+                partial.symlink_to(root / name)
+
+
+@contextmanager
+def _inside(workspace: Path) -> Iterator[None]:
+    """Make `workspace` the current folder inside the block."""
+    root = Path.cwd()
+    os.chdir(workspace)
+    try:
+        yield
+    finally:
+        os.chdir(root)

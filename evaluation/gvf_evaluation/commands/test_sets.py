@@ -1,0 +1,131 @@
+"""Command `test-sets`: where test sets come from, whether data at hand are theirs, and what identifies an asset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pandas as pd
+
+from gvf.data.manifest import CURATED_MANIFEST
+
+_manifest = click.option(
+    "--manifest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=CURATED_MANIFEST,
+    show_default=True,
+    help="The curated manifest to look at.",
+)
+
+
+@click.group("test-sets")
+def command() -> None:
+    """Test sets: where to get them, checks of data at hand, what identifies an asset."""
+
+
+@command.command("list")
+def list_() -> None:
+    """Every test set: where to get it, and what is known of it here."""
+    from gvf_evaluation.test_sets import describe
+
+    for item in describe():
+        click.echo(f"{item.name}: {item.where}. {item.state[0].upper()}{item.state[1:]}.")
+
+
+@command.command()
+@click.argument("name")
+@_manifest
+@click.option("--frames", type=click.Path(path_type=Path), help="True frames, for NAME consistent4d or gvf.")
+def verify(name: str, manifest: Path, frames: Path | None) -> None:
+    """Check that data are the test set NAME: held-out clips of a manifest, or a folder of true frames.
+
+    Exit code 2 and a list of differences when they are not.
+    """
+    from gvf.errors import UserError
+    from gvf_evaluation.frame_folders import check_truth
+    from gvf_evaluation.protocols import PROTOCOLS
+    from gvf_evaluation.test_sets import SOURCES, differences
+
+    if name not in (names := (*SOURCES, *PROTOCOLS)):
+        raise UserError(f"There is no test set {name!r}. There are {', '.join(names)}.")
+    if (name in PROTOCOLS) != (frames is not None):
+        raise click.UsageError("--frames goes with the protocols consistent4d and gvf, and they need it.")
+    if frames is not None:
+        objects, digest = check_truth(frames, PROTOCOLS[name])
+        absent = set(PROTOCOLS[name].objects) - set(objects)
+        extra = set(objects) - set(PROTOCOLS[name].objects) if PROTOCOLS[name].objects else set()
+        if absent or extra:
+            told = [
+                f"{frames}: {side} {', '.join(sorted(names))}"
+                for side, names in (("lacks", absent), ("has", extra))
+                if names
+            ]
+            raise UserError(f"{'; '.join(told)}. {name} is {PROTOCOLS[name].data}.")
+        click.echo(
+            f"{len(objects)} objects, all frames there. SHA-256 {digest} (nobody published one to compare with)."
+        )
+        return
+    told = differences(name, _read_curated(manifest))
+    if told:
+        raise UserError("\n  ".join([f"{manifest}: not the held-out list {name!r}:", *told[:20]]))
+    click.echo(f"{manifest}: its held-out clips are the list {name!r}, and nothing leaks.")
+
+
+@command.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def identify(files: tuple[Path, ...]) -> None:
+    """Asset id and mesh digest of .glb and .gltf FILES, as the columns of gvf/data/curation/reserved_assets.csv have them."""
+    from gvf.data.curation.mesh_hash import mesh_sha256
+    from gvf.data.gltf.baking import load_model, rest_vertices
+    from gvf.data.gltf.document import read_gltf
+    from gvf.errors import ClipError, UserError
+
+    click.echo("asset_id,mesh_sha256")
+    for file in files:
+        try:
+            model = load_model(read_gltf(file))
+            click.echo(f"{file.stem},{mesh_sha256(rest_vertices(model), model.faces)}")
+        except ClipError as error:
+            raise UserError(error.message) from None
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--test-set", required=True, help="What they are the test set of, e.g. gvf.")
+@click.option("--source", help="Where the list comes from.  [default: the file's name]")
+def reserve(file: Path, test_set: str, source: str | None) -> None:
+    """For maintainers: keep the Objaverse ids in a text FILE out of training, by gvf/data/curation/reserved_assets.csv."""
+    from gvf.data.curation.reserved import ids_in, reserve
+
+    ids = ids_in(file)
+    added = reserve(test_set, ids, source or file.name)
+    click.echo(f"{file}: {len(ids)} ids, {added} of them new. `dvc repro` curates anew without them.")
+
+
+@command.command()
+@click.argument("name")
+@_manifest
+def publish(name: str, manifest: Path) -> None:
+    """For maintainers: write the held-out clips of a manifest as the list NAME, with its checksum."""
+    from gvf.data.curation.leakage import refuse_leaks
+    from gvf_evaluation.test_sets import SOURCES, publish_list
+
+    if name not in SOURCES:
+        raise click.UsageError(f"NAME is {name!r}, must be one of {', '.join(SOURCES)}.")
+    clips = _read_curated(manifest)
+    refuse_leaks(clips)
+    click.echo(f"{publish_list(name, clips)}: written.")
+
+
+def _read_curated(path: Path) -> pd.DataFrame:
+    """A curated manifest. Raises UserError for any other file."""
+    from gvf.data.manifest import read_manifest
+    from gvf.errors import UserError
+
+    clips = read_manifest(path)
+    if "decision" not in clips.columns:
+        raise UserError(
+            f"{path}: lists clips as the stage `collect` found them, without decision and split. Give the manifest that the "
+            f"stage `curate` writes, {CURATED_MANIFEST}."
+        )
+    return clips

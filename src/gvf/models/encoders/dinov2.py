@@ -1,0 +1,89 @@
+"""DINOv2 ViT-L/14 with registers, used exactly as the published E_GS and DiT expect it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gvf.errors import UserError
+from gvf.storage.model_folders import load_model
+from gvf.storage.published_files import DINOV2
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
+
+
+class DinoV2Encoder(nn.Module):
+    """Tokens before the final norm of the network, unscaled: the published models were trained on these values.
+
+    Pictures are resized with their alpha to the network's own size (518, Lanczos), then put on black. Voxel maps are
+    the 37 x 37 patch tokens; video tokens are the same 1369, then the class token; register tokens are dropped.
+    """
+
+    network: Any
+
+    def __init__(self, weights: str | None) -> None:
+        """weights: folder or hub name, null for the published ones; only files on this machine are read.
+
+        Raises UserError when they are not here.
+        """
+        super().__init__()
+        self.network = _load(weights or str(DINOV2.find() or DINOV2.repository))
+        self._side: int = self.network.config.image_size // self.network.config.patch_size
+        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
+
+    @property
+    def voxel_dim(self) -> int:
+        return int(self.network.config.hidden_size)
+
+    @property
+    def token_dim(self) -> int:
+        return int(self.network.config.hidden_size)
+
+    @property
+    def num_tokens(self) -> int:
+        return self._side**2 + 1
+
+    @torch.inference_mode()
+    def voxel_maps(self, images: Tensor) -> Tensor:
+        """[B, 1024, 37, 37] of images [B, H, W, 4] uint8."""
+        patches, _ = self._encode(images)
+        return patches.transpose(1, 2).unflatten(2, (self._side, self._side))
+
+    @torch.inference_mode()
+    def tokens(self, images: Tensor) -> Tensor:
+        """[B, 1370, 1024] of images [B, H, W, 4] uint8: patches row by row, the class token last."""
+        return torch.cat(self._encode(images), dim=1)
+
+    def _encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch tokens [B, patches, C] and the class token [B, 1, C], before the final norm."""
+        size = self.network.config.image_size
+        pictures = [Image.fromarray(picture) for picture in images.cpu().numpy()]
+        resized = [np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)) for picture in pictures]
+        rgba = torch.from_numpy(np.stack(resized)).to(self.get_buffer("mean").device).permute(0, 3, 1, 2) / 255.0
+        pixels = (rgba[:, :3] * rgba[:, 3:] - self.get_buffer("mean")) / self.get_buffer("std")
+        hidden = self.network(pixels, output_hidden_states=True).hidden_states[-1]
+        return hidden[:, 1 + self.network.config.num_register_tokens :], hidden[:, :1]
+
+
+def _load(weights: str) -> Any:
+    from transformers import Dinov2WithRegistersModel
+
+    folder = Path(weights)
+    try:
+        if folder.is_dir():
+            return load_model(Dinov2WithRegistersModel, folder, "DINOv2 with registers", use_safetensors=True)
+        network = Dinov2WithRegistersModel.from_pretrained(weights, local_files_only=True, use_safetensors=True)
+    except (UserError, OSError, ValueError) as error:
+        what = str(error) if isinstance(error, UserError) else f"{weights!r} is no folder, nor in the hub's cache here."
+        raise UserError(
+            f"featurize.weights: {what} On a machine with a network run `gvf weights pull dinov2`; or copy config.json and "
+            f"model.safetensors of {DINOV2.repository} into a folder and name it in featurize.weights; or choose "
+            "featurize.encoder=efficientnet_lite0."
+        ) from None
+    return network.eval().requires_grad_(False)

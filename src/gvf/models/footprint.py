@@ -1,0 +1,165 @@
+"""How large the networks are for a given load, found out without weights: parameters and activation memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gvf.config.static_vae import StaticVaeConfig
+from gvf.config.variation_dit import VariationDitConfig
+from gvf.config.variation_vae import VariationVaeConfig
+from gvf.gaussians.gaussians import NUM_CHANNELS
+from gvf.models.activation_memory import peak_activation_bytes
+from gvf.models.canonical.gaussian_decoder import GaussianDecoder
+from gvf.models.canonical.slat_encoder import SlatEncoder
+from gvf.models.layers.attention import KeysValues
+from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.vae import VariationVAE
+from gvf.weights.catalog import published_sizes
+from gvf.weights.published import build_published
+
+IMAGE_TOKENS = 1374  # of a picture for TRELLIS's networks: patches, class and registers of DINOv2
+TRELLIS_RESOLUTION = 64
+SPHERE_RADIUS = 0.45  # box sides
+
+Run = Callable[[Any], object]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the networks are given: `batch` clips at once.
+
+    frames, points, frame_tokens: T, N and image tokens of a frame. vae_frames: those a training step of the variation
+    VAE sees, `whole_frames` of them with all Gaussians, the others with `guided_gaussians`.
+    """
+
+    static_vae: StaticVaeConfig
+    variation_vae: VariationVaeConfig
+    variation_dit: VariationDitConfig
+    frames: int
+    points: int
+    frame_tokens: int
+    vae_frames: int
+    whole_frames: int
+    guided_gaussians: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """parameters: number of them. training, inference: peak bytes of activations of a forward pass over the batch, with
+    and without gradients, at the weights' own precision; training is null for networks that are used as published.
+    """
+
+    parameters: int
+    training: int | None
+    inference: int
+
+
+def sphere_voxels(resolution: int) -> Tensor:
+    """[M, 3], the voxels that a sphere of 0.45 box sides passes: 10k at 64^3, like the surface of an object."""
+    axis = torch.arange(resolution)
+    cells = torch.cartesian_prod(axis, axis, axis)
+    distance = (cells - 0.5 * (resolution - 1)).norm(dim=1)
+    return cells[(distance - SPHERE_RADIUS * resolution).abs() <= 0.5]
+
+
+def footprints(load: Load) -> dict[str, Footprint]:
+    """E_GS, D_GS, variation VAE and DiT at the load's sizes, TRELLIS's flows and structure decoder as published."""
+    static, vae = load.static_vae, load.variation_vae
+    objects = VoxelBatch.pack([sphere_voxels(static.resolution)] * load.batch)
+    for shift in (0, static.window // 2):
+        objects.windows(static.window, shift)  # tables are found on true coordinates, before values are given up
+    guided = VoxelBatch.pack([sphere_voxels(TRELLIS_RESOLUTION)] * (2 * load.batch))  # with the image and without
+    assert guided.neighbors.here
+    assert guided.coarse.neighbors.here
+    voxels, guided = objects.to("meta"), guided.to("meta")
+
+    encode = partial(_on_voxels, voxels=voxels, channels=static.feature_channels)
+    decode = partial(_on_voxels, voxels=voxels, channels=static.latent_channels)
+    num_gaussians = len(objects.coords) // load.batch * static.gaussians_per_voxel
+    generate = partial(_decode_clip, load=load, num_gaussians=num_gaussians)
+    reconstruct = partial(_train_vae, load=load, num_gaussians=num_gaussians)
+    denoise = partial(_denoise_clip, load=load)
+    with torch.device("meta"):
+        dit = VariationDiT(load.variation_dit, vae.latent_channels)
+        return {
+            "slat_encoder": _footprint(SlatEncoder(static), encode, encode),
+            "gaussian_decoder": _footprint(GaussianDecoder(static), decode, decode),
+            "variation_vae": _footprint(VariationVAE(vae), generate, reconstruct),
+            "dit": _footprint(dit, denoise, denoise),
+            "ss_flow": _footprint(build_published("ss-flow"), partial(_denoise_grid, batch=2 * load.batch)),
+            "ss_decoder": _footprint(build_published("ss-decoder"), partial(_decode_grid, batch=load.batch)),
+            "slat_flow": _footprint(build_published("slat-flow"), partial(_denoise_slat, voxels=guided)),
+        }
+
+
+def _footprint(network: nn.Module, inference: Run, training: Run | None = None) -> Footprint:
+    return Footprint(
+        sum(parameter.numel() for parameter in network.parameters()),
+        None if training is None else peak_activation_bytes(network, training, training=True),
+        peak_activation_bytes(network, inference, training=False),
+    )
+
+
+def _on_voxels(network: Any, voxels: VoxelBatch, channels: int) -> object:
+    return network(torch.empty(len(voxels.coords), channels), voxels)
+
+
+def _train_vae(vae: Any, load: Load, num_gaussians: int) -> object:
+    """As stage 2 does it: whole fields of some frames, some Gaussians in all."""
+    batch, frames, latents = load.batch, load.vae_frames, load.variation_vae.num_latents
+    displacements = torch.empty(batch, frames, load.points, 3)
+    positions, interpolated = torch.empty(batch, latents, 3), torch.empty(batch, frames, latents, 3)
+    posterior = vae.encode(positions, interpolated, torch.empty(batch, load.points, 3), displacements)
+    context = vae.decode_context(posterior.sample())
+    whole = KeysValues(*(part[: batch * load.whole_frames] for part in context))
+    some = min(load.guided_gaussians, num_gaussians)
+    return (
+        posterior,
+        vae.decode_queries(whole, torch.empty(batch, num_gaussians, NUM_CHANNELS)),
+        vae.decode_queries(context, torch.empty(batch, some, NUM_CHANNELS)),
+    )
+
+
+def _decode_clip(vae: Any, load: Load, num_gaussians: int) -> object:
+    sizes = load.variation_vae
+    latents = torch.empty(load.batch, load.frames, sizes.num_latents, sizes.latent_channels)
+    return vae.decode(latents, torch.empty(load.batch, num_gaussians, NUM_CHANNELS))
+
+
+def _denoise_clip(dit: Any, load: Load) -> object:
+    sizes, batch = load.variation_dit, load.batch
+    num_latents = load.variation_vae.num_latents
+    return dit(
+        torch.empty(batch, load.frames, num_latents, load.variation_vae.latent_channels),
+        torch.empty(batch),
+        torch.empty(batch, load.frames, load.frame_tokens, sizes.image_channels),
+        torch.empty(batch, sizes.num_static, NUM_CHANNELS),
+        torch.empty(batch, num_latents, 3),
+    )
+
+
+def _denoise_grid(flow: Any, batch: int) -> object:
+    sizes = flow.config
+    conditions = flow.prepare_conditions(torch.empty(batch, IMAGE_TOKENS, sizes.image_channels))
+    noised = torch.empty(batch, sizes.latent_channels, *(sizes.resolution,) * 3)
+    return flow.denoise(noised, torch.empty(batch), conditions)
+
+
+def _decode_grid(decoder: Any, batch: int) -> object:
+    resolution = published_sizes("ss-flow")["resolution"]
+    return decoder(torch.empty(batch, decoder.config.latent_channels, *(resolution,) * 3))
+
+
+def _denoise_slat(flow: Any, voxels: VoxelBatch) -> object:
+    batch, sizes = len(voxels.counts), flow.config
+    conditions = flow.prepare_conditions(torch.empty(batch, IMAGE_TOKENS, sizes.image_channels))
+    noised = torch.empty(len(voxels.coords), sizes.latent_channels)
+    return flow.denoise(noised, torch.empty(batch), voxels, conditions)

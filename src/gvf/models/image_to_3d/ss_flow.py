@@ -1,0 +1,45 @@
+"""Sparse structure flow: an image to the latent grid of an object's occupancy (TRELLIS; names as in its weights).
+
+It predicts the velocity of a rectified flow, noise minus data. Legend of shapes: B objects, R cells an edge, C channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gvf.config.ss_flow import SsFlowConfig
+from gvf.models.image_to_3d.flow_transformer import LAST_NORM_EPS, FlowTransformer, ImageConditions
+from gvf.models.layers.embedding import AbsolutePositionEmbedding
+from gvf.models.layers.norm import layer_norm
+
+
+class SsFlow(FlowTransformer):
+    """Transformer over all cells of a dense grid, one token each."""
+
+    pos_emb: Tensor
+
+    def __init__(self, config: SsFlowConfig) -> None:
+        super().__init__(
+            width=config.width,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            feed_forward_ratio=config.feed_forward_ratio,
+            image_channels=config.image_channels,
+        )
+        self.config = config
+        self.input_layer = nn.Linear(config.latent_channels, config.width)
+        self.out_layer = nn.Linear(config.width, config.latent_channels)
+        axis = torch.arange(config.resolution)
+        cells = torch.cartesian_prod(axis, axis, axis)  # z fastest, as the tokens
+        self.register_buffer("pos_emb", AbsolutePositionEmbedding(config.width)(cells))
+
+    def denoise(self, noised: Tensor, timesteps: Tensor, conditions: ImageConditions) -> Tensor:
+        """One evaluation with prepared conditions.
+
+        noised: [B, C, R, R, R], axes x, y, z; timesteps: [B], 0..1000. Returns the velocity, alike, float32.
+        """
+        h = self.enter_blocks(self.input_layer(noised.flatten(2).transpose(1, 2)) + self.pos_emb)
+        h = self.transform(h, self.embed_time(timesteps), conditions)
+        velocity = self.out_layer(layer_norm(h.float(), LAST_NORM_EPS))
+        return velocity.float().transpose(1, 2).unflatten(2, noised.shape[2:])

@@ -1,0 +1,129 @@
+"""Everything stage 2 trains: E_GS (kept), D_GS (finetuned) and the variation VAE, from mesh to moving Gaussians (Fig. 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from gvf.config.static_vae import StaticVaeConfig
+from gvf.config.variation_vae import VariationVaeConfig
+from gvf.gaussians.gaussians import Gaussians
+from gvf.gaussians.padding import pad
+from gvf.geometry.displacement import displacement_field
+from gvf.geometry.farthest_points import farthest_points
+from gvf.geometry.interpolation import MeshGuide, mesh_guide
+from gvf.models.canonical.static_vae import StaticVAE
+from gvf.models.layers.attention import KeysValues
+from gvf.models.layers.posterior import Posterior
+from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.variation.vae import VariationVAE
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """Canonical Gaussians of B clips (Eq. 2): fields [B, N, ...], `valid` [B, N] false for padding, and S_1's posterior."""
+
+    gaussians: Gaussians
+    valid: Tensor
+    posterior: Posterior
+
+    def clip(self, index: int) -> Gaussians:
+        """The Gaussians of one clip, without padding."""
+        count = int(self.valid[index].sum())
+        return self.gaussians[index].map(lambda tensor: tensor[:count])
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How the mesh moves the canonical Gaussians of B clips, without gradient.
+
+    displacements: [B, T, N, 3] of the mesh points (Eq. 1). points: [B, N, 3], canonical. interpolated: [B, T, G, 3],
+    of the Gaussians (Eq. 4). chosen: [B, L], indices of the farthest-sampled Gaussians used as encoder queries. A clip of
+    fewer than L Gaussians repeats some of them: equal queries give equal latents, and the decoder attends to both.
+    """
+
+    points: Tensor
+    displacements: Tensor
+    interpolated: Tensor
+    chosen: Tensor
+
+
+class JointVAE(nn.Module):
+    """`static` and `variation`; see Canonical and Motion for what passes between them."""
+
+    def __init__(self, static: StaticVaeConfig, variation: VariationVaeConfig) -> None:
+        super().__init__()
+        self.static = StaticVAE(static)
+        self.variation = VariationVAE(variation)
+        self.static.encoder.requires_grad_(False)  # E_GS stays, so that image-to-3D models of its latents stay usable
+
+    def canonical(self, features: Tensor, voxels: VoxelBatch, generator: torch.Generator | None = None) -> Canonical:
+        """G_1 = D_GS(E_GS(M_1)); with a generator the latent is drawn from its posterior, without it is the mean."""
+        with torch.no_grad():
+            posterior = self.static.encode(features, voxels)
+            latents = posterior.mean if generator is None else posterior.sample(generator)
+        gaussians, valid = pad(self.static.decode(latents, voxels))
+        return Canonical(gaussians, valid, posterior)
+
+    @torch.no_grad()
+    def motion(self, canonical: Canonical, points: Tensor, generator: torch.Generator | None = None) -> Motion:
+        """Interpolated displacements of the Gaussians and the encoder's queries.
+
+        points: [B, 1 + T, N, 3], the canonical frame first. With a generator farthest point sampling starts anywhere.
+        """
+        config = self.variation.config
+        means = canonical.gaussians.means.detach()
+        chosen = torch.stack(
+            [
+                farthest_points(canonical.clip(index).means, config.num_latents, generator=generator)
+                for index in range(len(means))
+            ]
+        )
+        guide: MeshGuide = mesh_guide(
+            means, points[:, 0], num_neighbors=config.num_neighbors, beta=config.beta, variant=config.interpolation
+        )
+        displacements = displacement_field(points)[:, 1:]
+        return Motion(points[:, 0], displacements, guide.interpolate(displacements), chosen)
+
+    def encode(self, canonical: Canonical, motion: Motion) -> Posterior:
+        """Distribution of the latents [B, T, L, C] (Eq. 5)."""
+        rows = motion.chosen.unsqueeze(-1)
+        positions = canonical.gaussians.means.detach().gather(1, rows.expand(-1, -1, 3))
+        frames = motion.displacements.shape[1]
+        queries = motion.interpolated.gather(2, rows.unsqueeze(1).expand(-1, frames, -1, 3))
+        return self.variation.encode(positions, queries, motion.points, motion.displacements)
+
+    def decode(self, canonical: Canonical, latents: Tensor) -> Tensor:
+        """Variation field [B, T, G, 14] of the canonical Gaussians (Eq. 6)."""
+        return self.variation.decode(latents, canonical.gaussians.to_activated14())
+
+    def decode_for_training(
+        self, canonical: Canonical, latents: Tensor, chosen: Tensor, num_whole: int
+    ) -> tuple[Tensor, Tensor]:
+        """As `decode`, at less cost: whole fields where they are drawn, a few Gaussians where only motion is compared.
+
+        chosen: [B, S], Gaussians of each clip. Returns the field of the first `num_whole` frames [B, num_whole, G, 14]
+        and that of the chosen Gaussians in all frames [B, T, S, 14].
+        """
+        gaussians = canonical.gaussians.to_activated14()
+        context = self.variation.decode_context(latents)
+        num_clips, num_frames = latents.shape[:2]
+        first = KeysValues(
+            *(part.unflatten(0, (num_clips, num_frames))[:, :num_whole].flatten(0, 1) for part in context)
+        )
+        some = gaussians.gather(1, chosen.unsqueeze(-1).expand(-1, -1, gaussians.shape[-1]))
+        return self.variation.decode_queries(first, gaussians), self.variation.decode_queries(context, some)
+
+
+def varied(gaussians: Gaussians, variation: Tensor) -> Gaussians:
+    """G_t = G_1 + dG_t for batches (Eq. 7): gaussians [B, G], variation [B, T, G, 14] to Gaussians [B, T, G]."""
+    return gaussians.map(lambda tensor: tensor.unsqueeze(1)).vary(variation)
+
+
+def moved(gaussians: Gaussians, displacements: Tensor) -> Gaussians:
+    """Gaussians carried along and otherwise unchanged: gaussians [G], displacements [T, G, 3] to Gaussians [T, G]."""
+    frames = len(displacements)
+    repeated = gaussians.map(lambda tensor: tensor.unsqueeze(0).expand(frames, *tensor.shape))
+    return replace(repeated, means=repeated.means + displacements)

@@ -1,0 +1,116 @@
+"""Where a figure comes from: the code's commit, the data's digest, and one short id over both and the config."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gvf.storage.files import PathLike, sha256
+
+# What decides a result. Reports, notes and dvc.lock are written after it, so they do not count.
+CODE = ("src", "evaluation", "conf", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """commit: the last one that changed the code, 40 hex digits, or `unknown`. dirty: the code differs from it."""
+
+    commit: str
+    dirty: bool
+
+    def __str__(self) -> str:
+        """The first 10 digits, with `+` when files were changed since."""
+        return (self.commit if self.commit == UNKNOWN else self.commit[:10]) + ("+" if self.dirty else "")
+
+
+def code_version(root: PathLike = ".") -> CodeVersion:
+    """The version of the code around the folder `root`, blind to commits and changes that touch only results."""
+    root = git(root, "rev-parse", "--show-toplevel") or root
+    present = [name for name in CODE if (Path(root) / name).exists()]
+    commit = git(root, "log", "-1", "--format=%H", "--", *present) if present else ""
+    status = git(root, "status", "--porcelain", "--", *present) if commit else ""
+    return CodeVersion(commit or UNKNOWN, bool(status))
+
+
+def head(root: PathLike = ".") -> str:
+    """The commit checked out in `root`, `unknown` outside Git."""
+    return git(root, "rev-parse", "HEAD") or UNKNOWN
+
+
+def git(root: PathLike, *arguments: str) -> str:
+    """What a Git command prints, stripped; empty when Git is absent or refuses."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def device_name(device: str) -> str:
+    """What `cuda` or `cpu` is here, in words: the card's name, or the processor's and its cores."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"
+
+
+def file_digest(path: PathLike) -> str:
+    """The first 32 hex digits of a file's SHA-256 (MLflow keeps 36), `missing` when there is no such file."""
+    return sha256(path)[:32] if Path(path).is_file() else "missing"
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots; lists stay values."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, key))
+        else:
+            flat[key] = value
+    return flat
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What was run: preset and data source by name, the code's version, the data's digest, and the key of it all."""
+
+    preset: str
+    data: str
+    code: str
+    data_digest: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """What the run is called in MLflow and in reports."""
+        return f"{self.preset}-{self.data}-{self.key}"
+
+
+def identify(stage: str, params: Mapping[str, Any], manifest: PathLike | None) -> Identity:
+    """The identity of a stage's run in this folder. params: by section. manifest: the clips it reads, if any."""
+    code = code_version()
+    digest = file_digest(manifest) if manifest is not None else UNKNOWN
+    preset = str(params.get("run", {}).get("preset", "custom"))
+    data = str(params.get("collect", {}).get("source", "data"))
+    return Identity(preset, data, str(code), digest, run_key(stage, params, code, digest))
+
+
+def run_key(stage: str, params: Mapping[str, Any], code: CodeVersion, data_digest: str) -> str:
+    """8 hex digits that name what was run: the same stage, config, code and data give the same key on any machine."""
+    text = json.dumps([stage, flatten(params), str(code), data_digest], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,148 @@
+"""Every path of a checkout, and a bounded cache of what was read from it.
+
+Stages take a Workspace instead of constants, so that several can exist in one process: the checkout itself, and one per
+ablation variant, which reads most of its inputs from the checkout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from cachetools import LRUCache
+
+Value = TypeVar("Value")
+
+CACHE_BYTES = 4 << 30
+"""Bound of each workspace's cache: all of a small data set fits, of a large one the clips used last."""
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """Paths of one checkout or ablation variant.
+
+    root: its folder; the current one by default, so that messages show short paths. base: the checkout that the folders
+    and files in `shared` (relative paths, such as `data/curated`) are read from instead. A pickled workspace leaves its
+    cache behind.
+    """
+
+    root: Path = Path()
+    base: Path | None = None
+    shared: frozenset[str] = frozenset()
+    _cache: _Cache = field(default_factory=lambda: _Cache(CACHE_BYTES), repr=False)
+
+    def path(self, relative: str) -> Path:
+        """Return the place of a file or folder of the workspace."""
+        return (self.base if self.base is not None and relative in self.shared else self.root) / relative
+
+    @property
+    def raw(self) -> Path:
+        """Return the folder of collected assets, written by `collect`."""
+        return self.path("data/raw")
+
+    @property
+    def raw_manifest(self) -> Path:
+        """Return the table of all clips found."""
+        return self.raw / "clips.parquet"
+
+    @property
+    def curated(self) -> Path:
+        """Return the folder of baked clips, written by `curate`."""
+        return self.path("data/curated")
+
+    @property
+    def curated_manifest(self) -> Path:
+        """Return the table of all clips with what was decided about them."""
+        return self.curated / "clips.parquet"
+
+    @property
+    def renders(self) -> Path:
+        """Return the folder of ground-truth views and conditioning videos, written by `render`."""
+        return self.path("data/renders")
+
+    @property
+    def features(self) -> Path:
+        """Return the folder of image features, written by `featurize`."""
+        return self.path("data/features")
+
+    @property
+    def vae_static(self) -> Path:
+        """Return the canonical autoencoder's folder, written by `train-vae-static`."""
+        return self.path("models/vae_static")
+
+    @property
+    def vae_joint(self) -> Path:
+        """Return the folder of the variation VAE and the finetuned Gaussian decoder, written by `train-vae-joint`."""
+        return self.path("models/vae_joint")
+
+    @property
+    def latents(self) -> Path:
+        """Return the folder of encoded clips, written by `encode`."""
+        return self.path("data/latents")
+
+    @property
+    def dit(self) -> Path:
+        """Return the diffusion transformer's folder, written by `train-dit`."""
+        return self.path("models/dit")
+
+    @property
+    def predictions(self) -> Path:
+        """Return the folder of generated and reconstructed clips, written by `sample`."""
+        return self.path("data/predictions")
+
+    @property
+    def scores(self) -> Path:
+        """Return the folder of metrics on held-out clips, written by `evaluate`."""
+        return self.path("reports/scores")
+
+    def metrics(self, stage: str) -> Path:
+        """Return the file of a stage's final metrics."""
+        return self.path("reports/metrics") / f"{stage}.json"
+
+    def curve(self, stage: str) -> Path:
+        """Return the file of a training stage's curves."""
+        return self.path("reports/curves") / f"{stage}.csv"
+
+    def checkpoints(self, stage: str) -> Path:
+        """Return the folder of a training stage's checkpoints, outside DVC's outputs."""
+        return self.path("work") / stage.replace("-", "_")
+
+    def cached(self, key: Hashable, load: Callable[[], Value]) -> Value:
+        """Return the result of `load`, or that of an earlier call with the same key if the cache still holds it.
+
+        The value is a tensor, or a dict or dataclass of tensors; whoever gets it must not change it.
+        """
+        return self._cache.get(key, load)
+
+
+class _Cache:
+    """A least-recently-used cache of tensors, bounded in bytes; several threads may use it."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: LRUCache[Hashable, Any] = LRUCache(size, getsizeof=num_bytes)
+        self._lock = Lock()
+
+    def get(self, key: Hashable, load: Callable[[], Value]) -> Value:
+        with self._lock:
+            if key in self._values:
+                return self._values[key]
+        value = load()
+        with self._lock:
+            if num_bytes(value) <= self._size:
+                self._values[key] = value
+        return value
+
+    def __reduce__(self) -> tuple[type[_Cache], tuple[int]]:
+        return _Cache, (self._size,)
+
+
+def num_bytes(value: Any) -> int:
+    """Return the size in bytes of a tensor, or of all tensors in a dict or a dataclass."""
+    if hasattr(value, "nbytes"):
+        return value.nbytes
+    tensors = value if isinstance(value, dict) else vars(value)
+    return sum(tensor.nbytes for tensor in tensors.values())

@@ -1,0 +1,351 @@
+"""Stages evaluate and report on drawn clips: figures worked out by hand, one page that needs nothing from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gvf.config.evaluate import EvaluateConfig
+from gvf.config.report import ReportConfig
+from gvf.config.run import RunConfig
+from gvf.data.manifest import CURATED_MANIFEST
+from gvf.errors import ConfigError, StageError, UserError
+from gvf.stages.sample import GENERATION
+from gvf.storage.files import read_json, save_npz, save_tensors, write_json
+from gvf_evaluation.held_out import METHODS
+from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
+from gvf_evaluation.results import write_result
+from gvf_evaluation.stages import evaluate, report
+from gvf_evaluation.stages.report import STAGES, TRAINED
+from tests.stages.curated_clips import box, write_curated
+
+# How much of the error of standing still the DiT keeps on each clip.
+CLIPS = {"shown-near": 0.25, "shown-half": 0.5, "shown-far": 0.9}
+FRAMES, SIZE = 3, 16
+
+
+@dataclass(frozen=True)
+class Source:
+    source: str
+
+
+@dataclass(frozen=True)
+class Drawn:
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sections:
+    run: RunConfig
+    collect: Source
+    sample: Drawn
+    evaluate: EvaluateConfig
+    report: ReportConfig
+
+
+SECTIONS: Any = Sections(
+    RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1, clip_seconds=60.0, clip_memory_gb=4.0),
+    Source("procedural"),
+    Drawn(("vae", "dit")),
+    EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd", "chamfer")),
+    ReportConfig(strip_frames=2, tile_size=128),
+)
+
+
+def draw_truth() -> np.ndarray:
+    """[T, 4, S, S, 4]: an opaque red square that moves sideways over nothing."""
+    rgba = np.zeros((FRAMES, 4, SIZE, SIZE, 4), np.uint8)
+    for frame in range(FRAMES):
+        rgba[frame, :, 4:12, 2 + 3 * frame : 8 + 3 * frame] = (200, 30, 30, 255)
+    return rgba
+
+
+def draw_methods(keep: float) -> dict[str, np.ndarray]:
+    """uint8 [T, 4, S, S, 3] over white: standing still, nearly the truth, and two mixtures."""
+    rgba = draw_truth().astype(float)
+    truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0)
+    still = np.broadcast_to(truth[:1], truth.shape)
+    shares = {"static": 1.0, "interpolated": 0.05, "vae": 0.1, "dit": keep}
+    return {f"{name}_rgb": np.rint(truth + share * (still - truth)).astype(np.uint8) for name, share in shares.items()}
+
+
+def place_gaussians(keep: float) -> dict[str, torch.Tensor]:
+    """Gaussians on the box's corners: VAE and interpolation move with it, the DiT by the rest of what it keeps."""
+    points = torch.from_numpy(box(FRAMES).vertices)
+    canonical = torch.zeros(points.shape[1], 14)
+    canonical[:, :3] = points[0]
+    canonical[:, 6:11] = torch.tensor([0.5, 0.1, 0.1, 0.1, 1.0])  # opacity, scales, w of the rotation
+    variation = torch.zeros(*points.shape[:2], 14)
+    variation[..., :3] = (1 - keep) * (points - points[0])
+    means = {"interpolated": points, "vae": points.clone(), "dit": points[0] + variation[..., :3]}
+    return {"canonical": canonical, "variation": variation, **{f"{name}_means": value for name, value in means.items()}}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Everything the two stages read; evaluated once."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        write_curated({**dict.fromkeys(CLIPS, "held_out"), "kept": "train", "dropped": None})
+        cameras = {"viewmats": np.zeros((4, 4, 4), np.float32), "Ks": np.zeros((4, 3, 3), np.float32)}
+        for clip, keep in CLIPS.items():
+            truth = draw_truth()
+            pictures = {"eval_rgba": truth, "video_rgba": truth[None, :, 0]}
+            named = {f"{kind}_{name}": value for kind in ("eval", "video") for name, value in cameras.items()}
+            save_npz(f"data/renders/{clip}.npz", **pictures, **named)
+            save_npz(f"data/predictions/{clip}.npz", **draw_methods(keep))
+            save_tensors(f"data/predictions/{clip}.safetensors", place_gaussians(keep))
+        write_json(GENERATION, {"device": "a card", "batch_size": 2})
+        for stage in TRAINED:
+            Path("reports/curves").mkdir(parents=True, exist_ok=True)
+            Path(f"reports/curves/{stage}.csv").write_text("step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n3,0.5,0.1\n")
+        for stage in STAGES:
+            write_json(f"reports/metrics/{stage}.json", {"figure": 1.5})
+        write_json("reports/metrics/sample.json", {"seconds_per_clip": 0.25, "drawing_seconds_per_clip": 0.125})
+        write_json("reports/metrics/evaluate.json", evaluate.run(SECTIONS))
+        yield folder
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture
+def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+def test_figures_are_those_of_plain_numpy(here: Path) -> None:
+    clips = pd.read_csv(evaluate.CLIPS).set_index(["clip_id", "method"])
+    rgba = draw_truth().astype(float)
+    truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0) / 255
+    expected: dict[str, list[float]] = {}
+    for clip, keep in CLIPS.items():
+        for name, picture in draw_methods(keep).items():
+            errors = ((picture / 255 - truth) ** 2).mean(axis=(2, 3, 4))
+            values = np.where(errors > 0, -10 * np.log10(np.maximum(errors, 1e-30)), 100.0)
+            method = name.removesuffix("_rgb")
+            assert clips.at[(clip, method), "psnr"] == pytest.approx(values.mean(), abs=1e-4)
+            expected.setdefault(method, []).append(values.mean())
+    means = {method: np.mean(values) for method, values in expected.items()}
+    figures = read_json("reports/metrics/evaluate.json")
+    assert figures["num_clips"] == 3
+    assert figures["dit_psnr"] == pytest.approx(means["dit"], abs=1e-4)
+    gap = (means["dit"] - means["static"]) / (means["interpolated"] - means["static"])
+    assert figures["dit_gap_closed"] == pytest.approx(gap, abs=1e-4)
+    assert 0 < figures["dit_gap_closed"] < figures["vae_gap_closed"] < 1
+    assert figures["vae_gap_closed_seen"] == pytest.approx(figures["vae_gap_closed"])
+
+
+def test_chamfer_distances_are_those_of_all_pairs(here: Path) -> None:
+    frames = pd.read_csv(evaluate.FRAMES).set_index(["clip_id", "method", "frame"])["chamfer"].sort_index()
+    clips = pd.read_csv(evaluate.CLIPS).set_index(["clip_id", "method"])["chamfer"]
+    points = box(FRAMES).vertices.astype(float)
+    for clip, keep in CLIPS.items():
+        for method, share in (("static", 0.0), ("interpolated", 1.0), ("vae", 1.0), ("dit", 1 - keep)):
+            for frame in range(FRAMES):
+                centres = points[0] + share * (points[frame] - points[0])
+                pairs = np.linalg.norm(centres[:, None] - points[frame], axis=-1)
+                expected = (pairs.min(0).mean() + pairs.min(1).mean()) / 2
+                assert frames[clip, method, frame] == pytest.approx(expected, abs=1e-5)
+            assert clips[clip, method] == pytest.approx(frames[clip, method].mean(), abs=1e-5)
+    report.run(SECTIONS)
+    table = pd.read_csv(report.TABLES / "quality_over_time.csv")
+    assert table["method"].unique().tolist() == [report.LABELS[name] for name in METHODS]
+    assert table["frame"].tolist() == [0, 1, 2] * 4
+    at = table.set_index(["method", "frame"])["chamfer"]
+    assert at["DiT generation", 1] == pytest.approx(np.mean([frames[clip, "dit", 1] for clip in CLIPS]))
+
+
+def test_quality_over_time_is_that_of_each_frame(here: Path) -> None:
+    """The first frame is the same for all methods, so they have no error there; the DiT's later ones by hand."""
+    frames = pd.read_csv(evaluate.FRAMES).set_index(["clip_id", "method", "frame"]).sort_index()
+    clips = pd.read_csv(evaluate.CLIPS).set_index(["clip_id", "method"])
+    rgba = draw_truth().astype(float)
+    truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0) / 255
+    for clip, keep in CLIPS.items():
+        errors = ((draw_methods(keep)["dit_rgb"] / 255 - truth) ** 2).mean(axis=(1, 2, 3, 4))
+        found = [frames.at[(clip, "dit", frame), "psnr"] for frame in range(FRAMES)]
+        assert found == pytest.approx([100.0, *(-10 * np.log10(errors[1:]))], abs=1e-4)
+        for name in ("psnr", "ssim"):
+            assert clips.at[(clip, "dit"), name] == pytest.approx(frames.loc[clip, "dit"][name].mean(), abs=1e-5)
+
+
+def test_the_measurement_says_where_it_comes_from_and_what_is_missing(here: Path) -> None:
+    measurement = read_json(evaluate.MEASUREMENT)
+    assert measurement["run"].startswith("cpu-procedural-")
+    assert (measurement["num_clips"], measurement["num_frames"], measurement["num_views"]) == (3, FRAMES, 4)
+    assert measurement["image_size"] == SIZE
+    assert measurement["test_set"] is None  # drawn clips are on no published list
+    assert measurement["device"].endswith("cores")
+    for name, reason in measurement["absent"].items():
+        assert name in ("lpips", "fvd")
+        assert len(reason) > 20
+
+
+class Page(HTMLParser):
+    """Collects tags, addresses and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.images = 0
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.addresses += [str(values[name]) for name in ("src", "href", "srcset") if name in values]
+        if tag == "img":
+            self.images += 1
+            assert values["alt"]
+        if tag not in ("meta", "link", "img", "br", "source", "path"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "path":
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) -> None:
+    figures = report.run(SECTIONS)
+    assert figures == {"clips_shown": 3}
+    first = report.PAGE.read_bytes()
+    tables = {path.name: path.read_bytes() for path in report.TABLES.iterdir()}
+    assert report.run(SECTIONS) == figures
+    assert report.PAGE.read_bytes() == first
+    assert {path.name: path.read_bytes() for path in report.TABLES.iterdir()} == tables
+
+    text = first.decode()
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert text.startswith("<!doctype html>")
+    assert not re.search(r"@import|url\(|<script", text)
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert page.images == 3 * 6 * 2
+    assert text.count('<path class="raw"') == len(TRAINED)
+    for label in ("Conditioning video", "Ground truth", *METHOD_LABELS.values()):
+        assert label in page.text
+    places = [page.text.index(f"{why}: {clip}") for why, clip in zip(("Best", "Median", "Worst"), CLIPS)]
+    assert places == sorted(places)
+    assert "0 of 3 clips are below zero" in page.text
+    assert text.count('<span class="point') == 6  # the published rows, each with its time
+    assert "<dt>MLflow" not in text
+    table_1 = page.text.index("Table 1: video to 4D")
+    assert "18.47" in page.text[table_1:]
+    assert "18.47" not in page.text[:table_1]
+
+
+def test_times_stand_on_the_page_alone_and_both_devices_everywhere(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report.run(SECTIONS)
+    tables = {path.name: path.read_bytes() for path in report.TABLES.iterdir()}
+    figures = read_json("reports/metrics/sample.json")
+    read = report.read_json
+    slower = {name: 500 * seconds for name, seconds in figures.items()}
+    monkeypatch.setattr(report, "read_json", lambda path: slower if Path(path).name == "sample.json" else read(path))
+    report.run(SECTIONS)
+    text = report.PAGE.read_text()
+    assert "took 2.08 min a clip on a card, clips in batches of 2: the variation field" in text
+    assert "evaluation views took 1.04 min more" in text
+    assert {path.name: path.read_bytes() for path in report.TABLES.iterdir()} == tables
+    device = f"generated on a card; scored on {read_json(evaluate.MEASUREMENT)['device']}"
+    assert f"<dt>Device</dt><dd>{device}</dd>" in text
+    assert pd.read_csv(report.TABLES / "table_1.csv").iloc[-1]["device"] == device
+    for words in ("VGG16", "n = 100 objects", "own generation time stands on the page"):
+        assert words in (report.TABLES / "table_1.md").read_text()
+
+
+def test_the_chart_takes_times_from_results_and_published_words(here: Path) -> None:
+    generation = {"seconds": 1208.0, "seconds_in_all": None, "device": "a card"}
+    result = {"method": "Peer", "protocol": "gvf", "data": "2 objects", "truth_sha256": "0", "device": "a CPU"}
+    result |= {"generation": generation, "metrics": {"psnr": 17.0}}
+    untimed = {**result, "generation": {**generation, "seconds": None}}
+    chart = report.quality_against_time([result, untimed, {**result, "metrics": {"ssim": 0.5}}])
+    assert chart is not None
+    points = {point.label: point for point in chart.points}
+    assert len(chart.points) == 7
+    assert points["Peer"].kind == "measured"
+    assert 0 < points["Peer"].left - points["SC4D"].left < 0.1  # 1208 s and ~20 min
+    path = write_result(result)
+    try:
+        report.run(SECTIONS)
+    finally:
+        path.unlink()
+    assert pd.read_csv(report.TABLES / "table_1.csv").set_index("method").at["Peer", "time"] == "20.1 min"
+    assert report.PAGE.read_text().count('<span class="point') == 7
+
+
+@pytest.mark.parametrize(("methods", "absent"), [(("vae",), "dit"), (("dit",), "vae")])
+def test_a_method_that_was_not_sampled_is_asked_for(
+    here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, methods: tuple[str, ...], absent: str
+) -> None:
+    summary = pd.read_csv(evaluate.SUMMARY)
+    summary[summary["method"].isin(("static", "interpolated", *methods))].to_csv(tmp_path / "summary.csv")
+    monkeypatch.setattr(report, "SUMMARY", tmp_path / "summary.csv")
+    with pytest.raises(UserError, match=rf"no figures of {absent},.* Set sample\.methods to \[vae, dit\]"):
+        report.run(SECTIONS)
+
+
+def test_the_page_links_to_the_runs_that_were_tracked(here: Path) -> None:
+    record = Path("work/runs/train-dit.json")
+    write_json(record, {"run_name": "cpu-procedural-1", "url": "http://127.0.0.1:5000/#/experiments/3/runs/4"})
+    report.run(SECTIONS)
+    record.unlink()
+    text = report.PAGE.read_text()
+    assert re.findall(r'<a href="([^"]*)">([^<]*)</a>', text) == [
+        ("http://127.0.0.1:5000/#/experiments/3/runs/4", "train-dit")
+    ]
+
+
+def test_every_table_is_there_three_times_and_marked(here: Path) -> None:
+    report.run(SECTIONS)
+    names = {path.stem for path in report.TABLES.iterdir()}
+    assert names == {"quality", "quality_by_group", "quality_by_clip", "quality_over_time", "curation", "table_1"}
+    for name in names:
+        markdown = (report.TABLES / f"{name}.md").read_text()
+        assert ("Published" in markdown) == (name == "table_1")
+        assert ("Measured: preset cpu, data procedural" in markdown) == (name != "table_1")
+        assert (report.TABLES / f"{name}.csv").is_file()
+        assert r"\begin{tabular}" in (report.TABLES / f"{name}.tex").read_text()
+    curation = pd.read_csv(report.TABLES / "curation.csv")
+    assert curation.to_dict("records") == [{"family": "box", "train": 1, "held_out": 3, "rejected: motion": 1}]
+
+
+def test_missing_input_names_the_file_and_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"measurement.json: no such file"):
+        report.run(SECTIONS)
+    write_curated({"kept": "train"})
+    with pytest.raises(UserError, match=f"{CURATED_MANIFEST}: no held-out clip"):
+        evaluate.run(SECTIONS)
+    (tmp_path / "data/curated").rename(tmp_path / "old")
+    write_curated({"unsampled": "held_out"})
+    cameras = {"eval_viewmats": np.zeros((4, 4, 4), np.float32), "eval_Ks": np.zeros((4, 3, 3), np.float32)}
+    save_npz("data/renders/unsampled.npz", eval_rgba=draw_truth(), **cameras)
+    save_npz("data/predictions/unsampled.npz", dit_rgb=np.zeros((1, 1, 1, 1, 3), np.uint8))
+    with pytest.raises(StageError, match=r"none of 1 clips .*unsampled.npz: has no array 'static_rgb'"):
+        evaluate.run(SECTIONS)
+
+
+def test_configs_refuse_what_cannot_be() -> None:
+    with pytest.raises(ConfigError, match=r"evaluate\.metrics"):
+        EvaluateConfig(metrics=("psnr", "pnsr"))
+    with pytest.raises(ConfigError, match="psnr"):
+        EvaluateConfig(metrics=("ssim",))
+    with pytest.raises(ConfigError, match=r"report\.tile_size"):
+        ReportConfig(strip_frames=1, tile_size=8)
