@@ -34,11 +34,12 @@ status: $(READY) ## what `make repro` would bring up to date (`dvc status` alone
 test: $(READY) ## the whole test suite with coverage of src/gvf
 	pytest
 
-check: $(READY) ## lint, types, spelling
+check: $(READY) ## lint, types, spelling, dependencies of the DVC stages
 	ruff check .
 	ruff format --check .
 	mypy
 	codespell
+	python tools/stage_dependencies.py
 
 format: $(READY) ## let ruff format and fix what it can
 	ruff check --fix .

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import re
 import typing
@@ -15,26 +14,10 @@ from gvf.cli.main import STAGES, VAE_PHASES
 from gvf.config.load import load_params
 from gvf.config.params import Params
 from gvf.stage_runner import METRICS_DIRECTORY, OUTPUTS
-from gvf_evaluation.commands.ablate import RECIPES
+from tools.stage_dependencies import GRAPHS, differences
 
 ROOT = Path(__file__).resolve().parent.parent
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-ABLATIONS = yaml.safe_load((ROOT / "ablations/dvc.yaml").read_text())["stages"]
-# What every stage stands on and what does not decide its results.
-EVERYWHERE = {
-    "cli",
-    "clip_map",
-    "config",
-    "errors",
-    "executors",
-    "files",
-    "lifetime",
-    "provenance",
-    "published_files",
-    "run_records",
-    "text",
-    "tracking",
-}
 VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
@@ -95,55 +78,9 @@ def test_every_dependency_in_the_repository_exists():
                 assert (ROOT / path).exists(), f"{name}: {path}"
 
 
-def imported(stage: str) -> set[str]:
-    """Files of ours that a stage's module imports, but for what is everywhere and for stages, whose outputs it reads."""
-    tree = ast.parse((ROOT / f"src/gvf/stages/{stage}.py").read_text(encoding="utf-8"))
-    names = {
-        name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("gvf", "gvf_evaluation")
-        for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
-    }
-    paths = {
-        ("src/" if name.split(".")[0] == "gvf" else "evaluation/") + name.replace(".", "/") + ".py" for name in names
-    }
-    return {
-        path
-        for path in paths
-        if (ROOT / path).is_file()
-        and path.removeprefix("src/gvf/").removesuffix(".py").split("/")[0] not in EVERYWHERE
-        and (not path.startswith("src/gvf/stages/") or path.endswith("/fit.py"))
-    }
-
-
-def uncovered(stages: list[str], deps: list[str]) -> set[str]:
-    needed = set().union(*(imported(stage) for stage in stages))
-    return {path for path in needed if not any(path == dep or path.startswith(f"{dep}/") for dep in deps)}
-
-
-def test_every_stage_depends_on_the_code_that_it_imports_itself():
-    for name, stage in GRAPH.items():
-        deps = [dep.replace("${collect.watch}", VALUES["collect"]["watch"]) for dep in stage["deps"]]
-        reads_curves = any(dep.startswith("reports/curves") for dep in deps)  # what fit.py wrote
-        assert uncovered([name.replace("-", "_")], deps) <= ({"src/gvf/training/fit.py"} if reads_curves else set()), (
-            name
-        )
-
-
-def test_a_variant_depends_on_the_code_that_its_stages_import_themselves():
-    for model, recipe in RECIPES.items():
-        missing = uncovered(["ablate", *recipe.stages], ABLATIONS[model]["deps"])
-        # The schedule decides nothing of a reconstruction; manifests and leaks were checked when the data were curated; in
-        # which tables a variant stands is a tag of its run.
-        spared = {
-            "src/gvf/data/manifest.py",
-            "src/gvf/data/curation/leakage.py",
-            "evaluation/gvf_evaluation/test_sets.py",
-            "evaluation/gvf_evaluation/ablations.py",
-        }
-        assert missing <= spared | ({"src/gvf/diffusion/schedule.py"} if model == "vae" else set()), model
-        for stage in recipe.stages:
-            assert f"src/gvf/stages/{stage}.py" in ABLATIONS[model]["deps"]
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_every_stage_depends_on_the_code_that_it_reaches_and_on_no_other(graph):
+    assert differences(ROOT, graph) == []
 
 
 def test_every_field_is_read_somewhere_outside_its_own_file():
