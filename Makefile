@@ -1,6 +1,6 @@
 # Two commands: `make repro` runs the whole pipeline, `make test` the whole test suite. Both build .venv when it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help repro status test check format lock clean-venv
+.PHONY: help repro status test check docs format lock clean-venv
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -8,14 +8,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Tools of the house neither phone home nor look for updates.
+# The tools neither send usage data nor look for updates.
 export DVC_NO_ANALYTICS := true
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
+export NO_MKDOCS_2_WARNING := 1
 
-help: ## this list
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(READY): requirements.lock pyproject.toml
@@ -34,18 +35,22 @@ status: $(READY) ## what `make repro` would bring up to date (`dvc status` alone
 test: $(READY) ## the whole test suite with coverage of src/gvf
 	pytest
 
-check: $(READY) ## lint, types, spelling, dependencies of the DVC stages
+check: $(READY) ## lint, types, spelling, dependencies of DVC stages, documentation; pre-commit runs the same commands
 	ruff check .
 	ruff format --check .
 	mypy
 	codespell
 	python tools/stage_dependencies.py
+	mkdocs build --strict --quiet
+
+docs: $(READY) ## the documentation as a site in site/, without network access
+	mkdocs build --strict
 
 format: $(READY) ## let ruff format and fix what it can
 	ruff check --fix .
 	ruff format .
 
-lock: $(READY) ## resolve pyproject.toml anew into requirements.lock
+lock: $(READY) ## resolve pyproject.toml again into requirements.lock
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --no-emit-index-url --no-annotate --upgrade --quiet -o requirements.lock
 
 clean-venv: ## remove .venv

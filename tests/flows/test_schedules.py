@@ -1,4 +1,4 @@
-"""A schedule yields flow runs: a Prefect server of its own, with the commands that the README shows."""
+"""A schedule yields flow runs: a Prefect server of its own, with the commands that docs/operations.md shows."""
 
 from __future__ import annotations
 
@@ -69,14 +69,16 @@ def scheduled_runs(address: str) -> list[dict]:
 
 
 @pytest.mark.timeout(900)
-def test_a_schedule_of_the_readme_yields_runs(server: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+def test_the_shown_schedule_yields_runs(server: tuple[str, dict[str, str]], tmp_path: Path) -> None:
     """The server's scheduler needs SQLAlchemy 2.0: with 2.1 it fails at every look, and no run ever appears."""
     address, environment = server
     flow = httpx.post(f"{address}/flows/", json={"name": "pipeline"}, timeout=60).raise_for_status().json()
     deployment = {"name": "local", "flow_id": flow["id"]}
     log = tmp_path / "server.log"  # a server that has just started may be busy with its database: 503
     wait_for(lambda: httpx.post(f"{address}/deployments/", json=deployment).is_success, log)
-    (command,) = re.findall(r"^prefect (deployment schedule create .*)$", (ROOT / "README.md").read_text(), re.M)
+    (command,) = re.findall(
+        r"^prefect (deployment schedule create .*)$", (ROOT / "docs/operations.md").read_text(), re.M
+    )
     arguments = re.findall(r'"([^"]*)"|(\S+)', command)
     subprocess.run(
         [str(PREFECT), *(quoted or plain for quoted, plain in arguments)],
@@ -94,10 +96,10 @@ def test_a_schedule_of_the_readme_yields_runs(server: tuple[str, dict[str, str]]
     )  # three o'clock in Berlin, in summer and winter
 
 
-def test_the_schedule_in_prefect_yaml_is_the_one_of_the_readme_and_off() -> None:
+def test_the_schedule_in_prefect_yaml_is_the_shown_one_and_off() -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     schedules = [schedule for entry in deployments for schedule in entry.get("schedules", [])]
     assert [schedule["active"] for schedule in schedules] == [False]
     (schedule,) = schedules
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs/operations.md").read_text()
     assert f'schedule create pipeline/local --cron "{schedule["cron"]}" --timezone {schedule["timezone"]}' in text

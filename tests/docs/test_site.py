@@ -1,0 +1,73 @@
+"""The documentation builds strictly without network access, and its pages say what the code says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.docs.shown import ROOT
+from tools import architecture_picture, docs_tables
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    folder = tmp_path_factory.mktemp("site")
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = sorted(site.glob("*.html"))
+    assert len(pages) > 10
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:link|script|img|iframe)\b[^>]*?(?:href|src)=\"?([^\"\s>]+)", text)
+        assert loaded, page.name
+        outside = [address for address in loaded if re.match(r"(?:https?:)?//", address)]
+        assert outside == [], page.name
+        assert "<!-- fill" not in text, page.name
+    styles = [path.read_text(encoding="utf-8") for path in site.rglob("*.css")]
+    assert not any(re.search(r"url\([\"']?(?:https?:)?//", style) for style in styles)
+
+
+def test_the_parameter_tables_list_every_key_of_params_yaml(site: Path) -> None:
+    page = (site / "parameters.html").read_text(encoding="utf-8")
+    for key, _ in docs_tables.flatten(PARAMS):
+        section, _, rest = key.partition(".")
+        in_preset = f'id="{section}"' in page and f"<code>{rest}</code>" in page
+        assert in_preset or f"<code>{key}</code>" in page, key
+
+
+def test_the_table_of_parameters_has_value_and_comment() -> None:
+    rows = docs_tables.parameters().splitlines()
+    (row,) = [row for row in rows if row.startswith("| `clip_memory_gb` |")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:4] == ["`8.0`", "`16.0`", "`32.0`"]
+    assert cells[4].startswith("private memory per worker")
+
+
+def test_comments_of_yaml_are_found_by_dotted_key(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: # first\n  b: 1 # second\n  c: {d: 1} # third\ne: 2 # fourth\n")
+    assert docs_tables.comments(path) == {"a": "first", "a.b": "second", "a.c": "third", "e": "fourth"}
+
+
+def test_every_room_has_a_paragraph_and_a_place_in_the_picture() -> None:
+    source = ROOT / "src" / "gvf"
+    rooms = {path.name.removesuffix(".py") for path in source.iterdir() if not path.name.startswith("__")}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\*\*`(\w+)`\*\* ", page, re.MULTILINE)) >= rooms
+    picture = architecture_picture.FILE.read_text(encoding="utf-8")
+    assert set(re.findall(r'class="name"[^>]*>(\w+)<', picture)) == rooms

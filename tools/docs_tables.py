@@ -1,0 +1,130 @@
+"""Tables and included files of the documentation: a hook of MkDocs that fills each page's markers.
+
+A marker is a comment on a line of its own, `<!-- fill: NAME -->`, where NAME is a key of `FILLINGS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+ROOT = Path(__file__).resolve().parent.parent
+PRESETS = ("cpu", "h100", "paper")
+
+_MARKER = re.compile(r"^<!-- fill: (.+?) -->$", re.MULTILINE)
+_KEY = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?P<value>.*?)(?: # (?P<comment>.*))?$")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace every marker of a page; MkDocs calls this for each page."""
+    return _MARKER.sub(lambda match: FILLINGS[match[1]](), markdown)
+
+
+def commands() -> str:
+    """Return one table per section of `gvf --help`, from the command line's own tables."""
+    from gvf.cli import main
+
+    help_text = _HelpTables()
+    main._gvf.format_commands(click.Context(main._gvf), help_text)
+    return "\n".join(help_text.parts)
+
+
+class _HelpTables(click.HelpFormatter):
+    """Collects the sections of a command's help as Markdown tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def write_heading(self, heading: str) -> None:
+        self.parts.append(f"**{heading}**\n")
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        cells = [(f"`gvf {name}`", text) for name, text in rows]
+        self.parts.append(table(("command", "what it does"), cells) + "\n")
+
+
+def parameters() -> str:
+    """Return one table per section of params.yaml: every key with its value in each preset, and the preset's comment."""
+    from gvf.config.preset import load_preset
+
+    presets = [dict(flatten(load_preset(name, ROOT))) for name in PRESETS]
+    notes = comments(ROOT / "conf" / "preset" / f"{PRESETS[0]}.yaml")
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    for key in dict.fromkeys(key for preset in presets for key in preset):
+        section, _, rest = key.partition(".")
+        values = [code(preset[key]) if key in preset else "" for preset in presets]
+        sections.setdefault(section, []).append((f"`{rest}`", *values, notes.get(key, "")))
+    header = ("key", *PRESETS, f"comment in {PRESETS[0]}.yaml")
+    return "\n".join(f"### {section}\n\n{table(header, rows)}\n" for section, rows in sections.items())
+
+
+def data_sources() -> str:
+    """Return one table per file of conf/data: the keys it sets, their values, and its comments."""
+    import yaml
+
+    parts = []
+    for path in sorted((ROOT / "conf" / "data").glob("*.yaml")):
+        notes = comments(path)
+        values = flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
+        rows = [(f"`{key}`", code(value), notes.get(key, "")) for key, value in values]
+        parts.append(f"### data={path.stem}\n\n{table(('key', 'value', 'comment'), rows)}\n")
+    return "\n".join(parts)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of nested mappings with its dotted key."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def comments(path: Path) -> dict[str, str]:
+    """Return the comments at the ends of a YAML file's lines by dotted key."""
+    found: dict[str, str] = {}
+    parents: list[tuple[int, str]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if (match := _KEY.match(line)) is None:
+            continue
+        indent = len(match["indent"])
+        parents = [*(parent for parent in parents if parent[0] < indent), (indent, match["key"])]
+        if match["comment"]:
+            found[".".join(name for _, name in parents)] = match["comment"]
+    return found
+
+
+def code(value: Any) -> str:
+    """Return a value as inline code, in the way YAML writes it."""
+    if isinstance(value, list):
+        return ", ".join(code(item) for item in value)
+    words = {None: "null", True: "true", False: "false"}
+    text = words[value] if value is None or isinstance(value, bool) else str(value)
+    return f"`{text}`"
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def included(name: str) -> str:
+    """Return a Markdown file of the root with its links rewritten for a page in docs/."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    text = re.sub(r"\]\(docs/", "](", text)
+    return re.sub(r"\]\((CONTRIBUTING|CHANGELOG)\.md", lambda match: f"]({match[1].lower()}.md", text)
+
+
+FILLINGS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "parameters": parameters,
+    "data sources": data_sources,
+    "CONTRIBUTING.md": lambda: included("CONTRIBUTING.md"),
+    "CHANGELOG.md": lambda: included("CHANGELOG.md"),
+}
