@@ -6,7 +6,7 @@ A marker is a comment on a line of its own, `<!-- fill: NAME -->`, where NAME is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class _HelpTables(click.HelpFormatter):
     def write_heading(self, heading: str) -> None:
         self.parts.append(f"**{heading}**\n")
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         cells = [(f"`gvf {name}`", text) for name, text in rows]
         self.parts.append(table(("command", "what it does"), cells) + "\n")
 
@@ -108,7 +108,7 @@ def code(value: Any) -> str:
     return f"`{text}`"
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Return a Markdown table."""
     lines = [header, tuple("---" for _ in header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
