@@ -25,7 +25,7 @@ import psutil
 import torch
 from torch import nn
 
-from gvf.models.footprint import IMAGE_TOKENS, sphere_voxels
+from gvf.cli.footprint import IMAGE_TOKENS, sphere_voxels
 from gvf.models.layers.precision import BlockNetwork, set_block_dtype
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.variation.dit import Conditions, VariationDiT

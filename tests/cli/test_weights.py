@@ -21,8 +21,8 @@ from gvf.errors import UserError
 from gvf.storage import published_files
 from gvf.storage.files import sha256
 from gvf.storage.published_files import HubFile, HubModel, WebFile
-from gvf.weights import load_published
 from gvf.weights.catalog import CATALOG, KINDS
+from gvf.weights.published import load_published
 from tests.storage.test_recognition import torch_bytes
 from tests.weights.file_server import serve
 from tests.weights.small_weights import small_state

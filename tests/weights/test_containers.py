@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gvf.errors import UserError
-from gvf.weights import load_published
 from gvf.weights.containers import read_tensors
+from gvf.weights.published import load_published
 from tests.weights.small_weights import UNTOLD, small_state
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.float16)}

@@ -16,10 +16,9 @@ from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.layers.precision import block_dtype, set_block_dtype
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.variation.dit import VariationDiT
-from gvf.weights import load_published, save_published
 from gvf.weights.catalog import KINDS, published_sizes
-from gvf.weights.layouts import LAYOUTS, recognize
-from gvf.weights.published import published_state, sizes_of
+from gvf.weights.layout import recognize
+from gvf.weights.published import LAYOUTS, load_published, published_state, save_published, sizes_of
 from tests.weights.small_weights import SIZES, UNTOLD, small_network, small_state
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gvf.errors import UserError
-from gvf.weights import load_published_statistics
+from gvf.weights.statistics import load_published_statistics
 
 VALUES: dict[str, Tensor] = {  # as the release has them: bare tensors, some of float64, with leading axes of length 1
     "deformation_mean": torch.linspace(-1, 1, 16, dtype=torch.float64).view(1, 1, 16),

@@ -15,14 +15,14 @@ from gvf.config.variation_dit import VariationDitConfig
 from gvf.config.variation_vae import VariationVaeConfig
 
 if TYPE_CHECKING:
-    from gvf.models.footprint import Load
+    from gvf.cli.footprint import Load
 
 DINOV2_FRAME_TOKENS = 1370
 
 
 def load_of(values: dict[str, Any], batch: int) -> Load:
     """What a preset (its sections as plain values) makes the networks work on."""
-    from gvf.models.footprint import Load
+    from gvf.cli.footprint import Load
 
     joint = parse(TrainVaeJointConfig, values["train_vae_joint"], "train_vae_joint")
     token_grid = values["featurize"]["token_grid"]
@@ -51,7 +51,7 @@ def command(preset: str, batch: int, as_json: bool) -> None:
     many voxels as a sphere of 0.45 box sides. Nothing is allocated and nothing computed.
     """
     values = load_preset(preset)
-    from gvf.models.footprint import footprints
+    from gvf.cli.footprint import footprints
 
     found = footprints(load_of(values, batch))
     if as_json:

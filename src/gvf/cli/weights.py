@@ -109,9 +109,10 @@ def convert(file: Path, output: Path, kind: str | None, overrides: Mapping[str, 
 
     Raises UserError when the file is not what it should be.
     """
-    from gvf.weights.containers import WEIGHTS_NAME, read_tensors
-    from gvf.weights.layouts import recognize
-    from gvf.weights.published import CONFIG_NAME, load_published, save_published, sizes_of
+    from gvf.models.network_folder import CONFIG_NAME, WEIGHTS_NAME
+    from gvf.weights.containers import read_tensors
+    from gvf.weights.layout import recognize
+    from gvf.weights.published import load_published, save_published, sizes_of
 
     if kind is None:
         kind = recognize({name: tuple(tensor.shape) for name, tensor in read_tensors(file).items()})

@@ -21,8 +21,3 @@ def velocity_target(data: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -
 def data_from_velocity(noised: Tensor, velocity: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """z_0 = alpha z_s - sigma v_s."""
     return alpha * noised - sigma * velocity
-
-
-def noise_from_velocity(noised: Tensor, velocity: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """noise = sigma z_s + alpha v_s."""
-    return sigma * noised + alpha * velocity

@@ -11,10 +11,11 @@ from gvf.errors import UserError
 from gvf.models.canonical.gaussian_decoder import GaussianDecoder
 from gvf.models.canonical.slat_encoder import SlatEncoder
 from gvf.models.canonical.static_vae import StaticVAE
+from gvf.weights import canonical_layouts
 from gvf.weights.catalog import CATALOG
 from gvf.weights.containers import read_tensors
-from gvf.weights.layouts import recognize
-from gvf.weights.published import load_published
+from gvf.weights.layout import recognize
+from gvf.weights.loading import load_as
 
 _FIELD = "train_vae_static.initial_weights"
 
@@ -63,10 +64,12 @@ def load_initial(model: StaticVAE, network: str, path: Path) -> None:
 def _published_part(model: StaticVAE, network: str, path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Convert published weights of the network to a state dict with our names."""
     kind = recognize({name: tuple(value.shape) for name, value in tensors.items()})
-    if kind not in ("static-vae", "slat-encoder" if network == "encoder" else "slat-gs-decoder"):
+    alone = canonical_layouts.SLAT_ENCODER if network == "encoder" else canonical_layouts.SLAT_GS_DECODER
+    layout = next((layout for layout in (canonical_layouts.STATIC_VAE, alone) if layout.kind == kind), None)
+    if layout is None:
         raise UserError(f"{path}: holds no {network} of the static VAE; its kind is {kind or 'unknown'}.")
     untold = {"num_heads": model.config.num_heads, "window": model.config.window}
-    module = load_published(path, kind, untold)
+    module = load_as(path, layout, untold)
     part = module.get_submodule(network) if isinstance(module, StaticVAE) else module
     assert isinstance(part, SlatEncoder if network == "encoder" else GaussianDecoder)
     return part.state_dict()

@@ -1,62 +1,46 @@
-"""Published weights to our modules and back, under their own names, shapes and precisions."""
+"""Published weights of any kind to our modules and back, under their own names, shapes and precisions."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gvf.errors import ConfigError, UserError
+from gvf.config.load import as_dict
+from gvf.errors import UserError
 from gvf.models.layers.precision import BlockNetwork, set_block_dtype
-from gvf.storage.files import PathLike, atomic_path, read_json, save_tensors
+from gvf.models.network_folder import StoredNetwork
+from gvf.storage.files import PathLike, atomic_path, save_tensors
+from gvf.weights import canonical_layouts, flow_layouts, variation_layouts
 from gvf.weights.catalog import published_sizes
-from gvf.weights.containers import read_tensors
-from gvf.weights.layouts import LAYOUTS, Layout, Shapes, recognize
+from gvf.weights.layout import Layout
+from gvf.weights.loading import load_as, named_as_published
 
-CONFIG_NAME = "config.json"
+LAYOUTS: Mapping[str, Layout] = {
+    layout.kind: layout
+    for layout in (
+        variation_layouts.VARIATION_VAE,
+        variation_layouts.DIT,
+        canonical_layouts.STATIC_VAE,
+        canonical_layouts.SLAT_GS_DECODER,
+        canonical_layouts.SLAT_ENCODER,
+        flow_layouts.SLAT_FLOW,
+        flow_layouts.SS_FLOW,
+        flow_layouts.SS_DECODER,
+    )
+}
 
 
 def load_published(path: PathLike, kind: str, overrides: Mapping[str, Any] | None = None) -> nn.Module:
-    """The module of published weights, in evaluation mode, on the CPU.
+    """Return the module of published weights in eval mode, on the CPU.
 
-    path: see `read_tensors`. kind: a name of the catalog that has sizes. Sizes come from the tensors' shapes; what they
-    do not tell (heads without QK norm, window, ...) from `overrides`, else from a config.json of `gvf weights convert`
-    beside the file, else from the published values. Matrices in the blocks of TRELLIS's networks stay in half precision
-    where the file has them so; everything else becomes float32. Raises UserError that names the file, the first key that
-    does not fit and why.
+    kind: a name of the catalog that has sizes. path, overrides: as in `load_as`. Raises UserError that names the file,
+    the first key that does not fit and why.
     """
-    defaults = published_sizes(kind)
-    tensors = read_tensors(path)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    layout = LAYOUTS[kind]
-    if layout.marker not in shapes:
-        raise UserError(f"{path}: not a file of kind {kind}: {layout.marker} is missing. {_likely_cause(kind, shapes)}")
-    inferred = _inferred(path, kind, shapes)
-    sizes = defaults | _stored_sizes(path, kind) | inferred | _checked_overrides(path, kind, inferred, overrides or {})
-    try:
-        with torch.device("meta"):
-            module = layout.build(sizes)
-    except ConfigError as error:
-        raise _impossible_size(path, kind, error, inferred) from None
-    if isinstance(module, BlockNetwork):
-        set_block_dtype(module, _dtype_of_blocks(module, layout, tensors))
-    _refuse_misfits(path, kind, module, tensors)
-    state = {name: tensors[layout.published_name(name)].to(value.dtype) for name, value in module.state_dict().items()}
-    narrowed = [
-        name
-        for name, buffer in module.named_buffers()
-        if tensors[layout.published_name(name)].dtype.itemsize < buffer.dtype.itemsize
-    ]
-    if narrowed:  # frequencies and the like: computed anew rather than taken from a file that rounded them
-        computed = dict(layout.build(sizes).named_buffers())
-        state |= {name: computed[name] for name in narrowed}
-    module.load_state_dict(state, assign=True)
-    return module.eval()
+    return load_as(path, _layout(kind), overrides)
 
 
 def save_published(module: nn.Module, path: PathLike, kind: str) -> None:
@@ -76,18 +60,14 @@ def save_published(module: nn.Module, path: PathLike, kind: str) -> None:
 
 
 def published_state(module: nn.Module, kind: str) -> dict[str, Tensor]:
-    """The module's state dict under the published names."""
-    published_sizes(kind)
-    layout = LAYOUTS[kind]
-    if not isinstance(module, layout.module):
-        raise UserError(f"kind {kind} is a {layout.module.__name__}, not a {type(module).__name__}.")
-    return {layout.published_name(name): tensor.detach() for name, tensor in module.state_dict().items()}
+    """Return the module's state dict under the published names."""
+    return named_as_published(module, _layout(kind))
 
 
 def build_published(kind: str, **changes: Any) -> nn.Module:
-    """A module of the published sizes and precisions with new weights; under `torch.device("meta")` it takes no memory.
+    """Return a module of the published sizes and precisions with new weights.
 
-    changes: sizes that shall differ.
+    changes: sizes that differ. Under `torch.device("meta")` it takes no memory.
     """
     sizes = published_sizes(kind) | changes
     module = LAYOUTS[kind].build(sizes)
@@ -97,93 +77,12 @@ def build_published(kind: str, **changes: Any) -> nn.Module:
 
 
 def sizes_of(module: nn.Module, kind: str) -> dict[str, Any]:
-    """The sizes from which `build_published` makes a module like this one."""
-    config: Any = module.config
-    sizes = asdict(config)
-    return sizes | {"latent_channels": module.get_submodule("input_layer").in_features} if kind == "dit" else sizes
+    """Return the sizes from which `build_published` makes a module of the same shape. kind: of the module."""
+    if not isinstance(module, _layout(kind).module):
+        raise UserError(f"kind {kind} is a {_layout(kind).module.__name__}, not a {type(module).__name__}.")
+    return module.sizes() if isinstance(module, StoredNetwork) else as_dict(module.config)
 
 
-def _inferred(path: PathLike, kind: str, shapes: Shapes) -> dict[str, Any]:
-    try:
-        return LAYOUTS[kind].infer(shapes)
-    except KeyError as error:
-        name = error.args[0]
-        raise UserError(f"{path}: kind {kind}: {name} is missing. {_likely_cause(kind, shapes)}") from None
-    except (IndexError, ValueError, ZeroDivisionError):
-        raise UserError(f"{path}: kind {kind}: a tensor has too few axes. {_likely_cause(kind, shapes)}") from None
-
-
-def _stored_sizes(path: PathLike, kind: str) -> dict[str, Any]:
-    """Sizes from the config.json beside the file, where `gvf weights convert` wrote one for this kind."""
-    path = Path(path)
-    file = (path if path.is_dir() else path.parent) / CONFIG_NAME
-    content = read_json(file) if file.is_file() else None
-    if not isinstance(content, Mapping) or content.get("kind") != kind:
-        return {}
-    known = published_sizes(kind)
-    sizes = {name: value for name, value in dict(content.get("sizes", {})).items() if name in known}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
-
-
-def _checked_overrides(
-    path: PathLike, kind: str, inferred: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> dict[str, Any]:
-    known = published_sizes(kind)
-    for name, value in overrides.items():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Its sizes are {', '.join(known)}."
-            raise UserError(f"overrides: kind {kind} has no {name!r}. {hint}")
-        if name in inferred and inferred[name] != value:
-            raise UserError(f"{path}: overrides say {name} is {value}, the file's tensors say {inferred[name]}.")
-    return dict(overrides)
-
-
-def _impossible_size(path: PathLike, kind: str, error: ConfigError, inferred: Mapping[str, Any]) -> UserError:
-    name = error.key.rpartition(".")[2]
-    reason = str(error).partition(f"{error.key}: ")[2]
-    remedy = "" if name in inferred else f" The tensors do not tell it: name {name} in overrides."
-    return UserError(f"{path}: kind {kind}: {name} {reason}{remedy}")
-
-
-def _dtype_of_blocks(module: BlockNetwork, layout: Layout, tensors: Mapping[str, Tensor]) -> torch.dtype:
-    """Precision of the file's matrices in blocks: half if the first of them is, else float32."""
-    first = module.block_layers()[0].weight
-    name = next(name for name, parameter in module.named_parameters() if parameter is first)
-    found = tensors.get(layout.published_name(name))
-    return found.dtype if found is not None and found.dtype in (torch.float16, torch.bfloat16) else torch.float32
-
-
-def _refuse_misfits(path: PathLike, kind: str, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Raise UserError unless the file has exactly the module's tensors; the message has the first that does not fit."""
-    layout = LAYOUTS[kind]
-    wanted = {layout.published_name(name): tuple(value.shape) for name, value in module.state_dict().items()}
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    missing = [name for name in wanted if name not in shapes]
-    unexpected = [name for name in shapes if name not in wanted]
-    misshapen = [name for name in wanted if name in shapes and shapes[name] != wanted[name]]
-    if missing:
-        rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{path}: kind {kind}: {missing[0]}{rest} missing. {_likely_cause(kind, shapes)}")
-    if unexpected:
-        rest = f" and {len(unexpected) - 1} more" if len(unexpected) > 1 else ""
-        raise UserError(f"{path}: kind {kind}: {unexpected[0]}{rest} unexpected. {_likely_cause(kind, shapes)}")
-    if misshapen:
-        name = misshapen[0]
-        found, expected = list(shapes[name]), list(wanted[name])
-        raise UserError(
-            f"{path}: kind {kind}: {name} has shape {found}, not {expected} as the other tensors and sizes ask. The file "
-            "is of another variant, or a size named in overrides is not its own."
-        )
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise UserError(f"{path}: kind {kind}: {name} is {tensor.dtype}, not a float. Quantized files do not load.")
-
-
-def _likely_cause(kind: str, shapes: Shapes) -> str:
-    other = recognize(shapes)
-    if other is not None and other != kind:
-        return f"Its keys are those of kind {other}."
-    if other is None:
-        return f"Its keys ({', '.join(list(shapes)[:3])}, ...) have the marks of no kind: a part of a file, or another network."
-    return "The file is a part of a checkpoint, or of another version of the network."
+def _layout(kind: str) -> Layout:
+    published_sizes(kind)  # raises UserError, which lists the kinds, for any other name
+    return LAYOUTS[kind]

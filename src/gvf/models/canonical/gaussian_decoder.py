@@ -11,6 +11,7 @@ from gvf.config.static_vae import StaticVaeConfig
 from gvf.gaussians.gaussians import GaussianActivation, Gaussians
 from gvf.models.layers.sparse_transformer import SparseTransformer
 from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.network_folder import StoredNetwork
 
 # Channels of a voxel are attribute-major: all offsets, then all colours, scales, rotations, opacities.
 ATTRIBUTE_WIDTHS = {"offsets": 3, "colors": 3, "raw_scales": 3, "raw_quats": 4, "raw_opacities": 1}
@@ -32,8 +33,11 @@ def hammersley_points(count: int) -> Tensor:
     return torch.tensor(points, dtype=torch.float32)
 
 
-class GaussianDecoder(SparseTransformer):
+class GaussianDecoder(StoredNetwork, SparseTransformer):
     """Sparse transformer from latents to a few Gaussians in and around each voxel."""
+
+    KIND = "slat-gs-decoder"
+    CONFIG = StaticVaeConfig
 
     offset_perturbation: Tensor
 
@@ -63,7 +67,7 @@ class GaussianDecoder(SparseTransformer):
     def arrange(self, channels: Tensor, coords: Tensor) -> Gaussians:
         """Name the decoder's channels and place the offsets in space.
 
-        channels: [M, 14 x Gaussians a voxel]; coords: [M, 3], voxel indices.
+        channels: [M, 14 x Gaussians per voxel]; coords: [M, 3], voxel indices.
         """
         num, resolution = self.config.gaussians_per_voxel, self.config.resolution
         parts = channels.split([num * width for width in ATTRIBUTE_WIDTHS.values()], dim=-1)

@@ -8,10 +8,14 @@ from gvf.config.static_vae import StaticVaeConfig
 from gvf.models.layers.posterior import INITIAL_LOGVAR, Posterior
 from gvf.models.layers.sparse_transformer import SparseTransformer
 from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.network_folder import StoredNetwork
 
 
-class SlatEncoder(SparseTransformer):
-    """Sparse transformer from voxel features to the distribution of one latent a voxel."""
+class SlatEncoder(StoredNetwork, SparseTransformer):
+    """Sparse transformer from voxel features to the distribution of one latent per voxel."""
+
+    KIND = "slat-encoder"
+    CONFIG = StaticVaeConfig
 
     def __init__(self, config: StaticVaeConfig) -> None:
         super().__init__(

@@ -6,18 +6,21 @@ frame, S static (canonical Gaussian) tokens, H heads of D channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from gvf.config.load import parse
 from gvf.config.variation_dit import VariationDitConfig
+from gvf.errors import ConfigError
 from gvf.models.layers.attention import CrossAttention, KeysValues, SelfAttention
 from gvf.models.layers.embedding import AbsolutePositionEmbedding, TimestepEmbedding
 from gvf.models.layers.feed_forward import FeedForward
 from gvf.models.layers.norm import layer_norm, modulate
+from gvf.models.network_folder import StoredNetwork
 
 STATIC_CHANNELS = 14
 NORM_EPS = 1e-6
@@ -82,12 +85,16 @@ class FinalLayer(nn.Module):
         return self.linear(modulate(layer_norm(x, NORM_EPS), shift, scale))
 
 
-class VariationDiT(nn.Module):
-    """Velocity of noised latents given a video, the canonical Gaussians and the latents' positions."""
+class VariationDiT(StoredNetwork, nn.Module):
+    """Predicts the velocity of noised latents from a video, the canonical Gaussians and the latents' positions."""
+
+    KIND = "dit"
+    CONFIG = VariationDitConfig
 
     def __init__(self, config: VariationDitConfig, latent_channels: int) -> None:
         super().__init__()
         self.config = config
+        self.latent_channels = latent_channels
         width = config.width
         self.t_embedder = TimestepEmbedding(width)
         self.position_embedding = AbsolutePositionEmbedding(width, config.position_scale)
@@ -99,6 +106,19 @@ class VariationDiT(nn.Module):
         self.static_cond_proj = nn.Linear(STATIC_CHANNELS, width)
         self.image_cond_proj = nn.Linear(config.image_channels, width)
         self.reset_parameters()
+
+    def sizes(self) -> dict[str, Any]:
+        """Return the plain values from which `from_sizes` builds a network of the same shape."""
+        return super().sizes() | {"latent_channels": self.latent_channels}
+
+    @classmethod
+    def from_sizes(cls, sizes: Mapping[str, Any]) -> VariationDiT:
+        """Build a network with new weights. Raises ConfigError for a missing, unknown or unusable size."""
+        rest = dict(sizes)
+        latent_channels = rest.pop("latent_channels", None)
+        if type(latent_channels) is not int or latent_channels < 1:
+            raise ConfigError("dit.latent_channels", f"is {latent_channels!r}, must be a whole number of at least 1.")
+        return cls(parse(cls.CONFIG, rest, cls.KIND), latent_channels)
 
     def reset_parameters(self) -> None:
         """Xavier uniform, biases 0; 0.02 for timestep and condition projections; zero modulation and output."""
@@ -121,7 +141,7 @@ class VariationDiT(nn.Module):
         """Keys and values of every block's cross attentions, and the embedded positions.
 
         image_tokens: [B, T, K, image_channels], zeros where the video is dropped; static_gaussians: [B, S, 14],
-        normalised; positions: [B, L, 3], of the latents, normalised alike.
+        normalised; positions: [B, L, 3], of the latents, object units.
         """
         image = self.image_cond_proj(image_tokens.flatten(0, 1))
         static = self.static_cond_proj(static_gaussians)

@@ -13,19 +13,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gvf.config.variation_vae import ATTRIBUTES, VariationVaeConfig
-from gvf.errors import UserError
 from gvf.gaussians.gaussians import NUM_CHANNELS, VARIATION_SLICES
 from gvf.models.layers.attention import CrossAttention, KeysValues
 from gvf.models.layers.embedding import PointEmbedding
 from gvf.models.layers.feed_forward import GatedFeedForward
 from gvf.models.layers.norm import layer_norm
 from gvf.models.layers.posterior import INITIAL_LOGVAR, Posterior
+from gvf.models.network_folder import StoredNetwork
 
 PRE_NORM_EPS = 1e-6
 EMBEDDING_STD = 0.2
 LOGVAR_STD = 0.02
 COMMON_DISPLACEMENT = 0.1  # object units
 LOGVAR_RANGE = (-30.0, 20.0)
+QUERY_CHUNK = 8192  # Gaussians decoded at once without gradients
 
 
 class Sublayer(nn.Module):
@@ -62,8 +63,11 @@ class Layer(nn.ModuleList):
         return feed_forward.add(x, feed_forward.fn(layer_norm(x, PRE_NORM_EPS)))
 
 
-class VariationVAE(nn.Module):
-    """Encoder of displacements into L latents a frame, decoder of latents into the variation of any Gaussian."""
+class VariationVAE(StoredNetwork, nn.Module):
+    """Encoder of displacements into L latents per frame, and decoder of latents into the variation of any Gaussian."""
+
+    KIND = "variation-vae"
+    CONFIG = VariationVaeConfig
 
     def __init__(self, config: VariationVaeConfig) -> None:
         super().__init__()
@@ -152,37 +156,18 @@ class VariationVAE(nn.Module):
             variation[..., channels] = 0.0
         return variation.unflatten(0, (-1, num_frames))
 
-    def decode(self, latents: Tensor, gaussians: Tensor) -> Tensor:
-        """Variation field of every frame (Eq. 6).
+    def decode(self, latents: Tensor, gaussians: Tensor, chunk: int = QUERY_CHUNK) -> Tensor:
+        """Return the variation field of every frame (Eq. 6).
 
         latents: [B, T, L, C]; gaussians: [B, G, 14], activated values of the canonical Gaussians. Returns [B, T, G, 14]
-        in the channel order of variations (means, scales, quats, colors, opacity). Without gradients it works through
-        `query_chunk` Gaussians at a time.
+        in the channel order of variations (means, scales, quats, colors, opacity). chunk: Gaussians decoded at once when
+        no gradient is needed; it bounds memory and changes no value.
         """
         context = self.decode_context(latents)
         if torch.is_grad_enabled():
             return self.decode_queries(context, gaussians)
-        chunks = gaussians.split(self.config.query_chunk, dim=1)
+        chunks = gaussians.split(chunk, dim=1)
         return torch.cat([self.decode_queries(context, chunk) for chunk in chunks], dim=2)
-
-    def forward(
-        self,
-        query_positions: Tensor,
-        query_displacements: Tensor,
-        points: Tensor,
-        displacements: Tensor,
-        gaussians: Tensor,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Posterior]:
-        """Encode, sample, decode: the training pass. Arguments as in `encode` and `decode`.
-
-        Returns the variation field [B, T, G, 14] and the posterior it was decoded from.
-        """
-        if query_positions.shape[1] != self.config.num_latents:
-            given, expected = query_positions.shape[1], self.config.num_latents
-            raise UserError(f"variation VAE: {given} query positions, but num_latents is {expected}.")
-        posterior = self.encode(query_positions, query_displacements, points, displacements)
-        return self.decode(posterior.sample(generator), gaussians), posterior
 
     def _decoder_attention(self) -> CrossAttention:
         return cast(CrossAttention, self.decoder_cross_attn.fn)
