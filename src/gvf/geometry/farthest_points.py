@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gvf.errors import UserError
+from gvf.geometry import pytorch3d_backend
 
 
 @torch.no_grad()
@@ -33,7 +34,9 @@ def farthest_points(points: Tensor, count: int, *, start: int = 0, generator: to
     if points.device.type == "cpu":
         array = np.ascontiguousarray(points.detach().float().transpose(1, 2).numpy())
         return torch.from_numpy(_choose_compiled(array, count, starts.numpy()))
-    return _choose_batched(points.detach().float(), count, starts.to(points.device))
+    points, starts = points.detach().float(), starts.to(points.device)
+    chosen = pytorch3d_backend.farthest_indices(points, count, starts) if pytorch3d_backend.serves(points) else None
+    return _choose_batched(points, count, starts) if chosen is None else chosen
 
 
 @numba.njit(cache=True, fastmath={"contract", "arcp", "nsz"})

@@ -44,10 +44,6 @@ class MeshGuide:
     indices: Tensor  # [M, K] or [B, M, K], int64, into the mesh points
     weights: Tensor  # [M, K] or [B, M, K], rows sum to 1
 
-    def subset(self, chosen: Tensor) -> MeshGuide:
-        """The guide of some of the Gaussians. chosen: [L] or [B, L], int64."""
-        return MeshGuide(*(_gather_rows(part, chosen) for part in (self.indices, self.weights)))
-
     @torch.no_grad()
     def interpolate(self, displacements: Tensor) -> Tensor:
         """Displacement of each Gaussian in each frame (Eq. 4), without gradient.
@@ -78,8 +74,3 @@ def mesh_guide(
     """
     indices, sq_dists = nearest_neighbors(positions, points, min(num_neighbors, points.shape[-2]))
     return MeshGuide(indices, interpolation_weights(sq_dists, beta, variant))
-
-
-def _gather_rows(values: Tensor, rows: Tensor) -> Tensor:
-    """values: [..., N, C]; rows: [..., M], int64. Returns [..., M, C]."""
-    return values.gather(-2, rows.unsqueeze(-1).expand(*rows.shape, values.shape[-1]))
