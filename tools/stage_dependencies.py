@@ -85,7 +85,7 @@ class Sources:
         found = set(self._packages(home))
         for node in runtime_nodes(tree):
             for name in imported_names(node, package):
-                found |= set(self._module(name))
+                found |= set(self.module(name))
                 found |= set(self._packages(name))
             found |= self._data(node, path)
         return found - {path}
@@ -109,7 +109,7 @@ class Sources:
                 left -= inside
         return sorted([*folders, *left])
 
-    def _module(self, name: str) -> Iterator[str]:
+    def module(self, name: str) -> Iterator[str]:
         """Yield the file of a module, if there is one with this name."""
         for source in SOURCES:
             top = source.rpartition("/")[2]
@@ -121,12 +121,12 @@ class Sources:
         """Yield the `__init__.py` of every package around a module."""
         parts = name.split(".")
         for length in range(1, len(parts)):
-            yield from self._module(".".join(parts[:length]))
+            yield from self.module(".".join(parts[:length]))
 
     def _data(self, node: ast.AST, path: str) -> set[str]:
         """Return the data files that a string in a module names."""
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "PackageLoader":
-            package = next(self._module(ast.literal_eval(node.args[0])))
+            package = next(self.module(ast.literal_eval(node.args[0])))
             return self._below(f"{package.rpartition('/')[0]}/templates")
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isprintable() and node.value:
             return self._below(f"{path.rpartition('/')[0]}/{node.value}")

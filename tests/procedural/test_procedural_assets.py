@@ -19,8 +19,7 @@ from gvf.data.gltf.baking import bake_clip, clip_times, load_model
 from gvf.data.gltf.document import read_gltf
 from gvf.errors import UserError
 from gvf.geometry.camera import intrinsics, orbit
-from gvf.procedural import FAMILIES, write_assets
-from gvf.procedural.assets import build_asset
+from gvf.procedural.assets import FAMILIES, build_asset, write_assets
 from gvf.rendering.mesh_views import render_mesh
 from tests.procedural.glb_oracle import Glb
 

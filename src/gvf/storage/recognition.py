@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gvf.errors import UserError
-from gvf.storage.files import PathLike
 from gvf.text import clean
 
 _HEAD = 4096  # bytes that identify every format, but not whether a file is complete
@@ -82,7 +81,7 @@ class Content:
         return f"{self.what}. {self.remedy}" if self.remedy else ""
 
 
-def recognize_file(path: PathLike) -> Content:
+def recognize_file(path: str | os.PathLike[str]) -> Content:
     """Recognise the file at `path`. Raises UserError when it is missing, a folder or not readable."""
     try:
         with open(path, "rb") as file:
@@ -94,7 +93,7 @@ def recognize_file(path: PathLike) -> Content:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
 
 
-def require_container(path: PathLike) -> Container:
+def require_container(path: str | os.PathLike[str]) -> Container:
     """Return the format of a weight file. Raises UserError that says what the file is instead, and what to do."""
     content = recognize_file(path)
     if content.container is None or content.problem:
@@ -102,7 +101,7 @@ def require_container(path: PathLike) -> Container:
     return content.container
 
 
-def wrong_answer(path: PathLike, name: str) -> str:
+def wrong_answer(path: str | os.PathLike[str], name: str) -> str:
     """Return why a download is not the requested file (web page, error text, pointer, truncated file), or "".
 
     path: the downloaded file. name: the requested file: if it ends in .json, any valid JSON is accepted; if it is named as
