@@ -42,7 +42,8 @@ FRAMES, SAMPLED_FRAMES = 3, 5  # of training clips and of held-out ones
 def tiny_params(folder: Path) -> Path:
     """The CPU preset with everything as small as it goes."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values["run"] |= {"executor": "inline", "device": "cpu"}
+    values["run"]["device"] = "cpu"
+    values["execution"] |= {"executor": "inline", "log_every": 1}
     values["tracking"]["enabled"] = False
     values["collect"]["procedural"] = {"families": ["pendulum", "ball"], "clips_per_family": 3}
     values["curate"] |= {"num_frames": FRAMES, "num_points": 128, "held_out_fraction": 0.3}
@@ -58,7 +59,7 @@ def tiny_params(folder: Path) -> Path:
     values["sample"]["solver"] = "multistep"
     values["sample"]["steps"] = 3
     for section in ("train_vae_static", "train_vae_joint", "train_dit"):
-        values[section]["training"] |= {"steps": STEPS, "batch_size": 2, "warmup_steps": 1, "log_every": 1}
+        values[section]["training"] |= {"steps": STEPS, "batch_size": 2, "warmup_steps": 1}
     path = folder / "params.yaml"
     path.write_text(yaml.safe_dump(values))
     return path

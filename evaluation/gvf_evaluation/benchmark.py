@@ -85,7 +85,7 @@ def run(submission: Submission, params_path: str) -> None:
 
 
 def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: Params) -> list[ObjectScores]:
-    """Score every object with `run.workers` workers; returns the scores in the order of `pairs`.
+    """Score every object with `execution.workers` workers; returns the scores in the order of `pairs`.
 
     A mean over only some of the objects would be misleading, so one object that cannot be scored raises UserError or
     StageError. Damaged weights raise UserError before any object is scored.
@@ -101,7 +101,7 @@ def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: P
         ScoreTask(frames, submission.protocol, measures, device, scorer, folder / f"{frames.name}.npz")
         for frames in pairs
     ]
-    scores = map_clips(score_object, tasks, params.run, "score", lambda task: task.frames.name)
+    scores = map_clips(score_object, tasks, params.execution, "score", lambda task: task.frames.name)
     if rejected := [item for item in scores if isinstance(item, Rejected)]:
         kind = UserError if rejected[0].exception == UserError.__name__ else StageError
         raise kind(

@@ -18,9 +18,9 @@ _REMEDIES = {
     errno.EPERM: "Give this user the right to read and write there, then run the command again.",
     errno.EIO: "The device or network folder is failing: look at the system's log, then run the command again.",
     errno.ESTALE: "The network folder is gone: mount it again, then run the command again.",
-    errno.ENOMEM: "Lower run.workers or the batch size, or use a machine with more memory.",
-    errno.EMFILE: "Raise the limit of open files (`ulimit -n`), or lower run.workers.",
-    errno.ENFILE: "Raise the machine's limit of open files, or lower run.workers.",
+    errno.ENOMEM: "Lower execution.workers or the batch size, or use a machine with more memory.",
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n`), or lower execution.workers.",
+    errno.ENFILE: "Raise the machine's limit of open files, or lower execution.workers.",
     errno.ENAMETOOLONG: "Work in a folder with a shorter path.",
 }
 _ERROR_NUMBER = re.compile(r"\[errno (\d+)\]|\(os error (\d+)\)", re.IGNORECASE)
@@ -41,17 +41,25 @@ class UserError(GvfError):
 
 
 class ConfigError(UserError):
-    """A value of `params.yaml` that cannot be used.
+    """Values of a parameter file that cannot be used.
 
-    key: dotted path of the field, e.g. `train_dit.learning_rate`.
+    key: dotted path of the field, e.g. `train_dit.training.learning_rate`. message: what is wrong and what is allowed.
+    file: the file, as named in messages. more: further problems of the file, as (key, message).
     """
 
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(f"params.yaml: {key}: {message}")
-        self.key = key
-        self._arguments = key, message
+    MOST_LINES = 12
 
-    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str]]:
+    def __init__(
+        self, key: str, message: str, file: str = "params.yaml", more: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self.key, self.message = key, message
+        self._arguments = key, message, file, more
+        lines = [f"{file}: {name}: {text}" for name, text in ((key, message), *more)]
+        if len(lines) > self.MOST_LINES:
+            lines[self.MOST_LINES - 1 :] = [f"{file}: {len(lines) - self.MOST_LINES + 1} more problems."]
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str, str, tuple[tuple[str, str], ...]]]:
         return type(self), self._arguments  # so that it survives a process pool
 
 

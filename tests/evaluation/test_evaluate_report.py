@@ -19,7 +19,7 @@ from gvf.config.evaluate import EvaluateConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
 from gvf.data.manifest import CURATED_MANIFEST
-from gvf.errors import ConfigError, StageError, UserError
+from gvf.errors import StageError, UserError
 from gvf.stages.sample import GENERATION
 from gvf.storage.files import read_json, save_npz, save_tensors, write_json
 from gvf_evaluation.held_out import METHODS
@@ -27,6 +27,7 @@ from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
 from gvf_evaluation.results import write_result
 from gvf_evaluation.stages import evaluate, report
 from gvf_evaluation.stages.report import STAGES, TRAINED
+from tests.sections import run_section
 from tests.stages.curated_clips import box, write_curated
 
 # How much of the error of standing still the DiT keeps on each clip.
@@ -54,7 +55,7 @@ class Sections:
 
 
 SECTIONS: Any = Sections(
-    RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1, clip_seconds=60.0, clip_memory_gb=4.0),
+    run_section(),
     Source("procedural"),
     Drawn(("vae", "dit")),
     EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd", "chamfer")),
@@ -340,12 +341,3 @@ def test_missing_input_names_the_file_and_the_way_out(tmp_path: Path, monkeypatc
     save_npz("data/predictions/unsampled.npz", dit_rgb=np.zeros((1, 1, 1, 1, 3), np.uint8))
     with pytest.raises(StageError, match=r"none of 1 clips .*unsampled.npz: has no array 'static_rgb'"):
         evaluate.run(SECTIONS)
-
-
-def test_configs_refuse_what_cannot_be() -> None:
-    with pytest.raises(ConfigError, match=r"evaluate\.metrics"):
-        EvaluateConfig(metrics=("psnr", "pnsr"))
-    with pytest.raises(ConfigError, match="psnr"):
-        EvaluateConfig(metrics=("ssim",))
-    with pytest.raises(ConfigError, match=r"report\.tile_size"):
-        ReportConfig(strip_frames=1, tile_size=8)

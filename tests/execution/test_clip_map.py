@@ -15,11 +15,12 @@ from subprocess import PIPE
 
 import pytest
 
-from gvf.config.run import RunConfig
+from gvf.config.execution import ExecutionConfig
 from gvf.errors import ClipError, ConfigError, UserError
 from gvf.execution.clip_map import Rejected, map_clips
 from gvf.execution.processes import _Context
 from tests.execution.bad_clips import killed_once, misbehave, process_id, sleep_a_little
+from tests.sections import execution_section
 
 # kind of misbehaviour -> what becomes of the clip where workers are processes
 EXCEPTIONS = {
@@ -39,25 +40,17 @@ DEATHS = {
         "ProcessExpired",
     ),
     "sys.exit": ("failed", "SystemExit: good bye", "SystemExit"),
-    "grows by lists": ("memory", "needs more than 0.3 GB of memory (run.clip_memory_gb).", "MemoryError"),
-    "grows by arrays": ("memory", "needs more than 0.3 GB of memory (run.clip_memory_gb).", "MemoryError"),
+    "grows by lists": ("memory", "needs more than 0.3 GB of memory (execution.clip_memory_gb).", "MemoryError"),
+    "grows by arrays": ("memory", "needs more than 0.3 GB of memory (execution.clip_memory_gb).", "MemoryError"),
 }
 HANGS = {
-    "is stopped": ("timeout", "took longer than 3 s (run.clip_seconds).", "TimeoutError"),
-    "sleeps": ("timeout", "took longer than 3 s (run.clip_seconds).", "TimeoutError"),
+    "is stopped": ("timeout", "took longer than 3 s (execution.clip_seconds).", "TimeoutError"),
+    "sleeps": ("timeout", "took longer than 3 s (execution.clip_seconds).", "TimeoutError"),
 }
 
 
-def run_config(executor: str, workers: int = 2, seconds: float = 60.0, gigabytes: float = 4.0) -> RunConfig:
-    return RunConfig(
-        preset="test",
-        seed=0,
-        device="cpu",
-        executor=executor,
-        workers=workers,
-        clip_seconds=seconds,
-        clip_memory_gb=gigabytes,
-    )
+def run_config(executor: str, workers: int = 2, seconds: float = 60.0, gigabytes: float = 4.0) -> ExecutionConfig:
+    return execution_section(executor=executor, workers=workers, clip_seconds=seconds, clip_memory_gb=gigabytes)
 
 
 def among_innocents(kinds: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ KINDS = {
     "clip error": ("motion", "stands still", "ClipError"),
     "unpicklable": ("failed", "UnpicklableError.", "UnpicklableError"),
     "exits 3": ("crashed", "its worker process died.", "ActorDiedError"),
-    "is stopped": ("timeout", "took longer than 5 s (run.clip_seconds).", "TimeoutError"),
+    "is stopped": ("timeout", "took longer than 5 s (execution.clip_seconds).", "TimeoutError"),
     "grows by arrays": DEATHS["grows by arrays"],
 }
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gvf.config.featurize import FeaturizeConfig
-from gvf.errors import ConfigError, UserError
+from gvf.errors import UserError
 from gvf.models.encoders.dinov2 import DinoV2Encoder
 from gvf.models.encoders.image_encoder import EfficientNetEncoder, build_image_encoder
 
@@ -162,19 +162,3 @@ def test_the_section_names_the_encoder(tmp_path: Path) -> None:
     assert build_image_encoder(small, CPU).num_tokens == 16
     large = FeaturizeConfig(encoder="dinov2", weights=tiny_dinov2(tmp_path), token_grid=None, **SETTINGS)
     assert build_image_encoder(large, CPU).num_tokens == 10
-
-
-@pytest.mark.parametrize(
-    ("changes", "key"),
-    [
-        ({"encoder": "dinov3"}, "encoder"),
-        ({"encoder": "dinov2"}, "token_grid"),
-        ({"weights": "somewhere"}, "weights"),
-        ({"token_grid": None}, "token_grid"),
-        ({"voxel_weighting": "nearest"}, "voxel_weighting"),
-    ],
-)
-def test_settings_that_cannot_act_are_errors(changes: dict[str, str], key: str) -> None:
-    values = {"encoder": "efficientnet_lite0", "weights": None, "token_grid": 5, **SETTINGS, **changes}
-    with pytest.raises(ConfigError, match=rf"featurize\.{key}"):
-        FeaturizeConfig(**values)

@@ -40,7 +40,6 @@ VARIATION = VariationVaeConfig(
     beta=7.0,
     interpolation="paper",
     position_scale=8.0,
-    query_chunk=7,
 )
 
 

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gvf.config.variation_vae import ATTRIBUTES, VariationVaeConfig
-from gvf.errors import ConfigError
 from gvf.models.variation.vae import VariationVAE
 
 CONFIG = VariationVaeConfig(
@@ -25,7 +24,6 @@ CONFIG = VariationVaeConfig(
     beta=7.0,
     interpolation="paper",
     position_scale=1.0,
-    query_chunk=7,
 )
 
 
@@ -178,12 +176,3 @@ def test_bfloat16_is_close_to_float32(clips: dict[str, Tensor]) -> None:
         result = vae.decode(mean, gaussians)
     assert mean.dtype == result.dtype == torch.float32
     assert (result - expected).norm() / expected.norm() < 0.03
-
-
-def test_bad_sizes_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"variation_vae\.num_heads"):
-        replace(CONFIG, num_heads=5)
-    with pytest.raises(ConfigError, match=r"variation_vae\.attributes"):
-        replace(CONFIG, attributes=("colors",))
-    with pytest.raises(ConfigError, match=r"variation_vae\.query"):
-        replace(CONFIG, query="motions")

@@ -10,10 +10,10 @@ import pandas as pd
 
 from gvf.config.collect import CollectConfig, GlbSourceConfig
 from gvf.config.curate import CurateConfig
-from gvf.config.run import RunConfig
 from gvf.data.manifest import CURATED_MANIFEST, read_manifest
 from gvf.stages import collect, curate
 from tests.data.gltf.gltf_files import sliding_triangle
+from tests.sections import execution_section, run_section
 
 CONFIG: dict[str, Any] = {
     "num_frames": 4,
@@ -33,9 +33,8 @@ def curate_source(
 ) -> dict[str, float]:
     """Collect the files below `source` and curate them; returns the figures. config: fields of CurateConfig."""
     params: Any = SimpleNamespace(
-        run=RunConfig(
-            preset="cpu", seed=seed, device="cpu", executor=executor, workers=2, clip_seconds=60.0, clip_memory_gb=4.0
-        ),
+        run=run_section(seed),
+        execution=execution_section(executor=executor),
         collect=CollectConfig(source="glb", watch=str(source), glb=GlbSourceConfig(str(source))),
         curate=CurateConfig(**{**CONFIG, **config}),
         sample=SimpleNamespace(num_frames=sampled_frames or {**CONFIG, **config}["num_frames"]),

@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 
 from gvf.config.collect import CollectConfig, GlbSourceConfig, ProceduralSourceConfig
-from gvf.config.run import RunConfig
 from gvf.data.gltf.document import read_gltf
 from gvf.data.manifest import RAW_MANIFEST, read_manifest
 from gvf.errors import ConfigError
 from gvf.stages import collect
 from gvf.storage.files import sha256
 from tests.data.gltf.gltf_files import GltfFile, sliding_triangle
+from tests.sections import execution_section, run_section
 
-RUN = RunConfig(preset="cpu", seed=0, device="cpu", executor="inline", workers=1, clip_seconds=60.0, clip_memory_gb=4.0)
+SHARED = {"run": run_section(), "execution": execution_section()}
 
 
 def _params(folder: Path) -> Any:
     config = CollectConfig(source="glb", watch=str(folder), glb=GlbSourceConfig(str(folder)))
-    return SimpleNamespace(run=RUN, collect=config)
+    return SimpleNamespace(**SHARED, collect=config)
 
 
 def test_every_clip_of_every_file_is_one_row(source: Path) -> None:
@@ -261,9 +261,9 @@ def test_a_folder_without_assets_stops_at_once_and_keeps_what_was_there(source: 
 
 
 def test_procedural_assets_know_their_family(source: Path) -> None:
-    settings = ProceduralSourceConfig(("fish", "ball"), 2)
+    settings = ProceduralSourceConfig(families=("fish", "ball"), clips_per_family=2)
     config = CollectConfig(source="procedural", watch="src", procedural=settings)
-    params: Any = SimpleNamespace(run=RUN, collect=config)
+    params: Any = SimpleNamespace(**SHARED, collect=config)
     assert collect.run(params)["clips"] == 4
     clips = read_manifest(RAW_MANIFEST)
     assert clips["family"].tolist() == ["fish", "fish", "ball", "ball"]
@@ -279,28 +279,9 @@ def test_a_process_pool_finds_the_same(source: Path) -> None:
     params = _params(source)
     collect.run(params)
     inline = read_manifest(RAW_MANIFEST)
-    params.run = RunConfig(
-        preset="cpu", seed=0, device="cpu", executor="process", workers=2, clip_seconds=60.0, clip_memory_gb=4.0
-    )
+    params.execution = execution_section(executor="process")
     collect.run(params)
     assert inline.equals(read_manifest(RAW_MANIFEST))
-
-
-@pytest.mark.parametrize(
-    ("values", "key"),
-    [
-        ({"source": "objaverse"}, "collect.source"),
-        ({"source": "glb"}, "collect.glb"),
-        (
-            {"source": "glb", "glb": GlbSourceConfig("x"), "procedural": ProceduralSourceConfig(("a",), 1)},
-            "collect.procedural",
-        ),
-    ],
-)
-def test_the_config_has_the_source_that_it_names_and_no_other(values: dict[str, Any], key: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        CollectConfig(watch="x", **values)
-    assert caught.value.key == key
 
 
 def test_kaykit_has_380_clips(source: Path, shared: Path) -> None:

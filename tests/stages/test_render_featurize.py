@@ -12,7 +12,6 @@ import torch
 
 from gvf.config.featurize import FeaturizeConfig
 from gvf.config.render import RenderConfig
-from gvf.config.run import RunConfig
 from gvf.data.clips import CURATED, FEATURES, RENDERS, clip_ids
 from gvf.data.rejections import read_rejections, record_rejections
 from gvf.errors import StageError, UserError
@@ -20,6 +19,7 @@ from gvf.execution.clip_map import Rejected
 from gvf.geometry.camera import intrinsics, orbit, positions
 from gvf.stages import featurize, render
 from gvf.storage.files import load_npz, load_tensors, read_json, save_npz
+from tests.sections import execution_section, run_section
 from tests.stages.curated_clips import write_curated
 
 RENDER = RenderConfig(
@@ -42,10 +42,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def params(seed: int = 0, executor: str = "inline") -> Any:
-    run = RunConfig(
-        preset="cpu", seed=seed, device="cpu", executor=executor, workers=2, clip_seconds=60.0, clip_memory_gb=4.0
-    )
-    return SimpleNamespace(run=run, render=RENDER, featurize=FEATURIZE)
+    execution = execution_section(executor=executor)
+    return SimpleNamespace(run=run_section(seed), execution=execution, render=RENDER, featurize=FEATURIZE)
 
 
 def rendered(clip_id: str) -> dict[str, np.ndarray]:

@@ -15,8 +15,12 @@ from gvf.training.world import World
 from tests.training.toy_training import CONFIG
 
 
-def make(config: TrainingConfig = CONFIG, items: int = 20, rank: int = 0, size: int = 1) -> Batches[Draw]:
-    return Batches(items, lambda draw: draw, config, seed=3, world=World(rank, size, torch.device("cpu")))
+def make(
+    config: TrainingConfig = CONFIG, items: int = 20, rank: int = 0, size: int = 1, threads: int = 0
+) -> Batches[Draw]:
+    return Batches(
+        items, lambda draw: draw, config, seed=3, world=World(rank, size, torch.device("cpu")), threads=threads
+    )
 
 
 def test_every_item_is_read_once_an_epoch() -> None:
@@ -29,7 +33,7 @@ def test_every_item_is_read_once_an_epoch() -> None:
 
 @pytest.mark.parametrize(("accumulation", "size"), [(2, 1), (1, 4), (2, 2)])
 def test_a_step_reads_the_same_items_however_it_is_divided(accumulation: int, size: int) -> None:
-    divided = replace(CONFIG, accumulation=accumulation)
+    divided = replace(CONFIG, gradient_accumulation_steps=accumulation)
     for step in (1, 2, 5):
         parts = [
             make(divided, rank=rank, size=size).draw(step, part).indices
@@ -50,8 +54,8 @@ def test_a_pass_draws_the_same_numbers_whenever_it_is_reached() -> None:
 
 
 def test_reading_ahead_in_threads_changes_nothing() -> None:
-    ahead = list(make(replace(CONFIG, loader_threads=3, accumulation=2)).after(0))
-    plain = list(make(replace(CONFIG, accumulation=2)).after(0))
+    ahead = list(make(replace(CONFIG, gradient_accumulation_steps=2), threads=3).after(0))
+    plain = list(make(replace(CONFIG, gradient_accumulation_steps=2)).after(0))
     assert len(ahead) == 2 * CONFIG.steps
     assert [(d.step, d.indices, d.seed) for d, _ in ahead] == [(d.step, d.indices, d.seed) for d, _ in plain]
     assert all(draw is batch for draw, batch in ahead)
@@ -62,7 +66,7 @@ def test_a_reader_that_fails_ends_the_run() -> None:
         if draw.step == 3:
             raise OSError("gone")
 
-    batches = Batches(20, load, replace(CONFIG, loader_threads=2), 3, World(0, 1, torch.device("cpu")))
+    batches = Batches(20, load, CONFIG, 3, World(0, 1, torch.device("cpu")), threads=2)
     with pytest.raises(OSError, match="gone"):
         list(batches.after(0))
 

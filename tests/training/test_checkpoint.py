@@ -111,7 +111,7 @@ def test_steps_past_the_last_are_set_aside_until_they_are_wanted(tmp_path: Path)
 
 def test_settings_that_leave_the_numbers_alone_may_change(tmp_path: Path) -> None:
     checkpoints(tmp_path).save(state(4))
-    changed = replace(CONFIG, zero_stage=2, accumulation=4, checkpoint_every=1, loader_threads=2)
+    changed = replace(CONFIG, zero_stage=2, gradient_accumulation_steps=4)
     assert checkpoints(tmp_path, changed).latest() is not None
     assert "steps" in CONFIG.identity()
     assert "steps" not in replace(CONFIG, schedule="constant").identity()

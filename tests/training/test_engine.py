@@ -23,6 +23,7 @@ from gvf.training.engine import Engine
 from gvf.training.loop import TrainingResult, _resume
 from gvf.training.optimizer import learning_rate, parameter_group
 from gvf.training.world import World, join
+from tests.sections import execution_section
 from tests.training import toy_training
 from tests.training.toy_training import CONFIG, ToyModel, noisy_loss, plain_loss, run
 
@@ -94,18 +95,18 @@ def test_it_is_torch_s_own_training(plain: tuple[TrainingResult, Engine], tmp_pa
 
 
 def test_accumulated_passes_equal_one(plain: tuple[TrainingResult, Engine], tmp_path: Path) -> None:
-    assert_close(run(tmp_path, replace(CONFIG, accumulation=4), plain_loss), plain)
+    assert_close(run(tmp_path, replace(CONFIG, gradient_accumulation_steps=4), plain_loss), plain)
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_zero_stages_equal_none(stage: int, plain: tuple[TrainingResult, Engine], tmp_path: Path) -> None:
-    assert_close(run(tmp_path, replace(CONFIG, zero_stage=stage, accumulation=2), plain_loss), plain)
+    assert_close(run(tmp_path, replace(CONFIG, zero_stage=stage, gradient_accumulation_steps=2), plain_loss), plain)
 
 
 @pytest.mark.parametrize("stage", [0, 2])
 def test_the_largest_gradient_norm_is_kept(stage: int, tmp_path: Path) -> None:
     """Plain SGD in Adam's clothes is not to be had, so the clipped gradient shows in Adam's first moment."""
-    config = replace(CONFIG, steps=1, zero_stage=stage, betas=(0.0, 0.99), clip_norm=0.25, weight_decay=0.0)
+    config = replace(CONFIG, steps=1, zero_stage=stage, betas=(0.0, 0.99), max_grad_norm=0.25, weight_decay=0.0)
     result, engine = run(tmp_path, config, plain_loss)
     moments = engine.state(1, {}).optimizer
     norm = torch.stack([value.norm() for name, value in moments.items() if name.startswith("exp_avg/")]).norm()
@@ -133,21 +134,6 @@ def test_groups_must_hold_every_parameter_once() -> None:
             Engine(model, [parameter_group([module]) for module in modules], CONFIG, join("cpu"))
 
 
-def test_samples_see_the_average_and_change_nothing(
-    uninterrupted: tuple[TrainingResult, Engine], tmp_path: Path
-) -> None:
-    seen = []
-
-    def on_sample(step: int, model: nn.Module) -> None:
-        torch.rand(3)
-        seen.append((step, model.training, torch.is_grad_enabled(), model.embed.weight.clone()))
-
-    watched = run(tmp_path, on_sample=on_sample)
-    assert [entry[:3] for entry in seen] == [(5, False, False), (10, False, False)]
-    assert not torch.equal(seen[1][3], weights(watched[1])["embed.weight"])
-    assert_same_bits(watched, uninterrupted)
-
-
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
     uninterrupted: tuple[TrainingResult, Engine], tmp_path: Path
 ) -> None:
@@ -169,14 +155,13 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_resuming_between_two_points_of_the_curve(stage: int, tmp_path: Path) -> None:
-    config = replace(
-        CONFIG, zero_stage=stage, accumulation=2, checkpoint_every=3
-    )  # step 9 is half way to the point at 10
+    config = replace(CONFIG, zero_stage=stage, gradient_accumulation_steps=2)
+    often = execution_section(checkpoint_every=3)  # step 9 is half way to the point at 10
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, config, log=_interrupt_at(10))
-    resumed = run(tmp_path, config)
+        run(tmp_path, config, log=_interrupt_at(10), execution=often)
+    resumed = run(tmp_path, config, execution=often)
     assert resumed[0].resumed_from == 9
-    assert_same_bits(resumed, run(tmp_path / "whole", config))
+    assert_same_bits(resumed, run(tmp_path / "whole", config, execution=often))
 
 
 def test_a_finished_run_has_nothing_left_to_do(uninterrupted: tuple[TrainingResult, Engine], tmp_path: Path) -> None:
@@ -187,10 +172,10 @@ def test_a_finished_run_has_nothing_left_to_do(uninterrupted: tuple[TrainingResu
 
 
 def test_seconds_also_make_a_checkpoint(tmp_path: Path) -> None:
-    config = replace(CONFIG, checkpoint_every=1000, checkpoint_seconds=1e-9)
+    seconds = execution_section(checkpoint_every=1000, checkpoint_seconds=1e-9)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, config, log=_interrupt_at(8))
-    assert Checkpoints(tmp_path / "work", {"toy": config.identity()}).newest() == tmp_path / "work" / "step-00000007"
+        run(tmp_path, log=_interrupt_at(8), execution=seconds)
+    assert Checkpoints(tmp_path / "work", {"toy": CONFIG.identity()}).newest() == tmp_path / "work" / "step-00000007"
 
 
 def test_fewer_steps_than_done_start_afresh_and_more_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

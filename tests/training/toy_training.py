@@ -20,33 +20,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gvf.config.execution import ExecutionConfig
 from gvf.config.training import TrainingConfig
 from gvf.training.batches import Batches, Draw
 from gvf.training.checkpoint import Checkpoints
 from gvf.training.engine import Engine
-from gvf.training.loop import OnSample, TrainingResult, train, write_curve
+from gvf.training.loop import TrainingResult, train, write_curve
 from gvf.training.optimizer import parameter_group
 from gvf.training.world import join
+from tests.sections import execution_section
 
 CONFIG = TrainingConfig(
     steps=12,
     batch_size=8,
-    accumulation=1,
+    gradient_accumulation_steps=1,
     learning_rate=1e-2,
     schedule="cosine",
     warmup_steps=3,
     betas=(0.9, 0.99),
     weight_decay=0.01,
-    clip_norm=0.5,
+    max_grad_norm=0.5,
     ema_decay=0.9,
     precision="float32",
     zero_stage=0,
-    loader_threads=0,
-    log_every=2,
-    sample_every=5,
-    checkpoint_every=4,
-    checkpoint_seconds=1000.0,
 )
+EXECUTION = execution_section()
 NUM_ITEMS, LENGTH, WIDTH = 20, 16, 24
 
 
@@ -101,8 +99,8 @@ def run(
     config: TrainingConfig = CONFIG,
     loss: Any = noisy_loss,
     log: Any = lambda step, values: None,
-    on_sample: OnSample | None = None,
     rates: tuple[float, float] = (1.0, 0.1),
+    execution: ExecutionConfig = EXECUTION,
 ) -> tuple[TrainingResult, Engine]:
     """Train the toy model with checkpoints in `directory`/work and the curve in `directory`/curve.csv."""
     torch.set_num_threads(1)
@@ -113,7 +111,7 @@ def run(
     engine = Engine(model, groups, config, world)
     checkpoints = Checkpoints(directory / "work", {"toy": config.identity()})
     batches = Batches(NUM_ITEMS, load, config, seed=7, world=world)
-    result = train(engine, batches, loss, config, log, checkpoints, describe="toy", on_sample=on_sample)
+    result = train(engine, batches, loss, config, execution, log, checkpoints, describe="toy")
     if world.is_main:
         write_curve(result.rows, directory / "curve.csv")
     world.wait()

@@ -86,7 +86,7 @@ def test_overrides_tell_what_shapes_do_not(tmp_path: Path) -> None:
     module = load_published(path, "variation-vae", {"num_heads": 3, "num_latents": 7, "interpolation": "paper"})
     assert (module.config.num_heads, module.config.num_latents, module.config.interpolation) == (3, 7, "paper")
     with pytest.raises(
-        UserError, match=r"vae\.pt: kind variation-vae: num_heads is 5, must divide width 24.*overrides"
+        UserError, match=r"vae\.pt: kind variation-vae: num_heads is 5, but must divide width, which is 24.*overrides"
     ):
         load_published(path, "variation-vae", {"num_heads": 5})
     with pytest.raises(UserError, match=r"has no 'heads'\. Did you mean 'num_heads'"):

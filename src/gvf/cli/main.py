@@ -217,7 +217,7 @@ def _fault(error: BaseException) -> str:
     """Return a message about an unexpected error, whose traceback is written to a file."""
     what = f"{type(error).__name__}: {clean(str(error))}"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        what = f"out of memory ({what}). Lower run.workers or the batch size, or raise training.accumulation"
+        what = f"out of memory ({what}). Lower execution.workers or the batch size, or raise training.gradient_accumulation_steps"
     command = "-".join(word for word in sys.argv[1:3] if not word.startswith("-"))
     folder = Path("work") if Path("work").is_dir() else Path(tempfile.gettempdir())
     path = folder / f"{command or 'gvf'}-error.log"

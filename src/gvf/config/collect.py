@@ -2,56 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from gvf.config.checks import at_least, one_of
-from gvf.errors import ConfigError
+from pydantic import Field, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
+
+from gvf.config.fields import STRICT, clash
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ProceduralSourceConfig:
-    """families: kinds of generated objects. clips_per_family: objects of each kind, one animation each."""
+    """Generated objects."""
 
-    families: tuple[str, ...]
-    clips_per_family: int
-
-    def __post_init__(self) -> None:
-        if not self.families:
-            raise ConfigError("collect.procedural.families", "is empty, must name at least one family.")
-        at_least("collect.procedural.clips_per_family", self.clips_per_family, 1)
+    families: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Kinds of objects to generate."""
+    clips_per_family: PositiveInt
+    """Objects of each kind, with one animation each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GlbSourceConfig:
-    """directory: folder searched for .glb and .gltf files, including its subfolders and linked folders.
+    """Asset files in a folder; every animation of every file is one clip."""
 
-    Every animation of every file is one clip.
-    """
-
-    directory: str
-
-    def __post_init__(self) -> None:
-        if not self.directory:
-            raise ConfigError("collect.glb.directory", "is empty, must be a folder.")
+    directory: Annotated[str, Field(min_length=1)]
+    """Folder searched for .glb and .gltf files, including its subfolders and linked folders."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class CollectConfig:
-    """source: `procedural` or `glb`, and the mapping of that name with its settings; the other one must be absent.
+    """Where animated assets come from: `source` names the mapping that holds its settings; the other is left out."""
 
-    watch: path whose changes make `dvc repro` collect again: the code that generates the assets, or the source's folder.
-    Composition makes it absolute unless Git tracks the folder, so that DVC finds it from a temporary copy of the checkout.
-    """
-
-    source: str
+    source: Literal["procedural", "glb"]
+    """Kind of source: generated objects or asset files."""
     watch: str
+    """Path whose changes make `dvc repro` collect again: the code that generates the assets, or the source's folder.
+    Composition makes it absolute unless Git tracks the folder, so that DVC finds it from a temporary copy of the
+    checkout."""
     procedural: ProceduralSourceConfig | None = None
+    """Settings of source `procedural`."""
     glb: GlbSourceConfig | None = None
+    """Settings of source `glb`."""
 
-    def __post_init__(self) -> None:
-        one_of("collect.source", self.source, ("glb", "procedural"))
+    @model_validator(mode="after")
+    def _has_the_settings_of_its_source_only(self) -> CollectConfig:
         for name, settings in (("procedural", self.procedural), ("glb", self.glb)):
             if name == self.source and settings is None:
-                raise ConfigError(f"collect.{name}", f"is missing, but collect.source is {self.source}.")
+                raise clash(name, f"is missing, but collect.source is {self.source}.")
             if name != self.source and settings is not None:
-                raise ConfigError(f"collect.{name}", f"has no effect with collect.source {self.source}. Remove it.")
+                raise clash(name, f"has no effect when collect.source is {self.source}. Remove it.")
+        return self

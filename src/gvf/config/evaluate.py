@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from gvf.config.checks import one_of
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from gvf.config.fields import STRICT, OneOf, clash
 
 PICTURE_METRICS = ("psnr", "ssim", "ssim_cropped", "lpips", "clip")
 SET_METRICS = ("fvd",)
 GEOMETRY_METRICS = ("chamfer",)
+Metric = Annotated[str, OneOf((*PICTURE_METRICS, *SET_METRICS, *GEOMETRY_METRICS))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class EvaluateConfig:
-    """metrics: columns of the tables, `psnr` among them; a metric whose weights are missing reads n/a, with the reason.
+    """What is measured on held-out clips."""
 
-    `ssim` counts all pixels; `ssim_cropped` leaves out a border of 5 pixels, as most published values do.
-    """
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
+    """Columns of the tables, `psnr` among them; a metric whose weights are missing reads n/a, with the reason. `ssim`
+    uses all pixels; `ssim_cropped` leaves out a border of 5 pixels, as most published values do."""
 
-    metrics: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        for name in self.metrics:
-            one_of("evaluate.metrics", name, (*PICTURE_METRICS, *SET_METRICS, *GEOMETRY_METRICS))
+    @model_validator(mode="after")
+    def _has_psnr(self) -> EvaluateConfig:
         if "psnr" not in self.metrics:
-            one_of("evaluate.metrics", ", ".join(self.metrics), ("a list with psnr",))
+            raise clash(
+                "metrics", f"is {', '.join(self.metrics)}, but must contain psnr, which the report ranks clips by."
+            )
+        return self

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from gvf.config.checks import at_least, between, one_of
-from gvf.errors import ConfigError
+from pydantic import Field, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
 
-ENCODERS = ("efficientnet_lite0", "dinov2")
-WEIGHTINGS = ("uniform", "visible")
+from gvf.config.fields import STRICT, clash
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class FeaturizeConfig:
-    """encoder: image network. weights: folder or hub name of DINOv2's weights, null for the published name; those of
-    EfficientNet come with its package.
+    """Image features on voxels and of video frames."""
 
-    token_grid: conditioning tokens along each side of a frame; null for DINOv2, which has one per patch and one for the image.
-    voxel_resolution: voxels along each side of the box. voxel_weighting: how much a view counts for a voxel: `uniform`
-    as in the release, `visible` by how much of the voxel it sees. batch_size: images encoded at once.
-    """
-
-    encoder: str
+    encoder: Literal["efficientnet_lite0", "dinov2"]
+    """Image network."""
     weights: str | None
-    token_grid: int | None
-    voxel_resolution: int
-    voxel_weighting: str
-    batch_size: int
+    """Folder or hub name of DINOv2's weights, null for the published name. Those of EfficientNet come with its package."""
+    token_grid: Annotated[int, Field(ge=1, le=64)] | None
+    """Conditioning tokens along each side of a frame; null for DINOv2, which has one per patch and one for the image."""
+    voxel_resolution: Annotated[int, Field(ge=2, le=256)]
+    """Voxels along each side of the box."""
+    voxel_weighting: Literal["uniform", "visible"]
+    """Weight of a view for a voxel: `uniform` as in the release, or `visible`, how much of the voxel the view sees."""
+    batch_size: PositiveInt
+    """Images encoded at once."""
 
-    def __post_init__(self) -> None:
-        one_of("featurize.encoder", self.encoder, ENCODERS)
-        one_of("featurize.voxel_weighting", self.voxel_weighting, WEIGHTINGS)
-        between("featurize.voxel_resolution", self.voxel_resolution, 2, 256)
-        at_least("featurize.batch_size", self.batch_size, 1)
+    @model_validator(mode="after")
+    def _fits_the_encoder(self) -> FeaturizeConfig:
         if self.encoder == "dinov2":
             if self.token_grid is not None:
-                raise ConfigError("featurize.token_grid", "must be null for dinov2, whose patches are its tokens.")
-            return
+                raise clash("token_grid", "must be null for dinov2, whose patches are its tokens.")
+            return self
         if self.weights is not None:
-            raise ConfigError("featurize.weights", f"must be null for {self.encoder}, whose package has its weights.")
+            raise clash("weights", f"must be null for {self.encoder}, whose package has its weights.")
         if self.token_grid is None:
-            raise ConfigError("featurize.token_grid", f"is empty; {self.encoder} needs a number, such as 6.")
-        between("featurize.token_grid", self.token_grid, 1, 64)
+            raise clash("token_grid", f"is empty, but {self.encoder} needs a number, such as 6.")
+        return self

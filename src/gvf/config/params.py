@@ -1,13 +1,15 @@
-"""All of `params.yaml`: one section a stage, one a model, and `run`, which all share."""
+"""All of `params.yaml`: one section per stage and model, and those that all stages share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic.dataclasses import dataclass
 
 from gvf.config.collect import CollectConfig
 from gvf.config.curate import CurateConfig
 from gvf.config.evaluate import EvaluateConfig
+from gvf.config.execution import ExecutionConfig
 from gvf.config.featurize import FeaturizeConfig
+from gvf.config.fields import STRICT
 from gvf.config.render import RenderConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
@@ -21,11 +23,12 @@ from gvf.config.variation_dit import VariationDitConfig
 from gvf.config.variation_vae import VariationVaeConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Params:
-    """A section has the name of its stage or model, with underscores."""
+    """Every number of the pipeline. A section has the name of its stage or model, with underscores."""
 
     run: RunConfig
+    execution: ExecutionConfig
     tracking: TrackingConfig
     collect: CollectConfig
     curate: CurateConfig

@@ -1,37 +1,34 @@
-"""Section `render`: pictures of the curated clips."""
+"""Section `render`: ground-truth images of the curated clips."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from gvf.config.checks import at_least, between
+from pydantic import Field, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from gvf.config.fields import STRICT
+
+Angle = Annotated[float, Field(ge=1.0, le=120.0)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RenderConfig:
-    """image_size: height and width, pixels. samples: rays along each side of a pixel.
+    """Ground-truth images of the curated clips."""
 
-    canonical_views: of frame 0, evenly over the sphere. train_views: random views of every frame of training clips.
-    videos: conditioning videos of a training clip, the frontal one first; held-out clips have that one only.
-    radius: of all cameras but the evaluation protocol's, object units. view_fov: of canonical and training views,
-    video_fov: of conditioning videos; full angles, degrees.
-    """
-
-    image_size: int
-    samples: int
-    canonical_views: int
-    train_views: int
-    videos: int
-    radius: float
-    view_fov: float
-    video_fov: float
-
-    def __post_init__(self) -> None:
-        between("render.image_size", self.image_size, 16, 4096)
-        between("render.samples", self.samples, 1, 16)
-        at_least("render.canonical_views", self.canonical_views, 1)
-        at_least("render.train_views", self.train_views, 1)
-        at_least("render.videos", self.videos, 1)
-        at_least("render.radius", self.radius, 1.0)
-        between("render.view_fov", self.view_fov, 1.0, 120.0)
-        between("render.video_fov", self.video_fov, 1.0, 120.0)
+    image_size: Annotated[int, Field(ge=16, le=4096)]
+    """Height and width, in pixels."""
+    samples: Annotated[int, Field(ge=1, le=16)]
+    """Rays along each side of a pixel."""
+    canonical_views: PositiveInt
+    """Views of frame 0, spaced evenly over the sphere."""
+    train_views: PositiveInt
+    """Random views of every frame of the training clips."""
+    videos: PositiveInt
+    """Conditioning videos per training clip, the frontal one first; held-out clips have only the frontal one."""
+    radius: Annotated[float, Field(ge=1.0)]
+    """Distance of all cameras except those that held-out clips are scored from, in object units."""
+    view_fov: Angle
+    """Full field of view of canonical and training views, in degrees."""
+    video_fov: Angle
+    """Full field of view of conditioning videos, in degrees."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from gvf.config.checks import at_least, between
+from pydantic import Field, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from gvf.config.fields import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ReportConfig:
-    """strip_frames: frames of a strip, evenly over the clip. tile_size: longest side of a picture, pixels."""
+    """What the report page shows."""
 
-    strip_frames: int
-    tile_size: int
-
-    def __post_init__(self) -> None:
-        at_least("report.strip_frames", self.strip_frames, 1)
-        between("report.tile_size", self.tile_size, 16, 512)
+    strip_frames: PositiveInt
+    """Frames shown in a strip, spaced evenly over the clip."""
+    tile_size: Annotated[int, Field(ge=16, le=512)]
+    """Longest side of an image, in pixels."""

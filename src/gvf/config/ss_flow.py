@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic import PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
 
-from gvf.config.checks import at_least
-from gvf.errors import ConfigError
+from gvf.config.fields import STRICT
+from gvf.config.transformer import Width, demand_whole_heads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class SsFlowConfig:
-    """resolution: cells along an edge of the latent grid. latent_channels: of a cell.
+    """Sizes of the sparse structure flow."""
 
-    width, num_layers, num_heads, feed_forward_ratio: the transformer. image_channels: of an image token.
-    """
+    resolution: PositiveInt
+    """Cells along an edge of the latent grid."""
+    latent_channels: PositiveInt
+    """Channels of a cell."""
+    width: Width
+    """Channels of the transformer."""
+    num_layers: PositiveInt
+    """Layers of the transformer."""
+    num_heads: PositiveInt
+    """Attention heads."""
+    feed_forward_ratio: PositiveInt
+    """Hidden channels of the feed-forward layers, as a multiple of `width`."""
+    image_channels: PositiveInt
+    """Channels of an image token."""
 
-    resolution: int
-    latent_channels: int
-    width: int
-    num_layers: int
-    num_heads: int
-    feed_forward_ratio: int
-    image_channels: int
-
-    def __post_init__(self) -> None:
-        for name in ("latent_channels", "num_layers", "num_heads", "feed_forward_ratio", "image_channels"):
-            at_least(f"ss_flow.{name}", getattr(self, name), 1)
-        at_least("ss_flow.resolution", self.resolution, 1)
-        at_least("ss_flow.width", self.width, 6)
-        if self.width % self.num_heads:
-            raise ConfigError("ss_flow.num_heads", f"is {self.num_heads}, must divide width {self.width}.")
+    @model_validator(mode="after")
+    def _has_whole_heads(self) -> SsFlowConfig:
+        demand_whole_heads(self.width, self.num_heads)
+        return self

@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from gvf.config.checks import at_least, between, positive
-from gvf.errors import ConfigError
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
+
+from gvf.config.fields import STRICT
+from gvf.config.transformer import Width, demand_whole_heads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class StaticVaeConfig:
-    """resolution: voxels along an edge of the unit box. feature_channels: channels of the image features on a voxel.
+    """Sizes of the canonical autoencoder."""
 
-    width, num_layers, num_heads, feed_forward_ratio: both transformers (Table 4). window: voxels along a window's edge.
-    latent_channels: of the structured latent of a voxel. gaussians_per_voxel: decoded from each.
-    offset_range: how far from its voxel's centre a Gaussian may lie, in units of half a voxel. rotation_rate: factor on
-    decoded quaternions. scale_bias, opacity_bias: scale (object units) and opacity where the network says 0.
-    filter_3d: Mip-Splatting's 3D filter, object units.
-    """
+    resolution: Annotated[int, Field(ge=2)]
+    """Voxels along an edge of the unit box."""
+    feature_channels: PositiveInt
+    """Channels of a voxel's image features."""
+    width: Width
+    """Channels of both transformers (Table 4)."""
+    num_layers: PositiveInt
+    """Layers of each transformer."""
+    num_heads: PositiveInt
+    """Attention heads."""
+    feed_forward_ratio: PositiveInt
+    """Hidden channels of the feed-forward layers, as a multiple of `width`."""
+    window: Annotated[int, Field(ge=2)]
+    """Voxels along the edge of an attention window."""
+    latent_channels: PositiveInt
+    """Channels of a voxel's structured latent."""
+    gaussians_per_voxel: Annotated[int, Field(ge=1, le=64)]
+    """Gaussians decoded from each voxel."""
+    offset_range: Annotated[float, Field(gt=1.0)]
+    """How far from its voxel's centre a Gaussian may lie, in units of half a voxel."""
+    rotation_rate: PositiveFloat
+    """Factor on decoded quaternions."""
+    scale_bias: PositiveFloat
+    """Scale of a Gaussian where the network's output is 0, in object units."""
+    opacity_bias: Annotated[float, Field(ge=0.001, le=0.999)]
+    """Opacity of a Gaussian where the network's output is 0."""
+    filter_3d: NonNegativeFloat
+    """Mip-Splatting's 3D filter, in object units."""
 
-    resolution: int
-    feature_channels: int
-    width: int
-    num_layers: int
-    num_heads: int
-    feed_forward_ratio: int
-    window: int
-    latent_channels: int
-    gaussians_per_voxel: int
-    offset_range: float
-    rotation_rate: float
-    scale_bias: float
-    opacity_bias: float
-    filter_3d: float
-
-    def __post_init__(self) -> None:
-        for name in ("feature_channels", "num_heads", "num_layers", "feed_forward_ratio", "latent_channels"):
-            at_least(f"static_vae.{name}", getattr(self, name), 1)
-        at_least("static_vae.resolution", self.resolution, 2)
-        at_least("static_vae.width", self.width, 6)
-        if self.width % self.num_heads:
-            raise ConfigError("static_vae.num_heads", f"is {self.num_heads}, must divide width {self.width}.")
-        at_least("static_vae.window", self.window, 2)
-        between("static_vae.gaussians_per_voxel", self.gaussians_per_voxel, 1, 64)
-        if not self.offset_range > 1.0:
-            raise ConfigError("static_vae.offset_range", f"is {self.offset_range}, must be greater than 1.")
-        positive("static_vae.rotation_rate", self.rotation_rate)
-        positive("static_vae.scale_bias", self.scale_bias)
-        between("static_vae.opacity_bias", self.opacity_bias, 0.001, 0.999)
-        at_least("static_vae.filter_3d", self.filter_3d, 0.0)
+    @model_validator(mode="after")
+    def _has_whole_heads(self) -> StaticVaeConfig:
+        demand_whole_heads(self.width, self.num_heads)
+        return self

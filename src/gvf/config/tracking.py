@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic import PositiveFloat
+from pydantic.dataclasses import dataclass
 
-from gvf.config.checks import positive
+from gvf.config.fields import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrackingConfig:
-    """enabled: open one MLflow run per stage, in the store of MLFLOW_TRACKING_URI, else in `mlflow.db` here.
-
-    system_metrics_interval: seconds between samples of processor, memory, disk, network and GPU load.
-    """
+    """Recording of stages with MLflow."""
 
     enabled: bool
-    system_metrics_interval: float
-
-    def __post_init__(self) -> None:
-        positive("tracking.system_metrics_interval", self.system_metrics_interval)
+    """Whether each stage opens an MLflow run, in the store of MLFLOW_TRACKING_URI or else in `mlflow.db` here."""
+    system_metrics_interval: PositiveFloat
+    """Seconds between samples of processor, memory, disk, network and GPU load."""

@@ -1,21 +1,23 @@
-"""Section `train_dit`: the variation field diffusion transformer (Sec. 3.2)."""
+"""Section `train_dit`: training of the variation field diffusion transformer (Sec. 3.2)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from gvf.config.checks import at_least, between
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from gvf.config.fields import STRICT
 from gvf.config.training import TrainingConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrainDitConfig:
-    """num_diffusion_steps: S of the cosine schedule. image_drop: how often a sample's video tokens are zeroed (guidance)."""
+    """Training of the diffusion transformer."""
 
-    num_diffusion_steps: int
-    image_drop: float
+    num_diffusion_steps: Annotated[int, Field(ge=2)]
+    """Steps of the cosine noise schedule (S)."""
+    cond_drop_prob: Annotated[float, Field(ge=0.0, le=1.0)]
+    """Probability with which a sample's video tokens are zeroed, for classifier-free guidance."""
     training: TrainingConfig
-
-    def __post_init__(self) -> None:
-        at_least("train_dit.num_diffusion_steps", self.num_diffusion_steps, 2)
-        between("train_dit.image_drop", self.image_drop, 0.0, 1.0)
+    """Optimiser and its schedule."""

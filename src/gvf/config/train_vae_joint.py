@@ -1,56 +1,63 @@
-"""Section `train_vae_joint`: stage 2, the variation VAE together with the Gaussian decoder."""
+"""Section `train_vae_joint`: stage 2, training of the variation VAE together with the Gaussian decoder."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
-from gvf.config.checks import at_least, between, one_of, positive
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
+
+from gvf.config.fields import STRICT, clash
 from gvf.config.train_vae_static import CanonicalLossConfig
 from gvf.config.training import TrainingConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class VariationLossConfig:
     """Weights of the variation loss: image L1 (weight 1) + ssim (1 - SSIM) + lpips LPIPS (Eq. 8) + mesh_guided Eq. 9 + kl KL.
 
     The expectation of every term is independent of how many frames, views and Gaussians a step draws: the image losses
     and KL are means, and Eq. 9 estimates the sum over all frames of a clip.
-
-    mesh_guided_norm: `l2` as Eq. 9 reads (squared), or `l1` as the release computes it (a mean over frames).
     """
 
-    ssim: float
-    lpips: float
-    mesh_guided: float
-    mesh_guided_norm: str
-    kl: float
+    ssim: NonNegativeFloat
+    """Weight of 1 - SSIM."""
+    lpips: NonNegativeFloat
+    """Weight of LPIPS."""
+    mesh_guided: NonNegativeFloat
+    """Weight of the mesh-guided loss (Eq. 9)."""
+    mesh_guided_norm: Literal["l2", "l1"]
+    """`l2` as in Eq. 9 (squared), or `l1` as the release computes it (a mean over frames)."""
+    kl: NonNegativeFloat
+    """Weight of the KL divergence."""
 
-    def __post_init__(self) -> None:
-        for name in ("ssim", "lpips", "mesh_guided", "kl"):
-            at_least(f"train_vae_joint.variation_loss.{name}", getattr(self, name), 0.0)
-        one_of("train_vae_joint.variation_loss.mesh_guided_norm", self.mesh_guided_norm, ("l2", "l1"))
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrainVaeJointConfig:
-    """frames_per_clip: frames of a clip that a step sees. rendered_frames: how many of them the image loss sees, one view each.
+    """Training of the variation VAE and finetuning of the Gaussian decoder."""
 
-    guided_gaussians: of each clip, drawn anew every step, on which the mesh-guided loss is taken.
-    decoder_rate: learning rate of D_GS over that of the other modules. finetune_decoder: Table 5 compares without.
-    canonical_loss: stage 1's loss, kept on the canonical Gaussians.
-    """
-
-    frames_per_clip: int
-    rendered_frames: int
-    guided_gaussians: int
-    decoder_rate: float
+    frames_per_clip: PositiveInt
+    """Frames per clip that a step draws."""
+    rendered_frames: PositiveInt
+    """How many of these frames the image loss sees, in one view each."""
+    guided_gaussians: PositiveInt
+    """Gaussians per clip, drawn in every step, on which the mesh-guided loss is computed."""
+    decoder_lr_scale: PositiveFloat
+    """Learning rate of D_GS divided by that of the other modules."""
     finetune_decoder: bool
+    """Whether D_GS is trained; Table 5 compares with a frozen one."""
     variation_loss: VariationLossConfig
+    """Weights of the loss on moving Gaussians."""
     canonical_loss: CanonicalLossConfig
+    """Weights of stage 1's loss, kept on the canonical Gaussians."""
     training: TrainingConfig
+    """Optimiser and its schedule."""
 
-    def __post_init__(self) -> None:
-        at_least("train_vae_joint.frames_per_clip", self.frames_per_clip, 1)
-        between("train_vae_joint.rendered_frames", self.rendered_frames, 1, self.frames_per_clip)
-        at_least("train_vae_joint.guided_gaussians", self.guided_gaussians, 1)
-        positive("train_vae_joint.decoder_rate", self.decoder_rate)
+    @model_validator(mode="after")
+    def _renders_frames_that_it_draws(self) -> TrainVaeJointConfig:
+        if self.rendered_frames > self.frames_per_clip:
+            raise clash(
+                "rendered_frames",
+                f"is {self.rendered_frames}, but must be at most frames_per_clip, which is {self.frames_per_clip}.",
+            )
+        return self

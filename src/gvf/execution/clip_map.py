@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from gvf.config.run import RunConfig
+from gvf.config.execution import ExecutionConfig
 from gvf.execution.rejected import Rejected, attempt
 
 Item = TypeVar("Item")
@@ -20,13 +20,13 @@ __all__ = ["Rejected", "attempt", "map_clips"]
 def map_clips(
     function: Callable[[Item], Value],
     items: Sequence[Item],
-    run: RunConfig,
+    execution: ExecutionConfig,
     describe: str,
     item_id: Callable[[Item], str] = str,
 ) -> list[Value | Rejected]:
     """Apply a top-level function to every item; results come in the order of the items.
 
-    describe: text of the progress bar. item_id: names an item in a Rejected. run: the executor, and the limits on time
+    describe: text of the progress bar. item_id: names an item in a Rejected. execution: the executor, and the limits on time
     and memory per item, which every executor but `inline` enforces.
 
     Any failure of an item (an exception, a limit exceeded, a worker that dies) rejects that item alone. Only errors of
@@ -34,14 +34,16 @@ def map_clips(
     """
     results: dict[int, Value | Rejected] = {}
     if items:
-        with closing(_executors[run.executor](function, items, [item_id(item) for item in items], run)) as done:
+        with closing(
+            _executors[execution.executor](function, items, [item_id(item) for item in items], execution)
+        ) as done:
             for index, value in tqdm(done, total=len(items), desc=describe, unit="clip", mininterval=1.0):
                 results[index] = value
     return [results[index] for index in range(len(items))]
 
 
 def _inline(
-    function: Callable[[Any], Any], items: Sequence[Any], ids: Sequence[str], run: RunConfig
+    function: Callable[[Any], Any], items: Sequence[Any], ids: Sequence[str], execution: ExecutionConfig
 ) -> Generator[tuple[int, Any], None, None]:
     for index, item in enumerate(items):
         yield index, attempt(ids[index], function, item)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gvf.config.run import RunConfig
+from gvf.config.execution import ExecutionConfig
 from gvf.errors import StageError, UserError
 from gvf.execution.limits import limit_memory, single_threaded
 from gvf.execution.rejected import CRASHED, MEMORY, TIMEOUT, Rejected, answer, is_out_of_memory
@@ -66,21 +66,23 @@ class _Slot:
 
 
 def run_on_ray(
-    function: Callable[[Any], Any], items: Sequence[Any], ids: Sequence[str], run: RunConfig
+    function: Callable[[Any], Any], items: Sequence[Any], ids: Sequence[str], execution: ExecutionConfig
 ) -> Generator[tuple[int, Any], None, None]:
     """Yield (index, value or Rejected) of every item in order of completion. Raises an error that ends the run."""
     try:
         import ray
     except ImportError:
-        raise UserError("run.executor is 'ray', but Ray is not installed. Run `pip install 'gvf[ray]'`.") from None
-    with connected(run.workers):
+        raise UserError(
+            "execution.executor is 'ray', but Ray is not installed. Run `pip install 'gvf[ray]'`."
+        ) from None
+    with connected(execution.workers):
         here = ray.get_runtime_context().get_node_id()
         start = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Host).remote
         waiting, attempts, failed_starts = deque(range(len(items))), Counter[int](), 0
         pending: dict[Any, _Slot] = {}
 
         def open_slot() -> None:
-            slot = _Slot(start(str(Path.cwd()), sys.path, function.__module__, run.clip_memory_gb))
+            slot = _Slot(start(str(Path.cwd()), sys.path, function.__module__, execution.clip_memory_gb))
             pending[slot.actor.place.remote()] = slot
 
         def close(slot: _Slot) -> None:
@@ -97,10 +99,10 @@ def run_on_ray(
             attempts[slot.item] += 1
             task = pickle.dumps((function, items[slot.item], ids[slot.item]))
             pending[slot.actor.work.remote(task)] = slot
-            slot.deadline = time.monotonic() + run.clip_seconds
+            slot.deadline = time.monotonic() + execution.clip_seconds
 
         try:
-            for _ in range(min(run.workers, len(items))):
+            for _ in range(min(execution.workers, len(items))):
                 open_slot()
             while pending:
                 soonest = min(slot.deadline for slot in pending.values())
@@ -131,7 +133,7 @@ def run_on_ray(
                         if waiting:
                             open_slot()
                         if not again:
-                            yield item, outcome.rejected(ids[item], run)
+                            yield item, outcome.rejected(ids[item], execution)
                         continue
                     value = pickle.loads(outcome)  # written by our own worker
                     if isinstance(value, BaseException):
@@ -151,10 +153,10 @@ class _Lost:
     exception: str
     message: str = ""
 
-    def rejected(self, item_id: str, run: RunConfig) -> Rejected:
+    def rejected(self, item_id: str, execution: ExecutionConfig) -> Rejected:
         messages = {
-            TIMEOUT: f"took longer than {run.clip_seconds:g} s (run.clip_seconds).",
-            MEMORY: f"needs more than {run.clip_memory_gb:g} GB of memory (run.clip_memory_gb).",
+            TIMEOUT: f"took longer than {execution.clip_seconds:g} s (execution.clip_seconds).",
+            MEMORY: f"needs more than {execution.clip_memory_gb:g} GB of memory (execution.clip_memory_gb).",
             CRASHED: "its worker process died.",
         }
         return Rejected(item_id, self.reason, messages[self.reason], self.exception)

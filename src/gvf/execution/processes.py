@@ -27,7 +27,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from gvf.config.run import RunConfig
+from gvf.config.execution import ExecutionConfig
 from gvf.execution.limits import limit_memory, single_threaded
 from gvf.execution.rejected import CRASHED, MEMORY, TIMEOUT, Rejected, answer
 
@@ -91,20 +91,20 @@ class _Attempt:
 
 
 def run_in_processes(
-    function: Callable[[Any], Any], items: Sequence[Any], ids: Sequence[str], run: RunConfig
+    function: Callable[[Any], Any], items: Sequence[Any], ids: Sequence[str], execution: ExecutionConfig
 ) -> Generator[tuple[int, Any], None, None]:
     """Yield (index, value or Rejected) of every item in order of completion. Raises an error that ends the run."""
-    with single_threaded(), _pools(function, run, min(run.workers, len(items))) as (pools, new_pool):
+    with single_threaded(), _pools(function, execution, min(execution.workers, len(items))) as (pools, new_pool):
         waiting = iter(range(len(items)))
         running: dict[Future[bytes], _Attempt] = {}
 
         def begin(attempt: _Attempt) -> None:
             task = pickle.dumps((function, items[attempt.item], ids[attempt.item]))
             try:
-                future = pools[attempt.worker].schedule(_work, args=(task,), timeout=run.clip_seconds)
+                future = pools[attempt.worker].schedule(_work, args=(task,), timeout=execution.clip_seconds)
             except RuntimeError:  # the worker died between two clips, and its pool with it
                 pools[attempt.worker] = new_pool()
-                future = pools[attempt.worker].schedule(_work, args=(task,), timeout=run.clip_seconds)
+                future = pools[attempt.worker].schedule(_work, args=(task,), timeout=execution.clip_seconds)
             running[future] = attempt
 
         for worker, item in zip(range(len(pools)), waiting):
@@ -112,7 +112,7 @@ def run_in_processes(
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 attempt = running.pop(future)
-                outcome = _outcome(future, ids[attempt.item], run, last=attempt.number == _MOST_ATTEMPTS)
+                outcome = _outcome(future, ids[attempt.item], execution, last=attempt.number == _MOST_ATTEMPTS)
                 if outcome is _AGAIN:
                     begin(_Attempt(attempt.worker, attempt.item, attempt.number + 1))
                     continue
@@ -124,7 +124,7 @@ def run_in_processes(
 
 @contextmanager
 def _pools(
-    function: Callable[[Any], Any], run: RunConfig, count: int
+    function: Callable[[Any], Any], execution: ExecutionConfig, count: int
 ) -> Iterator[tuple[list[ProcessPool], Callable[[], ProcessPool]]]:
     """Yield pools of one worker each and a function that creates another; all workers have ended when the block ends."""
     context = _Context()
@@ -137,7 +137,9 @@ def _pools(
     made: list[ProcessPool] = []
 
     def new_pool() -> ProcessPool:
-        pool = ProcessPool(1, initializer=_prepare, initargs=(function.__module__, run.clip_memory_gb), context=context)
+        pool = ProcessPool(
+            1, initializer=_prepare, initargs=(function.__module__, execution.clip_memory_gb), context=context
+        )
         made.append(pool)
         return pool
 
@@ -150,16 +152,16 @@ def _pools(
             pool.join()
 
 
-def _outcome(future: Future[bytes], item_id: str, run: RunConfig, last: bool) -> Any:
+def _outcome(future: Future[bytes], item_id: str, execution: ExecutionConfig, last: bool) -> Any:
     """Return the value, a Rejected, or _AGAIN unless this is the last attempt."""
     try:
         outcome = pickle.loads(future.result())  # written by our own worker
     except TimeoutError:
-        message = f"took longer than {run.clip_seconds:g} s (run.clip_seconds)."
+        message = f"took longer than {execution.clip_seconds:g} s (execution.clip_seconds)."
         return Rejected(item_id, TIMEOUT, message, TimeoutError.__name__)
     except ProcessExpired as death:
         if death.exitcode == _OUT_OF_MEMORY:
-            message = f"needs more than {run.clip_memory_gb:g} GB of memory (run.clip_memory_gb)."
+            message = f"needs more than {execution.clip_memory_gb:g} GB of memory (execution.clip_memory_gb)."
             return Rejected(item_id, MEMORY, message, MemoryError.__name__)
         if death.exitcode in _KILLED_FROM_OUTSIDE and not last:
             return _AGAIN

@@ -80,7 +80,7 @@ def load_network(network_class: type[Network], folder: PathLike) -> Network:
         with torch.device("meta"):
             network = network_class.from_sizes(sizes)
     except ConfigError as error:
-        raise UserError(f"{folder / CONFIG_NAME}: {str(error).removeprefix('params.yaml: ')}") from None
+        raise UserError(f"{folder / CONFIG_NAME}: {error.key}: {error.message}") from None
     _refuse_misfits(folder / WEIGHTS_NAME, network, tensors)
     # Copies lie where torch's allocator aligns them, so that results do not depend on offsets in the file.
     network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)

@@ -53,7 +53,7 @@ def run(params: Params) -> dict[str, float]:
         else:
             assert config.glb is not None, "the config holds the source it names"
             sources = glb_sources(config.glb, folder)
-        results = map_clips(collect_asset, sources, params.run, "collect", lambda source: str(source.path))
+        results = map_clips(collect_asset, sources, params.execution, "collect", lambda source: str(source.path))
         taken: dict[str, int] = {}
         rows: list[dict[str, Any]] = []
         for source, result in zip(sources, results):

@@ -40,8 +40,8 @@ from gvf.rendering.mesh_views import render_mesh
 from gvf.storage.files import fresh_directory, sha256
 
 if TYPE_CHECKING:
+    from gvf.config.execution import ExecutionConfig
     from gvf.config.params import Params
-    from gvf.config.run import RunConfig
 
 Row = dict[str, Any]
 
@@ -85,7 +85,7 @@ def run(params: Params) -> dict[str, float]:
             AssetClips(RAW_MANIFEST.parent / asset, tuple(rows), folder, config, seed, weights, note)
             for asset, rows in by_asset.items()
         ]
-        decided = decide_assets(assets, params.run, "curate")
+        decided = decide_assets(assets, params.execution, "curate")
         rows = [decided[row["clip_id"]] for row in raw_rows]
         rows = apply_cap(rows, config.max_clips, np.random.default_rng([seed, 1]))
         rows = apply_split(rows, config, np.random.default_rng([seed, 2]))
@@ -98,7 +98,7 @@ def run(params: Params) -> dict[str, float]:
     return _metrics(rows)
 
 
-def decide_assets(assets: list[AssetClips], run: RunConfig, describe: str) -> dict[str, Row]:
+def decide_assets(assets: list[AssetClips], execution: ExecutionConfig, describe: str) -> dict[str, Row]:
     """Return the decision on every clip of the assets, by clip id.
 
     If a worker fails on an asset (crash, time or memory limit), the asset's clips are retried one by one, so that only
@@ -111,18 +111,24 @@ def decide_assets(assets: list[AssetClips], run: RunConfig, describe: str) -> di
         decided.update({row["clip_id"]: row for row in rows})
 
     lost = []
-    for asset, result in zip(assets, map_clips(curate_asset, assets, run, describe, lambda asset: asset.path.name)):
+    for asset, result in zip(
+        assets, map_clips(curate_asset, assets, execution, describe, lambda asset: asset.path.name)
+    ):
         if isinstance(result, Rejected) and result.reason in (CRASHED, TIMEOUT, MEMORY) and len(asset.readable) > 1:
             lost.append(asset)
         else:
             decide(asset, result)
     single = []
-    for asset, found in zip(lost, map_clips(try_asset, lost, run, f"{describe}, load again", lambda a: a.path.name)):
+    for asset, found in zip(
+        lost, map_clips(try_asset, lost, execution, f"{describe}, load again", lambda a: a.path.name)
+    ):
         if isinstance(found, Rejected):
             decide(asset, found)
         else:
             single += [dataclasses.replace(asset, rows=(row,)) for row in asset.rows]
-    alone = map_clips(curate_asset, single, run, f"{describe}, one by one", lambda asset: asset.rows[0]["clip_id"])
+    alone = map_clips(
+        curate_asset, single, execution, f"{describe}, one by one", lambda asset: asset.rows[0]["clip_id"]
+    )
     for asset, result in zip(single, alone):
         decide(asset, result)
     return decided
@@ -265,7 +271,7 @@ def with_sampled_frames(rows: list[Row], assets: list[AssetClips], params: Param
     config = dataclasses.replace(params.curate, num_frames=num_frames)
     chosen = [(asset, tuple(row for row in asset.rows if row["clip_id"] in before)) for asset in assets]
     again = [dataclasses.replace(asset, rows=part, config=config) for asset, part in chosen if part]
-    decided = decide_assets(again, params.run, "curate held out")
+    decided = decide_assets(again, params.execution, "curate held out")
     for clip_id, row in decided.items():
         if row["decision"] == ACCEPTED:
             decided[clip_id] = row | {name: before[clip_id][name] for name in ("split", "asset_seen")}

@@ -52,7 +52,7 @@ def run(params: Params) -> dict[str, float]:
     }
     with fresh_directory(FEATURES) as folder:
         tasks = [FeaturizeTask(clip_id, folder, params.featurize, device) for clip_id in rendered]
-        results = map_clips(featurize_clip, tasks, params.run, "featurize", lambda task: task.clip_id)
+        results = map_clips(featurize_clip, tasks, params.execution, "featurize", lambda task: task.clip_id)
         rejected = record_rejections(folder, "featurize", results, after=RENDERS)
         num_voxels = [result for result in results if not isinstance(result, Rejected)]
         write_json(folder / "features.json", facts)

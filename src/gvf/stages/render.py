@@ -60,7 +60,7 @@ def run(params: Params) -> dict[str, float]:
             RenderTask(clip_id, split == HELD_OUT, folder, params.render, params.run.seed)
             for clip_id, split in zip(clips["clip_id"], clips["split"])
         ]
-        results = map_clips(render_clip_views, tasks, params.run, "render", lambda task: task.clip_id)
+        results = map_clips(render_clip_views, tasks, params.execution, "render", lambda task: task.clip_id)
         rejected = record_rejections(folder, "render", results)
         coverages = {task.clip_id: result for task, result in zip(tasks, results) if not isinstance(result, Rejected)}
         rendered = list(coverages)

@@ -54,7 +54,7 @@ def run(params: Params) -> dict[str, float]:
         for clip in chosen:
             tokens = load_features(clip)["video_tokens"]
             video = tokens[int(torch.randint(len(tokens), (), generator=generator))].float()
-            dropped = float(torch.rand((), generator=generator)) < config.image_drop
+            dropped = float(torch.rand((), generator=generator)) < config.cond_drop_prob
             videos.append(torch.zeros_like(video) if dropped else video)
         return DiffusionBatch(
             latents,
@@ -76,6 +76,7 @@ def run(params: Params) -> dict[str, float]:
     return fit(
         "train-dit",
         params.run,
+        params.execution,
         config.training,
         lambda: VariationDiT(params.variation_dit, latent_channels),
         lambda model: [parameter_group([model])],

@@ -89,7 +89,7 @@ def run(params: Params) -> dict[str, float]:
 
     def groups(model: JointVAE) -> Sequence[ParameterGroup]:
         variation = parameter_group([model.variation])
-        decoder = parameter_group([model.static.decoder], config.decoder_rate)
+        decoder = parameter_group([model.static.decoder], config.decoder_lr_scale)
         return [variation, decoder] if config.finetune_decoder else [variation]
 
     def load(draw: Draw) -> JointBatch:
@@ -133,6 +133,7 @@ def run(params: Params) -> dict[str, float]:
     return fit(
         "train-vae-joint",
         params.run,
+        params.execution,
         config.training,
         build,
         groups,

@@ -89,6 +89,7 @@ def run(params: Params) -> dict[str, float]:
     return fit(
         "train-vae-static",
         params.run,
+        params.execution,
         config.training,
         build,
         lambda model: [parameter_group([model])],

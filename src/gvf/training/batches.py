@@ -37,22 +37,31 @@ class Batches(Generic[Batch]):
     """Batches over shuffled epochs: every item once an epoch, in an order drawn from the seed and the epoch.
 
     load: reads the items of a Draw. It may run in a thread ahead of its step, so it draws from `draw.generator` only.
+    threads: how many of them read ahead; with 0 items are read between steps.
     The global batch of a step is the same for every number of processes and passes.
     """
 
     def __init__(
-        self, num_items: int, load: Callable[[Draw], Batch], config: TrainingConfig, seed: int, world: World
+        self,
+        num_items: int,
+        load: Callable[[Draw], Batch],
+        config: TrainingConfig,
+        seed: int,
+        world: World,
+        threads: int = 0,
     ) -> None:
         """Raises UserError when there is no item, or the batch cannot be divided over the processes."""
         if num_items < 1:
             raise UserError("There is nothing to train on: no accepted training clip. See data/curated/clips.parquet.")
-        self._per_pass, rest = divmod(config.batch_size, config.accumulation * world.size)
+        parts = config.gradient_accumulation_steps * world.size
+        self._per_pass, rest = divmod(config.batch_size, parts)
         if rest:
             raise UserError(
                 f"training.batch_size {config.batch_size} cannot be divided over {world.size} processes x "
-                f"{config.accumulation} accumulated passes. Choose a multiple of {world.size * config.accumulation}."
+                f"{config.gradient_accumulation_steps} accumulated passes. Choose a multiple of {parts}."
             )
         self._num_items, self._load, self._config, self._seed, self._world = num_items, load, config, seed, world
+        self._threads = threads
         self._order = lru_cache(maxsize=3)(self._shuffle)
 
     def draw(self, step: int, part: int) -> Draw:
@@ -63,23 +72,22 @@ class Batches(Generic[Batch]):
         return Draw(step, indices, seed, torch.Generator().manual_seed(seed))
 
     def after(self, step: int) -> Iterator[tuple[Draw, Batch]]:
-        """Every pass of the steps that follow `step`, up to the last; `accumulation` of them make a step."""
+        """Every pass of the steps that follow `step`, up to the last; `gradient_accumulation_steps` of them make a step."""
         draws = (
             self.draw(later, part)
             for later in range(step + 1, self._config.steps + 1)
-            for part in range(self._config.accumulation)
+            for part in range(self._config.gradient_accumulation_steps)
         )
-        threads = self._config.loader_threads
-        if threads == 0:
+        if self._threads == 0:
             for draw in draws:
                 yield draw, self._load(draw)
             return
-        with ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="load") as pool:
             ahead: deque[tuple[Draw, Future[Batch]]] = deque()
             try:
                 for draw in draws:
                     ahead.append((draw, pool.submit(self._load, draw)))
-                    if len(ahead) > threads:
+                    if len(ahead) > self._threads:
                         ready, future = ahead.popleft()
                         yield ready, future.result()
                 for ready, future in ahead:

@@ -87,7 +87,7 @@ class Engine:
                 for parameter in self._parameters:
                     if parameter.grad is None:  # as ZeRO and several processes have it: a gradient of zero
                         parameter.grad = torch.zeros_like(parameter)
-                norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm))
+                norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.max_grad_norm))
                 if not math.isfinite(norm):
                     return norm
         self._deepspeed.step()
@@ -225,10 +225,10 @@ def _initialise(module: nn.Module, optimizer: torch.optim.Optimizer, config: Tra
     """A DeepSpeed engine that only does what is asked: no timers, no reports, no collectives with nobody to talk to."""
     deepspeed = _deepspeed(world.device)
     settings = {
-        "train_micro_batch_size_per_gpu": config.batch_size // config.accumulation // world.size,
-        "gradient_accumulation_steps": config.accumulation,
+        "train_micro_batch_size_per_gpu": config.batch_size // config.gradient_accumulation_steps // world.size,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
         # Without ZeRO its clipping does not tell the norm, which decides whether the step is taken.
-        "gradient_clipping": config.clip_norm if config.zero_stage > 0 else 0.0,
+        "gradient_clipping": config.max_grad_norm if config.zero_stage > 0 else 0.0,
         "zero_optimization": {
             "stage": config.zero_stage,
             "stage3_param_persistence_threshold": 0,  # the average is kept of shards, so all weights are sharded

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from gvf.config.execution import ExecutionConfig
 from gvf.config.load import as_dict
 from gvf.config.run import RunConfig
 from gvf.config.training import TrainingConfig
@@ -20,7 +21,7 @@ from gvf.training.allocator import keep_freed_memory
 from gvf.training.batches import Batches, Draw
 from gvf.training.checkpoint import Checkpoints, export, shapes_digest
 from gvf.training.engine import Engine
-from gvf.training.loop import LossFunction, OnSample, train, write_curve
+from gvf.training.loop import LossFunction, train, write_curve
 from gvf.training.optimizer import ParameterGroup
 from gvf.training.randomness import seed_everything
 from gvf.training.world import join
@@ -35,6 +36,7 @@ CHECKPOINTS = Path("work")
 def fit(
     stage: str,
     run: RunConfig,
+    execution: ExecutionConfig,
     training: TrainingConfig,
     build: Callable[[], Model],
     groups: Callable[[Model], Sequence[ParameterGroup]],
@@ -45,7 +47,6 @@ def fit(
     sections: Mapping[str, Any],
     inputs: Sequence[Path],
     output: Path,
-    on_sample: OnSample | None = None,
 ) -> dict[str, float]:
     """Train a model and export its averaged weights to `output`, resuming a run that was killed.
 
@@ -66,14 +67,12 @@ def fit(
     }
     identity = method | {"training": training.identity(), "seed": run.seed, "inputs": digests, "weights": weights}
     checkpoints = Checkpoints(CHECKPOINTS / stage.replace("-", "_"), identity)
-    batches = Batches(num_items, load, training, run.seed, world)
+    batches = Batches(num_items, load, training, run.seed, world, execution.loader_threads)
 
     def loss_on_device(model: Any, batch: Batch, draw: Draw) -> tuple[Tensor, Mapping[str, Tensor]]:
         return loss_function(model, batch if world.device.type == "cpu" else to_device(batch, world.device), draw)
 
-    result = train(
-        engine, batches, loss_on_device, training, tracking.log, checkpoints, describe=stage, on_sample=on_sample
-    )
+    result = train(engine, batches, loss_on_device, training, execution, tracking.log, checkpoints, describe=stage)
     with engine.averaged():
         if world.is_main:
             export(engine.model, plain, output)

@@ -1,4 +1,4 @@
-"""The training loop: steps, curves, checkpoints, looks at the model, and going on where a killed run stopped.
+"""The training loop: steps, curves, checkpoints, and resuming where a killed run stopped.
 
 On CPU a run that is killed and resumed gives the same weights and curves, bit for bit, as one that is not.
 """
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
+from gvf.config.execution import ExecutionConfig
 from gvf.config.training import TrainingConfig
 from gvf.errors import StageError
 from gvf.lifetime import TERMINATED, deferred_termination
@@ -31,7 +31,6 @@ Batch = TypeVar("Batch")
 # float32 (rendering, solvers) opens its own `torch.autocast(..., enabled=False)`.
 LossFunction = Callable[[Any, Batch, Draw], tuple[Tensor, Mapping[str, Tensor]]]
 Log = Callable[[int, Mapping[str, float]], None]
-OnSample = Callable[[int, nn.Module], None]
 
 # What rank 0 broadcasts after a step: 0 to continue, 1 to write a checkpoint, this value to write one and stop.
 _TERMINATE = 2
@@ -63,7 +62,7 @@ class Curves:
 class TrainingResult:
     """rows: the whole curve, also of the part before resuming. resumed_from: step of the checkpoint, 0 for none.
 
-    seconds_per_step: of this process, checkpoints and samples included; 0 when nothing was left to do.
+    seconds_per_step: of this process, checkpoints included; 0 when nothing was left to do.
     """
 
     rows: Sequence[Mapping[str, float]]
@@ -76,17 +75,16 @@ def train(
     batches: Batches[Batch],
     loss_function: LossFunction[Batch],
     config: TrainingConfig,
+    execution: ExecutionConfig,
     log: Log,
     checkpoints: Checkpoints,
     *,
     describe: str,
-    on_sample: OnSample | None = None,
 ) -> TrainingResult:
     """Train to `config.steps` optimiser steps, from the newest checkpoint if there is one.
 
     log: called by the main process with every point of the curves; after resuming with the earlier ones again, so that
-    a new tracking run has them all. on_sample: called there every `sample_every` steps with the averaged model in
-    evaluation mode. describe: shown before the progress bar.
+    a new tracking run has them all. describe: shown before the progress bar.
     After SIGTERM, training finishes the current step, writes a checkpoint and raises SystemExit(143). Raises StageError
     when a loss or gradient is not finite (the last good checkpoint is kept).
     """
@@ -108,17 +106,13 @@ def train(
             curves.add(values)
             bar.set_postfix_str(f"loss {values['loss']:.4g}", refresh=False)
             bar.update()
-            if step % config.log_every == 0 or step == config.steps:
+            if step % execution.log_every == 0 or step == config.steps:
                 row = curves.point(step)
                 if world.is_main:
                     log(step, row)
-            if on_sample is not None and step % config.sample_every == 0:
-                with engine.averaged(), torch.no_grad():
-                    if world.is_main:
-                        on_sample(step, engine.model)
-            late = time.monotonic() - saved >= config.checkpoint_seconds
+            late = time.monotonic() - saved >= execution.checkpoint_seconds
             due = engine.first(_TERMINATE if terminating() else int(late))
-            if due or step % config.checkpoint_every == 0 or step == config.steps:
+            if due or step % execution.checkpoint_every == 0 or step == config.steps:
                 state = engine.state(step, asdict(curves))
                 if world.is_main:
                     checkpoints.save(state)
@@ -150,13 +144,17 @@ def _step(
 ) -> dict[str, float]:
     """One optimiser step; returns its loss, the loss's terms, the gradient norm and the learning rate."""
     sums: dict[str, Tensor] = {}
-    for part in range(config.accumulation):
+    for part in range(config.gradient_accumulation_steps):
         draw, batch = next(passes)
         seed_everything(draw.seed)
         loss, terms = engine.backward(lambda model: loss_function(model, batch, draw))  # noqa: B023
         for name, value in {"loss": loss, **terms}.items():
-            sums[name] = sums[name] + value / config.accumulation if part else value / config.accumulation
-        if part + 1 == config.accumulation:
+            sums[name] = (
+                sums[name] + value / config.gradient_accumulation_steps
+                if part
+                else value / config.gradient_accumulation_steps
+            )
+        if part + 1 == config.gradient_accumulation_steps:
             values = engine.mean(sums)
             _demand_finite("loss", values["loss"], values, step, checkpoints)
         norm = engine.step(step)
@@ -172,7 +170,7 @@ def _demand_finite(what: str, value: float, values: Mapping[str, float], step: i
     kept = f"The last good checkpoint is {last}." if last else "No checkpoint had been written yet."
     raise StageError(
         f"the {what} is {value} at step {step} ({terms}). {kept} Resuming would meet it again: lower "
-        "training.learning_rate or training.clip_norm, or train in float32; training then starts afresh."
+        "training.learning_rate or training.max_grad_norm, or train in float32; training then starts afresh."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gvf.config.load import parse
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.models.canonical.gaussian_decoder import GaussianDecoder
 from gvf.models.canonical.slat_encoder import SlatEncoder
@@ -48,7 +49,7 @@ def _static_vae(shapes: Shapes) -> dict[str, Any]:
 STATIC_VAE = Layout(
     "static-vae",
     _static_vae,
-    lambda sizes: StaticVAE(StaticVaeConfig(**sizes)),
+    lambda sizes: StaticVAE(parse(StaticVaeConfig, sizes)),
     StaticVAE,
     (
         ("encoder.input_layer.", "input_layer."),
@@ -61,6 +62,8 @@ STATIC_VAE = Layout(
     ),
 )
 SLAT_GS_DECODER = Layout(
-    "slat-gs-decoder", _slat_gs_decoder, lambda sizes: GaussianDecoder(StaticVaeConfig(**sizes)), GaussianDecoder
+    "slat-gs-decoder", _slat_gs_decoder, lambda sizes: GaussianDecoder(parse(StaticVaeConfig, sizes)), GaussianDecoder
 )
-SLAT_ENCODER = Layout("slat-encoder", _slat_encoder, lambda sizes: SlatEncoder(StaticVaeConfig(**sizes)), SlatEncoder)
+SLAT_ENCODER = Layout(
+    "slat-encoder", _slat_encoder, lambda sizes: SlatEncoder(parse(StaticVaeConfig, sizes)), SlatEncoder
+)

@@ -65,7 +65,6 @@ _VARIATION = asdict(
         beta=7.0,
         interpolation="release",
         position_scale=1.0,
-        query_chunk=8192,
     )
 )
 _DIT = asdict(

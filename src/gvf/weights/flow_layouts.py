@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gvf.config.load import parse
 from gvf.config.slat_flow import SlatFlowConfig
 from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.config.ss_flow import SsFlowConfig
@@ -53,6 +54,6 @@ def _slat_flow(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-SLAT_FLOW = Layout("slat-flow", _slat_flow, lambda sizes: SlatFlow(SlatFlowConfig(**sizes)), SlatFlow)
-SS_FLOW = Layout("ss-flow", _ss_flow, lambda sizes: SsFlow(SsFlowConfig(**sizes)), SsFlow)
-SS_DECODER = Layout("ss-decoder", _ss_decoder, lambda sizes: SsDecoder(SsDecoderConfig(**sizes)), SsDecoder)
+SLAT_FLOW = Layout("slat-flow", _slat_flow, lambda sizes: SlatFlow(parse(SlatFlowConfig, sizes)), SlatFlow)
+SS_FLOW = Layout("ss-flow", _ss_flow, lambda sizes: SsFlow(parse(SsFlowConfig, sizes)), SsFlow)
+SS_DECODER = Layout("ss-decoder", _ss_decoder, lambda sizes: SsDecoder(parse(SsDecoderConfig, sizes)), SsDecoder)

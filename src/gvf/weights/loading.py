@@ -103,9 +103,8 @@ def _checked_overrides(
 
 def _impossible_size(path: PathLike, kind: str, error: ConfigError, inferred: Mapping[str, Any]) -> UserError:
     name = error.key.rpartition(".")[2]
-    reason = str(error).partition(f"{error.key}: ")[2]
     remedy = "" if name in inferred else f" The tensors do not tell it: name {name} in overrides."
-    return UserError(f"{path}: kind {kind}: {name} {reason}{remedy}")
+    return UserError(f"{path}: kind {kind}: {name} {error.message}{remedy}")
 
 
 def _dtype_of_blocks(module: BlockNetwork, layout: Layout, tensors: Mapping[str, Tensor]) -> torch.dtype:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from gvf.config.load import parse
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.config.variation_vae import VariationVaeConfig
 from gvf.models.variation.dit import VariationDiT
@@ -37,10 +38,10 @@ def _dit(shapes: Shapes) -> dict[str, Any]:
 
 def _build_dit(sizes: dict[str, Any]) -> nn.Module:
     rest = {name: value for name, value in sizes.items() if name != "latent_channels"}
-    return VariationDiT(VariationDitConfig(**rest), sizes["latent_channels"])
+    return VariationDiT(parse(VariationDitConfig, rest), sizes["latent_channels"])
 
 
 VARIATION_VAE = Layout(
-    "variation-vae", _variation_vae, lambda sizes: VariationVAE(VariationVaeConfig(**sizes)), VariationVAE
+    "variation-vae", _variation_vae, lambda sizes: VariationVAE(parse(VariationVaeConfig, sizes)), VariationVAE
 )
 DIT = Layout("dit", _dit, _build_dit, VariationDiT)
