@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from gvf import locks as workspace
+from gvf import locks
 from gvf.errors import StageError, UserError
 from gvf.locks import demand_writable, exclusive
+from gvf.workspace import Workspace
 
 HOLDER = """
 import sys, time
 from gvf.locks import exclusive
-with exclusive("train-dit"):
+from gvf.workspace import Workspace
+with exclusive(Workspace(), "train-dit"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -45,19 +47,19 @@ def holder() -> subprocess.Popen[str]:
 
 
 def test_a_stage_that_runs_already_is_named(holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workspace, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0.3)
     message = rf"train-dit is running in .* already \(process {holder.pid} on .*, since 2"
-    with pytest.raises(StageError, match=message), exclusive("train-dit"):
+    with pytest.raises(StageError, match=message), exclusive(Workspace(), "train-dit"):
         pass
-    with exclusive("train-vae-static"):
+    with exclusive(Workspace(), "train-vae-static"):
         pass
 
 
 def test_one_that_is_being_killed_is_waited_for(
     holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(workspace, "_logger", KillOnWarning(holder))
-    with exclusive("train-dit"):
+    monkeypatch.setattr(locks, "_logger", KillOnWarning(holder))
+    with exclusive(Workspace(), "train-dit"):
         pass
     assert holder.wait() == -9
 
@@ -80,7 +82,7 @@ def test_a_file_system_without_locks_costs_a_warning(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    with exclusive("collect"):
+    with exclusive(Workspace(), "collect"):
         pass
     assert "this file system has no locks" in caplog.text
 

@@ -14,10 +14,10 @@ import torch
 import yaml
 
 from gvf.config.load import load_params
-from gvf.data import clips as clip_store
-from gvf.data.manifest import CURATED_MANIFEST, read_manifest
+from gvf.data.manifest import read_manifest
 from gvf.data.rejections import read_rejections
 from gvf.storage.files import load_npz, load_tensors, read_json, save_tensors, sha256, write_json
+from gvf.workspace import Workspace
 from gvf_evaluation.commands import report_ablations
 from gvf_evaluation.commands.ablate import ablate
 
@@ -35,6 +35,7 @@ ORDER = [
     "evaluate",
     "report",
 ]
+PACKAGES = dict.fromkeys(ORDER, "gvf.stages") | dict.fromkeys(("evaluate", "report"), "gvf_evaluation.stages")
 STEPS, LATENTS, CHANNELS = 3, 8, 4
 FRAMES, SAMPLED_FRAMES = 3, 5  # of training clips and of held-out ones
 
@@ -72,9 +73,9 @@ def results(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         params = load_params(tiny_params(folder))
-        metrics = {}
+        metrics, workspace = {}, Workspace()
         for stage in ORDER:
-            metrics[stage] = importlib.import_module(f"gvf.stages.{stage}").run(params)
+            metrics[stage] = importlib.import_module(f"{PACKAGES[stage]}.{stage}").run(params, workspace)
             name = stage.replace("_", "-")
             write_json(Path("reports/metrics") / f"{name}.json", metrics[stage])
     return metrics, folder
@@ -89,7 +90,7 @@ def test_every_metric_is_a_finite_number(results):
 
 def test_clips_are_split_and_all_accounted_for(results):
     _, folder = results
-    clips = read_manifest(folder / CURATED_MANIFEST)
+    clips = read_manifest(Workspace(folder).curated_manifest)
     assert len(clips) == 6
     assert set(clips[clips["decision"] == "accepted"]["split"]) == {"train", "held_out"}
 
@@ -103,7 +104,7 @@ def test_curves_have_every_step_once(results):
 
 def test_latents_have_the_configured_shape_and_unit_scale_over_training_clips(results):
     _, folder = results
-    clips = read_manifest(folder / CURATED_MANIFEST)
+    clips = read_manifest(Workspace(folder).curated_manifest)
     statistics = load_tensors(folder / "data/latents/statistics.safetensors")
     train = [
         load_tensors(folder / f"data/latents/{c}.safetensors") for c in clips[clips["split"] == "train"]["clip_id"]
@@ -163,9 +164,9 @@ def test_the_page_is_one_file_that_fetches_nothing(results):
 
 def run_stages(names: list[str]) -> dict[str, dict[str, float]]:
     """Run stages in the working folder, as new processes would: nothing that was read before is in memory."""
-    clip_store._memory.clear()
+    workspace = Workspace()
     params = load_params("params.yaml")
-    metrics = {name: importlib.import_module(f"gvf.stages.{name}").run(params) for name in names}
+    metrics = {name: importlib.import_module(f"{PACKAGES[name]}.{name}").run(params, workspace) for name in names}
     for name, values in metrics.items():
         write_json(Path("reports/metrics") / f"{name}.json", values)
     return metrics
@@ -175,7 +176,7 @@ def test_clips_that_are_damaged_on_the_way_are_left_out_from_there_on(results, t
     _, folder = results
     shutil.copytree(folder, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
-    clips = read_manifest(CURATED_MANIFEST)
+    clips = read_manifest(Workspace().curated_manifest)
     train, held_out = (clips[clips["split"] == name]["clip_id"].tolist() for name in ("train", "held_out"))
     Path(f"data/curated/{train[0]}.npz").write_bytes(b"no archive")
     run_stages(["render"])
@@ -197,7 +198,7 @@ def test_a_clip_that_cannot_be_sampled_or_scored_costs_itself_alone(results, tmp
     _, folder = results
     shutil.copytree(folder, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
-    clips = read_manifest(CURATED_MANIFEST)
+    clips = read_manifest(Workspace().curated_manifest)
     lost, kept = clips[clips["split"] == "held_out"]["clip_id"].tolist()[:2]
     before = load_npz(f"data/predictions/{kept}.npz")["dit_rgb"]
     tensors = load_tensors(f"data/features/{lost}.safetensors")
@@ -221,8 +222,8 @@ def test_ablations_train_from_the_roots_outputs_and_leave_them_alone(results, mo
     variants["base"] = {name: {"training": {"steps": 2}} for name in ("train_vae_joint", "train_dit")}
     Path("ablations/params.yaml").write_text(yaml.safe_dump(variants))
     before = {path: sha256(path) for name in ("data", "models") for path in Path(name).rglob("*") if path.is_file()}
-    ablate("vae", "A", 0)
-    ablate("dit", "no-positions", 1)
+    ablate(Workspace(), "vae", "A", 0)
+    ablate(Workspace(), "dit", "no-positions", 1)
     assert before == {
         path: sha256(path) for name in ("data", "models") for path in Path(name).rglob("*") if path.is_file()
     }
@@ -238,7 +239,7 @@ def test_ablations_train_from_the_roots_outputs_and_leave_them_alone(results, mo
     assert not any(name.startswith("dit_") for name in vae["figures"])
     assert math.isfinite(dit["figures"]["dit_psnr"])
     assert not any(Path("ablations/work").iterdir())
-    report_ablations.report()
+    report_ablations.report(Workspace())
     table = pd.read_csv("reports/ablations/table_2.csv").set_index("config")
     assert table.loc["A", "psnr"] == pytest.approx(vae["figures"]["vae_psnr"])
     assert table.loc["A", "psnr_published"] == 23.25

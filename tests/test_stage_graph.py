@@ -13,7 +13,7 @@ import yaml
 from gvf.cli.main import STAGES, VAE_PHASES
 from gvf.config.load import load_params
 from gvf.config.params import Params
-from gvf.stage_runner import METRICS_DIRECTORY, OUTPUTS
+from gvf.stage_runner import OUTPUTS
 from tools.stage_dependencies import GRAPHS, differences
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +68,7 @@ def test_a_stage_checks_before_it_starts_that_everything_it_writes_can_be_writte
     for name, stage in GRAPH.items():
         entries = [*stage["outs"], *stage["metrics"], *stage.get("plots", [])]
         paths = {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
-        assert paths == {*OUTPUTS[name], f"{METRICS_DIRECTORY}/{name}.json"}
+        assert paths == {*OUTPUTS[name], f"reports/metrics/{name}.json"}
 
 
 def test_every_dependency_in_the_repository_exists():

@@ -17,6 +17,7 @@ from gvf.errors import StageError, UserError
 from gvf.execution.clip_map import Rejected, map_clips
 from gvf.tracking import client as tracking
 from gvf.tracking.provenance import code_version, device_name
+from gvf.workspace import Workspace
 from gvf_evaluation.frame_folders import ObjectFrames, joint_digest, pair_folders
 from gvf_evaluation.frames import read_frame
 from gvf_evaluation.measures import absent_measures, require_weights, weights_digests
@@ -26,7 +27,6 @@ from gvf_evaluation.results import file_name, write_result
 from gvf_evaluation.scoring import ObjectScores, ScoreTask, code_digest, score_object
 
 STAGE = "benchmark"  # MLflow's experiment
-KEPT = Path("work/benchmark")  # scores of single objects, for a run that was interrupted
 _PICTURE = 128  # pixels a side in the tracked strips
 
 
@@ -55,7 +55,7 @@ class Submission:
         return self.predictions.resolve().parent / "gt" if self.truth is None else self.truth
 
 
-def run(submission: Submission, params_path: str) -> None:
+def run(submission: Submission, params_path: str, workspace: Workspace) -> None:
     """Score a submission with the `run` and `tracking` sections of a params file; print its figures.
 
     Scores of single objects are kept, so an interrupted run resumes where it stopped. Raises UserError when frames
@@ -65,9 +65,9 @@ def run(submission: Submission, params_path: str) -> None:
         raise UserError("--method is empty. Give the method's name, as Table 1 shall call it.")
     params = load_params(params_path)
     pairs = pair_folders(submission.predictions, submission.true_folder, find_protocol(submission.protocol))
-    scores = score_pairs(submission, pairs, params)
+    scores = score_pairs(submission, pairs, params, workspace)
     result = summarize(submission, pairs, scores, params)
-    path = write_result(result)
+    path = write_result(workspace, result)
     with tracking.stage_run(STAGE, _tracked(result), params.tracking):
         tracking.log_metrics(result["metrics"])
         for index, item in enumerate(scores):
@@ -84,7 +84,9 @@ def run(submission: Submission, params_path: str) -> None:
     tqdm.write(f"Written to {path}; `dvc repro report` puts it into Table 1.")
 
 
-def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: Params) -> list[ObjectScores]:
+def score_pairs(
+    submission: Submission, pairs: Sequence[ObjectFrames], params: Params, workspace: Workspace
+) -> list[ObjectScores]:
     """Score every object with `execution.workers` workers; returns the scores in the order of `pairs`.
 
     A mean over only some of the objects would be misleading, so one object that cannot be scored raises UserError or
@@ -96,7 +98,8 @@ def score_pairs(submission: Submission, pairs: Sequence[ObjectFrames], params: P
     i3d = protocol.video_features is CONSISTENT4D.video_features  # a protocol may use another network for FVD
     require_weights([name for name in measures if name != "fvd" or i3d])
     scorer = joint_digest([code_digest(), *map(str, weights_digests(measures).items())])
-    folder = KEPT / file_name(submission.method, submission.protocol, str(submission.true_folder.resolve()))
+    name = file_name(submission.method, submission.protocol, str(submission.true_folder.resolve()))
+    folder = workspace.benchmark_scores / name
     tasks = [
         ScoreTask(frames, submission.protocol, measures, device, scorer, folder / f"{frames.name}.npz")
         for frames in pairs

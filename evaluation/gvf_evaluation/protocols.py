@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gvf.errors import UserError
+from gvf.geometry.camera import CONSISTENT4D_ORBIT, Orbit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,19 +22,6 @@ if TYPE_CHECKING:
 
 FRAME_MEASURES = ("psnr", "ssim", "ssim_cropped", "lpips", "lpips_alex", "clip")  # one value per frame
 MEASURES = (*FRAME_MEASURES, "fvd")
-
-
-@dataclass(frozen=True)
-class Cameras:
-    """Where a test set is seen from. azimuths: of the evaluation views, the input view has 0; elevation, fov: degrees.
-
-    radius: distance from the object's centre. fov: full vertical angle.
-    """
-
-    azimuths: tuple[float, ...]
-    elevation: float
-    radius: float
-    fov: float
 
 
 @dataclass(frozen=True)
@@ -56,7 +44,7 @@ class Protocol:
     name: str
     data: str
     objects: tuple[str, ...]
-    cameras: Cameras
+    cameras: Orbit
     num_frames: int
     measures: tuple[str, ...]
     image_size: int
@@ -90,14 +78,12 @@ def _pooled(predictions: Tensor, truths: Tensor) -> float:
     return frechet_distance(predictions.flatten(0, 1), truths.flatten(0, 1))
 
 
-_CAMERAS = Cameras(azimuths=(-75.0, 15.0, 105.0, 195.0), elevation=0.0, radius=2.0, fov=49.1)
-
 CONSISTENT4D = Protocol(
     name="consistent4d",
     data="the 7 objects of Consistent4D's test set (github.com/yanqinJiang/Consistent4D, README, Evaluation; archive: "
     "drive.google.com/file/d/1jn18kA2FfKMnyQ6fisIn8rhBI0dr3NFk)",
     objects=("aurorus", "crocodile", "guppie", "monster", "pistol", "skull", "trump"),
-    cameras=_CAMERAS,
+    cameras=CONSISTENT4D_ORBIT,
     num_frames=32,
     measures=MEASURES,
     image_size=512,
@@ -112,7 +98,7 @@ GVF = Protocol(
     data="100 objects: Consistent4D's 7 and 93 of Objaverse-XL (list: data/objaverse_xl_test_93.txt of "
     "huggingface.co/BwZhang/GaussianVariationFieldDiffusion; its renders are not public)",
     objects=(),
-    cameras=_CAMERAS,
+    cameras=CONSISTENT4D_ORBIT,
     num_frames=32,
     measures=MEASURES,
     image_size=512,

@@ -13,10 +13,10 @@ import pandas as pd
 from gvf.data.manifest import slug
 from gvf.errors import UserError
 from gvf.storage.files import read_json, write_json
+from gvf.workspace import Workspace
 from gvf_evaluation.frame_folders import joint_digest
 from gvf_evaluation.published import TABLE_1_DEVICE, table_1
 
-RESULTS = Path("reports/benchmark")
 PUBLISHED, MEASURED = "published", "measured"
 _MEASURES = ("psnr", "lpips", "ssim", "ssim_cropped", "clip", "fvd")
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}  # of times, in seconds
@@ -45,22 +45,22 @@ def file_name(method: str, protocol: str, data: str) -> str:
     return f"{slug(method)}--{protocol}--{joint_digest([method, data])[:8]}"
 
 
-def result_path(method: str, protocol: str, truth_sha256: str) -> Path:
+def result_path(workspace: Workspace, method: str, protocol: str, truth_sha256: str) -> Path:
     """Where the result of a method on a truth under a protocol lies; any other of the three lies elsewhere."""
-    return RESULTS / f"{file_name(method, protocol, truth_sha256)}.json"
+    return workspace.benchmark / f"{file_name(method, protocol, truth_sha256)}.json"
 
 
-def write_result(result: Mapping[str, Any]) -> Path:
+def write_result(workspace: Workspace, result: Mapping[str, Any]) -> Path:
     """Write a result as `result_path` says, over the last one of the same method, protocol and truth."""
-    path = result_path(result["method"], result["protocol"], result["truth_sha256"])
+    path = result_path(workspace, result["method"], result["protocol"], result["truth_sha256"])
     write_json(path, result)
     return path
 
 
-def read_results() -> list[dict[str, Any]]:
+def read_results(workspace: Workspace) -> list[dict[str, Any]]:
     """Every result, in the order of file names. Raises UserError for a file that is not one, with its flaw."""
     results = []
-    for path in sorted(RESULTS.glob("*.json")):
+    for path in sorted(workspace.benchmark.glob("*.json")):
         result = read_json(path)
         if (flaw := _flaw(result)) is not None:
             raise UserError(

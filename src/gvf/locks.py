@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from gvf.errors import StageError, UserError, advice
+from gvf.workspace import Workspace
 
-LOCKS = Path("work/locks")
 # A process that is being terminated takes at most this long (gvf.lifetime.GRACE_SECONDS).
 WAIT_SECONDS = 15.0
 _POLL_SECONDS = 0.2
@@ -27,16 +27,16 @@ _logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def exclusive(stage: str) -> Iterator[None]:
-    """Hold the lock of a stage in the current folder, so that no other process runs it there.
+def exclusive(workspace: Workspace, stage: str) -> Iterator[None]:
+    """Hold the lock of a stage, so that no other process runs it in the same workspace.
 
     Raises StageError naming the other process if it still runs after `WAIT_SECONDS`. The lock is released when its
     process ends, in whatever way; the lock file remains.
     """
-    path = LOCKS / f"{stage}.lock"
+    path = workspace.locks / f"{stage}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
-        _acquire(file, stage)
+        _acquire(file, workspace, stage)
         file.truncate(0)
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         file.write(json.dumps(holder))
@@ -70,7 +70,7 @@ def demand_writable(paths: Iterable[Path]) -> None:
                 raise UserError(f"{path} cannot be written. {advice(failure)}") from None
 
 
-def _acquire(file: IO[str], stage: str) -> None:
+def _acquire(file: IO[str], workspace: Workspace, stage: str) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     told = False
     while True:
@@ -88,7 +88,7 @@ def _acquire(file: IO[str], stage: str) -> None:
             told = True
         time.sleep(_POLL_SECONDS)
     raise StageError(
-        f"{stage} is running in {Path.cwd()} already{_holder(file)}. Wait until it has ended, or end it, "
+        f"{stage} is running in {workspace.root.absolute()} already{_holder(file)}. Wait until it has ended, or end it, "
         "then run the command again."
     )
 

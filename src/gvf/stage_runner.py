@@ -8,11 +8,11 @@ from pathlib import Path
 
 from gvf.config.load import as_dict, load_params
 from gvf.errors import UserError
-from gvf.locks import LOCKS, demand_writable, exclusive
+from gvf.locks import demand_writable, exclusive
 from gvf.storage.files import write_json
 from gvf.tracking import client as tracking
+from gvf.workspace import Workspace
 
-METRICS_DIRECTORY = Path("reports/metrics")
 # Folders that a stage writes to besides its metrics.
 OUTPUTS = {
     "collect": ("data/raw",),
@@ -30,24 +30,24 @@ OUTPUTS = {
 
 
 def run_stage(name: str, module: str, params_path: str) -> None:
-    """Run stage `name`: `module.run(params)` inside one tracked run; its metrics go to `reports/metrics/<name>.json`.
+    """Run stage `name`: `module.run(params, workspace)` inside one tracked run; its metrics go to `reports/metrics/<name>.json`.
 
     Raises StageError when another process runs the stage in this folder, and UserError when results cannot be written
     there or a launcher has started several processes of a stage that does not train. In distributed training, rank 0
     alone holds the lock, is tracked and writes.
     """
-    params = load_params(params_path)
+    params, workspace = load_params(params_path), Workspace()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not name.startswith("train-"):
         raise UserError(
             f"{name} runs in one process: start it without `deepspeed` or `torchrun`, which training is for."
         )
     if int(os.environ.get("RANK", "0")) != 0:
-        importlib.import_module(module).run(params)
+        importlib.import_module(module).run(params, workspace)
         return
-    metrics_path = METRICS_DIRECTORY / f"{name}.json"
-    demand_writable([LOCKS / name, metrics_path, *map(Path, OUTPUTS[name])])
-    with exclusive(name), tracking.stage_run(name, as_dict(params), params.tracking):
+    metrics_path = workspace.metrics(name)
+    demand_writable([workspace.locks / name, metrics_path, *map(Path, OUTPUTS[name])])
+    with exclusive(workspace, name), tracking.stage_run(name, as_dict(params), params.tracking):
         # Imported after tracking has started, so that torch and MLflow load side by side.
-        metrics = importlib.import_module(module).run(params)
+        metrics = importlib.import_module(module).run(params, workspace)
         tracking.log_metrics(metrics)
         write_json(metrics_path, metrics)

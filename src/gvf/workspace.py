@@ -84,6 +84,11 @@ class Workspace:
         return self.path("data/latents")
 
     @property
+    def latent_statistics(self) -> Path:
+        """Return the file of the latents' mean and standard deviation, written by `encode`."""
+        return self.latents / "statistics.safetensors"
+
+    @property
     def dit(self) -> Path:
         """Return the diffusion transformer's folder, written by `train-dit`."""
         return self.path("models/dit")
@@ -94,9 +99,64 @@ class Workspace:
         return self.path("data/predictions")
 
     @property
+    def generation(self) -> Path:
+        """Return the file that says on which device and in which batches clips were generated, written by `sample`."""
+        return self.predictions / "generation.json"
+
+    @property
     def scores(self) -> Path:
         """Return the folder of metrics on held-out clips, written by `evaluate`."""
         return self.path("reports/scores")
+
+    @property
+    def tables(self) -> Path:
+        """Return the folder of the report's tables, written by `report`."""
+        return self.path("reports/tables")
+
+    @property
+    def page(self) -> Path:
+        """Return the report's page, written by `report`."""
+        return self.path("reports/index.html")
+
+    @property
+    def benchmark(self) -> Path:
+        """Return the folder of scored submissions of any method, which `report` puts into Table 1."""
+        return self.path("reports/benchmark")
+
+    @property
+    def benchmark_scores(self) -> Path:
+        """Return the folder of scores of single objects, from which an interrupted scoring resumes."""
+        return self.path("work/benchmark")
+
+    @property
+    def ablation_params(self) -> Path:
+        """Return the file of the ablations' variants and seeds."""
+        return self.path("ablations/params.yaml")
+
+    @property
+    def ablation_results(self) -> Path:
+        """Return the folder of the metrics, curves and strips of all variants."""
+        return self.path("ablations/results")
+
+    @property
+    def ablation_page(self) -> Path:
+        """Return the folder of the ablations' tables and page."""
+        return self.path("reports/ablations")
+
+    @property
+    def locks(self) -> Path:
+        """Return the folder of the locks of running stages."""
+        return self.path("work/locks")
+
+    @property
+    def runs(self) -> Path:
+        """Return the folder of records of tracked runs and of their images."""
+        return self.path("work/runs")
+
+    @property
+    def turntables(self) -> Path:
+        """Return the folder of short videos that `sample` makes for the tracker."""
+        return self.path("work/sample")
 
     def metrics(self, stage: str) -> Path:
         """Return the file of a stage's final metrics."""

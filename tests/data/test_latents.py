@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gvf.data import clips as clip_store
-from gvf.data.clips import LATENTS
 from gvf.data.latents import LatentClip, RunningMoments, StatisticsOfClips, load_latents, save
+from gvf.workspace import Workspace
 
 
 def clip(seed: int, num_frames: int = 3, offset: float = 0.0) -> LatentClip:
@@ -57,16 +56,15 @@ def test_statistics_are_those_of_the_clips_at_once() -> None:
 
 
 def test_latents_share_the_bounded_memory_of_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
     clips = {f"clip{seed}": clip(seed) for seed in range(6)}
-    for name, value in clips.items():
-        save(LATENTS / f"{name}.safetensors", value)
     size = sum(tensor.nbytes for tensor in vars(clips["clip0"]).values())
-    clip_store._memory.clear()
-    monkeypatch.setattr(clip_store._memory, "_Cache__maxsize", 2.5 * size)
-    loaded = {name: load_latents(name) for name in clips}
+    monkeypatch.setattr("gvf.workspace.CACHE_BYTES", int(2.5 * size))
+    workspace = Workspace(tmp_path)
+    for name, value in clips.items():
+        save(workspace.latents / f"{name}.safetensors", value)
+    loaded = {name: load_latents(workspace, name) for name in clips}
     assert torch.equal(loaded["clip3"].mean, clips["clip3"].mean)
-    assert clip_store._memory.currsize == 2 * size
-    assert load_latents("clip5") is loaded["clip5"], "the last one is still there"
-    assert load_latents("clip0") is not loaded["clip0"], "the first one had to leave"
-    clip_store._memory.clear()
+    assert load_latents(workspace, "clip5") is loaded["clip5"], "the last one is still there"
+    assert load_latents(workspace, "clip4") is loaded["clip4"], "there is room for two"
+    assert load_latents(workspace, "clip0") is not loaded["clip0"], "the first one had to leave"
+    assert load_latents(Workspace(tmp_path), "clip5") is not loaded["clip5"], "each workspace has its own cache"

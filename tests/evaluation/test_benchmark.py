@@ -23,12 +23,13 @@ from gvf.errors import UserError
 from gvf.metrics import fvd
 from gvf.storage.files import read_json
 from gvf.storage.published_files import I3D_KINETICS
+from gvf.workspace import Workspace
 from gvf_evaluation import benchmark, scoring
 from gvf_evaluation.benchmark import Generation, Submission
 from gvf_evaluation.frame_folders import pair_folders
 from gvf_evaluation.frames import read_frame
 from gvf_evaluation.protocols import CONSISTENT4D, GVF, MEASURES, PROTOCOLS, Protocol
-from gvf_evaluation.results import RESULTS, read_results
+from gvf_evaluation.results import read_results
 from tests.evaluation.frame_sets import FRAMES, OBJECTS, VIEWS, write_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,13 +59,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def submit(folder: Path, protocol: str = "consistent4d", **changes: Any) -> dict[str, Any]:
     values = {"method": "Peer", "predictions": folder / "pred", "truth": None, "protocol": protocol}
     submission = Submission(**{**values, "generation": Generation(), **changes})
-    benchmark.run(submission, "params.yaml")
+    benchmark.run(submission, "params.yaml", Workspace())
     return latest()
 
 
 def latest() -> dict[str, Any]:
     """The result that was written last."""
-    return read_json(max(RESULTS.glob("*.json"), key=lambda path: path.stat().st_mtime_ns))
+    return read_json(max(Workspace().benchmark.glob("*.json"), key=lambda path: path.stat().st_mtime_ns))
 
 
 def small(path: Path) -> np.ndarray:
@@ -119,7 +120,7 @@ def test_image_metrics_are_scikit_image_s_averaged_over_frames_views_and_objects
     assert (result["frame_sizes"], result["image_size"]) == ([20], SMALL)
     assert result["data"].startswith("2 objects of ")
     assert result["generation"] == {"seconds": 3.5, "seconds_in_all": 12.0, "device": "one A100"}
-    assert read_results() == [result]
+    assert read_results(Workspace()) == [result]
 
 
 def test_the_two_protocols_differ() -> None:
@@ -247,7 +248,7 @@ def test_a_protocol_says_what_is_measured_and_what_its_fvd_sees(
 def test_methods_of_like_names_keep_scores_of_their_own(here: Path, published: Path) -> None:
     for method in ("L4GM", "L4GM+", "方法", "手法"):
         submit(published, method=method)
-    assert len(list(benchmark.KEPT.glob("*/fox.npz"))) == len(read_results()) == 4
+    assert len(list(Workspace().benchmark_scores.glob("*/fox.npz"))) == len(read_results(Workspace())) == 4
 
 
 def test_scored_objects_are_kept_until_something_changes(
@@ -268,7 +269,7 @@ def test_scored_objects_are_kept_until_something_changes(
     monkeypatch.setattr(scoring, "_score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         submit(folder)
-    assert read_results() == []
+    assert read_results(Workspace()) == []
     first = submit(folder)
     assert scored == ["fox", "interrupted", "owl"]
     assert "1 of 2 objects had been scored before" in capsys.readouterr().out
@@ -282,7 +283,7 @@ def test_scored_objects_are_kept_until_something_changes(
     assert changed["objects"]["owl"] != first["objects"]["owl"]
     assert changed["truth_sha256"] == first["truth_sha256"]
     assert changed["predictions_sha256"] != first["predictions_sha256"]
-    (kept,) = benchmark.KEPT.glob("*/fox.npz")
+    (kept,) = Workspace().benchmark_scores.glob("*/fox.npz")
     kept.write_bytes(kept.read_bytes()[:-30])
     assert submit(folder) == changed
     assert scored[4:] == ["fox"]
@@ -326,7 +327,7 @@ def test_the_command_writes_the_result_and_an_mlflow_run(
     Path("params.yaml").write_text(yaml.safe_dump(values))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     result = submit(published, method="Some Peer 2.0", predictions=published / "pred", truth=published / "gt")
-    assert [path.name.startswith("some-peer-2-0--consistent4d--") for path in RESULTS.iterdir()] == [True]
+    assert [path.name.startswith("some-peer-2-0--consistent4d--") for path in Workspace().benchmark.iterdir()] == [True]
     connection = sqlite3.connect("mlflow.db")
     try:
         rows = connection.execute(

@@ -18,13 +18,13 @@ import torch
 from gvf.config.evaluate import EvaluateConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
-from gvf.data.manifest import CURATED_MANIFEST
 from gvf.errors import StageError, UserError
-from gvf.stages.sample import GENERATION
 from gvf.storage.files import read_json, save_npz, save_tensors, write_json
+from gvf.workspace import Workspace
 from gvf_evaluation.held_out import METHODS
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
 from gvf_evaluation.results import write_result
+from gvf_evaluation.score_files import ScoreFiles
 from gvf_evaluation.stages import evaluate, report
 from gvf_evaluation.stages.report import STAGES, TRAINED
 from tests.sections import run_section
@@ -33,6 +33,8 @@ from tests.stages.curated_clips import box, write_curated
 # How much of the error of standing still the DiT keeps on each clip.
 CLIPS = {"shown-near": 0.25, "shown-half": 0.5, "shown-far": 0.9}
 FRAMES, SIZE = 3, 16
+HERE = Workspace()
+FILES = ScoreFiles(HERE.scores)
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             save_npz(f"data/renders/{clip}.npz", **pictures, **named)
             save_npz(f"data/predictions/{clip}.npz", **draw_methods(keep))
             save_tensors(f"data/predictions/{clip}.safetensors", place_gaussians(keep))
-        write_json(GENERATION, {"device": "a card", "batch_size": 2})
+        write_json(HERE.generation, {"device": "a card", "batch_size": 2})
         for stage in TRAINED:
             Path("reports/curves").mkdir(parents=True, exist_ok=True)
             Path(f"reports/curves/{stage}.csv").write_text("step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n3,0.5,0.1\n")
         for stage in STAGES:
             write_json(f"reports/metrics/{stage}.json", {"figure": 1.5})
         write_json("reports/metrics/sample.json", {"seconds_per_clip": 0.25, "drawing_seconds_per_clip": 0.125})
-        write_json("reports/metrics/evaluate.json", evaluate.run(SECTIONS))
+        write_json("reports/metrics/evaluate.json", evaluate.run(SECTIONS, Workspace()))
         yield folder
     finally:
         os.chdir(before)
@@ -128,7 +130,7 @@ def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_figures_are_those_of_plain_numpy(here: Path) -> None:
-    clips = pd.read_csv(evaluate.CLIPS).set_index(["clip_id", "method"])
+    clips = pd.read_csv(FILES.clips).set_index(["clip_id", "method"])
     rgba = draw_truth().astype(float)
     truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0) / 255
     expected: dict[str, list[float]] = {}
@@ -150,8 +152,8 @@ def test_figures_are_those_of_plain_numpy(here: Path) -> None:
 
 
 def test_chamfer_distances_are_those_of_all_pairs(here: Path) -> None:
-    frames = pd.read_csv(evaluate.FRAMES).set_index(["clip_id", "method", "frame"])["chamfer"].sort_index()
-    clips = pd.read_csv(evaluate.CLIPS).set_index(["clip_id", "method"])["chamfer"]
+    frames = pd.read_csv(FILES.frames).set_index(["clip_id", "method", "frame"])["chamfer"].sort_index()
+    clips = pd.read_csv(FILES.clips).set_index(["clip_id", "method"])["chamfer"]
     points = box(FRAMES).vertices.astype(float)
     for clip, keep in CLIPS.items():
         for method, share in (("static", 0.0), ("interpolated", 1.0), ("vae", 1.0), ("dit", 1 - keep)):
@@ -161,8 +163,8 @@ def test_chamfer_distances_are_those_of_all_pairs(here: Path) -> None:
                 expected = (pairs.min(0).mean() + pairs.min(1).mean()) / 2
                 assert frames[clip, method, frame] == pytest.approx(expected, abs=1e-5)
             assert clips[clip, method] == pytest.approx(frames[clip, method].mean(), abs=1e-5)
-    report.run(SECTIONS)
-    table = pd.read_csv(report.TABLES / "quality_over_time.csv")
+    report.run(SECTIONS, Workspace())
+    table = pd.read_csv(HERE.tables / "quality_over_time.csv")
     assert table["method"].unique().tolist() == [report.LABELS[name] for name in METHODS]
     assert table["frame"].tolist() == [0, 1, 2] * 4
     at = table.set_index(["method", "frame"])["chamfer"]
@@ -171,8 +173,8 @@ def test_chamfer_distances_are_those_of_all_pairs(here: Path) -> None:
 
 def test_quality_over_time_is_that_of_each_frame(here: Path) -> None:
     """The first frame is the same for all methods, so they have no error there; the DiT's later ones by hand."""
-    frames = pd.read_csv(evaluate.FRAMES).set_index(["clip_id", "method", "frame"]).sort_index()
-    clips = pd.read_csv(evaluate.CLIPS).set_index(["clip_id", "method"])
+    frames = pd.read_csv(FILES.frames).set_index(["clip_id", "method", "frame"]).sort_index()
+    clips = pd.read_csv(FILES.clips).set_index(["clip_id", "method"])
     rgba = draw_truth().astype(float)
     truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0) / 255
     for clip, keep in CLIPS.items():
@@ -184,7 +186,7 @@ def test_quality_over_time_is_that_of_each_frame(here: Path) -> None:
 
 
 def test_the_measurement_says_where_it_comes_from_and_what_is_missing(here: Path) -> None:
-    measurement = read_json(evaluate.MEASUREMENT)
+    measurement = read_json(FILES.measurement)
     assert measurement["run"].startswith("cpu-procedural-")
     assert (measurement["num_clips"], measurement["num_frames"], measurement["num_views"]) == (3, FRAMES, 4)
     assert measurement["image_size"] == SIZE
@@ -223,13 +225,13 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) -> None:
-    figures = report.run(SECTIONS)
+    figures = report.run(SECTIONS, Workspace())
     assert figures == {"clips_shown": 3}
-    first = report.PAGE.read_bytes()
-    tables = {path.name: path.read_bytes() for path in report.TABLES.iterdir()}
-    assert report.run(SECTIONS) == figures
-    assert report.PAGE.read_bytes() == first
-    assert {path.name: path.read_bytes() for path in report.TABLES.iterdir()} == tables
+    first = HERE.page.read_bytes()
+    tables = {path.name: path.read_bytes() for path in HERE.tables.iterdir()}
+    assert report.run(SECTIONS, Workspace()) == figures
+    assert HERE.page.read_bytes() == first
+    assert {path.name: path.read_bytes() for path in HERE.tables.iterdir()} == tables
 
     text = first.decode()
     page = Page()
@@ -253,22 +255,22 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
 
 
 def test_times_stand_on_the_page_alone_and_both_devices_everywhere(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report.run(SECTIONS)
-    tables = {path.name: path.read_bytes() for path in report.TABLES.iterdir()}
+    report.run(SECTIONS, Workspace())
+    tables = {path.name: path.read_bytes() for path in HERE.tables.iterdir()}
     figures = read_json("reports/metrics/sample.json")
     read = report.read_json
     slower = {name: 500 * seconds for name, seconds in figures.items()}
     monkeypatch.setattr(report, "read_json", lambda path: slower if Path(path).name == "sample.json" else read(path))
-    report.run(SECTIONS)
-    text = report.PAGE.read_text()
+    report.run(SECTIONS, Workspace())
+    text = HERE.page.read_text()
     assert "took 2.08 min a clip on a card, clips in batches of 2: the variation field" in text
     assert "evaluation views took 1.04 min more" in text
-    assert {path.name: path.read_bytes() for path in report.TABLES.iterdir()} == tables
-    device = f"generated on a card; scored on {read_json(evaluate.MEASUREMENT)['device']}"
+    assert {path.name: path.read_bytes() for path in HERE.tables.iterdir()} == tables
+    device = f"generated on a card; scored on {read_json(FILES.measurement)['device']}"
     assert f"<dt>Device</dt><dd>{device}</dd>" in text
-    assert pd.read_csv(report.TABLES / "table_1.csv").iloc[-1]["device"] == device
+    assert pd.read_csv(HERE.tables / "table_1.csv").iloc[-1]["device"] == device
     for words in ("VGG16", "n = 100 objects", "own generation time stands on the page"):
-        assert words in (report.TABLES / "table_1.md").read_text()
+        assert words in (HERE.tables / "table_1.md").read_text()
 
 
 def test_the_chart_takes_times_from_results_and_published_words(here: Path) -> None:
@@ -282,62 +284,62 @@ def test_the_chart_takes_times_from_results_and_published_words(here: Path) -> N
     assert len(chart.points) == 7
     assert points["Peer"].kind == "measured"
     assert 0 < points["Peer"].left - points["SC4D"].left < 0.1  # 1208 s and ~20 min
-    path = write_result(result)
+    path = write_result(Workspace(), result)
     try:
-        report.run(SECTIONS)
+        report.run(SECTIONS, Workspace())
     finally:
         path.unlink()
-    assert pd.read_csv(report.TABLES / "table_1.csv").set_index("method").at["Peer", "time"] == "20.1 min"
-    assert report.PAGE.read_text().count('<span class="point') == 7
+    assert pd.read_csv(HERE.tables / "table_1.csv").set_index("method").at["Peer", "time"] == "20.1 min"
+    assert HERE.page.read_text().count('<span class="point') == 7
 
 
 @pytest.mark.parametrize(("methods", "absent"), [(("vae",), "dit"), (("dit",), "vae")])
 def test_a_method_that_was_not_sampled_is_asked_for(
-    here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, methods: tuple[str, ...], absent: str
+    here: Path, monkeypatch: pytest.MonkeyPatch, methods: tuple[str, ...], absent: str
 ) -> None:
-    summary = pd.read_csv(evaluate.SUMMARY)
-    summary[summary["method"].isin(("static", "interpolated", *methods))].to_csv(tmp_path / "summary.csv")
-    monkeypatch.setattr(report, "SUMMARY", tmp_path / "summary.csv")
+    summary = pd.read_csv(FILES.summary)
+    rows = summary[summary["method"].isin(("static", "interpolated", *methods))]
+    monkeypatch.setattr(report, "_read_table", lambda path: rows if path == FILES.summary else pd.read_csv(path))
     with pytest.raises(UserError, match=rf"no figures of {absent},.* Set sample\.methods to \[vae, dit\]"):
-        report.run(SECTIONS)
+        report.run(SECTIONS, Workspace())
 
 
 def test_the_page_links_to_the_runs_that_were_tracked(here: Path) -> None:
     record = Path("work/runs/train-dit.json")
     write_json(record, {"run_name": "cpu-procedural-1", "url": "http://127.0.0.1:5000/#/experiments/3/runs/4"})
-    report.run(SECTIONS)
+    report.run(SECTIONS, Workspace())
     record.unlink()
-    text = report.PAGE.read_text()
+    text = HERE.page.read_text()
     assert re.findall(r'<a href="([^"]*)">([^<]*)</a>', text) == [
         ("http://127.0.0.1:5000/#/experiments/3/runs/4", "train-dit")
     ]
 
 
 def test_every_table_is_there_three_times_and_marked(here: Path) -> None:
-    report.run(SECTIONS)
-    names = {path.stem for path in report.TABLES.iterdir()}
+    report.run(SECTIONS, Workspace())
+    names = {path.stem for path in HERE.tables.iterdir()}
     assert names == {"quality", "quality_by_group", "quality_by_clip", "quality_over_time", "curation", "table_1"}
     for name in names:
-        markdown = (report.TABLES / f"{name}.md").read_text()
+        markdown = (HERE.tables / f"{name}.md").read_text()
         assert ("Published" in markdown) == (name == "table_1")
         assert ("Measured: preset cpu, data procedural" in markdown) == (name != "table_1")
-        assert (report.TABLES / f"{name}.csv").is_file()
-        assert r"\begin{tabular}" in (report.TABLES / f"{name}.tex").read_text()
-    curation = pd.read_csv(report.TABLES / "curation.csv")
+        assert (HERE.tables / f"{name}.csv").is_file()
+        assert r"\begin{tabular}" in (HERE.tables / f"{name}.tex").read_text()
+    curation = pd.read_csv(HERE.tables / "curation.csv")
     assert curation.to_dict("records") == [{"family": "box", "train": 1, "held_out": 3, "rejected: motion": 1}]
 
 
 def test_missing_input_names_the_file_and_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"measurement.json: no such file"):
-        report.run(SECTIONS)
+        report.run(SECTIONS, Workspace())
     write_curated({"kept": "train"})
-    with pytest.raises(UserError, match=f"{CURATED_MANIFEST}: no held-out clip"):
-        evaluate.run(SECTIONS)
+    with pytest.raises(UserError, match=f"{HERE.curated_manifest}: no held-out clip"):
+        evaluate.run(SECTIONS, Workspace())
     (tmp_path / "data/curated").rename(tmp_path / "old")
     write_curated({"unsampled": "held_out"})
     cameras = {"eval_viewmats": np.zeros((4, 4, 4), np.float32), "eval_Ks": np.zeros((4, 3, 3), np.float32)}
     save_npz("data/renders/unsampled.npz", eval_rgba=draw_truth(), **cameras)
     save_npz("data/predictions/unsampled.npz", dit_rgb=np.zeros((1, 1, 1, 1, 3), np.uint8))
     with pytest.raises(StageError, match=r"none of 1 clips .*unsampled.npz: has no array 'static_rgb'"):
-        evaluate.run(SECTIONS)
+        evaluate.run(SECTIONS, Workspace())

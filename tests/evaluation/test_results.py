@@ -11,6 +11,7 @@ import pytest
 
 from gvf.errors import UserError
 from gvf.storage.files import read_json, write_json
+from gvf.workspace import Workspace
 from gvf_evaluation.published import OURS, table_1
 from gvf_evaluation.results import (
     TABLE_1_CAPTION,
@@ -57,8 +58,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_row_says_where_it_comes_from(here: Path) -> None:
-    write_result(RESULT)
-    table = table_1_rows(read_results(), pipeline_row(SUMMARY, MEASUREMENT, "a GPU")).set_index("method")
+    write_result(Workspace(), RESULT)
+    table = table_1_rows(read_results(Workspace()), pipeline_row(SUMMARY, MEASUREMENT, "a GPU")).set_index("method")
     assert table["source"].tolist() == ["published"] * 6 + ["measured"] * 2
     for column in ("protocol", "data", "device"):
         assert table[column].str.len().min() > 2
@@ -101,13 +102,17 @@ def test_only_the_same_method_on_the_same_truth_by_the_same_protocol_replaces_a_
     ]
     others += [{"truth_sha256": "fedcba9876543210"}, {"protocol": "gvf"}]
     written = [{**RESULT, **changes} for changes in ({}, *others)]
-    paths = [write_result(result) for result in written]
+    paths = [write_result(Workspace(), result) for result in written]
     assert len(set(paths)) == len(written)
-    assert all(result in read_results() for result in written)
+    assert all(result in read_results(Workspace()) for result in written)
     again = {**RESULT, "metrics": {"psnr": 18.0}, "data": "7 objects"}
-    assert write_result(again) == paths[0] == result_path("Peer & Co", "consistent4d", "0123456789abcdef")
+    assert (
+        write_result(Workspace(), again)
+        == paths[0]
+        == result_path(Workspace(), "Peer & Co", "consistent4d", "0123456789abcdef")
+    )
     assert read_json(paths[0]) == again
-    assert len(read_results()) == len(written)
+    assert len(read_results(Workspace())) == len(written)
     assert [path.name.rpartition("--")[0] for path in (paths[0], paths[4])] == [
         "peer-co--consistent4d",
         "unnamed-7feb143d--consistent4d",
@@ -137,9 +142,9 @@ def _generation(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 def test_files_that_are_no_results_are_named_with_their_flaw(
     here: Path, change: Callable[[dict[str, Any]], Any], words: str
 ) -> None:
-    write_json(write_result(RESULT), change(RESULT))
+    write_json(write_result(Workspace(), RESULT), change(RESULT))
     with pytest.raises(UserError, match=rf"peer-co--consistent4d--[0-9a-f]{{8}}\.json: not a result of .*: {words}"):
-        read_results()
+        read_results(Workspace())
 
 
 def test_times_are_worded_as_published_and_published_ones_are_read() -> None:
@@ -152,6 +157,6 @@ def test_times_are_worded_as_published_and_published_ones_are_read() -> None:
 
 
 def test_without_results_the_published_rows_stand_alone(here: Path) -> None:
-    table = table_1_rows(read_results())
+    table = table_1_rows(read_results(Workspace()))
     assert table["psnr"].tolist() == table_1()["psnr"].tolist()
     assert (table["source"] == "published").all()

@@ -16,10 +16,11 @@ from gvf.data.curation.mesh_hash import mesh_sha256
 from gvf.data.curation.reserved import LIST
 from gvf.data.gltf.baking import load_model, rest_vertices
 from gvf.data.gltf.document import read_gltf
-from gvf.data.manifest import RAW_MANIFEST, RAW_SCHEMA, write_manifest
+from gvf.data.manifest import RAW_SCHEMA, write_manifest
 from gvf.errors import UserError
 from gvf.procedural.assets import build_asset
 from gvf.storage.files import sha256
+from gvf.workspace import Workspace
 from gvf_evaluation import test_sets as sets
 from tests.evaluation.frame_sets import write_set
 from tests.stages.curated_clips import write_curated
@@ -144,7 +145,7 @@ def test_the_manifest_of_another_stage_is_told_from_the_curated_one(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     row = {"clip_id": "a--b", "asset": "a.glb", "asset_sha256": "0", "family": "a", "animation_index": 0}
-    write_manifest(RAW_MANIFEST, [row], RAW_SCHEMA)
+    write_manifest(Workspace().raw_manifest, [row], RAW_SCHEMA)
     for command in ("verify", "publish"):
         with pytest.raises(UserError, match=r"data/raw/clips\.parquet: .*`collect`.* data/curated/clips\.parquet\."):
-            gvf(command, "procedural", "--manifest", str(RAW_MANIFEST))
+            gvf(command, "procedural", "--manifest", str(Workspace().raw_manifest))

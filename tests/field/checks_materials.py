@@ -10,10 +10,10 @@ import pandas as pd
 
 from gvf.data.gltf.baking import bake_clip, load_model
 from gvf.data.gltf.document import read_gltf
-from gvf.data.manifest import CURATED_MANIFEST
 from gvf.data.mesh import AnimatedMesh
 from gvf.geometry.camera import intrinsics, orbit
 from gvf.rendering.mesh_views import render_mesh
+from gvf.workspace import Workspace
 from tests.field.curation import curated
 from tests.field.fake_programs import put_on_path
 
@@ -38,7 +38,7 @@ def check_ktx2_texture(path, tmp_path, monkeypatch):
     for run in ("first", "second"):
         message = _refused(curated(path, tmp_path / run, monkeypatch), path.name)
         assert message.endswith("images[0]: is a KTX2 file, not a PNG, JPEG or WebP image. Save it as PNG.")
-        tables.append(CURATED_MANIFEST.read_bytes())
+        tables.append(Workspace().curated_manifest.read_bytes())
     assert tables[0] == tables[1]
 
 
@@ -87,7 +87,7 @@ def check_texture_without_source(path, tmp_path, monkeypatch):
     assert len(frog)
     assert (frog["reason"] != "invalid").all(), frog["message"].tolist()
     for clip in frog[frog["decision"] == "accepted"]["clip_id"]:
-        mesh = AnimatedMesh.load(CURATED_MANIFEST.parent / f"{clip}.npz")
+        mesh = AnimatedMesh.load(Workspace().curated / f"{clip}.npz")
         assert mesh.textures == ()
         assert [material.base_color for material in mesh.materials] == [(1.0, 1.0, 1.0, 1.0)]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from gvf.data.manifest import CURATED_MANIFEST
 from gvf.data.mesh import AnimatedMesh
+from gvf.workspace import Workspace
 from tests.field.curation import curated
 
 CHECKS: dict[str, Callable[..., None]] = {}
@@ -41,7 +41,7 @@ def _side_texture(path, tmp_path, monkeypatch):
     assert (refused["reason"] == "motion").all()
     image = next(path.parent.glob("[Tt]extures/colormap.png"))
     for clip_id in clips.loc[clips["decision"] == "accepted", "clip_id"]:
-        (texture,) = AnimatedMesh.load(CURATED_MANIFEST.parent / f"{clip_id}.npz").textures
+        (texture,) = AnimatedMesh.load(Workspace().curated / f"{clip_id}.npz").textures
         with Image.open(image) as shown:
             np.testing.assert_array_equal(texture, shown.convert("RGBA"))
 

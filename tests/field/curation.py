@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from gvf.config.load import load_params
-from gvf.data.manifest import CURATED_MANIFEST, read_manifest
+from gvf.data.manifest import read_manifest
 from gvf.stages import collect, curate
+from gvf.workspace import Workspace
 
 _PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -35,6 +36,6 @@ def curated(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> pd.Dat
     (work / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     monkeypatch.chdir(work)
     params = load_params("params.yaml")
-    collect.run(params)
-    curate.run(params)
-    return read_manifest(CURATED_MANIFEST)
+    collect.run(params, Workspace())
+    curate.run(params, Workspace())
+    return read_manifest(Workspace().curated_manifest)

@@ -6,8 +6,9 @@ import itertools
 
 import numpy as np
 
-from gvf.data.manifest import ACCEPTED, CURATED_MANIFEST, CURATED_SCHEMA, HELD_OUT, REJECTED, TRAIN, write_manifest
+from gvf.data.manifest import ACCEPTED, CURATED_SCHEMA, HELD_OUT, REJECTED, TRAIN, write_manifest
 from gvf.data.mesh import AnimatedMesh, Material
+from gvf.workspace import Workspace
 
 FRONT = Material("front", (0.0, 0.0, 0.0, 1.0), -1, "OPAQUE", 0.5, True, (1.0, 0.0, 0.0))
 BACK = Material("back", (0.0, 0.0, 0.0, 1.0), -1, "OPAQUE", 0.5, True, (0.0, 0.0, 1.0))
@@ -46,7 +47,7 @@ def box(num_frames: int = 1) -> AnimatedMesh:
 def write_curated(splits: dict[str, str | None], num_frames: int = 3) -> None:
     """`data/curated` in the working folder: clips by id with their split, None for a rejected one."""
     assert set(splits.values()) <= {TRAIN, HELD_OUT, None}
-    folder = CURATED_MANIFEST.parent
+    folder = Workspace().curated
     folder.mkdir(parents=True)
     rows = []
     for clip_id, split in splits.items():
@@ -75,4 +76,4 @@ def write_curated(splits: dict[str, str | None], num_frames: int = 3) -> None:
                 "asset_seen": split == HELD_OUT,
             }
         )
-    write_manifest(CURATED_MANIFEST, rows, CURATED_SCHEMA)
+    write_manifest(Workspace().curated_manifest, rows, CURATED_SCHEMA)

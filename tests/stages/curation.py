@@ -10,8 +10,9 @@ import pandas as pd
 
 from gvf.config.collect import CollectConfig, GlbSourceConfig
 from gvf.config.curate import CurateConfig
-from gvf.data.manifest import CURATED_MANIFEST, read_manifest
+from gvf.data.manifest import read_manifest
 from gvf.stages import collect, curate
+from gvf.workspace import Workspace
 from tests.data.gltf.gltf_files import sliding_triangle
 from tests.sections import execution_section, run_section
 
@@ -39,13 +40,13 @@ def curate_source(
         curate=CurateConfig(**{**CONFIG, **config}),
         sample=SimpleNamespace(num_frames=sampled_frames or {**CONFIG, **config}["num_frames"]),
     )
-    collect.run(params)
-    return curate.run(params)
+    collect.run(params, Workspace())
+    return curate.run(params, Workspace())
 
 
 def decided_clips() -> pd.DataFrame:
     """The curated manifest by clip id."""
-    return read_manifest(CURATED_MANIFEST).set_index("clip_id")
+    return read_manifest(Workspace().curated_manifest).set_index("clip_id")
 
 
 def write_good(source: Path, count: int = 2) -> None:

@@ -15,10 +15,11 @@ import pytest
 
 from gvf.config.collect import CollectConfig, GlbSourceConfig, ProceduralSourceConfig
 from gvf.data.gltf.document import read_gltf
-from gvf.data.manifest import RAW_MANIFEST, read_manifest
+from gvf.data.manifest import read_manifest
 from gvf.errors import ConfigError
 from gvf.stages import collect
 from gvf.storage.files import sha256
+from gvf.workspace import Workspace
 from tests.data.gltf.gltf_files import GltfFile, sliding_triangle
 from tests.sections import execution_section, run_section
 
@@ -38,8 +39,8 @@ def test_every_clip_of_every_file_is_one_row(source: Path) -> None:
     (source / "deeper").mkdir()
     sliding_triangle("hop").glb(source / "deeper" / "my hero.GLB")
     (source / "notes.txt").write_text("no asset")
-    metrics = collect.run(_params(source))
-    clips = read_manifest(RAW_MANIFEST)
+    metrics = collect.run(_params(source), Workspace())
+    clips = read_manifest(Workspace().raw_manifest)
     assert clips["clip_id"].tolist() == ["my-hero--run-fast", "my-hero--run-fast-2", "my-hero-2--hop"]
     assert clips["asset"].tolist() == [
         "assets/my-hero/my-hero.glb",
@@ -68,8 +69,8 @@ def test_unreadable_files_are_rows_and_the_run_goes_on(source: Path) -> None:
     partly = sliding_triangle("fine")
     partly.animation("hollow")
     partly.glb(source / "partly.glb")
-    metrics = collect.run(_params(source))
-    clips = read_manifest(RAW_MANIFEST).set_index("clip_id")
+    metrics = collect.run(_params(source), Workspace())
+    clips = read_manifest(Workspace().raw_manifest).set_index("clip_id")
     reasons = clips["error"].dropna()
     assert reasons.to_dict() == {
         "cyclic--unreadable": "invalid",
@@ -89,20 +90,20 @@ def test_unreadable_files_are_rows_and_the_run_goes_on(source: Path) -> None:
 
 def test_a_gltf_brings_its_side_files_in_a_folder_of_its_own(source: Path) -> None:
     path = sliding_triangle().gltf(source / "Model.gltf", embedded=False)
-    collect.run(_params(source))
-    (clip,) = read_manifest(RAW_MANIFEST).to_dict("records")
+    collect.run(_params(source), Workspace())
+    (clip,) = read_manifest(Workspace().raw_manifest).to_dict("records")
     assert clip["asset"] == "assets/model/model.gltf"
-    copy = RAW_MANIFEST.parent / clip["asset"]
+    copy = Workspace().raw / clip["asset"]
     assert (copy.parent / "buffer data.bin").read_bytes() == (source / "buffer data.bin").read_bytes()
     assert read_gltf(copy).animation_names == ["slide"]
     changed = bytearray((source / "buffer data.bin").read_bytes())
     changed[0] ^= 1
     (source / "buffer data.bin").write_bytes(changed)
-    collect.run(_params(source))
-    assert read_manifest(RAW_MANIFEST)["asset_sha256"][0] != clip["asset_sha256"]
+    collect.run(_params(source), Workspace())
+    assert read_manifest(Workspace().raw_manifest)["asset_sha256"][0] != clip["asset_sha256"]
     path.write_text(path.read_text().replace("buffer%20data.bin", "../secret.bin"))
-    collect.run(_params(source))
-    assert "not a file in the folder" in read_manifest(RAW_MANIFEST)["message"][0]
+    collect.run(_params(source), Workspace())
+    assert "not a file in the folder" in read_manifest(Workspace().raw_manifest)["message"][0]
 
 
 def test_textures_beside_a_glb_come_along_and_stay_apart(source: Path) -> None:
@@ -113,11 +114,11 @@ def test_textures_beside_a_glb_come_along_and_stay_apart(source: Path) -> None:
     for name in ("a.glb", "b.glb", "deeper/a.glb"):
         _with_image("textures/map.png").glb(source / name)
     _with_image("absent.png").glb(source / "c.glb")
-    collect.run(_params(source))
-    clips = read_manifest(RAW_MANIFEST)
+    collect.run(_params(source), Workspace())
+    clips = read_manifest(Workspace().raw_manifest)
     assert clips["family"].tolist() == ["a", "b", "c", "deeper/a"]
     assert clips["error"].isna().all()
-    found = [RAW_MANIFEST.parent / Path(asset).parent / "textures/map.png" for asset in clips["asset"]]
+    found = [Workspace().raw / Path(asset).parent / "textures/map.png" for asset in clips["asset"]]
     assert [path.read_bytes() if path.exists() else b"" for path in found] == [b"one", b"one", b"", b"two"]
     digests = clips.set_index("family")["asset_sha256"]
     assert digests["c"] == sha256(source / "c.glb")  # nothing beside it: the file's own
@@ -139,7 +140,7 @@ def test_an_image_that_is_no_file_beside_a_glb_and_not_used_costs_nothing(source
     (source.parent / "secret.png").write_bytes(b"secret")
     (source / "sub").mkdir()
     _with_image(uri).glb(source / "a.glb")
-    assert collect.run(_params(source))["unreadable"] == 0
+    assert collect.run(_params(source), Workspace())["unreadable"] == 0
     assert [path.name for path in Path("data/raw/assets/a").iterdir()] == ["a.glb"]
 
 
@@ -153,8 +154,8 @@ def test_a_side_file_never_leaves_the_folder_and_never_takes_the_asset_s_place(s
         _with_image(f"{name}.png").glb(source / "deeper" / f"{name}.glb")
     _with_image("hero.glb").glb(source / "Hero.glb")
     _with_image("x.png").glb(source / "hero.glb")
-    collect.run(_params(source))
-    clips = read_manifest(RAW_MANIFEST).set_index("family")
+    collect.run(_params(source), Workspace())
+    clips = read_manifest(Workspace().raw_manifest).set_index("family")
     assert Path("data/raw/assets/inside/inside.png").read_bytes() == b"shared"
     assert clips.loc["deeper/outside", "error"] == "invalid"
     assert "'outside.png' is a link out of" in clips.loc["deeper/outside", "message"]
@@ -168,8 +169,8 @@ def test_a_linked_folder_brings_its_assets_and_their_textures(source: Path) -> N
     _with_image("map.png").glb(store / "car.glb")
     (store / "map.png").write_bytes(b"map")
     (source / "link").symlink_to(store)
-    collect.run(_params(source))
-    assert read_manifest(RAW_MANIFEST)["family"].tolist() == ["link/car"]
+    collect.run(_params(source), Workspace())
+    assert read_manifest(Workspace().raw_manifest)["family"].tolist() == ["link/car"]
     assert Path("data/raw/assets/car/map.png").read_bytes() == b"map"
 
 
@@ -177,7 +178,7 @@ def test_what_was_passed_over_is_said(source: Path, caplog: pytest.LogCaptureFix
     sliding_triangle().glb(source / "a.glb")
     (source / "._a.glb").write_bytes(b"\0\5\x16\7")
     (source / "gone.glb").symlink_to("nowhere")
-    assert collect.run(_params(source))["assets"] == 1
+    assert collect.run(_params(source), Workspace())["assets"] == 1
     assert [record.getMessage() for record in caplog.records] == [
         f"Skipped {source}/gone.glb: is a broken link.",
         "Skipped 1 files in which macOS stores attributes of other files.",
@@ -190,14 +191,14 @@ def test_names_of_files_are_fit_for_paths_and_tables(source: Path) -> None:
     content = sliding_triangle().glb(source.parent / "any.glb").read_bytes()
     for name in names:
         Path(os.fsdecode(os.fsencode(source) + b"/" + name)).write_bytes(content)
-    collect.run(_params(source))
-    clips = read_manifest(RAW_MANIFEST)
+    collect.run(_params(source), Workspace())
+    clips = read_manifest(Workspace().raw_manifest)
     assert clips["error"].isna().all()
     families = sorted(clips["family"])
     expected = [f"b\ufffd-{_digest('b' + half)}" for half in ("\udce8", "\udce9")]
     assert families == sorted([".", "x" * 251, "走る", *expected])
     assert clips["asset"].is_unique
-    assert all((RAW_MANIFEST.parent / asset).read_bytes() == content for asset in clips["asset"])
+    assert all((Workspace().raw / asset).read_bytes() == content for asset in clips["asset"])
 
 
 def _digest(text: str) -> str:
@@ -217,10 +218,10 @@ def test_a_file_that_vanishes_costs_itself_and_a_full_disk_ends_the_run(
         copy(path, to)
 
     monkeypatch.setattr("gvf.stages.collect.shutil.copyfile", vanished)
-    assert collect.run(_params(source))["unreadable"] == 1
-    clips = read_manifest(RAW_MANIFEST).set_index("clip_id")
+    assert collect.run(_params(source), Workspace())["unreadable"] == 1
+    clips = read_manifest(Workspace().raw_manifest).set_index("clip_id")
     assert clips.loc["a--unreadable", "message"] == "a.glb: cannot be copied (No such file or directory)."
-    before = RAW_MANIFEST.read_bytes()
+    before = Workspace().raw_manifest.read_bytes()
 
     def full(path: Path, to: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -229,34 +230,34 @@ def test_a_file_that_vanishes_costs_itself_and_a_full_disk_ends_the_run(
     [item] = collect.glb_sources(GlbSourceConfig(str(source)), Path("x"))
     with pytest.raises(OSError, match="No space left"):
         collect.collect_asset(item)
-    assert RAW_MANIFEST.read_bytes() == before
+    assert Workspace().raw_manifest.read_bytes() == before
 
 
 def test_ctrl_c_leaves_what_was_there(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the command says then is tested in tests/cli/test_cli.py."""
     sliding_triangle().glb(source / "a.glb")
-    collect.run(_params(source))
-    before = RAW_MANIFEST.read_bytes()
+    collect.run(_params(source), Workspace())
+    before = Workspace().raw_manifest.read_bytes()
 
     def interrupted(path: Path, to: Path) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gvf.stages.collect.shutil.copyfile", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        collect.run(_params(source))
-    assert RAW_MANIFEST.read_bytes() == before
+        collect.run(_params(source), Workspace())
+    assert Workspace().raw_manifest.read_bytes() == before
     assert [path.name for path in Path("data").iterdir()] == ["raw"]
 
 
 def test_a_folder_without_assets_stops_at_once_and_keeps_what_was_there(source: Path) -> None:
     sliding_triangle().glb(source / "good.glb")
-    collect.run(_params(source))
+    collect.run(_params(source), Workspace())
     (source / "good.glb").unlink()
     for folder, words in ((source, r"holds no \.glb"), (source / "absent", "is not a folder")):
         with pytest.raises(ConfigError, match=words) as caught:
-            collect.run(_params(folder))
+            collect.run(_params(folder), Workspace())
         assert caught.value.key == "collect.glb.directory"
-    assert len(read_manifest(RAW_MANIFEST)) == 1
+    assert len(read_manifest(Workspace().raw_manifest)) == 1
     assert not Path("data/raw.partial").exists()
 
 
@@ -264,31 +265,31 @@ def test_procedural_assets_know_their_family(source: Path) -> None:
     settings = ProceduralSourceConfig(families=("fish", "ball"), clips_per_family=2)
     config = CollectConfig(source="procedural", watch="src", procedural=settings)
     params: Any = SimpleNamespace(**SHARED, collect=config)
-    assert collect.run(params)["clips"] == 4
-    clips = read_manifest(RAW_MANIFEST)
+    assert collect.run(params, Workspace())["clips"] == 4
+    clips = read_manifest(Workspace().raw_manifest)
     assert clips["family"].tolist() == ["fish", "fish", "ball", "ball"]
     assert clips["error"].isna().all()
     first = clips["asset_sha256"].tolist()
-    collect.run(params)
-    assert read_manifest(RAW_MANIFEST)["asset_sha256"].tolist() == first
+    collect.run(params, Workspace())
+    assert read_manifest(Workspace().raw_manifest)["asset_sha256"].tolist() == first
 
 
 def test_a_process_pool_finds_the_same(source: Path) -> None:
     for name in ("a", "b", "c"):
         sliding_triangle(name).glb(source / f"{name}.glb")
     params = _params(source)
-    collect.run(params)
-    inline = read_manifest(RAW_MANIFEST)
+    collect.run(params, Workspace())
+    inline = read_manifest(Workspace().raw_manifest)
     params.execution = execution_section(executor="process")
-    collect.run(params)
-    assert inline.equals(read_manifest(RAW_MANIFEST))
+    collect.run(params, Workspace())
+    assert inline.equals(read_manifest(Workspace().raw_manifest))
 
 
 def test_kaykit_has_380_clips(source: Path, shared: Path) -> None:
     for path in sorted((shared / "data" / "kaykit").glob("*.glb")):
         shutil.copyfile(path, source / path.name)
-    metrics = collect.run(_params(source))
+    metrics = collect.run(_params(source), Workspace())
     assert (metrics["clips"], metrics["unreadable"], metrics["assets"]) == (380, 0, 5)
-    clips = read_manifest(RAW_MANIFEST)
+    clips = read_manifest(Workspace().raw_manifest)
     poses = clips[clips["duration"] == 0.0]["animation"].unique()
     assert {"T-Pose", "Unarmed_Pose", "Lie_Pose"} <= set(poses)

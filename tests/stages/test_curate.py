@@ -12,12 +12,13 @@ import pytest
 
 from gvf.config.curate import CurateConfig
 from gvf.data.curation.reserved import ReservedAsset, reserved_assets
-from gvf.data.manifest import CURATED_MANIFEST, slug
+from gvf.data.manifest import slug
 from gvf.data.mesh import AnimatedMesh
 from gvf.errors import ConfigError, StageError
 from gvf.metrics.aesthetic import AestheticWeights
 from gvf.stages import curate
 from gvf.storage.files import sha256
+from gvf.workspace import Workspace
 from tests.data.gltf.gltf_files import TRIANGLE, GltfFile, png, sliding_triangle
 from tests.stages import deadly_curation
 from tests.stages.curation import CONFIG, curate_source, decided_clips, write_good
@@ -107,7 +108,7 @@ def test_a_bad_clip_is_rejected_with_its_reason_and_the_run_goes_on(
     assert words in clip["message"]
     assert pd.isna(clip["split"])
     assert (metrics["accepted"], metrics[f"rejected_{reason}"]) == (2, 1)
-    assert sorted(path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")) == ["good0--slide0", "good1--slide1"]
+    assert sorted(path.stem for path in Workspace().curated.glob("*.npz")) == ["good0--slide0", "good1--slide1"]
 
 
 def _two_parts(distance: float) -> GltfFile:
@@ -130,7 +131,7 @@ def test_local_motion_is_motion(source: Path) -> None:
     assert clips.loc["hand--wave", "decision"] == "accepted"
     assert clips.loc["hand--wave", "motion"] == pytest.approx(0.5, abs=1e-5)
     assert clips.loc["finger--wave", "reason"] == "motion"
-    points = AnimatedMesh.load(CURATED_MANIFEST.parent / "hand--wave.npz").points
+    points = AnimatedMesh.load(Workspace().curated / "hand--wave.npz").points
     assert points is not None
     assert np.linalg.norm(points - points[0], axis=-1).max(axis=0).mean() < 0.02
 
@@ -146,7 +147,7 @@ def test_textures_beside_a_glb_are_on_the_accepted_clip(source: Path) -> None:
     assert metrics["accepted"] == 4
     assert clips["family"].tolist() == ["one/bus", "one/car", "two/bus", "two/car"]
     for clip_id, grey in zip(clips.index, (50, 50, 200, 200)):
-        (texture,) = AnimatedMesh.load(CURATED_MANIFEST.parent / f"{clip_id}.npz").textures
+        (texture,) = AnimatedMesh.load(Workspace().curated / f"{clip_id}.npz").textures
         assert texture[..., :3].tolist() == np.full((2, 2, 3), grey).tolist()
 
 
@@ -186,9 +187,9 @@ def test_names_from_files_cost_nothing_and_tables_have_equal_bytes(source: Path)
         "animation_0",
         "a-b-c",
     ]
-    first = CURATED_MANIFEST.read_bytes()
+    first = Workspace().curated_manifest.read_bytes()
     curate_source(source)
-    assert CURATED_MANIFEST.read_bytes() == first
+    assert Workspace().curated_manifest.read_bytes() == first
 
 
 def test_files_that_collect_could_not_read_stay_rejected(source: Path) -> None:
@@ -211,7 +212,7 @@ def test_an_accepted_clip_is_stored_normalised_with_points(source: Path) -> None
     file.json["meshes"][0]["primitives"][0]["material"] = 0
     file.glb(source / "car.glb")
     curate_source(source)
-    mesh, clip = AnimatedMesh.load(CURATED_MANIFEST.parent / "car--go.npz"), decided_clips().loc["car--go"]
+    mesh, clip = AnimatedMesh.load(Workspace().curated / "car--go.npz"), decided_clips().loc["car--go"]
     # Along x from 0 to 4 over the clip, so the unit is 4 long; up (y in the file) is z.
     np.testing.assert_allclose(mesh.vertices[0], [[-0.5, 0, -0.125], [-0.25, 0, -0.125], [-0.5, 0, 0.125]], atol=1e-6)
     np.testing.assert_allclose(mesh.vertices[3, 0], [0.25, 0, -0.125], atol=1e-6)
@@ -272,17 +273,17 @@ def test_too_few_clips_stop_the_run_and_say_why(source: Path) -> None:
         StageError, match=r"only 1 of 2 clips were accepted \(1 for motion; first: 'pose' has a single key"
     ):
         curate_source(source)
-    assert not CURATED_MANIFEST.parent.exists()
+    assert not Workspace().curated.exists()
 
 
 def test_a_process_pool_decides_the_same(source: Path) -> None:
     write_good(source, 4)
     curate_source(source)
     inline = decided_clips()
-    digest = (CURATED_MANIFEST.parent / "good1--slide1.npz").read_bytes()
+    digest = (Workspace().curated / "good1--slide1.npz").read_bytes()
     curate_source(source, executor="process")
     assert inline.equals(decided_clips())
-    assert (CURATED_MANIFEST.parent / "good1--slide1.npz").read_bytes() == digest
+    assert (Workspace().curated / "good1--slide1.npz").read_bytes() == digest
 
 
 def test_clips_are_scored_where_the_weights_are(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,7 +374,7 @@ def test_a_clip_that_kills_its_worker_costs_neither_its_asset_nor_another(source
     assert dead["message"] == "its worker process ended with exit code 3."
     assert (odd["reason"], odd["exception"], odd["num_triangles"]) == ("failed", "AttributeError", 1)
     assert (metrics["rejected"], metrics["rejected_crashed"], metrics["rejected_failed"]) == (2, 1, 1)
-    assert {path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")} == set(clips[clips["split"].notna()].index)
+    assert {path.stem for path in Workspace().curated.glob("*.npz")} == set(clips[clips["split"].notna()].index)
 
 
 def test_an_asset_that_cannot_be_loaded_is_lost_as_a_whole(source, monkeypatch):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from gvf.data.curation.leakage import find_leaks
-from gvf.data.manifest import CURATED_MANIFEST
 from gvf.data.mesh import AnimatedMesh
 from gvf.errors import ClipError, ConfigError
 from gvf.stages import curate
+from gvf.workspace import Workspace
 from tests.data.gltf.gltf_files import TRIANGLE, GltfFile
 from tests.stages.curation import curate_source, decided_clips, write_good
 
@@ -89,7 +89,7 @@ def test_the_cap_keeps_some_of_each_file_and_says_so(source: Path) -> None:
     assert (metrics["accepted"], metrics["rejected_cap"], len(dropped)) == (4, 2, 2)
     assert dropped["message"].str.contains("not among the 4 clips drawn of 6").all()
     assert dropped["motion"].notna().all()
-    kept = {path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")}
+    kept = {path.stem for path in Workspace().curated.glob("*.npz")}
     assert kept == set(clips.index) - set(dropped.index)
 
 
@@ -102,7 +102,7 @@ def test_held_out_clips_have_the_frames_of_sampling(source: Path) -> None:
     clips = decided_clips()
     assert clips["split"].to_dict() == splits
     for clip_id, split in splits.items():
-        mesh = AnimatedMesh.load(CURATED_MANIFEST.parent / f"{clip_id}.npz")
+        mesh = AnimatedMesh.load(Workspace().curated / f"{clip_id}.npz")
         assert mesh.points is not None
         assert (mesh.num_frames, len(mesh.points)) == ((7, 7) if split == "held_out" else (4, 4))
         # The triangle slides at a constant speed, so its ends are the same however many frames lie between them.
@@ -130,4 +130,4 @@ def test_a_held_out_clip_that_fails_at_the_frames_of_sampling_is_rejected(
     assert len(rejected) > 0
     assert set(rejected["message"]) == {"seven frames are too many."}
     assert rejected["split"].isna().all()
-    assert {path.stem for path in CURATED_MANIFEST.parent.glob("*.npz")} == set(clips.index) - set(rejected.index)
+    assert {path.stem for path in Workspace().curated.glob("*.npz")} == set(clips.index) - set(rejected.index)

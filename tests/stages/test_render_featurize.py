@@ -12,13 +12,15 @@ import torch
 
 from gvf.config.featurize import FeaturizeConfig
 from gvf.config.render import RenderConfig
-from gvf.data.clips import CURATED, FEATURES, RENDERS, clip_ids
+from gvf.data.clips import clip_ids
 from gvf.data.rejections import read_rejections, record_rejections
 from gvf.errors import StageError, UserError
 from gvf.execution.clip_map import Rejected
 from gvf.geometry.camera import intrinsics, orbit, positions
+from gvf.models.encoders.image_encoder import build_image_encoder
 from gvf.stages import featurize, render
-from gvf.storage.files import load_npz, load_tensors, read_json, save_npz
+from gvf.storage.files import load_npz, load_tensors, save_npz
+from gvf.workspace import Workspace
 from tests.sections import execution_section, run_section
 from tests.stages.curated_clips import write_curated
 
@@ -47,14 +49,14 @@ def params(seed: int = 0, executor: str = "inline") -> Any:
 
 
 def rendered(clip_id: str) -> dict[str, np.ndarray]:
-    return load_npz(RENDERS / f"{clip_id}.npz")
+    return load_npz(Workspace().renders / f"{clip_id}.npz")
 
 
 def test_what_a_clip_gets_depends_on_its_split(folder: Path) -> None:
     write_curated({"a": "train", "b": "held_out", "c": None})
-    metrics = render.run(params())
+    metrics = render.run(params(), Workspace())
     assert metrics["clips"] == 2
-    assert sorted(path.name for path in RENDERS.iterdir()) == ["a.npz", "b.npz", "rejected.parquet"]
+    assert sorted(path.name for path in Workspace().renders.iterdir()) == ["a.npz", "b.npz", "rejected.parquet"]
     train, held_out = rendered("a"), rendered("b")
     shapes = {name: array.shape[:-3] for name, array in train.items() if name.endswith("rgba")}
     assert shapes == {"canonical_rgba": (5,), "train_rgba": (3, 2), "video_rgba": (3, 3)}
@@ -72,7 +74,7 @@ def test_what_a_clip_gets_depends_on_its_split(folder: Path) -> None:
 
 def test_cameras_are_where_the_protocols_say(folder: Path) -> None:
     write_curated({"a": "train", "b": "held_out"})
-    render.run(params())
+    render.run(params(), Workspace())
     train, held_out = rendered("a"), rendered("b")
     for arrays in (train, held_out):
         np.testing.assert_allclose(positions(arrays["video_viewmats"][0]), [0, -2, 0], atol=1e-6)
@@ -90,7 +92,7 @@ def test_cameras_are_where_the_protocols_say(folder: Path) -> None:
 def test_pictures_show_the_frame_and_the_camera_they_belong_to(folder: Path) -> None:
     """Red faces the front; the sway of the box moves its pixels sideways over the video; the back is blue."""
     write_curated({"a": "train", "b": "held_out"}, num_frames=4)
-    render.run(params())
+    render.run(params(), Workspace())
     video = rendered("a")["video_rgba"][0].astype(float)
     assert video[0, 24, 24, 0] > 250
     columns = [(np.arange(48) * frame[..., 3].sum(axis=0)).sum() / frame[..., 3].sum() for frame in video]
@@ -103,15 +105,15 @@ def test_pictures_show_the_frame_and_the_camera_they_belong_to(folder: Path) -> 
 
 def test_a_clips_pictures_do_not_depend_on_the_others(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     write_curated({"a": "train", "b": "train"})
-    render.run(params())
+    render.run(params(), Workspace())
     first = rendered("b")
     assert not np.array_equal(first["train_viewmats"], rendered("a")["train_viewmats"])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("alone"))
         write_curated({"b": "train"})
-        render.run(params(executor="process"))
+        render.run(params(executor="process"), Workspace())
         alone = rendered("b")
-        render.run(params(seed=1))
+        render.run(params(seed=1), Workspace())
         reseeded = rendered("b")
     for name, array in first.items():
         np.testing.assert_array_equal(array, alone[name])
@@ -120,17 +122,16 @@ def test_a_clips_pictures_do_not_depend_on_the_others(folder: Path, tmp_path_fac
 
 def test_featurize_writes_what_the_models_read(folder: Path) -> None:
     write_curated({"a": "train", "b": "held_out", "c": None})
-    render.run(params())
-    metrics = featurize.run(params())
-    facts = read_json(FEATURES / "features.json")
-    assert facts["voxel_resolution"] == 8
+    render.run(params(), Workspace())
+    metrics = featurize.run(params(), Workspace())
+    encoder = build_image_encoder(FEATURIZE, torch.device("cpu"))
     for clip_id, num_videos in (("a", 3), ("b", 1)):
-        tensors = load_tensors(FEATURES / f"{clip_id}.safetensors")
+        tensors = load_tensors(Workspace().features / f"{clip_id}.safetensors")
         voxels, features, tokens = (tensors[name] for name in ("voxels", "voxel_features", "video_tokens"))
         assert voxels.dtype == torch.int32
         assert features.dtype == tokens.dtype == torch.float16
-        assert features.shape == (len(voxels), facts["voxel_channels"])
-        assert tokens.shape == (num_videos, 3, facts["num_tokens"], facts["token_channels"])
+        assert features.shape == (len(voxels), encoder.voxel_dim)
+        assert tokens.shape == (num_videos, 3, encoder.num_tokens, encoder.token_dim)
         assert voxels.min() >= 0
         assert voxels.max() < 8
         assert features.isfinite().all()
@@ -146,40 +147,45 @@ def test_featurize_writes_what_the_models_read(folder: Path) -> None:
 
 def test_nothing_accepted_or_rendered_is_said(folder: Path) -> None:
     with pytest.raises(UserError, match=r"clips\.parquet"):
-        render.run(params())
+        render.run(params(), Workspace())
     write_curated({"a": None})
     for stage in (render, featurize):
         with pytest.raises(StageError, match="no accepted clip"):
-            stage.run(params())
+            stage.run(params(), Workspace())
 
 
 def test_features_need_renders(folder: Path) -> None:
     write_curated({"a": "train"})
     with pytest.raises(StageError, match=r"none of 1 clips .*a\.npz: no such file"):
-        featurize.run(params())
-    assert not FEATURES.exists()
+        featurize.run(params(), Workspace())
+    assert not Workspace().features.exists()
 
 
 @pytest.mark.parametrize("executor", ["inline", "process"])
 def test_a_damaged_clip_costs_itself_alone_and_is_on_record(folder: Path, executor: str) -> None:
     write_curated(dict.fromkeys("abcd", "train"))
-    (CURATED / "a.npz").write_bytes(b"no archive")
-    metrics = render.run(params(executor=executor))
+    (Workspace().curated / "a.npz").write_bytes(b"no archive")
+    metrics = render.run(params(executor=executor), Workspace())
     assert (metrics["clips"], metrics["rejected"]) == (3, 1)
-    assert sorted(path.name for path in RENDERS.iterdir()) == ["b.npz", "c.npz", "d.npz", "rejected.parquet"]
-    whole = (RENDERS / "b.npz").read_bytes()
-    (RENDERS / "b.npz").write_bytes(whole[: len(whole) // 2])
-    metrics = featurize.run(params(executor=executor))
+    assert sorted(path.name for path in Workspace().renders.iterdir()) == [
+        "b.npz",
+        "c.npz",
+        "d.npz",
+        "rejected.parquet",
+    ]
+    whole = (Workspace().renders / "b.npz").read_bytes()
+    (Workspace().renders / "b.npz").write_bytes(whole[: len(whole) // 2])
+    metrics = featurize.run(params(executor=executor), Workspace())
     assert (metrics["clips"], metrics["rejected"]) == (2, 1)
-    rows = read_rejections(FEATURES)
+    rows = read_rejections(Workspace().features)
     assert [(row.clip_id, row.stage, row.reason, row.exception) for row in rows] == [
         ("a", "render", "failed", "UserError"),
         ("b", "featurize", "failed", "UserError"),
     ]
     assert all(f"{row.clip_id}.npz: not a readable npz archive" in row.message for row in rows)
-    assert clip_ids("train", after=FEATURES) == ["c", "d"]
+    assert clip_ids(Workspace(), "train", after=Workspace().features) == ["c", "d"]
     with pytest.raises(UserError, match=r"split 'held_out'; see .*rejected\.parquet"):
-        clip_ids("held_out", after=FEATURES)
+        clip_ids(Workspace(), "held_out", after=Workspace().features)
 
 
 def test_leftovers_of_a_worker_that_was_killed_are_removed(folder: Path) -> None:

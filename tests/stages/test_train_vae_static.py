@@ -17,6 +17,7 @@ from gvf.errors import UserError
 from gvf.models.canonical.static_vae import StaticVAE
 from gvf.stages import train_vae_static
 from gvf.storage.files import save_tensors
+from gvf.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,13 +36,22 @@ def handed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}
 
-    def fit(stage: str, run: Any, training: Any, build: Callable[[], StaticVAE], groups: Any, *_: Any, **kept: Any):
+    def fit(
+        stage: str,
+        workspace: Workspace,
+        run: Any,
+        training: Any,
+        build: Callable[[], StaticVAE],
+        groups: Any,
+        *_: Any,
+        **kept: Any,
+    ):
         model = build()
         found.update(model=model, groups=groups(model), inputs=kept["inputs"])
         return {}
 
     monkeypatch.setattr(train_vae_static, "fit", fit)
-    monkeypatch.setattr(train_vae_static, "clip_ids", lambda split, after: ["clip"])
+    monkeypatch.setattr(train_vae_static, "clip_ids", lambda workspace, split, after: ["clip"])
     return found
 
 
@@ -49,14 +59,14 @@ def test_absent_weights_end_the_stage_before_anything_else(monkeypatch: pytest.M
     for name in ("GVF_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr(
-        train_vae_static, "clip_ids", lambda split, after: pytest.fail("the clips were looked at first")
+        train_vae_static, "clip_ids", lambda workspace, split, after: pytest.fail("the clips were looked at first")
     )
     with pytest.raises(UserError, match="gvf weights pull static-vae-initial"):
-        train_vae_static.run(with_initial("static-vae-initial", "static-vae-initial", False))
+        train_vae_static.run(with_initial("static-vae-initial", "static-vae-initial", False), Workspace())
 
 
 def test_from_random_weights_both_networks_are_trained(handed: dict[str, Any]) -> None:
-    train_vae_static.run(with_initial(None, None, True))
+    train_vae_static.run(with_initial(None, None, True), Workspace())
     trained = {id(p) for group in handed["groups"] for p in group.parameters}
     assert trained == {id(p) for p in handed["model"].parameters()}
     assert handed["inputs"] == []
@@ -66,7 +76,7 @@ def test_a_frozen_encoder_starts_from_its_file_and_is_not_trained(handed: dict[s
     params = with_initial("start.safetensors", None, False)
     start = StaticVAE(params.static_vae)
     save_tensors("start.safetensors", start.state_dict())
-    train_vae_static.run(params)
+    train_vae_static.run(params, Workspace())
     model = handed["model"]
     assert all(
         torch.equal(p, q) and not p.requires_grad

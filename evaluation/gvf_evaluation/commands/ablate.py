@@ -24,28 +24,25 @@ from PIL import Image
 from gvf.config.ablations import MODELS, load_ablations
 from gvf.config.load import parse, read_yaml
 from gvf.config.params import Params
-from gvf.data.clips import PREDICTIONS, accepted_clips
-from gvf.data.manifest import CURATED_MANIFEST, HELD_OUT
+from gvf.data.clips import accepted_clips
+from gvf.data.manifest import HELD_OUT
 from gvf.errors import UserError
 from gvf.locks import demand_writable, exclusive
 from gvf.storage.files import atomic_path, load_npz, main_checkout, read_json, write_json
 from gvf.tracking import client as tracking
 from gvf.tracking import run_records
 from gvf.tracking.provenance import flatten, identify
-from gvf.training.fit import CURVES
+from gvf.workspace import Workspace
 from gvf_evaluation.ablations import tables_of
 from gvf_evaluation.reporting.pictures import strip
 from gvf_evaluation.reporting.shown_clips import VIEW
 
-ABLATIONS = Path("ablations")
-PARAMS, RESULTS, WORKSPACES = ABLATIONS / "params.yaml", ABLATIONS / "results", ABLATIONS / "work"
 EXPERIMENT = "ablations"
-RECORDS = run_records.RUNS / EXPERIMENT
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model's variants are made. shared: of the root. stages: modules that train, then sample and evaluate.
+    """How a model's variants are made. shared: of the root. stages: their modules; the first one trains.
 
     The method that is scored has the model's name.
     """
@@ -54,19 +51,19 @@ class Recipe:
     stages: tuple[str, ...]
 
     @property
-    def curve(self) -> Path:
-        """Of the training."""
-        return CURVES / f"{self.stages[0].replace('_', '-')}.csv"
+    def training(self) -> str:
+        """Return the name of the stage that trains."""
+        return self.stages[0].rpartition(".")[2].replace("_", "-")
 
 
 RECIPES = {
     "vae": Recipe(
         ("data/curated", "data/renders", "data/features", "models/vae_static"),
-        ("train_vae_joint", "sample", "evaluate"),
+        ("gvf.stages.train_vae_joint", "gvf.stages.sample", "gvf_evaluation.stages.evaluate"),
     ),
     "dit": Recipe(
         ("data/curated", "data/renders", "data/features", "data/latents", "models/vae_joint"),
-        ("train_dit", "sample", "evaluate"),
+        ("gvf.stages.train_dit", "gvf.stages.sample", "gvf_evaluation.stages.evaluate"),
     ),
 }
 
@@ -81,47 +78,67 @@ def command(model: str, variant: str, seed: int) -> None:
     Run it in the project's root after `dvc repro`: it starts from the root's data and models.
     """
     name = f"{model}-{Path(variant).name}-{seed}"
-    demand_writable([WORKSPACES / name, RESULTS / f"{name}.json", RECORDS / f"{name}.json"])
-    with exclusive(f"ablate-{name}"):
-        ablate(model, variant, seed)
+    workspace = Workspace()
+    demand_writable([work_folder(workspace, name), *result_files(workspace, name), record_file(workspace, name)])
+    with exclusive(workspace, f"ablate-{name}"):
+        ablate(workspace, model, variant, seed)
 
 
-def ablate(model: str, variant: str, seed: int) -> None:
+def work_folder(workspace: Workspace, name: str) -> Path:
+    """Return the folder in which a variant is made."""
+    return workspace.path("ablations/work") / name
+
+
+def result_files(workspace: Workspace, name: str) -> tuple[Path, Path, Path]:
+    """Return the files of a variant's metrics, training curve and strip."""
+    json, csv, png = (workspace.ablation_results / f"{name}.{suffix}" for suffix in ("json", "csv", "png"))
+    return json, csv, png
+
+
+def record_file(workspace: Workspace, name: str) -> Path:
+    """Return the file that says where MLflow has a variant's run, and how long it took."""
+    return workspace.runs / EXPERIMENT / f"{name}.json"
+
+
+def ablate(workspace: Workspace, model: str, variant: str, seed: int) -> None:
     """Make one variant and write its result; what a killed run had trained is taken up.
 
     Raises UserError for a variant that is not listed or when the root pipeline has not made what it starts from.
     """
     recipe = RECIPES[model]
     root = read_yaml("params.yaml")
-    values = load_ablations(PARAMS, root).values(root, model, variant, seed)
+    values = load_ablations(workspace.ablation_params, root).values(root, model, variant, seed)
     values["sample"] = {**values["sample"], "methods": [model]}
     params = parse(Params, values, "")
     unseeded = {**values, "run": {**values["run"], "seed": None}}
     run = tracking.Variant(
         name=f"{model}-{variant}",
-        key=identify(EXPERIMENT, unseeded, CURATED_MANIFEST).key,
+        key=identify(EXPERIMENT, unseeded, workspace.curated_manifest).key,
         seed=seed,
         headline=f"{model}_psnr",
         tags={"model": model, "config": variant, "table": " ".join(map(str, tables_of(model, variant)))},
     )
-    workspace = WORKSPACES / f"{model}-{variant}-{seed}"
-    _furnish(workspace, recipe.shared)
+    name = f"{model}-{variant}-{seed}"
+    folder = work_folder(workspace, name)
+    _furnish(folder, recipe.shared)
     began = time.monotonic()
     store = main_checkout()
-    with _inside(workspace), tracking.stage_run(EXPERIMENT, values, params.tracking, run, store):
-        for stage in recipe.stages:
-            figures = importlib.import_module(f"gvf.stages.{stage}").run(params)
+    with _inside(folder), tracking.stage_run(EXPERIMENT, values, params.tracking, run, store):
+        here = Workspace()
+        for module in recipe.stages:
+            figures = importlib.import_module(module).run(params, here)
             tracking.log_metrics(figures)
-        identity = identify(EXPERIMENT, values, CURATED_MANIFEST)
-        clip, picture = _strip(model)
+        identity = identify(EXPERIMENT, values, here.curated_manifest)
+        clip, picture = _strip(here, model)
         tracking.log_figure(clip, picture)
-    record = workspace / run_records.newest_path(EXPERIMENT)
+    record = folder / run_records.newest_path(EXPERIMENT)
     logged = read_json(record) if record.is_file() else {}
-    with atomic_path(RESULTS / f"{workspace.name}.png") as partial:
+    result_file, curve_file, strip_file = result_files(workspace, name)
+    with atomic_path(strip_file) as partial:
         Image.fromarray(picture).save(partial)
-    with atomic_path(RESULTS / f"{workspace.name}.csv") as partial:
-        shutil.copyfile(workspace / recipe.curve, partial)
-    write_json(RECORDS / f"{workspace.name}.json", {**logged, "minutes": (time.monotonic() - began) / 60.0})
+    with atomic_path(curve_file) as partial:
+        shutil.copyfile(folder / here.curve(recipe.training), partial)
+    write_json(record_file(workspace, name), {**logged, "minutes": (time.monotonic() - began) / 60.0})
     result = {
         "model": model,
         "variant": variant,
@@ -135,16 +152,16 @@ def ablate(model: str, variant: str, seed: int) -> None:
         "clip": clip,
         "figures": figures,
     }
-    write_json(RESULTS / f"{workspace.name}.json", result)
-    shutil.rmtree(workspace)
+    write_json(result_file, result)
+    shutil.rmtree(folder)
 
 
-def _strip(method: str) -> tuple[str, np.ndarray]:
+def _strip(workspace: Workspace, method: str) -> tuple[str, np.ndarray]:
     """Return the predicted held-out clip that moves most, and a strip of its frames in one evaluation view."""
-    clips = accepted_clips(after=PREDICTIONS)
+    clips = accepted_clips(workspace, after=workspace.predictions)
     clips = clips[clips["split"] == HELD_OUT]
     clip = str(clips.sort_values(["motion", "clip_id"], ascending=[False, True])["clip_id"].iloc[0])
-    pictures = load_npz(PREDICTIONS / f"{clip}.npz", [f"{method}_rgb"])[f"{method}_rgb"]
+    pictures = load_npz(workspace.predictions / f"{clip}.npz", [f"{method}_rgb"])[f"{method}_rgb"]
     return clip, strip(pictures[:, VIEW])
 
 

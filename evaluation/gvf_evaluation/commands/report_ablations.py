@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +16,7 @@ from gvf.config.load import read_yaml
 from gvf.errors import UserError
 from gvf.storage.files import atomic_path, fresh_directory, read_json
 from gvf.storage.images import read_image
+from gvf.workspace import Workspace
 from gvf_evaluation.ablations import (
     TABLES,
     AblationTable,
@@ -25,13 +25,12 @@ from gvf_evaluation.ablations import (
     compare_to_standing_still,
     seed_noise,
 )
-from gvf_evaluation.commands.ablate import PARAMS, RECORDS, RESULTS
+from gvf_evaluation.commands.ablate import record_file
 from gvf_evaluation.reporting.ablations_page import AblationsPage, Section, Strip, render
 from gvf_evaluation.reporting.page import table_of
 from gvf_evaluation.reporting.pictures import still_uri
 from gvf_evaluation.tables import write_table
 
-FOLDER = Path("reports/ablations")
 # What all results of a table must have in common: figures of other data or presets do not compare.
 COMMON = ("preset", "data", "data_digest")
 
@@ -39,15 +38,15 @@ COMMON = ("preset", "data", "data_digest")
 @click.command("report-ablations")
 def command() -> None:
     """Write reports/ablations from ablations/results (the last stage of ablations/dvc.yaml)."""
-    report()
+    report(Workspace())
 
 
-def report() -> None:
+def report(workspace: Workspace) -> None:
     """Write the tables (csv, md, tex) and index.html. Raises UserError as `listed_results` does."""
-    results = listed_results(load_ablations(PARAMS, read_yaml("params.yaml")))
+    results = listed_results(workspace, load_ablations(workspace.ablation_params, read_yaml("params.yaml")))
     source = measured_caption(results)
     sections = []
-    with fresh_directory(FOLDER) as folder:
+    with fresh_directory(workspace.ablation_page) as folder:
         for table in TABLES:
             frame = ablation_frame(table, results)
             shown = presented(frame)
@@ -58,8 +57,8 @@ def report() -> None:
                     title=f"Table {table.number}: {table.title}",
                     table=table_of(shown),
                     order=_order(table, frame, results),
-                    strips=_strips(table, results),
-                    compare=compare_url(_records(of_table(table, results))),
+                    strips=_strips(workspace, table, results),
+                    compare=compare_url(_records(workspace, of_table(table, results))),
                 )
             )
         page = AblationsPage(source, sections)
@@ -73,7 +72,7 @@ def _order(table: AblationTable, frame: pd.DataFrame, results: Sequence[Mapping[
     return " ".join(sentence for sentence in told if sentence)
 
 
-def listed_results(ablations: Ablations) -> list[dict[str, Any]]:
+def listed_results(workspace: Workspace, ablations: Ablations) -> list[dict[str, Any]]:
     """The results of the variants and seeds of ablations/params.yaml, as far as they were made; no others.
 
     Raises UserError when there is none, or when they are of several presets or data.
@@ -84,13 +83,16 @@ def listed_results(ablations: Ablations) -> list[dict[str, Any]]:
         for variant in ablations.variants[model]
         for seed in ablations.seeds
     ]
-    results = [read_json(path) for name in names if (path := RESULTS / f"{name}.json").is_file()]
+    folder = workspace.ablation_results
+    results = [read_json(path) for name in names if (path := folder / f"{name}.json").is_file()]
     if not results:
-        raise UserError(f"{RESULTS}: holds no result of {PARAMS}. Run `dvc repro ablations/dvc.yaml`.")
+        raise UserError(
+            f"{folder}: holds no result of {workspace.ablation_params}. Run `dvc repro ablations/dvc.yaml`."
+        )
     for field in COMMON:
         if len(found := sorted({str(result.get(field)) for result in results})) > 1:
             raise UserError(
-                f"{RESULTS}: results whose {field} is {' and '.join(found)} do not compare. Run `dvc repro "
+                f"{folder}: results whose {field} is {' and '.join(found)} do not compare. Run `dvc repro "
                 "ablations/dvc.yaml`."
             )
     return results
@@ -142,15 +144,19 @@ def of_table(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list
     return [r for name in table.rows for r in results if (r["model"], r["variant"]) == (table.model, name)]
 
 
-def _records(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _records(workspace: Workspace, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Where MLflow has these results, as far as they were tracked on this machine."""
-    paths = [RECORDS / f"{result['model']}-{result['variant']}-{result['seed']}.json" for result in results]
+    names = [f"{result['model']}-{result['variant']}-{result['seed']}" for result in results]
+    paths = [record_file(workspace, name) for name in names]
     records = [read_json(path) for path in paths if path.is_file()]
     return [record for record in records if "parent_id" in record]
 
 
 def compare_url(records: Sequence[Mapping[str, str]]) -> str | None:
-    """Where MLflow's UI compares the variants of these runs, their parents; None for fewer than two. records: of `RECORDS`."""
+    """Return the address where MLflow compares these runs' parents, the variants; None for fewer than two.
+
+    records: as `ablate` writes them.
+    """
     runs = list(dict.fromkeys(record["parent_id"] for record in records))
     if len(runs) < 2:
         return None
@@ -159,13 +165,13 @@ def compare_url(records: Sequence[Mapping[str, str]]) -> str | None:
     return f"{ui}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps(experiments))}"
 
 
-def _strips(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list[Strip]:
+def _strips(workspace: Workspace, table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list[Strip]:
     """The strip of every variant's first seed."""
     strips = []
     for variant in table.rows:
         made = [r for r in of_table(table, results) if r["variant"] == variant]
         if made:
             first = min(made, key=lambda result: result["seed"])
-            path = RESULTS / f"{table.model}-{variant}-{first['seed']}.png"
+            path = workspace.ablation_results / f"{table.model}-{variant}-{first['seed']}.png"
             strips.append(Strip(variant, first["clip"], still_uri(np.asarray(read_image(path).convert("RGB")))))
     return strips

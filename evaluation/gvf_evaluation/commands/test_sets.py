@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from gvf.data.manifest import CURATED_MANIFEST
+from gvf.workspace import Workspace
 
 _manifest = click.option(
     "--manifest",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=CURATED_MANIFEST,
+    default=Workspace().curated_manifest,
     show_default=True,
     help="The curated manifest to look at.",
 )
@@ -126,6 +126,6 @@ def _read_curated(path: Path) -> pd.DataFrame:
     if "decision" not in clips.columns:
         raise UserError(
             f"{path}: lists clips as the stage `collect` found them, without decision and split. Give the manifest that the "
-            f"stage `curate` writes, {CURATED_MANIFEST}."
+            f"stage `curate` writes, {Workspace().curated_manifest}."
         )
     return clips

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from gvf.config.load import as_dict
 from gvf.config.params import Params
-from gvf.data.clips import PREDICTIONS, accepted_clips, load_points, load_views, on_white
+from gvf.data.clips import accepted_clips, load_points, load_views, on_white
 from gvf.data.curation.leakage import refuse_leaks
-from gvf.data.manifest import CURATED_MANIFEST, HELD_OUT, read_manifest
+from gvf.data.manifest import HELD_OUT, read_manifest
 from gvf.data.rejections import NAME as REJECTIONS
 from gvf.data.rejections import merge_rejections
 from gvf.errors import UserError
@@ -27,6 +27,7 @@ from gvf.metrics.absence import Absence
 from gvf.metrics.chamfer import chamfer_over_time
 from gvf.storage.files import atomic_path, load_npz, load_tensors, write_json
 from gvf.tracking.provenance import device_name, identify
+from gvf.workspace import Workspace
 from gvf_evaluation import test_sets
 from gvf_evaluation.held_out import (
     INTERPOLATED,
@@ -39,28 +40,26 @@ from gvf_evaluation.held_out import (
     summary_table,
 )
 from gvf_evaluation.measures import Measures, load_measures, why
+from gvf_evaluation.score_files import ScoreFiles
 
-FOLDER = Path("reports/scores")
 TRUTH = "truth"
-CLIPS, SUMMARY, MEASUREMENT = FOLDER / "clips.csv", FOLDER / "summary.csv", FOLDER / "measurement.json"
-FRAMES = FOLDER / "frames.csv"  # every clip and method, frame by frame
 
 
-def run(params: Params) -> dict[str, float]:
+def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Score every method, write the tables of `reports/scores`, return the figures of all clips."""
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
     measures = load_measures(params.evaluate.metrics)
-    manifest = read_manifest(CURATED_MANIFEST)
+    files = ScoreFiles(workspace.scores)
+    manifest = read_manifest(workspace.curated_manifest)
     refuse_leaks(manifest)
-    clips = _held_out()
+    clips = _held_out(workspace)
     methods = (STATIC, INTERPOLATED, *params.sample.methods)
+    with_chamfer = "chamfer" in params.evaluate.metrics
     results = [
-        attempt(
-            clip.clip_id, _score_clip, clip.clip_id, methods, measures, "chamfer" in params.evaluate.metrics, device
-        )
+        attempt(clip.clip_id, _score_clip, workspace, clip.clip_id, methods, measures, with_chamfer, device)
         for clip in tqdm(clips, desc="evaluate", unit="clip")
     ]
-    rejections = merge_rejections("evaluate", results, after=PREDICTIONS)
+    rejections = merge_rejections("evaluate", results, after=workspace.predictions)
     scored = [(clip, result) for clip, result in zip(clips, results) if not isinstance(result, Rejected)]
     scores = [
         (clip, method, {name: float(np.mean(values)) for name, values in over_time.items()})
@@ -81,11 +80,11 @@ def run(params: Params) -> dict[str, float]:
     set_scores, absent = _score_sets(features, measures)
     per_clip = clip_table(scores)
     summary = summary_table(per_clip, set_scores)
-    _write_csv(per_clip, CLIPS)
-    _write_csv(_in_order(summary, params.evaluate.metrics), SUMMARY)
-    _write_csv(pd.DataFrame(frame_rows), FRAMES)
+    _write_csv(per_clip, files.clips)
+    _write_csv(_in_order(summary, params.evaluate.metrics), files.summary)
+    _write_csv(pd.DataFrame(frame_rows), files.frames)
     frames, views, size = scored[-1][1].shape
-    identity = identify("evaluate", as_dict(params), CURATED_MANIFEST)
+    identity = identify("evaluate", as_dict(params), workspace.curated_manifest)
     measurement = {
         "preset": identity.preset,
         "data": identity.data,
@@ -101,7 +100,7 @@ def run(params: Params) -> dict[str, float]:
         "absent": absent,
         "rejected": [asdict(rejection) for rejection in rejections],  # by all stages after curation
     }
-    write_json(MEASUREMENT, measurement)
+    write_json(files.measurement, measurement)
     return {**flat_metrics(summary), "rejected": sum(isinstance(result, Rejected) for result in results)}
 
 
@@ -119,14 +118,20 @@ class _ClipScores:
 
 
 def _score_clip(
-    clip_id: str, methods: Sequence[str], measures: Measures, with_chamfer: bool, device: torch.device
+    workspace: Workspace,
+    clip_id: str,
+    methods: Sequence[str],
+    measures: Measures,
+    with_chamfer: bool,
+    device: torch.device,
 ) -> _ClipScores:
-    truth = on_white(load_views(clip_id, "eval").rgba.to(device))
-    arrays = load_npz(PREDICTIONS / f"{clip_id}.npz")
-    pictures = {method: _prediction(arrays, method, clip_id, device) for method in methods}
+    truth = on_white(load_views(workspace, clip_id, "eval").rgba.to(device))
+    path = workspace.predictions / f"{clip_id}.npz"
+    arrays = load_npz(path)
+    pictures = {method: _prediction(arrays, method, path, device) for method in methods}
     over_time = {method: score_frames(pictures[method], truth, measures.pictures) for method in methods}
     if with_chamfer:
-        for method, distances in _chamfer(clip_id, methods, device).items():
+        for method, distances in _chamfer(workspace, clip_id, methods, device).items():
             over_time[method]["chamfer"] = distances
     features = {
         name: {method: measure.features(as_videos(value)) for method, value in {TRUTH: truth, **pictures}.items()}
@@ -141,21 +146,24 @@ def _in_order(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     return summary.reindex(columns=["group", "method", "num_clips", *metrics, "gap_closed"])
 
 
-def _held_out() -> list[Clip]:
-    rows = accepted_clips(after=PREDICTIONS)
+def _held_out(workspace: Workspace) -> list[Clip]:
+    rows = accepted_clips(workspace, after=workspace.predictions)
     rows = rows[rows["split"] == HELD_OUT]
     if rows.empty:
         raise UserError(
-            f"{CURATED_MANIFEST}: no held-out clip with a prediction, so there is nothing to evaluate. Raise "
-            f"curate.held_out_fraction; {PREDICTIONS / REJECTIONS} says which clips were left out on the way, and why."
+            f"{workspace.curated_manifest}: no held-out clip with a prediction, so there is nothing to evaluate. Raise "
+            f"curate.held_out_fraction; {workspace.predictions / REJECTIONS} says which clips were left out on the way, and "
+            "why."
         )
     return [Clip(row["clip_id"], row["family"], bool(row["asset_seen"])) for row in rows.to_dict("records")]
 
 
-def _chamfer(clip_id: str, methods: Sequence[str], device: torch.device) -> dict[str, list[float]]:
+def _chamfer(
+    workspace: Workspace, clip_id: str, methods: Sequence[str], device: torch.device
+) -> dict[str, list[float]]:
     """method -> Chamfer distance of every frame between the Gaussians' centres and the true surface's points."""
-    tensors = load_tensors(PREDICTIONS / f"{clip_id}.safetensors", device.type)
-    points = load_points(clip_id).to(device)
+    tensors = load_tensors(workspace.predictions / f"{clip_id}.safetensors", device.type)
+    points = load_points(workspace, clip_id).to(device)
     canonical = Gaussians.from_activated14(tensors["canonical"]).means
     centres = {
         name: canonical.expand(len(points), -1, -1) if name == STATIC else tensors[f"{name}_means"] for name in methods
@@ -183,10 +191,10 @@ def _score_sets(
     return scores, absent
 
 
-def _prediction(arrays: Mapping[str, np.ndarray], method: str, clip_id: str, device: torch.device) -> Tensor:
+def _prediction(arrays: Mapping[str, np.ndarray], method: str, path: Path, device: torch.device) -> Tensor:
     """float32 [T, V, H, W, 3] in [0, 1] of one method."""
     if f"{method}_rgb" not in arrays:
-        raise UserError(f"{PREDICTIONS / clip_id}.npz: has no array '{method}_rgb'. Run `dvc repro sample` again.")
+        raise UserError(f"{path}: has no array '{method}_rgb'. Run `dvc repro sample` again.")
     return torch.from_numpy(arrays[f"{method}_rgb"]).to(device).float() / 255.0
 
 

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from gvf.config.params import Params
 from gvf.config.report import ReportConfig
-from gvf.data.clips import PREDICTIONS, load_views, on_white
-from gvf.data.manifest import CURATED_MANIFEST, REJECTED, read_manifest
+from gvf.data.clips import load_views, on_white
+from gvf.data.manifest import REJECTED, read_manifest
 from gvf.errors import UserError
-from gvf.stages.sample import GENERATION
 from gvf.storage.files import atomic_path, fresh_directory, load_npz, read_json
 from gvf.tracking import client as tracking
 from gvf.tracking import run_records
-from gvf.training.fit import CURVES
+from gvf.workspace import Workspace
 from gvf_evaluation import published
 from gvf_evaluation.reporting.charts import Lines, Scatter, lines_chart, scatter_chart
 from gvf_evaluation.reporting.page import (
@@ -48,13 +47,10 @@ from gvf_evaluation.results import (
     table_1_rows,
     time_of,
 )
-from gvf_evaluation.stages.evaluate import CLIPS, FRAMES, MEASUREMENT, SUMMARY
+from gvf_evaluation.score_files import ScoreFiles
 from gvf_evaluation.tables import write_table
 
 FRONTAL = 0  # the conditioning video that sampling starts from
-METRICS = Path("reports/metrics")
-TABLES = Path("reports/tables")
-PAGE = Path("reports/index.html")
 # What the page shows of each stage; its own figures come afterwards.
 TRAINED = ("train-vae-static", "train-vae-joint", "train-dit")
 STAGES = ("collect", "curate", "render", "featurize", *TRAINED[:2], "encode", *TRAINED[2:], "sample", "evaluate")
@@ -77,31 +73,35 @@ LABELS = {
 }
 
 
-def run(params: Params) -> dict[str, float]:
+def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Write `reports/tables` and `reports/index.html`.
 
     The same inputs give the same bytes; only the page also says how long things took and links to MLflow's runs. Raises
     UserError when a file is missing, broken or lacks one of the methods that the page compares.
     """
-    measurement = read_json(MEASUREMENT)
-    clips, summary, frames = _read_table(CLIPS), _read_table(SUMMARY), _read_table(FRAMES)
-    _check_methods(summary)
-    manifest, generation, results = read_manifest(CURATED_MANIFEST), read_json(GENERATION), read_results()
+    files = ScoreFiles(workspace.scores)
+    measurement = read_json(files.measurement)
+    clips, summary, frames = (_read_table(path) for path in (files.clips, files.summary, files.frames))
+    _check_methods(summary, files.summary)
+    manifest, generation = read_manifest(workspace.curated_manifest), read_json(workspace.generation)
+    results = read_results(workspace)
     table = table_1_rows(results, pipeline_row(summary, measurement, generation["device"]))
-    _write_tables(measurement, clips, summary, frames, manifest, table)
-    shown, failures = (_show(clips, chosen, params.report) for chosen in (choose(clips), choose_failures(clips)))
-    page = _page(measurement, clips, summary, frames, manifest, shown, failures, table, results, generation)
-    with atomic_path(PAGE) as partial:
+    _write_tables(workspace, measurement, clips, summary, frames, manifest, table)
+    shown, failures = (
+        _show(workspace, clips, chosen, params.report) for chosen in (choose(clips), choose_failures(clips))
+    )
+    page = _page(workspace, measurement, clips, summary, frames, manifest, shown, failures, table, results, generation)
+    with atomic_path(workspace.page) as partial:
         partial.write_text(render(page), encoding="utf-8")
     for clip in (*shown, *failures):
         tracking.log_figure(f"{clip.why}-{clip.clip_id}", stack(clip.strips))
     return {"clips_shown": len(shown) + len(failures)}
 
 
-def _check_methods(summary: pd.DataFrame) -> None:
+def _check_methods(summary: pd.DataFrame, path: Path) -> None:
     if absent := [name for name in COMPARED if name not in set(summary["method"])]:
         raise UserError(
-            f"{SUMMARY}: has no figures of {' and '.join(absent)}, and the report compares {' with '.join(COMPARED)}. Set "
+            f"{path}: has no figures of {' and '.join(absent)}, and the report compares {' with '.join(COMPARED)}. Set "
             f"sample.methods to [{', '.join(COMPARED)}] and run `dvc repro`."
         )
 
@@ -113,11 +113,13 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
 
 
-def _show(clips: pd.DataFrame, chosen: Sequence[tuple[str, str]], config: ReportConfig) -> list[ShownClip]:
+def _show(
+    workspace: Workspace, clips: pd.DataFrame, chosen: Sequence[tuple[str, str]], config: ReportConfig
+) -> list[ShownClip]:
     shown = []
     for why, clip_id in chosen:
-        video, truth = (_bytes(on_white(load_views(clip_id, kind).rgba)) for kind in ("video", "eval"))
-        predictions = load_npz(PREDICTIONS / f"{clip_id}.npz")
+        video, truth = (_bytes(on_white(load_views(workspace, clip_id, kind).rgba)) for kind in ("video", "eval"))
+        predictions = load_npz(workspace.predictions / f"{clip_id}.npz")
         methods = {name: predictions[f"{name}_rgb"] for name in METHOD_LABELS}
         frames, size = config.strip_frames, config.tile_size
         shown.append(show(why, clip_id, clips, video[FRONTAL], truth, methods, frames, size))
@@ -129,6 +131,7 @@ def _bytes(picture: Tensor) -> np.ndarray:
 
 
 def _write_tables(
+    workspace: Workspace,
     measurement: Mapping[str, Any],
     clips: pd.DataFrame,
     summary: pd.DataFrame,
@@ -137,7 +140,7 @@ def _write_tables(
     table_1: pd.DataFrame,
 ) -> None:
     source = measured_caption(measurement)
-    with fresh_directory(TABLES) as folder:
+    with fresh_directory(workspace.tables) as folder:
         write_table(_overall(summary), folder, "quality", f"Quality on held-out clips. {source}")
         write_table(_labelled(summary), folder, "quality_by_group", f"Quality by split and family. {source}")
         write_table(_labelled(clips), folder, "quality_by_clip", f"Quality clip by clip. {source}")
@@ -205,6 +208,7 @@ def rejected_table(manifest: pd.DataFrame, later: Sequence[Mapping[str, str]]) -
 
 
 def _page(
+    workspace: Workspace,
     measurement: Mapping[str, Any],
     clips: pd.DataFrame,
     summary: pd.DataFrame,
@@ -231,16 +235,16 @@ def _page(
         num_failures=int((clips[clips["method"] == "dit"]["gap_closed"] < 0).sum()),
         gaps=gap_rows(clips, low),
         axis=gap_axis(low),
-        curves=[curves_of(stage, _read_table(CURVES / f"{stage}.csv")) for stage in TRAINED],
+        curves=[curves_of(stage, _read_table(workspace.curve(stage))) for stage in TRAINED],
         decisions=decision_bars(manifest),
         rejected=None if rejected.empty else table_of(rejected.head(MOST_REJECTED)),
         table_1=table_of(table_1, lambda row: MEASURED in row),
         table_1_caption=TABLE_1_CAPTION,
         quality_against_time=quality_against_time(results),
-        timing=_timing(read_json(METRICS / "sample.json"), generation),
+        timing=_timing(read_json(workspace.metrics("sample")), generation),
         device=devices(generation["device"], measurement["device"]),
         runs=_runs(),
-        figures=[(stage, _figures(read_json(METRICS / f"{stage}.json"))) for stage in STAGES],
+        figures=[(stage, _figures(read_json(workspace.metrics(stage)))) for stage in STAGES],
     )
 
 

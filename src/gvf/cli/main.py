@@ -156,13 +156,14 @@ def _evaluate(params_path: str, predictions: Path | None, method: str | None, **
     if method is None:
         raise click.UsageError("--predictions needs --method NAME.")
     from gvf.locks import demand_writable
-    from gvf_evaluation.benchmark import KEPT, Generation, Submission, run
-    from gvf_evaluation.results import RESULTS
+    from gvf.workspace import Workspace
+    from gvf_evaluation.benchmark import Generation, Submission, run
 
-    demand_writable([RESULTS / "result", KEPT / "scores"])
+    workspace = Workspace()
+    demand_writable([workspace.benchmark / "result", workspace.benchmark_scores / "scores"])
     times = Generation(details["seconds"], details["seconds_in_all"], details["generated_on"])
     protocol = details["protocol"] or "consistent4d"
-    run(Submission(method, predictions, details["truth"], protocol, times), params_path)
+    run(Submission(method, predictions, details["truth"], protocol, times), params_path, workspace)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

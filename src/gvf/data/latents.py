@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gvf.data.clips import LATENTS, kept_in_memory
 from gvf.errors import UserError
 from gvf.storage.files import load_tensors, save_tensors
+from gvf.workspace import Workspace
 
-STATISTICS = LATENTS / "statistics.safetensors"
 _SMALLEST_STD = 1e-4  # a channel that never varies is left alone rather than blown up
 
 
@@ -106,15 +105,15 @@ class StatisticsOfClips:
         return LatentStatistics(self._mean.mean.float(), std.float(), self._static.mean.float(), static_std.float())
 
 
-def load_statistics() -> LatentStatistics:
-    """Statistics written by the stage `encode`."""
-    return _from_tensors(LatentStatistics, STATISTICS)
+def load_statistics(workspace: Workspace) -> LatentStatistics:
+    """Return the statistics that the stage `encode` wrote."""
+    return _from_tensors(LatentStatistics, workspace.latent_statistics)
 
 
-@kept_in_memory("latents")
-def load_latents(clip_id: str) -> LatentClip:
-    """Load a clip's latents, as the stage `encode` wrote them."""
-    return _from_tensors(LatentClip, LATENTS / f"{clip_id}.safetensors")
+def load_latents(workspace: Workspace, clip_id: str) -> LatentClip:
+    """Return a clip's latents, as the stage `encode` wrote them."""
+    path = workspace.latents / f"{clip_id}.safetensors"
+    return workspace.cached(("latents", clip_id), lambda: _from_tensors(LatentClip, path))
 
 
 def save(path, record: LatentClip | LatentStatistics) -> None:  # type: ignore[no-untyped-def]

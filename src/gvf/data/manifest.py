@@ -16,9 +16,6 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from gvf.errors import UserError
 from gvf.storage.files import PathLike, atomic_path
 
-RAW_MANIFEST = Path("data/raw/clips.parquet")
-CURATED_MANIFEST = Path("data/curated/clips.parquet")
-
 ACCEPTED, REJECTED = "accepted", "rejected"
 TRAIN, HELD_OUT = "train", "held_out"
 

@@ -8,10 +8,29 @@ Azimuth 0 is the camera at (0, -radius, 0) looking along +y; azimuth grows towar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """Cameras around an object. azimuths: degrees, 0 is the frontal camera. elevation, fov: degrees.
+
+    radius: distance from the object's centre. fov: full vertical angle.
+    """
+
+    azimuths: tuple[float, ...]
+    elevation: float
+    radius: float
+    fov: float
+
+
+CONSISTENT4D_ORBIT = Orbit(azimuths=(-75.0, 15.0, 105.0, 195.0), elevation=0.0, radius=2.0, fov=49.1)
+"""The views in which Consistent4D's test set shows its objects; held-out clips are rendered in them too."""
 
 
 def look_at(eyes: ArrayLike, targets: ArrayLike = (0.0, 0.0, 0.0), up: ArrayLike = (0.0, 0.0, 1.0)) -> Array:

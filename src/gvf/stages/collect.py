@@ -15,12 +15,13 @@ from gvf.data.gltf.animation import read_animation
 from gvf.data.gltf.document import GltfDocument, read_gltf
 from gvf.data.gltf.geometry import target_counts
 from gvf.data.gltf.scene import NodeTree, read_nodes
-from gvf.data.manifest import RAW_MANIFEST, RAW_SCHEMA, slug, unique, write_manifest
+from gvf.data.manifest import RAW_SCHEMA, slug, unique, write_manifest
 from gvf.data.sources.asset_files import find_assets
 from gvf.errors import ClipError, ConfigError, ends_the_run
 from gvf.execution.clip_map import Rejected, map_clips
 from gvf.storage.files import fresh_directory, main_checkout, sha256
 from gvf.text import clean
+from gvf.workspace import Workspace
 
 if TYPE_CHECKING:
     from gvf.config.params import Params
@@ -44,10 +45,10 @@ class Source:
     family: str
 
 
-def run(params: Params) -> dict[str, float]:
+def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Write `data/raw/assets` and `data/raw/clips.parquet`. Raises UserError when the source has no files."""
     config = params.collect
-    with fresh_directory(RAW_MANIFEST.parent) as folder:
+    with fresh_directory(workspace.raw) as folder:
         if config.procedural is not None:
             sources = procedural_sources(config.procedural, folder, params.run.seed)
         else:
@@ -62,7 +63,7 @@ def run(params: Params) -> dict[str, float]:
             for row in result:
                 name = f"{slug(source.destination.stem)}--{slug(row['animation'] or 'unreadable')}"
                 rows.append({"clip_id": unique(name, taken), **row})
-        write_manifest(folder / RAW_MANIFEST.name, rows, RAW_SCHEMA)
+        write_manifest(folder / workspace.raw_manifest.name, rows, RAW_SCHEMA)
     return {
         "assets": float(len(sources)),
         "clips": float(sum(row["animation"] is not None for row in rows)),

@@ -20,10 +20,8 @@ from gvf.data.gltf.baking import GltfModel, bake_clip, clip_times, load_model, r
 from gvf.data.gltf.document import read_gltf
 from gvf.data.manifest import (
     ACCEPTED,
-    CURATED_MANIFEST,
     CURATED_SCHEMA,
     HELD_OUT,
-    RAW_MANIFEST,
     REJECTED,
     TRAIN,
     read_manifest,
@@ -38,6 +36,7 @@ from gvf.geometry.sampling import motion_amount, sample_surface
 from gvf.metrics.aesthetic import AestheticWeights, find_weights, load_scorer
 from gvf.rendering.mesh_views import render_mesh
 from gvf.storage.files import fresh_directory, sha256
+from gvf.workspace import Workspace
 
 if TYPE_CHECKING:
     from gvf.config.execution import ExecutionConfig
@@ -70,19 +69,19 @@ class AssetClips:
         return [row for row in self.rows if row["error"] is None]
 
 
-def run(params: Params) -> dict[str, float]:
+def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Decide every clip of the raw manifest. Raises StageError when too few are accepted to split them."""
     config, seed = params.curate, params.run.seed
-    clips = read_manifest(RAW_MANIFEST)
+    clips = read_manifest(workspace.raw_manifest)
     records = clips.astype(object).where(clips.notna(), None).to_dict("records")
     raw_rows: list[Row] = [{str(name): value for name, value in record.items()} for record in records]
     weights, note = _aesthetic_weights()
     by_asset: dict[str, list[Row]] = {}
     for row in raw_rows:
         by_asset.setdefault(row["asset"], []).append(row)
-    with fresh_directory(CURATED_MANIFEST.parent) as folder:
+    with fresh_directory(workspace.curated) as folder:
         assets = [
-            AssetClips(RAW_MANIFEST.parent / asset, tuple(rows), folder, config, seed, weights, note)
+            AssetClips(workspace.raw / asset, tuple(rows), folder, config, seed, weights, note)
             for asset, rows in by_asset.items()
         ]
         decided = decide_assets(assets, params.execution, "curate")
@@ -94,7 +93,7 @@ def run(params: Params) -> dict[str, float]:
         for path in folder.glob("*.npz"):
             if path.stem not in accepted:
                 path.unlink()
-        write_manifest(folder / CURATED_MANIFEST.name, rows, CURATED_SCHEMA)
+        write_manifest(folder / workspace.curated_manifest.name, rows, CURATED_SCHEMA)
     return _metrics(rows)
 
 

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 from gvf.config.featurize import FeaturizeConfig
-from gvf.data.clips import CURATED, FEATURES, RENDERS, Views, accepted_clips
-from gvf.data.manifest import CURATED_MANIFEST
+from gvf.data.clips import Views, accepted_clips
 from gvf.data.mesh import AnimatedMesh
 from gvf.data.rejections import record_rejections
 from gvf.errors import StageError
 from gvf.execution.clip_map import Rejected, map_clips
 from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
 from gvf.pipelines.mesh_to_canonical import video_tokens, voxel_features
-from gvf.storage.files import fresh_directory, load_npz, save_tensors, write_json
+from gvf.storage.files import fresh_directory, load_npz, save_tensors
+from gvf.workspace import Workspace
 
 if TYPE_CHECKING:
     from gvf.config.params import Params
@@ -30,32 +30,24 @@ class FeaturizeTask:
     """One clip to be encoded into `folder`."""
 
     clip_id: str
+    workspace: Workspace
     folder: Path
     config: FeaturizeConfig
     device: str
 
 
-def run(params: Params) -> dict[str, float]:
+def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Encode every rendered clip. Raises UserError if the encoder's weights are missing, StageError if every clip fails."""
-    rendered = accepted_clips(after=RENDERS)["clip_id"].tolist()
+    rendered = accepted_clips(workspace, after=workspace.renders)["clip_id"].tolist()
     if not rendered:
-        raise StageError(f"{CURATED_MANIFEST}: no accepted clip; see its column `reason`.")
+        raise StageError(f"{workspace.curated_manifest}: no accepted clip; see its column `reason`.")
     device = "cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu"
-    encoder = build_image_encoder(params.featurize, torch.device("cpu"))  # missing weights are said once, here
-    facts = {
-        "encoder": params.featurize.encoder,
-        "voxel_resolution": params.featurize.voxel_resolution,
-        "voxel_weighting": params.featurize.voxel_weighting,
-        "voxel_channels": encoder.voxel_dim,
-        "token_channels": encoder.token_dim,
-        "num_tokens": encoder.num_tokens,
-    }
-    with fresh_directory(FEATURES) as folder:
-        tasks = [FeaturizeTask(clip_id, folder, params.featurize, device) for clip_id in rendered]
+    build_image_encoder(params.featurize, torch.device("cpu"))  # reports missing weights once, here
+    with fresh_directory(workspace.features) as folder:
+        tasks = [FeaturizeTask(clip_id, workspace, folder, params.featurize, device) for clip_id in rendered]
         results = map_clips(featurize_clip, tasks, params.execution, "featurize", lambda task: task.clip_id)
-        rejected = record_rejections(folder, "featurize", results, after=RENDERS)
+        rejected = record_rejections(folder, "featurize", results, after=workspace.renders)
         num_voxels = [result for result in results if not isinstance(result, Rejected)]
-        write_json(folder / "features.json", facts)
         megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     return {
         "clips": float(len(num_voxels)),
@@ -70,9 +62,9 @@ def featurize_clip(task: FeaturizeTask) -> int:
     """Encode one clip; returns the number of its active voxels."""
     config, device = task.config, torch.device(task.device)
     encoder = _encoder(config, task.device)
-    mesh = AnimatedMesh.load(CURATED / f"{task.clip_id}.npz")
+    mesh = AnimatedMesh.load(task.workspace.curated / f"{task.clip_id}.npz")
     names = ["canonical_rgba", "canonical_viewmats", "canonical_Ks"]
-    renders = load_npz(RENDERS / f"{task.clip_id}.npz", [*names, "video_rgba"])
+    renders = load_npz(task.workspace.renders / f"{task.clip_id}.npz", [*names, "video_rgba"])
     canonical = Views(*(torch.from_numpy(renders[name]) for name in names))
     voxels, features = voxel_features(
         encoder,

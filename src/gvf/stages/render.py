@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gvf.config.render import RenderConfig
-from gvf.data.clips import CURATED, RENDERS, accepted_clips
-from gvf.data.manifest import CURATED_MANIFEST, HELD_OUT
+from gvf.data.clips import accepted_clips
+from gvf.data.manifest import HELD_OUT
 from gvf.data.mesh import AnimatedMesh
 from gvf.data.rejections import record_rejections
 from gvf.errors import StageError
 from gvf.execution.clip_map import Rejected, map_clips
-from gvf.geometry.camera import intrinsics, orbit, sphere_hammersley
+from gvf.geometry.camera import CONSISTENT4D_ORBIT, intrinsics, orbit, sphere_hammersley
 from gvf.rendering.mesh_views import MeshRenderer
 from gvf.storage.files import fresh_directory, load_npz, save_npz
 from gvf.tracking import client as tracking
 from gvf.training.randomness import derive_seed
-from gvf_evaluation.protocols import CONSISTENT4D
+from gvf.workspace import Workspace
 
 if TYPE_CHECKING:
     from gvf.config.params import Params
 
-EVAL = CONSISTENT4D.cameras
 TRAIN_ELEVATIONS = (-15.0, 45.0)  # release, data rendering: about this range
 VIDEO_AZIMUTHS, VIDEO_ELEVATIONS = (-25.0, 25.0), (-15.0, 15.0)  # release: augmented conditioning renders
 _SHEET_CLIPS = 8
@@ -41,28 +40,28 @@ class Cameras:
 
 @dataclass(frozen=True)
 class RenderTask:
-    """One clip to be rendered into `folder`."""
+    """One clip to be rendered into `folder`. path: its baked mesh."""
 
-    clip_id: str
+    path: Path
     held_out: bool
     folder: Path
     config: RenderConfig
     seed: int
 
 
-def run(params: Params) -> dict[str, float]:
+def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Render every accepted clip. Raises UserError if the curated manifest is missing, StageError if every clip fails."""
-    clips = accepted_clips()
+    clips = accepted_clips(workspace)
     if clips.empty:
-        raise StageError(f"{CURATED_MANIFEST}: no accepted clip; see its column `reason`.")
-    with fresh_directory(RENDERS) as folder:
+        raise StageError(f"{workspace.curated_manifest}: no accepted clip; see its column `reason`.")
+    with fresh_directory(workspace.renders) as folder:
         tasks = [
-            RenderTask(clip_id, split == HELD_OUT, folder, params.render, params.run.seed)
+            RenderTask(workspace.curated / f"{clip_id}.npz", split == HELD_OUT, folder, params.render, params.run.seed)
             for clip_id, split in zip(clips["clip_id"], clips["split"])
         ]
-        results = map_clips(render_clip_views, tasks, params.execution, "render", lambda task: task.clip_id)
+        results = map_clips(render_clip_views, tasks, params.execution, "render", lambda task: task.path.stem)
         rejected = record_rejections(folder, "render", results)
-        coverages = {task.clip_id: result for task, result in zip(tasks, results) if not isinstance(result, Rejected)}
+        coverages = {task.path.stem: result for task, result in zip(tasks, results) if not isinstance(result, Rejected)}
         rendered = list(coverages)
         shown = np.unique(np.linspace(0, len(rendered) - 1, _SHEET_CLIPS).round().astype(int))
         tracking.log_figure("videos", contact_sheet([folder / f"{rendered[i]}.npz" for i in shown]))
@@ -77,8 +76,8 @@ def run(params: Params) -> dict[str, float]:
 
 def render_clip_views(task: RenderTask) -> float:
     """Render one clip; returns the mean alpha of its pictures."""
-    mesh = AnimatedMesh.load(CURATED / f"{task.clip_id}.npz")
-    generator = np.random.default_rng(derive_seed(task.seed, "render", task.clip_id))
+    mesh = AnimatedMesh.load(task.path)
+    generator = np.random.default_rng(derive_seed(task.seed, "render", task.path.stem))
     cameras = plan_cameras(task.config, mesh.num_frames, task.held_out, generator)
     pictures = render_kinds(mesh, cameras, task.config.image_size, task.config.samples)
     arrays: dict[str, np.ndarray] = {}
@@ -86,7 +85,7 @@ def render_clip_views(task: RenderTask) -> float:
         arrays[f"{kind}_rgba"] = pictures[kind]
         arrays[f"{kind}_viewmats"] = chosen.viewmats.astype(np.float32)
         arrays[f"{kind}_Ks"] = chosen.Ks.astype(np.float32)
-    save_npz(task.folder / f"{task.clip_id}.npz", **arrays)
+    save_npz(task.folder / f"{task.path.stem}.npz", **arrays)
     return float(np.mean([picture[..., 3].mean() / 255.0 for picture in pictures.values()]))
 
 
@@ -103,8 +102,11 @@ def plan_cameras(
     cameras = {"canonical": _cameras(azimuths, elevations, config.radius, config.view_fov)}
     if held_out:
         cameras["video"] = _cameras(np.zeros(1), np.zeros(1), config.radius, config.video_fov)
-        azimuths, elevations = np.array(EVAL.azimuths), np.full(len(EVAL.azimuths), EVAL.elevation)
-        cameras["eval"] = _cameras(azimuths, elevations, EVAL.radius, EVAL.fov)
+        azimuths, elevations = (
+            np.array(CONSISTENT4D_ORBIT.azimuths),
+            np.full(len(CONSISTENT4D_ORBIT.azimuths), CONSISTENT4D_ORBIT.elevation),
+        )
+        cameras["eval"] = _cameras(azimuths, elevations, CONSISTENT4D_ORBIT.radius, CONSISTENT4D_ORBIT.fov)
         return cameras
     azimuths = np.r_[0.0, generator.uniform(*VIDEO_AZIMUTHS, config.videos - 1)]
     elevations = np.r_[0.0, generator.uniform(*VIDEO_ELEVATIONS, config.videos - 1)]

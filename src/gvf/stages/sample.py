@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gvf.config.params import Params
-from gvf.data.clips import FEATURES, LATENTS, PREDICTIONS, clip_ids, load_features, load_points, load_views
+from gvf.data.clips import clip_ids, load_features, load_points, load_views
 from gvf.data.latents import LatentStatistics, load_statistics
 from gvf.data.rejections import record_rejections
 from gvf.data.video import write_video
@@ -27,41 +27,38 @@ from gvf.pipelines.models import load_dit, load_joint_vae
 from gvf.pipelines.video_to_4d import canonical_from_features, choose_handles, reconstruct, sample_latents
 from gvf.rendering.splats import draw_gaussians
 from gvf.rendering.turntable import turntable
-from gvf.stages.train_dit import OUTPUT as DIT
-from gvf.stages.train_vae_joint import OUTPUT as VAE
 from gvf.storage.files import fresh_directory, save_npz, save_tensors, write_json
 from gvf.tracking import client as tracking
 from gvf.tracking.provenance import device_name
 from gvf.training.randomness import derive_seed
+from gvf.workspace import Workspace
 
-GENERATION = PREDICTIONS / "generation.json"  # where clips were generated, how many together
 VIDEO = 0  # the frontal conditioning video
-TURNTABLES = Path("work/sample")
 TURNTABLE_PICTURES, TURNTABLE_RATE = 48, 12  # once around in four seconds
 
 
-def run(params: Params) -> dict[str, float]:
+def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Render `static`, `interpolated` and the configured methods for every held-out clip in the evaluation views.
 
     Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone. The returned metric
     `seconds_per_clip` is the time per batch divided by its clips, `network_evaluations` the mean number that a clip
     needs, and `network_calls_per_batch` the number of network calls per batch, which its slowest clip determines. The
-    device and the batch size are written to `GENERATION`.
+    device and the batch size are written to `generation.json`.
     """
     device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
     methods = params.sample.methods
-    vae = load_joint_vae(VAE, device)
-    generator = _Generator.load(params, device) if "dit" in methods else None
-    before = FEATURES if generator is None else LATENTS
-    clips = clip_ids("held_out", after=before)
+    vae = load_joint_vae(workspace.vae_joint, device)
+    generator = _Generator.load(params, workspace, device) if "dit" in methods else None
+    before = workspace.features if generator is None else workspace.latents
+    clips = clip_ids(workspace, "held_out", after=before)
     results: list[_Figures | Rejected] = []
     evaluations, calls, seconds = [], [], []
-    with fresh_directory(PREDICTIONS) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
+    with fresh_directory(workspace.predictions) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
         batch_size = min(params.sample.batch_size, len(clips))
-        write_json(folder / GENERATION.name, {"device": device_name(device.type), "batch_size": batch_size})
+        write_json(folder / workspace.generation.name, {"device": device_name(device.type), "batch_size": batch_size})
         for start in range(0, len(clips), params.sample.batch_size):
             group = clips[start : start + params.sample.batch_size]
-            canonicals = {clip: attempt(clip, _canonical, vae, clip, device) for clip in group}
+            canonicals = {clip: attempt(clip, _canonical, vae, workspace, clip, device) for clip in group}
             generated: dict[str, Tensor | Rejected] = {}
             if generator is not None:
                 began = _now(device)
@@ -76,12 +73,12 @@ def run(params: Params) -> dict[str, float]:
                 if isinstance(canonical, Rejected) or isinstance(field, Rejected):
                     results += [lost for lost in (canonical, field) if isinstance(lost, Rejected)]
                     continue
-                drawn = attempt(clip, _sample_clip, vae, clip, canonical, field, methods, folder, device)
+                drawn = attempt(clip, _sample_clip, vae, workspace, clip, canonical, field, methods, folder, device)
                 if isinstance(drawn, Rejected):
                     results.append(drawn)
                     continue
                 if not any(isinstance(result, _Figures) for result in results):
-                    _log_turntable(clip, drawn.moving, drawn.size)
+                    _log_turntable(workspace.turntables / f"{clip}.mp4", drawn.moving, drawn.size)
                 results.append(drawn.figures)
         rejected = record_rejections(folder, "sample", results, after=before)
     done = [result for result in results if isinstance(result, _Figures)]
@@ -116,6 +113,7 @@ class _Sampled:
 
 def _sample_clip(
     vae: JointVAE,
+    workspace: Workspace,
     clip: str,
     canonical: Canonical,
     generated: Tensor | None,
@@ -124,7 +122,7 @@ def _sample_clip(
     device: torch.device,
 ) -> _Sampled:
     """Render one clip by every method and write it. generated: the field [T, G, 14] of `dit`, if that is configured."""
-    reconstructed, displacements = reconstruct(vae, canonical, load_points(clip).to(device))
+    reconstructed, displacements = reconstruct(vae, canonical, load_points(workspace, clip).to(device))
     gaussians = canonical.clip(0)
     variations = {"vae": reconstructed, **({} if generated is None else {"dit": generated})}
     if not all(variations[name].isfinite().all() for name in methods):
@@ -134,7 +132,7 @@ def _sample_clip(
         "interpolated": moved(gaussians, displacements),
         **{name: gaussians.vary(variations[name]) for name in methods},
     }
-    views = load_views(clip, "eval")
+    views = load_views(workspace, clip, "eval")
     began = time.monotonic()
     pictures = {f"{name}_rgb": _draw(shape, views, device) for name, shape in moving.items()}
     seconds = (time.monotonic() - began) / len(moving)
@@ -186,8 +184,8 @@ def _now(device: torch.device) -> float:
     return time.monotonic()
 
 
-def _canonical(vae: JointVAE, clip: str, device: torch.device) -> Canonical:
-    features = load_features(clip)
+def _canonical(vae: JointVAE, workspace: Workspace, clip: str, device: torch.device) -> Canonical:
+    features = load_features(workspace, clip)
     return canonical_from_features(vae, features["voxel_features"].to(device), features["voxels"].to(device))
 
 
@@ -199,13 +197,14 @@ class _Generator:
     schedule: NoiseSchedule
     statistics: LatentStatistics
     params: Params
+    workspace: Workspace
     device: torch.device
 
     @classmethod
-    def load(cls, params: Params, device: torch.device) -> _Generator:
-        statistics = load_statistics()
-        dit, schedule = load_dit(DIT, len(statistics.latent_mean), device)
-        return cls(dit, schedule, statistics, params, device)
+    def load(cls, params: Params, workspace: Workspace, device: torch.device) -> _Generator:
+        statistics = load_statistics(workspace)
+        dit, schedule = load_dit(workspace.dit, len(statistics.latent_mean), device)
+        return cls(dit, schedule, statistics, params, workspace, device)
 
     @torch.no_grad()
     def variations(
@@ -217,7 +216,9 @@ class _Generator:
         """
         config = vae.variation.config
         handles = [choose_handles(c.clip(0), config.num_latents, self.dit.config.num_static) for c in canonicals]
-        tokens = torch.stack([load_features(clip)["video_tokens"][VIDEO].float() for clip in clips]).to(self.device)
+        tokens = torch.stack([load_features(self.workspace, clip)["video_tokens"][VIDEO].float() for clip in clips]).to(
+            self.device
+        )
         noise = []
         for clip in clips:
             generator = torch.Generator().manual_seed(derive_seed(self.params.run.seed, "sample", clip))
@@ -235,9 +236,8 @@ class _Generator:
         return fields, solution.num_evaluations.tolist(), solution.num_calls
 
 
-def _log_turntable(clip: str, gaussians: Gaussians, size: int) -> None:
-    """A short video of one generated clip from all sides, for the tracker."""
-    path = TURNTABLES / f"{clip}.mp4"
+def _log_turntable(path: Path, gaussians: Gaussians, size: int) -> None:
+    """Write a short video of one generated clip from all sides, and log it."""
     write_video(path, turntable(gaussians, size, TURNTABLE_PICTURES), TURNTABLE_RATE)
     tracking.log_video(path)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from gvf.config.params import Params
-from gvf.data.clips import LATENTS, clip_ids, load_features
-from gvf.data.latents import STATISTICS, load_latents, load_statistics
+from gvf.data.clips import clip_ids, load_features
+from gvf.data.latents import load_latents, load_statistics
 from gvf.diffusion.schedule import cosine_schedule
 from gvf.diffusion.velocity import add_noise, velocity_target
 from gvf.models.layers.posterior import Posterior
@@ -18,8 +17,7 @@ from gvf.models.variation.dit import VariationDiT
 from gvf.training.batches import Draw
 from gvf.training.fit import fit
 from gvf.training.optimizer import parameter_group
-
-OUTPUT = Path("models/dit")
+from gvf.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -36,23 +34,23 @@ class DiffusionBatch:
     timesteps: Tensor
 
 
-def run(params: Params) -> dict[str, float]:
+def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Train on latents drawn from their posteriors, each clip seen through one of its conditioning videos."""
     config = params.train_dit
-    clips = clip_ids("train", after=LATENTS)
-    statistics = load_statistics()
+    clips = clip_ids(workspace, "train", after=workspace.latents)
+    statistics = load_statistics(workspace)
     schedule = cosine_schedule(config.num_diffusion_steps)
 
     def load(draw: Draw) -> DiffusionBatch:
         generator = draw.generator
         chosen = [clips[index] for index in draw.indices]
-        records = [load_latents(clip) for clip in chosen]
+        records = [load_latents(workspace, clip) for clip in chosen]
         latents = statistics.normalize(
             torch.stack([Posterior(record.mean, record.logvar).sample(generator) for record in records])
         )
         videos = []
         for clip in chosen:
-            tokens = load_features(clip)["video_tokens"]
+            tokens = load_features(workspace, clip)["video_tokens"]
             video = tokens[int(torch.randint(len(tokens), (), generator=generator))].float()
             dropped = float(torch.rand((), generator=generator)) < config.cond_drop_prob
             videos.append(torch.zeros_like(video) if dropped else video)
@@ -75,6 +73,7 @@ def run(params: Params) -> dict[str, float]:
     latent_channels = len(statistics.latent_mean)
     return fit(
         "train-dit",
+        workspace,
         params.run,
         params.execution,
         config.training,
@@ -84,6 +83,6 @@ def run(params: Params) -> dict[str, float]:
         load,
         loss,
         sections={"variation_dit": params.variation_dit, "train_dit": config},
-        inputs=[STATISTICS],
-        output=OUTPUT,
+        inputs=[workspace.latent_statistics],
+        output=workspace.dit,
     )

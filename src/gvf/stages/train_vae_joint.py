@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from gvf.config.params import Params
-from gvf.data.clips import FEATURES, clip_ids, load_points, load_views, on_white
+from gvf.data.clips import clip_ids, load_points, load_views, on_white
 from gvf.losses.canonical import canonical_loss
 from gvf.losses.kl import kl_divergence
 from gvf.losses.mesh_guided import mesh_guided_loss
 from gvf.losses.reconstruction import reconstruction_loss
 from gvf.models.variation.joint_vae import JointVAE, varied
 from gvf.rendering.splats import draw_gaussians
-from gvf.stages.train_vae_static import OUTPUT as STATIC
-from gvf.stages.train_vae_static import CanonicalBatch, load_canonical
 from gvf.storage.files import load_tensors
 from gvf.training.batches import Draw
+from gvf.training.canonical_batch import CanonicalBatch, load_canonical
 from gvf.training.checkpoint import restore_state
 from gvf.training.fit import fit
 from gvf.training.optimizer import ParameterGroup, parameter_group
+from gvf.workspace import Workspace
 
-OUTPUT = Path("models/vae_joint")
 CANONICAL_VIEWS = 1  # of each clip of a batch, for the canonical loss
 
 
@@ -45,12 +43,14 @@ class JointBatch:
     num_frames: int
 
 
-def load_joint(clips: list[str], num_frames: int, num_rendered: int, generator: torch.Generator) -> JointBatch:
+def load_joint(
+    workspace: Workspace, clips: list[str], num_frames: int, num_rendered: int, generator: torch.Generator
+) -> JointBatch:
     """Some frames of each clip, drawn without repetition, a part of them seen from one of their views."""
-    canonical = load_canonical(clips, CANONICAL_VIEWS, generator)
+    canonical = load_canonical(workspace, clips, CANONICAL_VIEWS, generator)
     points, targets, viewmats, Ks = [], [], [], []
     for clip in clips:
-        track, views = load_points(clip), load_views(clip, "train")
+        track, views = load_points(workspace, clip), load_views(workspace, clip, "train")
         frames = torch.randperm(len(track), generator=generator)[:num_frames]
         points.append(torch.cat([track[:1], track[frames]]))
         frames = frames[:num_rendered]
@@ -74,16 +74,16 @@ def draw_gaussians_of_clips(valid: Tensor, count: int, generator: torch.Generato
     return (draws * valid.sum(1, keepdim=True)).long()
 
 
-def run(params: Params) -> dict[str, float]:
+def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Train the variation VAE from random weights and go on training D_GS from stage 1's."""
     config = params.train_vae_joint
     weights = config.variation_loss
-    clips = clip_ids("train", after=FEATURES)
+    static_weights = workspace.vae_static / "model.safetensors"
+    clips = clip_ids(workspace, "train", after=workspace.features)
 
     def build() -> JointVAE:
         model = JointVAE(params.static_vae, params.variation_vae)
-        path = STATIC / "model.safetensors"
-        restore_state(model.static, load_tensors(path), path)
+        restore_state(model.static, load_tensors(static_weights), static_weights)
         model.static.decoder.requires_grad_(config.finetune_decoder)
         return model
 
@@ -93,9 +93,8 @@ def run(params: Params) -> dict[str, float]:
         return [variation, decoder] if config.finetune_decoder else [variation]
 
     def load(draw: Draw) -> JointBatch:
-        return load_joint(
-            [clips[index] for index in draw.indices], config.frames_per_clip, config.rendered_frames, draw.generator
-        )
+        chosen = [clips[index] for index in draw.indices]
+        return load_joint(workspace, chosen, config.frames_per_clip, config.rendered_frames, draw.generator)
 
     def loss(model: JointVAE, batch: JointBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         static = batch.canonical
@@ -132,6 +131,7 @@ def run(params: Params) -> dict[str, float]:
 
     return fit(
         "train-vae-joint",
+        workspace,
         params.run,
         params.execution,
         config.training,
@@ -145,6 +145,6 @@ def run(params: Params) -> dict[str, float]:
             "variation_vae": params.variation_vae,
             "train_vae_joint": config,
         },
-        inputs=[STATIC / "model.safetensors"],
-        output=OUTPUT,
+        inputs=[static_weights],
+        output=workspace.vae_joint,
     )

@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
 from gvf.config.load import as_dict
 from gvf.config.params import Params
-from gvf.data.clips import FEATURES, clip_ids, load_features, load_views, on_white, pick_views
+from gvf.data.clips import clip_ids
 from gvf.gaussians.padding import pad
 from gvf.losses.canonical import canonical_loss
 from gvf.models.canonical.static_vae import StaticVAE
-from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.rendering.splats import draw_gaussians
 from gvf.training.batches import Draw
+from gvf.training.canonical_batch import CanonicalBatch, load_canonical
 from gvf.training.fit import fit
 from gvf.training.optimizer import parameter_group
 from gvf.weights.initial import find_initial, load_initial
-
-OUTPUT = Path("models/vae_static")
-
-
-@dataclass(frozen=True)
-class CanonicalBatch:
-    """features: [M, F] of the voxels of B clips. target: [B, V, H, W, 3] on white. viewmats, Ks: [B, V, ...]."""
-
-    voxels: VoxelBatch
-    features: Tensor
-    target: Tensor
-    viewmats: Tensor
-    Ks: Tensor
+from gvf.workspace import Workspace
 
 
-def load_canonical(clips: list[str], num_views: int, generator: torch.Generator) -> CanonicalBatch:
-    """Voxels, features and some canonical views, drawn anew for each clip."""
-    features = [load_features(clip) for clip in clips]
-    views = [pick_views(load_views(clip, "canonical"), num_views, generator) for clip in clips]
-    return CanonicalBatch(
-        VoxelBatch.pack([item["voxels"] for item in features]),
-        torch.cat([item["voxel_features"].float() for item in features]),
-        torch.stack([on_white(view.rgba) for view in views]),
-        torch.stack([view.viewmats for view in views]),
-        torch.stack([view.Ks for view in views]),
-    )
-
-
-def run(params: Params) -> dict[str, float]:
+def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Train D_GS, and E_GS unless it is frozen, on the canonical views of the training clips.
 
     Raises UserError at the start when configured initial weights are missing.
@@ -59,7 +31,7 @@ def run(params: Params) -> dict[str, float]:
         for network, source in as_dict(config.initial_weights).items()
         if source is not None
     }
-    clips = clip_ids("train", after=FEATURES)
+    clips = clip_ids(workspace, "train", after=workspace.features)
 
     def build() -> StaticVAE:
         model = StaticVAE(params.static_vae)
@@ -69,7 +41,8 @@ def run(params: Params) -> dict[str, float]:
         return model
 
     def load(draw: Draw) -> CanonicalBatch:
-        return load_canonical([clips[index] for index in draw.indices], config.views_per_clip, draw.generator)
+        chosen = [clips[index] for index in draw.indices]
+        return load_canonical(workspace, chosen, config.views_per_clip, draw.generator)
 
     def loss(model: StaticVAE, batch: CanonicalBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         posterior = model.encode(batch.features, batch.voxels)
@@ -88,6 +61,7 @@ def run(params: Params) -> dict[str, float]:
 
     return fit(
         "train-vae-static",
+        workspace,
         params.run,
         params.execution,
         config.training,
@@ -98,5 +72,5 @@ def run(params: Params) -> dict[str, float]:
         loss,
         sections={"static_vae": params.static_vae, "train_vae_static": config},
         inputs=list(initial.values()),
-        output=OUTPUT,
+        output=workspace.vae_static,
     )

@@ -14,7 +14,6 @@ from gvf.config.execution import ExecutionConfig
 from gvf.config.load import as_dict
 from gvf.config.run import RunConfig
 from gvf.config.training import TrainingConfig
-from gvf.data.manifest import CURATED_MANIFEST
 from gvf.storage.files import sha256
 from gvf.tracking import client as tracking
 from gvf.training.allocator import keep_freed_memory
@@ -25,16 +24,15 @@ from gvf.training.loop import LossFunction, train, write_curve
 from gvf.training.optimizer import ParameterGroup
 from gvf.training.randomness import seed_everything
 from gvf.training.world import join
+from gvf.workspace import Workspace
 
 Batch = TypeVar("Batch")
 Model = TypeVar("Model", bound=nn.Module)
 
-CURVES = Path("reports/curves")
-CHECKPOINTS = Path("work")
-
 
 def fit(
     stage: str,
+    workspace: Workspace,
     run: RunConfig,
     execution: ExecutionConfig,
     training: TrainingConfig,
@@ -61,12 +59,12 @@ def fit(
     weights = shapes_digest(model)
     engine = Engine(model, groups(model), training, world)
     plain = {name: as_dict(section) for name, section in sections.items()}
-    digests = {str(path): sha256(path) for path in (CURATED_MANIFEST, *inputs)}
+    digests = {str(path): sha256(path) for path in (workspace.curated_manifest, *inputs)}
     method = {
         name: {key: value for key, value in section.items() if key != "training"} for name, section in plain.items()
     }
     identity = method | {"training": training.identity(), "seed": run.seed, "inputs": digests, "weights": weights}
-    checkpoints = Checkpoints(CHECKPOINTS / stage.replace("-", "_"), identity)
+    checkpoints = Checkpoints(workspace.checkpoints(stage), identity)
     batches = Batches(num_items, load, training, run.seed, world, execution.loader_threads)
 
     def loss_on_device(model: Any, batch: Batch, draw: Draw) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -77,7 +75,7 @@ def fit(
         if world.is_main:
             export(engine.model, plain, output)
     if world.is_main:
-        write_curve(result.rows, CURVES / f"{stage}.csv")
+        write_curve(result.rows, workspace.curve(stage))
         tracking.log_model(output, stage)
         checkpoints.clear()
     world.wait()

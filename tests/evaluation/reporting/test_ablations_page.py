@@ -12,26 +12,27 @@ import pytest
 
 from gvf.config.ablations import Ablations
 from gvf.errors import UserError
+from gvf.workspace import Workspace
 from gvf_evaluation.ablations import TABLES, ablation_frame
-from gvf_evaluation.commands.report_ablations import RESULTS, compare_url, listed_results, of_table, presented
+from gvf_evaluation.commands.report_ablations import compare_url, listed_results, of_table, presented
 
 LISTED = Ablations((0, 1), {}, {"vae": {"A": {}, "ours": {}}, "dit": {}})
 
 
 def write_result(variant: str, seed: int, **changes: Any) -> None:
     values = {"model": "vae", "variant": variant, "seed": seed, "preset": "cpu", "data": "balls", "data_digest": "1f"}
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    Workspace().ablation_results.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**values, "figures": {"vae_psnr": 20.0 + seed}, **changes})
-    (RESULTS / f"vae-{variant}-{seed}.json").write_text(text)
+    (Workspace().ablation_results / f"vae-{variant}-{seed}.json").write_text(text)
 
 
 def test_only_listed_variants_and_seeds_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"no result.*dvc repro ablations"):
-        listed_results(LISTED)
+        listed_results(Workspace(), LISTED)
     for variant, seed in (("ours", 1), ("A", 0), ("A", 7), ("extra", 0)):
         write_result(variant, seed)
-    assert [(row["variant"], row["seed"]) for row in listed_results(LISTED)] == [("A", 0), ("ours", 1)]
+    assert [(row["variant"], row["seed"]) for row in listed_results(Workspace(), LISTED)] == [("A", 0), ("ours", 1)]
 
 
 @pytest.mark.parametrize("field", ["preset", "data", "data_digest"])
@@ -40,7 +41,7 @@ def test_results_of_other_data_are_not_mixed(field: str, tmp_path: Path, monkeyp
     write_result("A", 0)
     write_result("ours", 0, **{field: "other"})
     with pytest.raises(UserError, match=f"whose {field} is .* do not compare"):
-        listed_results(LISTED)
+        listed_results(Workspace(), LISTED)
 
 
 def test_published_figures_have_the_papers_decimals() -> None:
