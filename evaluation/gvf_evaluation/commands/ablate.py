@@ -42,7 +42,7 @@ EXPERIMENT = "ablations"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model's variants are made. shared: of the root. stages: their modules; the first one trains.
+    """How a model's variants are made. shared: of the root. stages: the first one trains.
 
     The method that is scored has the model's name.
     """
@@ -53,17 +53,17 @@ class Recipe:
     @property
     def training(self) -> str:
         """Return the name of the stage that trains."""
-        return self.stages[0].rpartition(".")[2].replace("_", "-")
+        return self.stages[0].replace("_", "-")
 
 
 RECIPES = {
     "vae": Recipe(
         ("data/curated", "data/renders", "data/features", "models/vae_static"),
-        ("gvf.stages.train_vae_joint", "gvf.stages.sample", "gvf_evaluation.stages.evaluate"),
+        ("train_vae_joint", "sample", "evaluate"),
     ),
     "dit": Recipe(
         ("data/curated", "data/renders", "data/features", "data/latents", "models/vae_joint"),
-        ("gvf.stages.train_dit", "gvf.stages.sample", "gvf_evaluation.stages.evaluate"),
+        ("train_dit", "sample", "evaluate"),
     ),
 }
 
@@ -125,8 +125,9 @@ def ablate(workspace: Workspace, model: str, variant: str, seed: int) -> None:
     store = main_checkout()
     with _inside(folder), tracking.stage_run(EXPERIMENT, values, params.tracking, run, store):
         here = Workspace()
-        for module in recipe.stages:
-            figures = importlib.import_module(module).run(params, here)
+        for stage in recipe.stages:
+            package = "gvf_evaluation" if stage == "evaluate" else "gvf"
+            figures = importlib.import_module(f"{package}.stages.{stage}").run(params, here)
             tracking.log_metrics(figures)
         identity = identify(EXPERIMENT, values, here.curated_manifest)
         clip, picture = _strip(here, model)
