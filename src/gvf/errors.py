@@ -1,4 +1,4 @@
-"""What users see when something is wrong, and the exit codes that go with it (0 done, 1 failed, 2 wrong usage or bad input)."""
+"""Define the errors that users see, and their exit codes (0 done, 1 failed, 2 wrong usage or bad input)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.
 
 
 class GvfError(Exception):
-    """Base of every error whose message is meant for people; shown without a traceback."""
+    """Base of every error whose message is written for users and shown without a traceback."""
 
     exit_code = 1
 
@@ -60,7 +60,7 @@ class ConfigError(UserError):
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str, str, tuple[tuple[str, str], ...]]]:
-        return type(self), self._arguments  # so that it survives a process pool
+        return type(self), self._arguments  # so that it can be passed between processes
 
 
 class StageError(GvfError):
@@ -68,14 +68,14 @@ class StageError(GvfError):
 
 
 class ClipError(Exception):
-    """Something that costs one clip, never the run.
+    """An error that rejects one clip and never ends the run.
 
     reason: short slug recorded in the manifest (`invalid`, `motion`, `size`, `aesthetic`, ...).
     """
 
     def __init__(self, reason: str, message: str) -> None:
         message = clean(message)
-        super().__init__(reason, message)  # both, so that the error survives a process pool
+        super().__init__(reason, message)  # both, so that the error can be passed between processes
         self.reason = reason
         self.message = message
 

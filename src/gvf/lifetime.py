@@ -1,4 +1,4 @@
-"""Termination of a command: on SIGTERM, Ctrl-C or the end of the DVC process that started it, with all its children.
+"""End a command with all its child processes on SIGTERM, Ctrl-C or the end of the DVC process that started it.
 
 When SIGTERM or SIGKILL ends DVC, the command it runs is not signalled. A command started by DVC (`DVC_STAGE` is set)
 therefore watches the DVC process and terminates when it is gone. A command started by hand does not: `nohup gvf ... &`
@@ -25,7 +25,7 @@ INTERRUPTED = 128 + signal.SIGINT
 # Time to write a checkpoint and end the tracked run; less than the 10 s that `docker stop` and flows/guard.py allow.
 GRACE_SECONDS = 8.0
 _POLL_SECONDS = 0.5
-# These end by themselves after this process and clean up after it: the run's status, shared memory.
+# These processes end by themselves after this one and clean up: the run's status, shared memory.
 _LEFT_ALONE = ("gvf.tracking.writer", "multiprocessing.resource_tracker")
 
 _received: int | None = None
@@ -55,7 +55,7 @@ def exit_code() -> int | None:
 
 @contextmanager
 def deferred_termination() -> Iterator[Callable[[], bool]]:
-    """Defer SIGTERM to the end of the block; the yielded function tells whether it was received.
+    """Defer SIGTERM to the end of the block; the yielded function returns whether it was received.
 
     Raises SystemExit(143) at the end of the block if it was. Outside the main thread nothing is deferred.
     """

@@ -1,4 +1,4 @@
-"""Cleaning of text from files and libraries for use in names, table cells and messages."""
+"""Clean text from files and libraries for use in names, table cells and messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, formatting, su
 
 
 def clean(text: str, limit: int = MAX_MESSAGE) -> str:
-    """Return `text` as one line of at most `limit` visible characters, reproducible from run to run.
+    """Return `text` as one line of at most `limit` visible characters, the same in every run.
 
     Runs of white space and control characters become one space and lone surrogates U+FFFD; invisible formatting
     characters are removed, memory addresses become `0x...`, and text that is too long ends in an ellipsis.

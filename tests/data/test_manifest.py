@@ -109,7 +109,7 @@ def test_slugs_are_short_and_stay_apart_where_letters_are_lost() -> None:
     assert slug("Бег 2") == "2-" + _digest("бег 2")
     assert slug("Größe") == "gro-e-" + _digest("größe")
     assert slug("Café ½ ①") == "cafe-1-2-1"
-    assert slug("run \ud83d") == slug("run 🏃") == "run"  # half a pair, and a picture: neither letters nor digits
+    assert slug("run \ud83d") == slug("run 🏃") == "run"  # half a pair, and an emoji: neither letters nor digits
     assert slug("b\udce9n\n\x00") == "b-n"  # a byte of a file's name that is no UTF-8
     for text in (long, "走る", "Бег 2", "Größe", "x" * 65):
         assert slug(slug(text)) == slug(text)

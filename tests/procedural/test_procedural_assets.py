@@ -38,8 +38,8 @@ def test_file_obeys_the_specification(family: str) -> None:
     glb = Glb(asset(family, 0))
     document = glb.document
     for image in document.get("images", []):
-        with Image.open(io.BytesIO(glb.view(image["bufferView"]))) as picture:
-            assert picture.format == "PNG"
+        with Image.open(io.BytesIO(glb.view(image["bufferView"]))) as image_file:
+            assert image_file.format == "PNG"
     for mesh in document["meshes"]:
         for primitive in mesh["primitives"]:
             attributes = {name: glb.array(index) for name, index in primitive["attributes"].items()}

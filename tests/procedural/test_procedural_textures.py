@@ -14,7 +14,7 @@ from gvf.procedural.textures import bands, checks, face, spots, stripes
 RED, BLUE = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9)
 
 
-def picture(png: bytes) -> np.ndarray:
+def decoded(png: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
         return np.asarray(image.convert("RGB")).astype(np.float64) / 255.0
@@ -30,7 +30,7 @@ def picture(png: bytes) -> np.ndarray:
     ],
 )
 def test_patterns_hold_both_colors_equally_and_wrap_around(png: bytes) -> None:
-    image = picture(png)
+    image = decoded(png)
     blue = image[..., 2] > image[..., 0]
     assert blue.mean() == pytest.approx(0.5, abs=0.06)
     seam = np.abs(image[:, 0] - image[:, -1]).mean()
@@ -40,23 +40,23 @@ def test_patterns_hold_both_colors_equally_and_wrap_around(png: bytes) -> None:
 
 
 def test_stripes_run_across_or_along() -> None:
-    assert np.ptp(picture(stripes(RED, BLUE, 4)), axis=1).max() < 0.01
-    assert np.ptp(picture(stripes(RED, BLUE, 4, vertical=True)), axis=0).max() < 0.01
+    assert np.ptp(decoded(stripes(RED, BLUE, 4)), axis=1).max() < 0.01
+    assert np.ptp(decoded(stripes(RED, BLUE, 4, vertical=True)), axis=0).max() < 0.01
 
 
 def test_spots_and_bands_follow_their_generator() -> None:
     first = spots(np.random.default_rng(3), RED, BLUE, 9, 0.08)
     assert first == spots(np.random.default_rng(3), RED, BLUE, 9, 0.08)
     assert first != spots(np.random.default_rng(4), RED, BLUE, 9, 0.08)
-    image = picture(first)
+    image = decoded(first)
     share = (image[..., 2] > image[..., 0]).mean()
     assert 0.04 < share < 9 * np.pi * (1.2 * 0.08) ** 2
-    planet = picture(bands(np.random.default_rng(3), (RED, BLUE, (0.0, 0.8, 0.2)), 7))
+    planet = decoded(bands(np.random.default_rng(3), (RED, BLUE, (0.0, 0.8, 0.2)), 7))
     assert np.abs(planet[:, 0] - planet[:, -1]).mean() < 0.1
 
 
 def test_a_face_has_two_eyes_at_equal_height_and_a_mouth_below() -> None:
-    image = picture(face(RED, BLUE, eye=0.07, height=0.4, smile=1.0))
+    image = decoded(face(RED, BLUE, eye=0.07, height=0.4, smile=1.0))
     size = len(image)
     whites = (image > 0.9).all(axis=2)
     rows, columns = np.nonzero(whites)

@@ -116,18 +116,18 @@ def test_unknown_bytes_get_the_same_message_in_every_run() -> None:
 
 def test_no_program_is_started(tmp_path: Path) -> None:
     """A fake Ghostscript first on the path; a control shows that Pillow left to itself does call it."""
-    program, marker, picture = tmp_path / "bin/gs", tmp_path / "called", tmp_path / "0.png"
+    program, marker, image = tmp_path / "bin/gs", tmp_path / "called", tmp_path / "0.png"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\necho x >> '{marker}'\nexit 1\n")
     program.chmod(0o755)
-    picture.write_bytes(FOREIGN["an EPS (PostScript) file"])
+    image.write_bytes(FOREIGN["an EPS (PostScript) file"])
     environment = {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
     ours = "import sys; from gvf.storage.images import read_rgba; read_rgba(sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", ours, picture], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", ours, image], env=environment, capture_output=True, text=True)
     assert "UserError" in done.stderr
     assert not marker.exists()
     plain = "import sys; from PIL import Image; Image.open(sys.argv[1]).load()"
-    subprocess.run([sys.executable, "-c", plain, picture], env=environment, capture_output=True)
+    subprocess.run([sys.executable, "-c", plain, image], env=environment, capture_output=True)
     assert marker.exists(), "the fake program would not have been noticed"
 
 

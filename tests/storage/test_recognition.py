@@ -79,7 +79,7 @@ REFUSED = {
     "pickle": (pickle.dumps({"a": np.ones(2)}), r"a pickle with code \(.*numpy.*\), refused"),
     "safetensors: 8 bytes": (SAFE[:8], r"cut short \(8 bytes"),
     "safetensors: in the header": (SAFE[:60], r"cut short \(60 bytes; fetch it again\). Its safetensors header alone"),
-    "safetensors: in the data": (SAFE[:-3], rf"header promises {len(SAFE)}"),
+    "safetensors: in the data": (SAFE[:-3], rf"header declares {len(SAFE)}"),
     "safetensors: longer": (SAFE + b"more", "damaged"),
     "safetensors: no JSON": (SAFE[:9] + b"\xff" + SAFE[10:], "the header of a safetensors file that cannot be read"),
     "safetensors: a number": (SAFE[:8] + b'{"a": 1}'.ljust(HEADER) + SAFE[8 + HEADER :], "header .* cannot be read"),

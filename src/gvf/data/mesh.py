@@ -1,4 +1,4 @@
-"""An animated triangle mesh with its materials and textures: what one clip is once its animation has been evaluated."""
+"""An animated triangle mesh with its materials and textures: a clip whose animation has been evaluated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WRAP_MODES = ("REPEAT", "CLAMP_TO_EDGE", "MIRRORED_REPEAT")
 
 @dataclass(frozen=True)
 class Material:
-    """Surface of some faces.
+    """Appearance of some faces.
 
     base_color: linear RGBA, multiplies texture and vertex colour. texture: index into AnimatedMesh.textures or -1.
     alpha_mode: OPAQUE ignores alpha, MASK cuts below alpha_cutoff, BLEND is as transparent as alpha says.
@@ -45,14 +45,14 @@ class Material:
 
 @dataclass(frozen=True)
 class AnimatedMesh:
-    """A mesh whose vertices move over T frames while its faces stay.
+    """A mesh whose vertices move over T frames while its faces stay the same.
 
     vertices: [T, V, 3] float64 in the file's own units, or float32 once normalized. faces: [F, 3] int32.
     face_materials: [F] int32, index into materials. uvs: [V, 2] float32, glTF convention (v downwards), already
     transformed. colors: [V, 4] float32, linear, ones when the file has none. textures: uint8 [H, W, 4] sRGB.
     times: [T] float32 seconds, as in the file.
     points: [T, N, 3] float32, the same N surface points in every frame; None unless sampled (curated clips are).
-    emissive_uvs: [V, 2] float32, texture coordinates of emissive textures; None where `uvs` serve, as in most files.
+    emissive_uvs: [V, 2] float32, texture coordinates of emissive textures; None where they are `uvs`, as in most files.
     """
 
     vertices: np.ndarray
@@ -68,6 +68,7 @@ class AnimatedMesh:
 
     @property
     def num_frames(self) -> int:
+        """Return T."""
         return len(self.vertices)
 
     @property
@@ -87,12 +88,12 @@ class AnimatedMesh:
         low, high = turned.min(axis=(0, 1)), turned.max(axis=(0, 1))
         side = float((high - low).max())
         if side <= 0.0:
-            raise ClipError("invalid", "all vertices are in one place, so there is nothing to see.")
+            raise ClipError("invalid", "all vertices are in one place, so there is nothing to render.")
         unit = ((turned - (low + high) / 2.0) / side).astype(np.float32)
         return dataclasses.replace(self, vertices=np.clip(unit, -0.5, 0.5))
 
     def save(self, path: PathLike, encoded_textures: Mapping[int, bytes] | None = None) -> None:
-        """Write an npz with textures as PNG bytes. encoded_textures: those bytes by index, where already at hand."""
+        """Write an npz with textures as PNG bytes. encoded_textures: these bytes by index, if they are already known."""
         arrays = {
             "vertices": self.vertices,
             "faces": self.faces,
@@ -135,14 +136,14 @@ class AnimatedMesh:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """PNG bytes of an image [H, W, 4] uint8."""
+    """Return an image [H, W, 4] uint8 as PNG bytes."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()
 
 
 def reduced(image: np.ndarray, longest: int) -> np.ndarray:
-    """The image [H, W, 4] uint8 scaled down so that its longer side is at most `longest`."""
+    """Scale an image [H, W, 4] uint8 down so that its longer side is at most `longest`."""
     height, width = image.shape[:2]
     scale = longest / max(height, width)
     if scale >= 1.0:

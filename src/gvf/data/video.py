@@ -1,4 +1,4 @@
-"""Videos as files: H.264 in MP4, which browsers and MLflow play."""
+"""Write videos as H.264 in MP4, which browsers and MLflow play."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ _QUALITY = "18"  # constant rate factor of x264: visually lossless
 
 
 def write_video(path: PathLike, frames: np.ndarray, frames_per_second: int) -> None:
-    """Write uint8 [T, H, W, 3]. Odd heights and widths lose a row or column, since H.264 halves the colours."""
+    """Write frames uint8 [T, H, W, 3] as a video.
+
+    An odd height or width loses a row or column, since H.264 stores colours at half the resolution.
+    """
     import av
 
     height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
@@ -19,6 +22,6 @@ def write_video(path: PathLike, frames: np.ndarray, frames_per_second: int) -> N
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": _QUALITY}
         for frame in frames[:, :height, :width]:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(image))
         container.mux(stream.encode())

@@ -1,1 +1,1 @@
-"""Animated objects made from a seed, as binary glTF files: the data of the CPU preset."""
+"""Generate animated objects from a seed, as binary glTF files: the data of the CPU preset."""

@@ -1,4 +1,4 @@
-"""The families of procedural objects, and writing clips of them."""
+"""List the families of procedural objects and write clips of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from gvf.storage.files import atomic_path
 
 @dataclass(frozen=True)
 class Family:
-    """How to build one object and its motion as the bytes of a binary glTF file, and its vocabulary of gestures."""
+    """A family of objects.
+
+    build: makes one object with its motion, as the bytes of a binary glTF file. gestures: names of its motions.
+    """
 
     build: Callable[[np.random.Generator, Motion], bytes]
     gestures: Sequence[str]
@@ -45,7 +48,7 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def build_asset(family: str, index: int, seed: int) -> bytes:
-    """The `index`-th asset of a family as binary glTF; it depends on nothing but the three arguments."""
+    """Build the `index`-th asset of a family as binary glTF; it depends on nothing but the three arguments."""
     entry = FAMILIES[family]
     key = zlib.crc32(family.encode())
     offsets = np.random.default_rng([seed, key]).random(5)
@@ -54,7 +57,7 @@ def build_asset(family: str, index: int, seed: int) -> bytes:
 
 
 def write_assets(directory: str | Path, families: Sequence[str], clips_per_family: int, seed: int) -> list[Path]:
-    """Write `clips_per_family` assets of each family: `<family>-<index>.glb`, each one animation named by its gesture.
+    """Write `clips_per_family` assets of each family, `<family>-<index>.glb`, with one animation each, named by its gesture.
 
     Gestures take turns within a family. The same seed gives the same bytes, and a larger count only adds files.
     Raises UserError for an unknown or repeated family or a count below 1.
@@ -62,12 +65,12 @@ def write_assets(directory: str | Path, families: Sequence[str], clips_per_famil
     for family in families:
         if family not in FAMILIES:
             near = difflib.get_close_matches(family, FAMILIES, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(FAMILIES)}."
-            raise UserError(f"No procedural family {family!r}. {hint}")
+            hint = f"Did you mean {near[0]!r}?" if near else f"The families are {', '.join(FAMILIES)}."
+            raise UserError(f"There is no procedural family {family!r}. {hint}")
     if len(set(families)) < len(families):
         raise UserError(f"A procedural family is named twice in {', '.join(families)}. Name each once.")
     if clips_per_family < 1:
-        raise UserError(f"{clips_per_family} clips a family: at least 1 is needed.")
+        raise UserError(f"{clips_per_family} clips per family are not enough. Ask for at least 1.")
     paths = []
     for family in families:
         for index in range(clips_per_family):

@@ -1,4 +1,4 @@
-"""Colours of procedural objects: sRGB triples in [0,1], drawn so that neighbours contrast."""
+"""Choose colours of procedural objects: sRGB triples in [0,1], drawn so that neighbours contrast."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WOOD: Rgb = (0.56, 0.36, 0.20)
 
 @dataclass(frozen=True)
 class Palette:
-    """main covers most of an object, accent contrasts in hue, dark and pale are shades of the two."""
+    """Colours of one object: main covers most of it, accent contrasts in hue, dark and pale are shades of the two."""
 
     main: Rgb
     accent: Rgb
@@ -27,7 +27,7 @@ class Palette:
 
 
 def draw_palette(rng: np.random.Generator) -> Palette:
-    """A saturated main colour of any hue, an accent at least a third of the hue circle away, and their shades."""
+    """Draw a saturated main colour of any hue, an accent at least a third of the hue circle away, and their shades."""
     hue = rng.random()
     other = hue + rng.uniform(0.33, 0.67)
     saturation, value = rng.uniform(0.6, 0.9), rng.uniform(0.75, 0.95)
@@ -40,17 +40,17 @@ def draw_palette(rng: np.random.Generator) -> Palette:
 
 
 def hsv(hue: float, saturation: float, value: float) -> Rgb:
-    """sRGB of a hue (turns, any real), saturation and value in [0,1]."""
+    """Return the sRGB colour of a hue (in turns, any real number), and of a saturation and value in [0,1]."""
     return colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
 
 
 def mix(first: Rgb, second: Rgb, share: float) -> Rgb:
-    """`share` of the second colour, the rest of the first."""
+    """Mix two colours: `share` of the second, the rest of the first."""
     red, green, blue = ((1.0 - share) * a + share * b for a, b in zip(first, second))
     return red, green, blue
 
 
 def linear(color: ArrayLike) -> NDArray[np.float64]:
-    """sRGB to linear light (IEC 61966-2-1), any shape."""
+    """Convert sRGB of any shape to linear light (IEC 61966-2-1)."""
     values = np.asarray(color, dtype=np.float64)
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)

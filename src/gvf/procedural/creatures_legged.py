@@ -1,4 +1,4 @@
-"""Creatures on legs, one smooth skin each: a biped, a quadruped and a spider."""
+"""Build creatures on legs with one smooth skin each: a biped, a quadruped and a spider."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIDES = (("right", -1.0), ("left", 1.0))  # the object's own right and left, an
 
 
 def biped(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A big-headed figure in a patterned shirt."""
+    """Build a big-headed figure in a patterned shirt."""
     palette = draw_palette(rng)
     skin = hsv(rng.uniform(0.02, 0.12), rng.uniform(0.25, 0.6), rng.uniform(0.6, 0.97))
     leg, trunk, arm = around(rng, 0.50), around(rng, 0.46, 0.15), around(rng, 0.50)
@@ -114,7 +114,7 @@ def _animate_biped(animate: Animator, rig: Rig, nodes: dict[str, int], motion: M
 
 
 def quadruped(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A spotted or striped animal, turned so that its side shows."""
+    """Build a spotted or striped animal, turned so that its side shows."""
     palette = draw_palette(rng)
     length, girth, leg = around(rng, 0.62), around(rng, 0.19), around(rng, 0.42, 0.25)
     head, limb = around(rng, 0.18, 0.15), around(rng, 0.065, 0.15)
@@ -193,7 +193,7 @@ def _animate_quadruped(animate: Animator, rig: Rig, nodes: dict[str, int], motio
 
 
 def spider(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A round body on six or eight jointed legs."""
+    """Build a round body on six or eight jointed legs."""
     palette = draw_palette(rng)
     pairs = 3 if rng.random() < 0.5 else 4
     size, reach, height = around(rng, 0.23), around(rng, 0.34, 0.15), around(rng, 0.32, 0.15)
@@ -268,7 +268,7 @@ def _limb(
     radii: Array,
     color: Rgb,
 ) -> None:
-    """Two joints below `parent` and a tapering tube that they bend. path: top, knee, end; radii: at top and end."""
+    """Add two joints below `parent` and a tapering tube that they bend. path: top, knee, end; radii: at top and end."""
     rig.chain(joints, parent, path)
     top, knee, end = path
     points = [top, 0.5 * (top + knee), 0.12 * top + 0.88 * knee, 0.12 * end + 0.88 * knee, 0.5 * (knee + end), end]
@@ -277,7 +277,7 @@ def _limb(
 
 
 def _animal_head(rng: np.random.Generator, size: float, palette: Palette) -> Shape:
-    """Skull, muzzle, ears and eyes, looking along +z."""
+    """Build skull, muzzle, ears and eyes, looking along +z."""
     skull = sphere(size, 10, 16).scaled(0.9, 0.85, 1.0).moved(0.0, 0.02, 0.04).painted(palette.main)
     muzzle = (
         sphere(size, 8, 12).scaled(0.5, 0.42, 0.6).moved(0.0, -0.25 * size, 0.04 + 0.9 * size).painted(palette.pale)

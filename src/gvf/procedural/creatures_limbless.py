@@ -1,4 +1,4 @@
-"""Creatures that move by their spine or wings, one smooth skin each: a bird, a fish and a snake."""
+"""Build creatures that move by their spine or wings, with one smooth skin each: a bird, a fish and a snake."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NECK = 8  # joints of a snake's upright part
 
 
 def bird(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A round bird with broad wings of three joints each."""
+    """Build a round bird with broad wings of three joints each."""
     palette = draw_palette(rng)
     size, span, chord = around(rng, 0.24, 0.15), around(rng, 0.55), around(rng, 0.19)
     skull = np.array([0.0, 0.75 * size, 0.95 * size])
@@ -95,7 +95,7 @@ def bird(rng: np.random.Generator, motion: Motion) -> bytes:
 
 
 def fish(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A tall fish, turned so that its side shows, with a spine of six joints."""
+    """Build a tall fish with a spine of six joints, turned so that its side shows."""
     palette = draw_palette(rng)
     length, height, width = around(rng, 1.0, 0.15), around(rng, 0.23), around(rng, 0.13)
     fin = around(rng, 0.20)
@@ -176,7 +176,7 @@ def fish(rng: np.random.Generator, motion: Motion) -> bytes:
 
 
 def snake(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A snake that rears up out of its coil."""
+    """Build a snake that rears up out of its coil."""
     palette = draw_palette(rng)
     height, thick, coil = around(rng, 0.85, 0.15), around(rng, 0.075), around(rng, 0.24, 0.15)
     hood = around(rng, 0.16, 0.25)

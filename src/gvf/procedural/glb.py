@@ -1,4 +1,4 @@
-"""Writing binary glTF 2.0: accessors, materials, meshes with morph targets, nodes, skins and one animation.
+"""Write binary glTF 2.0: accessors, materials, meshes with morph targets, nodes, skins and one animation.
 
 Section numbers are those of the glTF 2.0 specification. Y is up, units are metres, quaternions are xyzw.
 """
@@ -34,7 +34,7 @@ class Primitive:
     """One draw call of a mesh: a shape of V vertices, the index of its material, and what deforms it.
 
     influences: joints [V,4], indices into the skin's joints, and their weights [V,4]; None for a mesh without skin.
-    targets: offsets of positions and of normals ([V,3], [V,3]), a pair for each morph target.
+    targets: offsets of positions and of normals ([V,3], [V,3]), one pair for each morph target.
     """
 
     shape: Shape
@@ -44,7 +44,7 @@ class Primitive:
 
 
 class GlbBuilder:
-    """Collects a scene and its single animation, then gives the file's bytes: the same calls, the same bytes, everywhere."""
+    """A scene with a single animation; the same calls give the same bytes of the file on every machine."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -61,7 +61,7 @@ class GlbBuilder:
         self._time_accessors: dict[bytes, int] = {}
 
     def add_texture(self, png: bytes) -> int:
-        """Embed a PNG picture; the sampler repeats it and filters linearly. Returns the texture's index."""
+        """Embed a PNG image, repeated and filtered linearly, and return the texture's index."""
         self._images.append({"bufferView": self._view(png, None), "mimeType": "image/png"})
         return len(self._images) - 1
 
@@ -74,7 +74,7 @@ class GlbBuilder:
         emissive: Vector = (0.0, 0.0, 0.0),
         roughness: float = 0.8,
     ) -> int:
-        """An opaque material; color is linear RGBA and multiplies texture and vertex colours. Returns its index."""
+        """Add an opaque material and return its index. color: linear RGBA, multiplies texture and vertex colours."""
         surface: dict[str, Any] = {
             "baseColorFactor": _floats(color),
             "metallicFactor": 0.0,
@@ -89,7 +89,7 @@ class GlbBuilder:
         return len(self._materials) - 1
 
     def add_mesh(self, name: str, primitives: Sequence[Primitive], morph_weights: Vector = ()) -> int:
-        """A mesh of one or more primitives, all with `len(morph_weights)` morph targets. Returns its index."""
+        """Add a mesh of one or more primitives, all with `len(morph_weights)` morph targets, and return its index."""
         assert all(len(primitive.targets) == len(morph_weights) for primitive in primitives), name
         mesh: dict[str, Any] = {"name": name, "primitives": [self._primitive(primitive) for primitive in primitives]}
         if morph_weights:
@@ -108,7 +108,7 @@ class GlbBuilder:
         mesh: int | None = None,
         skin: int | None = None,
     ) -> int:
-        """A node below `parent`, or a root of the scene. rotation: xyzw. Returns its index."""
+        """Add a node below `parent`, or a root of the scene, and return its index. rotation: xyzw."""
         node: dict[str, Any] = {"name": name}
         for key, value, rest in (
             ("translation", translation, (0.0, 0.0, 0.0)),
@@ -130,7 +130,7 @@ class GlbBuilder:
         return index
 
     def add_skin(self, name: str, joints: Sequence[int], inverse_bind_matrices: Array) -> int:
-        """A skin over joint nodes. inverse_bind_matrices: [J,4,4], row-major as numpy has them. Returns its index."""
+        """Add a skin over joint nodes and return its index. inverse_bind_matrices: [J,4,4], row-major as in numpy."""
         columns = inverse_bind_matrices.transpose(0, 2, 1).reshape(len(joints), 16)  # stored column-major
         self._skins.append(
             {
@@ -168,7 +168,7 @@ class GlbBuilder:
         self._channels.append({"sampler": len(self._samplers) - 1, "target": {"node": node, "path": path}})
 
     def to_bytes(self, animation: str) -> bytes:
-        """The whole file (Section 4.4): header, JSON chunk, binary chunk, with its one animation named `animation`."""
+        """Return the whole file (Section 4.4): header, JSON chunk and binary chunk. animation: the animation's name."""
         document: dict[str, Any] = {
             "asset": {"version": "2.0", "generator": "gvf procedural"},
             "scene": 0,
@@ -250,7 +250,7 @@ class GlbBuilder:
     def _accessor(
         self, data: NDArray[Any], target: int | None, *, bounds: bool = False, normalized: bool = False
     ) -> int:
-        """An accessor over [count, width] data in a buffer view of its own."""
+        """Add an accessor over [count, width] data in a buffer view of its own, and return its index."""
         assert np.isfinite(data).all(), "accessor with a value that is not finite"
         accessor: dict[str, Any] = {
             "bufferView": self._view(np.ascontiguousarray(data).tobytes(), target),
@@ -276,7 +276,7 @@ class GlbBuilder:
         return len(self._views) - 1
 
     def _check_layout(self) -> None:
-        """Section 3.6.2.4: aligned offsets, vertex strides that are multiples of 4, every view inside the buffer."""
+        """Check Section 3.6.2.4: aligned offsets, vertex strides that are multiples of 4, every view inside the buffer."""
         for view in self._views:
             assert view["byteOffset"] % 4 == 0, view
             assert view["byteOffset"] + view["byteLength"] <= len(self._buffer), view
@@ -289,7 +289,7 @@ class GlbBuilder:
 
 
 def _shares(weights: Array) -> NDArray[np.uint16]:
-    """Weights [V,4] as 16-bit fractions whose rows sum to exactly 1 (65535)."""
+    """Return weights [V,4] as 16-bit fractions whose rows sum to exactly 1 (65535)."""
     shares = np.round(weights * 65535.0).astype(np.int64)
     largest = shares.argmax(axis=1)
     shares[np.arange(len(shares)), largest] += 65535 - shares.sum(axis=1)
@@ -301,7 +301,9 @@ def _floats(values: Vector) -> list[float]:
 
 
 def _stored(values: Array) -> NDArray[np.float32]:
-    """Float64 values on a grid of 2^-20, zero without sign: the last digits of products, which differ between
-    processors (their matrix kernels sum in another order), do not reach the file, so that its bytes are the same.
+    """Round float64 values to a grid of 2^-20, with zero unsigned.
+
+    The last digits of products differ between processors, whose matrix kernels sum in different orders. Rounded, they do
+    not reach the file, so that its bytes are the same everywhere.
     """
     return (np.rint(values * _GRID) / _GRID + 0.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Mechanisms of rigid parts, moved by their nodes: a crane, a windmill, an engine and a double pendulum."""
+"""Build mechanisms of rigid parts, moved by their nodes: a crane, a windmill, an engine and a double pendulum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PENDULUM_GESTURES = ("swing", "whip", "settle")
 
 
 def crane(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A robot arm with two links and a gripper that holds a ball; a warning lamp blinks in steps."""
+    """Build a robot arm with two links, a gripper that holds a ball, and a warning lamp that blinks in steps."""
     palette = draw_palette(rng)
     boom, forearm = around(rng, 0.62, 0.15), around(rng, 0.52, 0.15)
     thick, base = around(rng, 0.19, 0.15), around(rng, 0.25, 0.15)
@@ -78,7 +78,7 @@ def crane(rng: np.random.Generator, motion: Motion) -> bytes:
 
 
 def windmill(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A slender tower with a turning cap and sails of different colours."""
+    """Build a slender tower with a turning cap and sails of different colours."""
     palette = draw_palette(rng)
     height, width = around(rng, 0.75, 0.15), around(rng, 0.14, 0.15)
     blade, chord = around(rng, 0.52, 0.15), around(rng, 0.18)
@@ -124,7 +124,7 @@ def windmill(rng: np.random.Generator, motion: Motion) -> bytes:
 
 
 def gear(teeth: int, radius: float, depth: float) -> Shape:
-    """A toothed wheel facing +z; `radius` is that of the middle of its teeth."""
+    """Build a toothed wheel facing +z. radius: to the middle of its teeth."""
     tooth = 0.9 * np.pi * radius / teeth
     steps = np.arange(4 * teeth)
     angles = 2.0 * np.pi * (steps + 0.2 * np.array([1.0, -1.0, 1.0, -1.0])[steps % 4]) / (4 * teeth)
@@ -133,7 +133,7 @@ def gear(teeth: int, radius: float, depth: float) -> Shape:
 
 
 def engine(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A slider crank: a toothed flywheel drives a piston through a rod, and a small wheel meshes with it."""
+    """Build a slider crank: a toothed flywheel drives a piston through a rod, and a small wheel meshes with it."""
     palette = draw_palette(rng)
     wheel, stroke = around(rng, 0.30, 0.15), around(rng, 0.19, 0.12)
     rod, bore = around(rng, 0.58, 0.1), around(rng, 0.36, 0.2)
@@ -191,7 +191,7 @@ def _shaft_angle(motion: Motion, time: Array) -> Array:
 
 
 def pendulum(rng: np.random.Generator, motion: Motion) -> bytes:
-    """Two links with balls below a stand; a hand on the stand's dial ticks in steps."""
+    """Build two links with balls below a stand; a hand on the stand's dial ticks in steps."""
     palette = draw_palette(rng)
     first, second = around(rng, 0.40, 0.15), around(rng, 0.36, 0.15)
     middle, bob = around(rng, 0.11, 0.15), around(rng, 0.19, 0.15)

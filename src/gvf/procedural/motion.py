@@ -1,4 +1,4 @@
-"""What moves a procedural object: a few numbers a clip, curves over normalised time, and channels made of them."""
+"""Define how a procedural object moves: a few numbers per clip, curves over normalised time, and animation channels."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _TANGENT_STEP = 1e-4
 class Motion:
     """The motion of one clip.
 
-    gesture: which motion of the family's vocabulary; amplitude: factor on its natural size; cycles: repeats within the
-    clip (one-way gestures read it as a factor on how far they get); direction: +1 or -1, the side it starts to (half a
-    cycle apart); style in [-1,1]: one more number that each family reads its own way; duration: seconds.
+    gesture: one of the family's motions; amplitude: factor on its natural size; cycles: repetitions within the clip
+    (one-way gestures use it as a factor on how far they get); direction: +1 or -1, the side to which it starts (half a
+    cycle apart); style in [-1,1]: another number, used differently by each family; duration: in seconds.
     """
 
     gesture: str
@@ -33,35 +33,35 @@ class Motion:
     duration: float
 
     def angle(self, time: Array, lag: float = 0.0) -> Array:
-        """Phase in radians at normalised times; `lag` in cycles."""
+        """Return the phase in radians at normalised times. lag: in cycles."""
         return 2.0 * np.pi * (self.cycles * time - lag)
 
     def sway(self, time: Array, lag: float = 0.0) -> Array:
-        """Amplitude times a sine that starts at zero when lag is zero, first towards `direction`."""
+        """Return amplitude times a sine that starts at zero when lag is zero, first towards `direction`."""
         return self.amplitude * self.direction * np.sin(self.angle(time, lag))
 
     def pulse(self, time: Array, lag: float = 0.0) -> Array:
-        """Amplitude times a hump: 0 at the start of each cycle, 1 in its middle."""
+        """Return amplitude times a hump: 0 at the start of each cycle, 1 in its middle."""
         return self.amplitude * 0.5 * (1.0 - np.cos(self.angle(time, lag)))
 
     def bob(self, time: Array) -> Array:
-        """Amplitude times a smooth hump twice a cycle, 0 at its start: a body's rise at every step."""
+        """Return amplitude times a smooth hump twice per cycle, 0 at its start: how a body rises at every step."""
         return self.amplitude * np.sin(self.angle(time)) ** 2
 
     def lift(self, time: Array, side: float) -> Array:
-        """How far a foot is off the ground, 0 to amplitude: up while the sway of its side (+1 or -1) grows."""
+        """Return how far a foot is off the ground, 0 to amplitude: up while the sway of its side (+1 or -1) grows."""
         return 0.5 * self.amplitude * (1.0 + side * self.direction * np.cos(self.angle(time)))
 
     def ramp(self, time: Array) -> Array:
-        """Amplitude times an eased way from 0 to direction."""
+        """Return amplitude times a smooth transition from 0 to direction."""
         return self.amplitude * self.direction * smoothstep(time)
 
 
 def draw_motion(offsets: Array, index: int, gestures: Sequence[str]) -> Motion:
-    """The `index`-th motion of a family: gestures take turns, the numbers of each follow an even (R5) sequence.
+    """Return the `index`-th motion of a family: gestures take turns, and the numbers of each follow an even (R5) sequence.
 
-    offsets: [5] in [0,1), the family's start of the sequence. An even cover of the few numbers lets a small training
-    set show the whole range. The sequence steps by powers of 1/root, root^6 = root + 1 (Roberts' generalised golden
+    offsets: [5] in [0,1), where the family's sequence starts. Even coverage lets a small training set show the whole
+    range. The sequence steps by powers of 1/root, root^6 = root + 1 (Roberts' generalised golden
     ratio).
     """
     root = 1.0
@@ -79,18 +79,18 @@ def draw_motion(offsets: Array, index: int, gestures: Sequence[str]) -> Motion:
 
 
 def around(rng: np.random.Generator, value: float, spread: float = 0.2) -> float:
-    """A size drawn evenly from value * (1 - spread) to value * (1 + spread)."""
+    """Draw a size uniformly from value * (1 - spread) to value * (1 + spread)."""
     return value * float(rng.uniform(1.0 - spread, 1.0 + spread))
 
 
 def smoothstep(time: Array, start: float = 0.0, end: float = 1.0) -> Array:
-    """0 before `start`, 1 after `end`, eased between."""
+    """Return 0 before `start`, 1 after `end`, and a smooth transition between."""
     share = np.clip((time - start) / (end - start), 0.0, 1.0)
     return share * share * (3.0 - 2.0 * share)
 
 
 def axis_angle(axis: str | Vector, angle: Value) -> Array:
-    """Quaternions xyzw [K,4] about a coordinate axis or a unit vector by angles [K] in radians."""
+    """Return quaternions xyzw [K,4] that rotate about a coordinate axis or a unit vector by angles [K] in radians."""
     unit = np.array(
         {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}[axis] if isinstance(axis, str) else axis
     )
@@ -99,26 +99,26 @@ def axis_angle(axis: str | Vector, angle: Value) -> Array:
 
 
 def turned(axis: str | Vector, angle: float) -> list[float]:
-    """One rotation as xyzw, for a node at rest."""
+    """Return one rotation as xyzw, for a node at rest."""
     return [float(value) for value in axis_angle(axis, angle)[0]]
 
 
 def compose(first: Array, second: Array) -> Array:
-    """Products of quaternions xyzw [K,4]: rotates by `second`, then by `first`."""
+    """Return the products of quaternions xyzw [K,4], which rotate by `second`, then by `first`."""
     a, b = first[:, :3], second[:, :3]
     s, t = first[:, 3:], second[:, 3:]
     return np.column_stack([s * b + t * a + np.cross(a, b), s * t - np.sum(a * b, axis=1, keepdims=True)])
 
 
 class Animator:
-    """Turns values sampled at `time` into the channels of one clip.
+    """A converter of values sampled at `time` into the animation channels of one clip.
 
-    time: [3K] normalised times: K evenly spaced keys from 0 to 1, an instant before each, and an instant after each, so
-    that plain array arithmetic on it also gives the slopes that cubic splines need.
+    time: [3K] normalised times: K evenly spaced keyframes from 0 to 1, an instant before each, and an instant after each,
+    so that plain array arithmetic on it also gives the slopes that cubic splines need.
     """
 
     def __init__(self, builder: GlbBuilder, motion: Motion, keys: int = 25, mode: Interpolation = "LINEAR") -> None:
-        """keys: K; mode: interpolation between keys, unless a call says another."""
+        """Set the keyframes. keys: K. mode: default interpolation between keyframes."""
         self._builder = builder
         self._duration = motion.duration
         self._mode = mode
@@ -144,7 +144,7 @@ class Animator:
         self._channel(node, "scale", np.column_stack([self._sampled(value) for value in (x, y, z)]), mode)
 
     def morph(self, node: int, *weights: Value, mode: Interpolation | None = None) -> None:
-        """Animate the morph weights of a node's mesh, one value a target."""
+        """Animate the morph weights of a node's mesh, one value per target."""
         self._channel(node, "weights", np.column_stack([self._sampled(value) for value in weights]), mode)
 
     def _sampled(self, value: Value) -> Array:

@@ -1,4 +1,4 @@
-"""Skinned and rigid assemblies: shapes with materials become glTF meshes, hung on joints or on nodes."""
+"""Assemble shapes with materials into glTF meshes, attached to the joints of a skin or to nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INFLUENCES = 4
 
 @dataclass(frozen=True)
 class Joint:
-    """name, index of the parent (or None), rest position and the end of its bone, both in the model's space."""
+    """A joint: name, index of the parent (or None), rest position and the end of its bone, both in the model's space."""
 
     name: str
     parent: int | None
@@ -33,7 +33,7 @@ class _Part:
 
 
 class Rig:
-    """Joints without rest rotation and the shapes that they carry; becomes one skinned mesh."""
+    """Joints without rest rotation and the shapes attached to them, which become one skinned mesh."""
 
     def __init__(self) -> None:
         self._joints: list[Joint] = []
@@ -54,12 +54,12 @@ class Rig:
             parent = name
 
     def rest(self, name: str) -> Array:
-        """Translation [3] of a joint relative to its parent at rest."""
+        """Return the translation [3] of a joint relative to its parent at rest."""
         joint = self._joints[self._index[name]]
         return joint.position if joint.parent is None else joint.position - self._joints[joint.parent].position
 
     def attach(self, shape: Shape, material: int, joints: Sequence[str], blend: float = 0.05) -> None:
-        """Hang a shape on joints; where it has several, weights fall off with distance to bones over about `blend`."""
+        """Attach a shape to joints; with several joints, weights fall off with the distance to bones over about `blend`."""
         indices = np.array([self._index[name] for name in joints], dtype=np.int64)
         starts = np.array([self._joints[index].position for index in indices])
         tips = np.array([self._joints[index].tip for index in indices])
@@ -67,7 +67,7 @@ class Rig:
         self._parts.append(_Part(shape, material, weights, np.where(weights > 0.0, indices[slots], 0)))
 
     def build(self, builder: GlbBuilder, name: str, parent: int) -> dict[str, int]:
-        """Write joints below the node `parent`, and the skinned mesh; returns the joints' nodes by name."""
+        """Write the joints below the node `parent` and the skinned mesh, and return the joints' nodes by name."""
         nodes: dict[str, int] = {}
         for joint in self._joints:
             above = parent if joint.parent is None else nodes[self._joints[joint.parent].name]
@@ -88,7 +88,7 @@ class Rig:
 
 
 def bone_weights(positions: Array, starts: Array, tips: Array, blend: float) -> tuple[Array, NDArray[np.int64]]:
-    """Smooth weights of the nearest bones.
+    """Return smooth weights of the nearest bones.
 
     positions: [V,3]; starts, tips: [J,3]. Returns weights [V,4], rows sum to 1, and slots [V,4] into the bones;
     unused slots have weight 0 and slot 0.
@@ -111,7 +111,7 @@ def bone_weights(positions: Array, starts: Array, tips: Array, blend: float) -> 
 
 
 def rigid_mesh(builder: GlbBuilder, name: str, parts: Sequence[tuple[Shape, int]]) -> int:
-    """A mesh of shapes with materials, one primitive a material. Returns its index."""
+    """Add a mesh of shapes with materials, one primitive per material, and return its index."""
     materials = sorted({material for _, material in parts})
     shapes = [merge([shape for shape, used in parts if used == material]) for material in materials]
     return builder.add_mesh(name, [Primitive(shape, material) for shape, material in zip(shapes, materials)])
@@ -125,7 +125,7 @@ def add_part(
     position: Vector = (0.0, 0.0, 0.0),
     rotation: Vector = (0.0, 0.0, 0.0, 1.0),
 ) -> int:
-    """A node with a rigid mesh of shapes with materials, given in the node's own space. Returns the node."""
+    """Add a node with a rigid mesh of shapes with materials, given in the node's own space, and return the node."""
     mesh = rigid_mesh(builder, name, parts)
     return builder.add_node(name, parent, translation=list(position), rotation=list(rotation), mesh=mesh)
 
@@ -133,9 +133,9 @@ def add_part(
 def morph_mesh(
     builder: GlbBuilder, name: str, parts: Sequence[tuple[Shape, int]], targets: Sequence[Callable[[Array], Array]]
 ) -> int:
-    """A mesh of shapes with materials, and morph targets that take positions [V,3] to where the maps say.
+    """Add a mesh of shapes with materials, with one morph target per map of positions [V,3], and return its index.
 
-    Normals of a target are those of the deformed surface. Returns the mesh's index.
+    Normals of a target are those of the deformed surface.
     """
     primitives = []
     for material in sorted({material for _, material in parts}):

@@ -1,4 +1,4 @@
-"""Scenes of several objects: planets about a sun, and balls that bounce or are juggled."""
+"""Build scenes of several objects: planets around a sun, and balls that bounce or are juggled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BALLS_GESTURES = ("bounce", "wave", "juggle")
 
 
 def planets(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A smiling sun and three planets on tilted orbits, one with a ring and one with a moon."""
+    """Build a smiling sun and three planets on tilted orbits, one with a ring and one with a moon."""
     palette = draw_palette(rng)
     builder = GlbBuilder()
     plain = builder.add_material("plain")
@@ -60,7 +60,7 @@ def planets(rng: np.random.Generator, motion: Motion) -> bytes:
 
 
 def balls(rng: np.random.Generator, motion: Motion) -> bytes:
-    """Balls of different looks over a board: they bounce one after the other, rise in a wave or are juggled."""
+    """Build balls of different looks over a board: they bounce one after the other, rise in a wave or are juggled."""
     palette = draw_palette(rng)
     count = 3 if motion.gesture == "juggle" else int(rng.integers(3, 6))
     spacing, height = 0.36, around(rng, 0.45, 0.15)

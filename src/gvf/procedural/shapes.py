@@ -1,8 +1,8 @@
-"""Closed primitive shapes with normals, texture coordinates and colours.
+"""Build closed primitive shapes with normals, texture coordinates and colours.
 
 Triangles wind anticlockwise seen from outside. Axes are glTF's: y up, and the front of an object looks along +z. On
 shapes of revolution u = 0.5 faces +z and grows towards +x, v = 0 is the top, so a face painted in the middle of a
-picture looks forwards, unmirrored.
+texture looks forwards, unmirrored.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Shape:
     triangles: NDArray[np.int64]
 
     def moved(self, x: float, y: float, z: float) -> Shape:
-        """Translated by (x, y, z)."""
+        """Return the shape translated by (x, y, z)."""
         return replace(self, positions=self.positions + np.array([x, y, z]))
 
     def turned(self, axis: str, angle: float) -> Shape:
-        """Rotated about the origin: axis `x`, `y` or `z`, angle in radians, right-handed."""
+        """Return the shape rotated about an axis `x`, `y` or `z` through the origin; angle in radians, right-handed."""
         i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
         matrix = np.eye(3)
         matrix[i, i] = matrix[j, j] = np.cos(angle)
@@ -43,18 +43,18 @@ class Shape:
         return replace(self, positions=self.positions @ matrix.T, normals=self.normals @ matrix.T)
 
     def scaled(self, x: float, y: float, z: float) -> Shape:
-        """Scaled about the origin by positive factors; normals follow."""
+        """Return the shape, normals included, scaled about the origin by positive factors."""
         factors = np.array([x, y, z])
         assert np.all(factors > 0.0), factors
         return replace(self, positions=self.positions * factors, normals=_normalised(self.normals / factors))
 
     def bent(self, deform: Callable[[Array], Array]) -> Shape:
-        """With positions [V,3] mapped by `deform` and normals computed anew."""
+        """Return the shape with positions [V,3] mapped by `deform` and normals recomputed."""
         positions = deform(self.positions)
         return replace(self, positions=positions, normals=smooth_normals(positions, self.triangles))
 
     def painted(self, color: Vector, tip: Vector | None = None, axis: int = 1) -> Shape:
-        """With sRGB vertex colour `color`, blending linearly to `tip` along a coordinate axis where that is given."""
+        """Return the shape with sRGB vertex colour `color`, blended linearly to `tip` along a coordinate axis if one is given."""
         rgb = np.broadcast_to(linear(color), self.positions.shape)
         if tip is not None:
             along = self.positions[:, axis]
@@ -64,7 +64,7 @@ class Shape:
 
 
 def merge(shapes: Sequence[Shape]) -> Shape:
-    """All shapes as one."""
+    """Join shapes into one."""
     offsets = np.cumsum([0, *(len(shape.positions) for shape in shapes[:-1])])
     return Shape(
         np.concatenate([shape.positions for shape in shapes]),
@@ -76,7 +76,7 @@ def merge(shapes: Sequence[Shape]) -> Shape:
 
 
 def smooth_normals(positions: Array, triangles: NDArray[np.int64]) -> Array:
-    """Area-weighted vertex normals [V,3]; vertices at one place (texture seams, poles) share theirs."""
+    """Return area-weighted vertex normals [V,3]; vertices at the same position (texture seams, poles) share theirs."""
     corners = positions[triangles]
     areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     _, place = np.unique(np.round(positions, 6), axis=0, return_inverse=True)
@@ -88,7 +88,7 @@ def smooth_normals(positions: Array, triangles: NDArray[np.int64]) -> Array:
 
 
 def lathe(profile: Sequence[tuple[float, float]], segments: int = 16) -> Shape:
-    """Surface of revolution about y. profile: (radius, height) from top to bottom, with radius 0 at both ends."""
+    """Build a surface of revolution about y. profile: (radius, height) from top to bottom, with radius 0 at both ends."""
     radii, heights = np.array(profile, dtype=np.float64).T
     angles = 2.0 * np.pi * (np.linspace(0.0, 1.0, segments + 1) - 0.5)
     lengths = np.hypot(np.diff(radii), np.diff(heights))
@@ -105,13 +105,13 @@ def lathe(profile: Sequence[tuple[float, float]], segments: int = 16) -> Shape:
 
 
 def sphere(radius: float = 1.0, rings: int = 10, segments: int = 16) -> Shape:
-    """Sphere about the origin."""
+    """Build a sphere around the origin."""
     polar = np.linspace(0.0, np.pi, rings + 1)
     return lathe([(radius * float(np.sin(a)), radius * float(np.cos(a))) for a in polar], segments)
 
 
 def cylinder(radius: float, height: float, segments: int = 16, *, top_radius: float | None = None) -> Shape:
-    """Cylinder or truncated cone about y, centred at the origin, its rims slightly rounded."""
+    """Build a cylinder or truncated cone about y, centred at the origin, with slightly rounded rims."""
     top = radius if top_radius is None else top_radius
     bevel = 0.08 * min(radius, height)
     half = height / 2.0
@@ -127,12 +127,12 @@ def cylinder(radius: float, height: float, segments: int = 16, *, top_radius: fl
 
 
 def cone(radius: float, height: float, segments: int = 12) -> Shape:
-    """Cone about y with its tip at (0, height, 0) and its base at the origin."""
+    """Build a cone about y with its tip at (0, height, 0) and its base at the origin."""
     return lathe([(0.0, height), (0.5 * radius, 0.5 * height), (radius, 0.0), (0.0, 0.0)], segments)
 
 
 def torus(ring: float, thickness: float, segments: int = 24, sides: int = 8) -> Shape:
-    """Torus about y: `ring` is the radius of its centre line, `thickness` that of its section."""
+    """Build a torus about y. ring: radius of its centre line; thickness: radius of its section."""
     around = np.linspace(0.0, 2.0 * np.pi, segments + 1) - np.pi
     section = np.pi / 2.0 - np.linspace(0.0, 2.0 * np.pi, sides + 1)
     radii = ring + thickness * np.cos(section)
@@ -150,7 +150,7 @@ def torus(ring: float, thickness: float, segments: int = 24, sides: int = 8) -> 
 def tube(
     path: Sequence[Vector] | Array, radii: Sequence[float] | Array, segments: int = 10, *, up: Vector = (0.0, 0.0, 1.0)
 ) -> Shape:
-    """A tube along a path, closed by round caps; one with two points is a capsule.
+    """Build a tube along a path, closed by round caps; with two points it is a capsule.
 
     path: [P,3], P >= 2; radii: [P], or [P,2] for elliptic sections: across, and along `up` (made perpendicular to the
     path at its start and carried along it without twist).
@@ -184,7 +184,7 @@ def tube(
 
 
 def rounded_box(size: Vector, radius: float) -> Shape:
-    """Box of edge lengths `size` about the origin, edges rounded by `radius`; each face shows the whole picture."""
+    """Build a box of edge lengths `size` around the origin, edges rounded by `radius`; each face shows the whole texture."""
     half = np.asarray(size, dtype=np.float64) / 2.0
     radius = min(radius, 0.999 * float(half.min()))
     shapes = []
@@ -211,7 +211,7 @@ def rounded_box(size: Vector, radius: float) -> Shape:
 
 
 def extrude(outline: Sequence[tuple[float, float]] | Array, depth: float) -> Shape:
-    """Flat plate between z = -depth/2 and depth/2. outline: [P,2] anticlockwise, star-shaped about its mean."""
+    """Build a flat plate between z = -depth/2 and depth/2. outline: [P,2] anticlockwise, star-shaped about its mean."""
     rim = np.asarray(outline, dtype=np.float64)
     count = len(rim)
     low, high = rim.min(axis=0), rim.max(axis=0)
@@ -238,7 +238,7 @@ def extrude(outline: Sequence[tuple[float, float]] | Array, depth: float) -> Sha
 
 
 def eyeball(radius: float) -> Shape:
-    """A white eye that looks along +z out of a dark pupil."""
+    """Build a white eye with a dark pupil that looks along +z."""
     white = sphere(radius, 6, 10).painted(WHITE)
     pupil = sphere(0.6 * radius, 5, 8).moved(0.0, 0.0, 0.55 * radius).painted(BLACK)
     return merge([white, pupil])
@@ -250,7 +250,7 @@ def _box_ticks(half: float, radius: float) -> Array:
 
 
 def _grid(grid: Array, v: Array) -> Shape:
-    """A [R,S,3] grid, rows running down and columns to the right seen from outside, as a shape; v: [R]."""
+    """Build a shape from a [R,S,3] grid whose rows run down and columns to the right, seen from outside. v: [R]."""
     rows, columns = grid.shape[:2]
     index = np.arange(rows * columns).reshape(rows, columns)
     top_left, top_right = index[:-1, :-1].ravel(), index[:-1, 1:].ravel()
@@ -268,7 +268,7 @@ def _grid(grid: Array, v: Array) -> Shape:
 
 
 def _frames(tangents: Array, up: Array) -> tuple[Array, Array]:
-    """Across and along directions [P,3] of each section: `along` starts at `up` and is carried along without twist."""
+    """Return the directions [P,3] across and along each section; `along` starts at `up` and is carried on without twist."""
     across, along = np.empty_like(tangents), np.empty_like(tangents)
     carried = up if abs(up @ tangents[0]) < 0.95 else np.array([0.0, 1.0, 0.0])
     for index, tangent in enumerate(tangents):

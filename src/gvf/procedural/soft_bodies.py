@@ -1,4 +1,4 @@
-"""Soft bodies that change shape by morph targets: a slime, a flower, a ball and a jellyfish."""
+"""Build soft bodies that change shape by morph targets: a slime, a flower, a ball and a jellyfish."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ JELLYFISH_GESTURES = ("pulse", "drift", "swirl")
 
 
 def stretched(points: Array, x: float, y: float, z: float) -> Array:
-    """Points [V,3] scaled about the origin."""
+    """Return points [V,3] scaled about the origin."""
     return points * np.array([x, y, z])
 
 
 def leaning(points: Array, angle: float, start: float, end: float) -> Array:
-    """Points [V,3] bent towards +x between heights `start` and `end`, to first order in `angle`.
+    """Return points [V,3] bent towards +x between heights `start` and `end`, to first order in `angle`.
 
-    Sections turn by 0 to `angle` radians and stay plane; being linear, the bend looks alike for weights of either sign.
+    Sections turn by 0 to `angle` radians and stay plane. The bend is linear, so it looks the same for weights of either
+    sign.
     """
     length = end - start
     share = np.clip((points[:, 1] - start) / length, 0.0, 1.0)
@@ -37,7 +38,7 @@ def leaning(points: Array, angle: float, start: float, end: float) -> Array:
 
 
 def slime(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A dome with a face and two horns or a sprout."""
+    """Build a dome with a face and two horns or a sprout."""
     palette = draw_palette(rng)
     radius, height = around(rng, 0.45, 0.15), around(rng, 0.62, 0.2)
     bulge = rng.uniform(0.9, 1.15)
@@ -97,7 +98,7 @@ def slime(rng: np.random.Generator, motion: Motion) -> bytes:
 
 
 def flower(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A potted flower with a face, whose petals fold and whose stem leans."""
+    """Build a potted flower with a face, whose petals fold and whose stem leans."""
     palette = draw_palette(rng)
     stem_top, disc, petal = around(rng, 0.55, 0.15), around(rng, 0.16, 0.15), around(rng, 0.24)
     count = int(rng.integers(5, 9))
@@ -155,7 +156,7 @@ def flower(rng: np.random.Generator, motion: Motion) -> bytes:
 
 
 def ball(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A patterned rubber ball that squashes."""
+    """Build a patterned rubber ball that squashes."""
     palette = draw_palette(rng)
     radius = around(rng, 0.4, 0.2)
     tall = rng.uniform(0.85, 1.15)
@@ -190,7 +191,7 @@ def ball(rng: np.random.Generator, motion: Motion) -> bytes:
 
 
 def jellyfish(rng: np.random.Generator, motion: Motion) -> bytes:
-    """A bell with trailing arms."""
+    """Build a bell with trailing arms."""
     palette = draw_palette(rng)
     radius, height, arm = around(rng, 0.36, 0.15), around(rng, 0.32), around(rng, 0.5)
     count = int(rng.integers(5, 8))

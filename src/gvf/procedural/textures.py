@@ -1,4 +1,4 @@
-"""Small procedural pictures as PNG bytes: patterns that wrap around in u, and faces."""
+"""Draw small procedural textures as PNG bytes: patterns that wrap around in u, and faces."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from PIL import Image, ImageDraw
 
 from gvf.procedural.colors import BLACK, WHITE, Rgb, mix
 
-_SIZE = 64  # pixels a side of a pattern
+_SIZE = 64  # pixels along each side of a pattern
 _FACE_SIZE = 128
 _SUPERSAMPLING = 4
 
 
 def stripes(first: Rgb, second: Rgb, count: int, *, slope: int = 0, vertical: bool = False) -> bytes:
-    """`count` pairs of bands across v (along v when vertical); `slope` turns make a seamless screw."""
+    """Draw `count` pairs of bands across v (along v when vertical); `slope` turns make a seamless screw."""
     u, v = _coordinates()
     phase = count * u + slope * v if vertical else count * v + slope * u
     return _blend(first, second, np.sin(2.0 * np.pi * phase) / (2.0 * np.pi * count))
 
 
 def checks(first: Rgb, second: Rgb, across: int, down: int) -> bytes:
-    """A chessboard of `across` pairs of squares in u and `down` in v."""
+    """Draw a chessboard of `across` pairs of squares in u and `down` in v."""
     u, v = _coordinates()
     product = np.sin(2.0 * np.pi * across * u) * np.sin(2.0 * np.pi * down * v)
     return _blend(first, second, product / (2.0 * np.pi * max(across, down)))
 
 
 def spots(rng: np.random.Generator, ground: Rgb, spot: Rgb, count: int, radius: float) -> bytes:
-    """About `count` round spots of about `radius` (in u) that keep apart."""
+    """Draw about `count` round spots of about `radius` (in u) that do not touch."""
     u, v = _coordinates()
     distance = np.full_like(u, np.inf)
     centres: list[tuple[float, float]] = []
@@ -46,7 +46,7 @@ def spots(rng: np.random.Generator, ground: Rgb, spot: Rgb, count: int, radius: 
 
 
 def bands(rng: np.random.Generator, colors: Sequence[Rgb], count: int) -> bytes:
-    """A gas planet: wavy bands of several colours, and a storm that shows its turning."""
+    """Draw a gas planet: wavy bands of several colours, and a storm that shows its rotation."""
     u, v = _coordinates()
     level = (
         v + 0.025 * np.sin(2.0 * np.pi * (2 * u + rng.random())) + 0.015 * np.sin(2.0 * np.pi * (5 * u + rng.random()))
@@ -55,10 +55,10 @@ def bands(rng: np.random.Generator, colors: Sequence[Rgb], count: int) -> bytes:
     table = np.array([colors[index % len(colors)] for index in rng.permutation(count + 1)])
     index = position.astype(np.int64)
     share = np.clip((position - index - 0.75) / 0.25, 0.0, 1.0)[..., None]
-    picture = table[index] * (1.0 - share) + table[index + 1] * share
+    image = table[index] * (1.0 - share) + table[index + 1] * share
     storm = np.hypot((u - 0.5) / 0.10, (v - rng.uniform(0.4, 0.6)) / 0.08)[..., None]
-    picture = np.where(storm < 1.0, np.array(mix(colors[0], WHITE, 0.6)), picture)
-    return _png(picture)
+    image = np.where(storm < 1.0, np.array(mix(colors[0], WHITE, 0.6)), image)
+    return _png(image)
 
 
 def face(
@@ -71,14 +71,14 @@ def face(
     smile: float = 0.6,
     cheek: Rgb | None = None,
 ) -> bytes:
-    """A face in the middle of a picture that wraps round a head.
+    """Draw a face in the middle of a texture that wraps around a head.
 
     eye: radius of the eyes; spread: half their distance; height: v of the eyes; smile in [-1,1] bends the mouth;
-    all lengths in v (a turn of u is about twice as long as v's half circle, so x is drawn at half scale).
+    all lengths are in v (a turn of u is about twice as long as v's half circle, so x is drawn at half scale).
     """
     size = _FACE_SIZE * _SUPERSAMPLING
-    picture = Image.new("RGB", (size, size), _bytes(skin))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (size, size), _bytes(skin))
+    draw = ImageDraw.Draw(image)
 
     def ellipse(u: float, v: float, radius: float, fill: Rgb) -> None:
         box = (u - 0.5 * radius, v - radius, u + 0.5 * radius, v + radius)
@@ -97,7 +97,7 @@ def face(
         for x in np.linspace(-0.09, 0.09, 15)
     ]
     draw.line(points, fill=_bytes(mix(BLACK, skin, 0.1)), width=round(0.018 * size), joint="curve")
-    small = picture.resize((_FACE_SIZE, _FACE_SIZE), Image.Resampling.BOX)
+    small = image.resize((_FACE_SIZE, _FACE_SIZE), Image.Resampling.BOX)
     return _encode(small)
 
 
@@ -113,18 +113,18 @@ def _wrapped(u: float, v: float, other_u: float, other_v: float) -> float:
 
 
 def _blend(first: Rgb, second: Rgb, distance: NDArray[np.float64]) -> bytes:
-    """The second colour where the signed distance (in pictures) is positive, its edge one and a half pixels wide."""
+    """Blend to the second colour where the signed distance (1 is the texture's side) is positive, over 1.5 pixels."""
     share = np.clip(distance * _SIZE / 1.5 + 0.5, 0.0, 1.0)[..., None]
     return _png(np.array(first) * (1.0 - share) + np.array(second) * share)
 
 
-def _png(picture: NDArray[np.float64]) -> bytes:
-    return _encode(Image.fromarray(np.round(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8)))
+def _png(image: NDArray[np.float64]) -> bytes:
+    return _encode(Image.fromarray(np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)))
 
 
-def _encode(picture: Image.Image) -> bytes:
+def _encode(image: Image.Image) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, format="PNG", optimize=True)
+    image.save(stream, format="PNG", optimize=True)
     return stream.getvalue()
 
 

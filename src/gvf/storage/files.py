@@ -1,4 +1,4 @@
-"""Reading and writing files: whole or not at all, and never a pickle."""
+"""Read and write files: a file is written completely or not at all, and never contains a pickle."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ def fresh_directory(path: PathLike) -> Iterator[Path]:
 
 
 def _is_full(folder: Path) -> bool:
+    """Return whether the disk of a folder has no space left."""
     return shutil.disk_usage(folder).free < 1 << 16
 
 
@@ -100,7 +101,7 @@ def read_json(path: PathLike) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Run the stage that writes it (`dvc repro`).") from None
-    except (ValueError, RecursionError) as error:  # also of bytes that are no UTF-8
+    except (ValueError, RecursionError) as error:  # also for bytes that are not UTF-8
         raise UserError(f"{path}: not valid JSON ({error}).") from None
 
 
@@ -111,7 +112,7 @@ def write_json(path: PathLike, value: Any) -> None:
 
 
 def save_npz(path: PathLike, **arrays: np.ndarray) -> None:
-    """Write named arrays as a compressed npz (deflate level 1: pictures and meshes shrink as well as with higher ones)."""
+    """Write named arrays as a compressed npz (deflate level 1; higher levels hardly shrink images and meshes further)."""
     import numpy as np
 
     with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -124,7 +125,7 @@ def save_npz(path: PathLike, **arrays: np.ndarray) -> None:
 
 
 def load_npz(path: PathLike, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Read arrays of an npz, by default all.
+    """Read the named arrays of an npz file, by default all of them.
 
     Raises UserError when the file is missing, truncated, holds pickled objects or lacks one of `names`.
     """
@@ -180,7 +181,7 @@ def load_tensors(path: PathLike, device: str = "cpu") -> dict[str, torch.Tensor]
 
 
 def sha256(path: PathLike) -> str:
-    """Hex digest of a file's bytes."""
+    """Return the SHA-256 of a file's bytes as hex digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

@@ -1,8 +1,8 @@
-"""Untrusted images: only PNG, JPEG and WebP are decoded, only below a fixed size, and no program is ever started.
+"""Decode untrusted images: only PNG, JPEG and WebP, only below a fixed size, and without starting any program.
 
 By default, Pillow tries every decoder it has, and the one for EPS runs Ghostscript on the file. Colour profiles, gamma
-and EXIF orientation are ignored: glTF demands that of the first two for textures, and the published evaluation scripts
-ignore all three for frames. Of an animation, the first frame is read.
+and EXIF orientation are ignored: glTF demands this for the first two, and the published scoring scripts ignore all three.
+Only the first frame of an animation is read.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _MAGIC = (  # offset, bytes, name
     (0, b"version https://git-lfs", "a Git LFS pointer"),
     (0, b"BM", "a BMP file"),
 )
-_LIMIT = f"at most {MAX_PIXELS:,} (8192 x 8192) are read"
+_LIMIT = f"at most {MAX_PIXELS:,} (8192 x 8192) are read. Scale it down"
 _HEAD, _TGA_FOOTER = 1024, b"TRUEVISION-XFILE.\x00"
 
 
@@ -75,7 +75,7 @@ def image_size(source: Source, where: str | None = None) -> tuple[int, int]:
 
 
 def read_image(source: Source, where: str | None = None) -> Image.Image:
-    """Decode a file or encoded bytes; the returned image holds no open file.
+    """Decode a file or encoded bytes; the returned image keeps no file open.
 
     where: how messages name the source; its path by default. Raises UserError when it is missing, in another format,
     larger than MAX_PIXELS or damaged.

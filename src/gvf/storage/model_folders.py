@@ -1,4 +1,4 @@
-"""Model folders in the layout of the transformers library, checked before and after loading, since it is lenient."""
+"""Load model folders in the layout of the transformers library, checked before and after, since the library is lenient."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ def require_model_folder(folder: Path, configs: tuple[str, ...] = ("config.json"
             raise UserError(f"{folder / name}: {wrong}. Fetch it again.")
     path = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
     if path is None:
-        raise UserError(f"{folder}: holds none of {' and '.join(MODEL_FILES)}.")
+        raise UserError(f"{folder}: contains neither {' nor '.join(MODEL_FILES)}. Copy the weights there.")
     container = require_container(path)
     if (container is Container.SAFETENSORS) != (path.suffix == ".safetensors"):
         right = MODEL_FILES[0] if container is Container.SAFETENSORS else MODEL_FILES[1]
-        raise UserError(f"{path}: {container.value} under another format's name. Rename it to {right}.")
+        raise UserError(
+            f"{path}: the content is {container.value}, but the name is that of another format. Rename it to {right}."
+        )
 
 
 def load_model(model_class: Any, folder: Path, title: str, **settings: Any) -> Any:
-    """Load a model of `model_class` in evaluation mode, without gradients.
+    """Load a model of `model_class` in eval mode, without gradients.
 
     title: the expected model, for messages, such as "a CLIP model". settings: further arguments of `from_pretrained`.
     Raises UserError with the cause; weights that the folder lacks are never initialised at random.
@@ -42,7 +44,7 @@ def load_model(model_class: Any, folder: Path, title: str, **settings: Any) -> A
         raise UserError(f"{folder}: not {title}{_reason(error)}.") from None
     if lacking := sorted(info["missing_keys"]):
         rest = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise UserError(f"{folder}: not {title}: its weights lack {clean(lacking[0], 120)}{rest}.")
+        raise UserError(f"{folder}: not {title}: its weights lack {clean(lacking[0], 120)}{rest}. Download it again.")
     return model.eval().requires_grad_(False)
 
 

@@ -1,7 +1,7 @@
-"""Published weight files: where each comes from, and where it is looked for on this machine. Nothing is fetched here.
+"""List the published weight files: where each comes from, and where it is on this machine. Nothing is downloaded here.
 
-Searched, in this order: the folder that GVF_WEIGHTS names, our own (`gvf weights pull` fills the first of the two there
-is), the checkpoints of torch hub, the cache of the model hub.
+These folders are searched, in this order: the one that GVF_WEIGHTS names, gvf's own (`gvf weights pull` writes into the
+first of the two that is set), the checkpoints of torch hub, and the cache of the model hub.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MODEL_FILES = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class HubFile:
-    """One file of a repository on the model hub. path: in the repository. digest: as in `WebFile`."""
+    """One file of a repository on the model hub. path: inside the repository. digest: as in `WebFile`."""
 
     repository: str
     revision: str
@@ -44,11 +44,11 @@ class HubFile:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where it may lie inside a folder of weights; the first is where we put it."""
+        """Return the paths at which it may be inside a folder of weights; new files go to the first."""
         return f"{self.repository.split('/')[1]}/{self.path}", self.path, self.name
 
     def find(self) -> Path | None:
-        """The file on this machine."""
+        """Return the file on this machine, if there is one."""
         candidates = [folder / place for folder in _folders() for place in self.places]
         candidates += [snapshot / self.path for snapshot in _snapshots(self.repository, self.revision)]
         return next((path for path in candidates if path.is_file()), None)
@@ -56,7 +56,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model folder in the layout of transformers. files: those of the repository that are needed."""
+    """A model folder in the layout of transformers. files: the needed files of the repository."""
 
     repository: str
     revision: str
@@ -78,7 +78,7 @@ class HubModel:
         return tuple(HubFile(self.repository, self.revision, file) for file in self.files)
 
     def find(self) -> Path | None:
-        """The folder on this machine, `<folder of weights>/<name>` or a snapshot of the hub's cache."""
+        """Return the folder on this machine, `<folder of weights>/<name>` or a snapshot in the hub's cache, if there is one."""
         folders = [folder / self.repository.split("/")[1] for folder in _folders()]
         for folder in folders + _snapshots(self.repository, self.revision):
             if (folder / "config.json").is_file() and any((folder / file).is_file() for file in MODEL_FILES):
@@ -88,7 +88,7 @@ class HubModel:
 
 @dataclass(frozen=True)
 class WebFile:
-    """A file of its own. digest: the beginning of its SHA-256, empty where nobody published it."""
+    """A single file on the web. digest: the beginning of its SHA-256, empty where nobody has published it."""
 
     url: str
     name: str
@@ -115,7 +115,7 @@ class WebFile:
         return self.url
 
     def find(self) -> Path | None:
-        """The file on this machine."""
+        """Return the file on this machine, if there is one."""
         return next((folder / self.name for folder in _folders() if (folder / self.name).is_file()), None)
 
 
@@ -169,7 +169,7 @@ AESTHETIC_HEAD = WebFile(
 
 
 def weights_folder() -> Path:
-    """Where new files go: the folder that GVF_WEIGHTS names, else our own in the user's cache."""
+    """Return where new files go: the folder that GVF_WEIGHTS names, or else gvf's own in the user's cache."""
     named = os.environ.get("GVF_WEIGHTS")
     return Path(named).expanduser() if named else cache_folder() / "weights"
 
@@ -184,14 +184,14 @@ def _cache() -> Path:
 
 
 def _folders() -> list[Path]:
-    """Folders of plain files, in the order of search."""
+    """Return the folders of plain files, in the order of search."""
     torch_home = Path(os.environ.get("TORCH_HOME", _cache() / "torch")).expanduser()
     folders = [weights_folder(), cache_folder() / "weights", torch_home / "hub" / "checkpoints"]
     return list(dict.fromkeys(folders))
 
 
 def _snapshots(repository: str, revision: str) -> list[Path]:
-    """Versions of a repository in the hub's cache, the pinned one first."""
+    """Return the versions of a repository in the hub's cache, the pinned one first."""
     home = Path(os.environ.get("HF_HOME", _cache() / "huggingface")).expanduser()
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
     snapshots = sorted((cache / f"models--{repository.replace('/', '--')}" / "snapshots").glob("*"))

@@ -1,4 +1,4 @@
-"""Recognition of weight files by their content, never by their name.
+"""Recognise weight files by their content, never by their name.
 
 Weights arrive by clone, by browser and by interrupted copy, so a file named like a checkpoint is often a Git LFS pointer,
 a web page or a truncated file. Every reader of weights uses this module, so that all of them report the same cause.
@@ -50,7 +50,7 @@ _OTHERS = {
 _AGAIN = "Fetch it again."
 
 PICKLE_REMEDY = (
-    "refused, since loading it could run anything. Ask for a file of tensors, or make one where you trust it: "
+    "refused, since loading it could run any program. Ask for a file of tensors, or convert it where you trust it: "
     "torch.save({name: tensor}) or safetensors."
 )
 """End of the message about a pickle that holds more than tensors."""
@@ -139,7 +139,9 @@ def _is_json(path: Path) -> bool:
 
 def _recognize(file: BinaryIO, head: bytes, size: int) -> Content:
     if size == 0:
-        return Content(None, "cut short (0 bytes; fetch it again): it is empty", "An interrupted copy leaves it so.")
+        return Content(
+            None, "cut short (0 bytes; fetch it again): it is empty", "An interrupted copy may be the cause."
+        )
     if (pointer := _pointer(head)) is not None:
         return pointer
     if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
@@ -166,26 +168,30 @@ def _recognize(file: BinaryIO, head: bytes, size: int) -> Content:
     if size < 16:
         return _cut(size)
     if not head.strip(b"\x00"):
-        return Content(None, "not a file of weights, it begins with nothing but zeros", f"A copy broke off. {_AGAIN}")
+        return Content(
+            None,
+            "not a file of weights: it begins with nothing but zeros",
+            f"The copy was interrupted. {_AGAIN}",
+        )
     start = head[:8].hex(" ")
     return Content(
         None,
-        f"not a file of weights: it is neither safetensors nor a file of torch.save at all (it begins with {start})",
+        f"not a file of weights: it is neither safetensors nor a file of torch.save (it begins with {start})",
         _AGAIN,
     )
 
 
 def _cut(size: int, detail: str = "") -> Content:
-    return Content(None, f"cut short ({size} bytes; fetch it again)", detail or "An interrupted copy leaves it so.")
+    return Content(None, f"cut short ({size} bytes; fetch it again)", detail or "An interrupted copy may be the cause.")
 
 
 def _pointer(head: bytes) -> Content | None:
-    """Recognise the small texts that version control keeps in place of large files."""
+    """Recognise the small text files that version control keeps in place of large files."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if re.match(rb"version https?://(git-lfs\.github\.com|hawser\.github\.com|git-media\.io)/", text):
         size = re.search(rb"^size (\d{1,18})\s*$", text, re.MULTILINE)
         whole = f" of a file of {int(size[1]):,} bytes" if size else ""
-        remedy = "Fetch the real file with `git lfs pull` where it was cloned, or download it by itself."
+        remedy = "Fetch the real file with `git lfs pull` in its clone, or download it separately."
         return Content(None, f"a Git LFS pointer{whole}, not the weights", remedy)
     if re.match(rb"(/annex/objects/|\.git/annex/objects/)", text):
         return Content(None, "a git-annex pointer, not the weights", "Fetch the real file with `git annex get`.")
@@ -215,7 +221,7 @@ def _zip(file: BinaryIO, size: int) -> Content:
         )
     if sum(entry.file_size for entry in entries) > size or any(entry.compress_type for entry in entries):
         return Content(
-            None, "damaged: torch.save compresses nothing, and this archive promises more than it holds", _AGAIN
+            None, "damaged: torch.save does not compress, but this archive declares more bytes than it has", _AGAIN
         )
     return Content(Container.TORCH, Container.TORCH.value)
 
@@ -228,7 +234,7 @@ def _torch_legacy(file: BinaryIO, size: int) -> Content:
             for _ in pickletools.genops(file):
                 pass
     except (ValueError, OverflowError, MemoryError):
-        return _cut(size, f"It is {Container.TORCH_LEGACY.value} that breaks off.")
+        return _cut(size, f"It is {Container.TORCH_LEGACY.value} that ends too early.")
     return Content(Container.TORCH_LEGACY, Container.TORCH_LEGACY.value)
 
 
@@ -239,13 +245,13 @@ def _safetensors(file: BinaryIO, header_size: int, size: int) -> Content:
     try:
         header = json.loads(file.read(header_size))
         ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
-        promised = 8 + header_size + max(ends, default=0)
+        declared = 8 + header_size + max(ends, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
         return Content(None, "damaged: the header of a safetensors file that cannot be read", _AGAIN)
-    if promised > size:
-        return _cut(size, f"Its safetensors header promises {promised:,}.")
-    if promised < size:
-        return Content(None, f"damaged: {size:,} bytes, where its safetensors header promises {promised:,}", _AGAIN)
+    if declared > size:
+        return _cut(size, f"Its safetensors header declares {declared:,}.")
+    if declared < size:
+        return Content(None, f"damaged: {size:,} bytes, but its safetensors header declares {declared:,}", _AGAIN)
     return Content(Container.SAFETENSORS, Container.SAFETENSORS.value)
 
 

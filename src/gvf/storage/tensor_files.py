@@ -1,4 +1,4 @@
-"""Reading of safetensors and torch.save files, whatever their name; code in them is refused, never run."""
+"""Read safetensors and torch.save files whatever their name; code in them is refused, never run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gvf.storage.files import PathLike
 from gvf.storage.recognition import PICKLE_REMEDY, Container, require_container
 from gvf.text import clean
 
-_TOO_LARGE = "asks for more memory than there is: damaged, or too large for this machine."
+_TOO_LARGE = "needs more memory than there is: it is damaged, or too large for this machine."
 
 
 def read_content(path: PathLike) -> Any:
@@ -34,10 +34,10 @@ def read_state(path: PathLike) -> dict[str, Tensor]:
     """Read a file that holds only a state dict: name -> tensor. Raises UserError as `read_content`, or for other content."""
     content = read_content(path)
     if not isinstance(content, Mapping):
-        raise UserError(f"{path}: holds a {type(content).__name__}, not names with tensors.")
+        raise UserError(f"{path}: contains a {type(content).__name__}, not tensors by name. Name a file of weights.")
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise UserError(f"{path}: holds no tensors; its entries are {listed(content)}.")
+        raise UserError(f"{path}: contains no tensors; its entries are {listed(content)}. Name a file of weights.")
     return {name: usable(tensor, name, path) for name, tensor in tensors.items()}
 
 
@@ -45,7 +45,9 @@ def usable(tensor: Tensor, name: str, path: PathLike) -> Tensor:
     """Return the tensor detached. Raises UserError unless it is dense and has data."""
     if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
         kind = "without data" if tensor.is_meta else "quantized" if tensor.is_quantized else "sparse or nested"
-        raise UserError(f"{path}: tensor {clean(name, 120)} is {kind}; only dense tensors are read. Save it as one.")
+        raise UserError(
+            f"{path}: tensor {clean(name, 120)} is {kind}; only dense tensors are read. Save it as a dense tensor."
+        )
     return tensor.detach()
 
 
@@ -80,11 +82,13 @@ def _read_torch(path: Path, container: Container) -> Any:
         raise UserError(f"{path}: a pickle with code{what}, {PICKLE_REMEDY}")
     if "Unsupported operand" in message:
         raise UserError(
-            f"{path}: written with a pickle protocol that is not read safely. Save it with torch.save's own."
+            f"{path}: written with a pickle protocol that cannot be read safely. Save it with torch.save's default protocol."
         )
     if "allocate memory" in message or "out of memory" in message:
         raise UserError(f"{path}: {_TOO_LARGE}")
     size = path.stat().st_size
     if container is Container.TORCH_LEGACY:
-        raise UserError(f"{path}: cut short ({size} bytes; fetch it again) or damaged: {container.value} breaks off.")
+        raise UserError(
+            f"{path}: cut short ({size} bytes; fetch it again) or damaged: {container.value} that ends too early."
+        )
     raise UserError(f"{path}: damaged ({size} bytes; fetch it again): {container.value} that cannot be read.")

@@ -100,7 +100,7 @@ def test_an_asset_whose_file_s_digest_is_reserved_leaks(monkeypatch: pytest.Monk
     monkeypatch.setattr("gvf.data.curation.reserved.reserved_assets", lambda: (asset,))
     row = {"clip_id": "a--b", "asset": "assets/a.glb", "family": "a", "asset_seen": False, "mesh_sha256": "6" * 64}
     row |= {"decision": "accepted", "split": "train", "asset_sha256": "5" * 64}
-    assert find_leaks(pd.DataFrame([row])) == ["a--b (train) is chair of the test set gvf, which is kept for testing."]
+    assert find_leaks(pd.DataFrame([row])) == ["a--b (train) is chair of the test set gvf, which is reserved for testing."]
 
 
 def row(clip_id: str, split: str, mesh: str, **changes: Any) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def row(clip_id: str, split: str, mesh: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_leaks_are_told_by_their_kind() -> None:
+def test_each_kind_of_leak_is_reported() -> None:
     reserved = next(asset for asset in reserved_assets() if asset.asset_id)
     clean = [row("a", "train", "1"), row("b", "held_out", "2"), row("c", "held_out", "1", asset_seen=True)]
     assert find_leaks(pd.DataFrame(clean)) == []
@@ -125,12 +125,12 @@ def test_leaks_are_told_by_their_kind() -> None:
     rejected = row("d", "train", "2", decision="rejected")
     assert find_leaks(pd.DataFrame([*clean, rejected])) == []
     for change, words in (
-        (row("e", "held_out", "1"), "e is held out as unseen, but a trains on its mesh"),
-        (row("e", "held_out", "3", asset="assets/a.glb"), "but a trains on its asset"),
-        (row("e", "held_out", "3", asset_sha256="a"), "but a trains on its file"),
+        (row("e", "held_out", "1"), "e is held out as unseen, but the training clip a has the same mesh"),
+        (row("e", "held_out", "3", asset="assets/a.glb"), "but the training clip a has the same asset"),
+        (row("e", "held_out", "3", asset_sha256="a"), "but the training clip a has the same file"),
         (row("e", "train", "3", asset=f"assets/{reserved.asset_id}.glb"), f"e (train) is {reserved}"),
     ):
         (leak,) = find_leaks(pd.DataFrame([*clean, change]))
         assert words in leak
-        with pytest.raises(UserError, match="leaks into training, 1 times"):
+        with pytest.raises(UserError, match="leaks found: 1"):
             refuse_leaks(pd.DataFrame([*clean, change]))

@@ -117,7 +117,7 @@ def test_broken_containers_are_refused_with_the_reason(tmp_path: Path) -> None:
         "is empty": b"",
         "does not begin with 'glTF'": b"hello, this is no mesh",
         "cut short": whole[: len(whole) // 2],
-        "container version 1": whole[:4] + b"\1\0\0\0" + whole[8:],
+        "container of version 1": whole[:4] + b"\1\0\0\0" + whole[8:],
         "JSON cannot be read": whole.replace(b'{"asset"', b'{asset"x'),
         "chunk reaches beyond": whole[:12] + b"\xff\xff\0\0" + whole[16:],
         "has no JSON chunk": whole[:16] + b"XXXX" + whole[20:],
@@ -162,7 +162,7 @@ def test_numbers_that_json_does_not_have_are_refused(tmp_path: Path) -> None:
 def test_missing_and_unsafe_side_files_are_refused(tmp_path: Path) -> None:
     path = sliding_triangle().gltf(tmp_path / "a.gltf", embedded=False)
     (tmp_path / "buffer data.bin").write_bytes(b"short")
-    _refused(path, "should have .* bytes, has 5")
+    _refused(path, "should have .* bytes, but has 5")
     (tmp_path / "buffer data.bin").unlink()
     _refused(path, "cannot read its file 'buffer%20data.bin'")
     for uri in ("../a.bin", "/etc/hosts", "file:///etc/hosts", "https://example.org/a.bin", "C:%5Ca.bin", "%2E%2E/a"):
@@ -193,8 +193,8 @@ def test_normalized_indices_are_whole_and_normalized_floats_unchanged(tmp_path: 
         assert document.integers(accessor, "SCALAR").tolist() == [0, 3, 255]
     assert document.floats(real, "SCALAR").tolist() == [0.0, 0.5, 9.0]
     assert document.warnings == [
-        "a.glb: accessors[0]: normalized is not allowed for indices; ignored.",
-        "a.glb: accessors[3]: normalized means nothing for float components; ignored.",
+        "a.glb: accessors[0]: normalized is not allowed for indices and is ignored.",
+        "a.glb: accessors[3]: normalized has no meaning for float components and is ignored.",
     ]
     with pytest.raises(ClipError, match="not allowed for 32-bit"):
         document.floats(whole[2], "SCALAR")
@@ -212,7 +212,7 @@ def test_numbers_for_text_and_null_for_absent_are_understood(tmp_path: Path) -> 
     assert model.document.animation_names == ["12"]
     assert (model.materials[0].name, model.materials[0].double_sided) == ("1.5", True)
     assert model.tree.nodes[0].name == "3"
-    assert model.document.warnings[0] == "a.glb.asset: version is the number 2.0, must be text; taken as '2.0'."
+    assert model.document.warnings[0] == "a.glb.asset: version is the number 2.0, but must be text; it is read as '2.0'."
     for place, value in (("alphaMode", 0), ("doubleSided", 2), ("name", [1])):
         strict = sliding_triangle()
         strict.json["materials"] = [{place: value}]
@@ -225,7 +225,7 @@ def test_warnings_are_logged_once_and_clean(tmp_path: Path, caplog: pytest.LogCa
     file.json["nodes"] += [{"name": 5}, {"name": 5}]
     path = file.glb(tmp_path / "odd\nname.glb")
     model = load_model(read_gltf(path))
-    assert model.document.warnings == ["odd name.glb: nodes[1]: name is the number 5, must be text; taken as '5'."]
+    assert model.document.warnings == ["odd name.glb: nodes[1]: name is the number 5, but must be text; it is read as '5'."]
     assert [record.getMessage() for record in caplog.records] == model.document.warnings
 
 

@@ -71,7 +71,7 @@ def test_vertex_colors_of_either_width_and_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("primitive", "words"),
     [
-        ({"indices": ([0, 1, 3], "SCALAR", "u2")}, "vertex index 3, but 3 vertices"),
+        ({"indices": ([0, 1, 3], "SCALAR", "u2")}, "vertex index 3, but only 3 vertices"),
         ({"indices": ([0, 1, 2], "SCALAR", "i2")}, "unsigned integers"),
         ({"attributes": {"COLOR_0": ([[1, 1, 1]], "VEC3")}}, "COLOR_0 has 1 entries for 3"),
         ({"attributes": {"JOINTS_0": ([[0] * 4] * 3, "VEC4", "u1")}}, "WEIGHTS_0 is missing"),

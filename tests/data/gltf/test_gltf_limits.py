@@ -1,4 +1,4 @@
-"""Hostile and hidden data: what a file claims is held against what it has before memory is taken, and nothing is made up."""
+"""Hostile and hidden data: what a file declares is compared with its content before memory is allocated."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_unknown_wrap_modes_are_refused(tmp_path: Path) -> None:
     texture = file.image([[[1, 2, 3]]])
     file.json["textures"][texture]["sampler"] = file.entry("samplers", wrapS=33071, wrapT=7)
     file.entry("materials", pbrMetallicRoughness={"baseColorTexture": {"index": texture}})
-    with pytest.raises(ClipError, match="has wrapT 7, must be one of 10497, 33071, 33648"):
+    with pytest.raises(ClipError, match="has wrapT 7, but it must be one of 10497, 33071, 33648"):
         read_material(read_gltf(file.glb(tmp_path / "a.glb")), 0)
 
 
@@ -182,12 +182,12 @@ def test_a_texture_without_image_leaves_the_factor(tmp_path: Path, caplog: pytes
 @pytest.mark.parametrize(
     ("extensions", "words"),
     [
-        ({"KHR_texture_basisu": {"source": 0}}, r"textures\[0\]: has an image by KHR_texture_basisu \(KTX2\) alone"),
-        ({"MSFT_texture_dds": {"source": 0}}, r"MSFT_texture_dds \(DDS\) alone"),
-        ({"VENDOR_new": {"source": 0}}, "VENDOR_new alone"),
+        ({"KHR_texture_basisu": {"source": 0}}, r"textures\[0\]: has an image only as KHR_texture_basisu \(KTX2\), not"),
+        ({"MSFT_texture_dds": {"source": 0}}, r"only as MSFT_texture_dds \(DDS\), not"),
+        ({"VENDOR_new": {"source": 0}}, "only as VENDOR_new, not"),
     ],
 )
-def test_an_image_by_an_unknown_extension_alone_is_refused_by_name(
+def test_an_image_only_in_an_unsupported_format_is_refused_by_name(
     tmp_path: Path, extensions: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ClipError, match=words):
@@ -198,7 +198,7 @@ def test_an_image_by_an_unknown_extension_alone_is_refused_by_name(
 
 
 @pytest.mark.filterwarnings("error")
-def test_senseless_numbers_of_a_material_are_cut_before_they_leave_float32(tmp_path: Path) -> None:
+def test_extreme_numbers_of_a_material_are_limited_to_the_range_of_float32(tmp_path: Path) -> None:
     huge = {"scale": [1e300, 1.0], "offset": [-1e300, 1e30]}
     info = {"index": 0, "extensions": {"KHR_texture_transform": huge}}
     file = GltfFile()
@@ -233,7 +233,7 @@ def test_webp_by_its_extension(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"no picture", r"a\.glb: images\[0\]: is not a PNG, JPEG or WebP image"),
+        (b"no image", r"a\.glb: images\[0\]: is not a PNG, JPEG or WebP image"),
         (b"\xabKTX 20\xbb\r\n\x1a\n" + bytes(64), "is a KTX2 file, not a PNG, JPEG or WebP image"),
         (b"DDS |" + bytes(124), "is a DDS file"),
         (b"\x89PNG\r\n\x1a\n" + bytes(8), "begins like a PNG file, but is damaged"),

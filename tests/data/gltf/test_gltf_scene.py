@@ -81,20 +81,20 @@ def test_graphs_that_are_no_tree_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("matrix", "expected", "taken"),
+    ("matrix", "expected", "used"),
     [
         (np.diag([2.0, 2, 2, 1]), np.diag([2.0, 2, 2, 1]), "the matrix is"),
         (np.eye(4), _transform([1, 2, 3], [0, 0, 0, 1], [1, 1, 1]), "translation, rotation and scale are"),
     ],
 )
-def test_of_a_matrix_and_its_parts_the_one_that_says_something_is_taken(
-    tmp_path: Path, matrix: np.ndarray, expected: np.ndarray, taken: str
+def test_an_identity_matrix_yields_to_translation_rotation_and_scale(
+    tmp_path: Path, matrix: np.ndarray, expected: np.ndarray, used: str
 ) -> None:
     file = GltfFile()
     node = file.node(mesh=file.triangle_mesh(), matrix=matrix.T.ravel().tolist(), translation=[1, 2, 3])
     document = read_gltf(file.glb(tmp_path / "a.glb"))
     np.testing.assert_array_equal(read_nodes(document).world_matrices([node], {})[node][0], expected)
-    assert f"{taken} taken" in document.warnings[0]
+    assert f"{used} used" in document.warnings[0]
 
 
 def test_the_last_row_of_a_matrix_is_that_of_an_affine_one(tmp_path: Path) -> None:

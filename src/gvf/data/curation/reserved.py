@@ -1,8 +1,8 @@
-"""Assets that public test sets are made of: the data path keeps them out of training, by id and by mesh.
+"""Recognise the assets of public test sets by id and by mesh, so that curation keeps them out of training.
 
 They are listed in `reserved_assets.csv` beside this file. A row without an id and without a digest names an asset that
-cannot be recognised yet; `gvf test-sets identify FILE` prints both of a file at hand, `gvf test-sets reserve` adds a list
-of ids. Changing the list makes DVC curate again.
+cannot be recognised yet; `gvf test-sets identify FILE` prints both for a file, and `gvf test-sets reserve` adds a
+list of ids. Changing the list makes DVC run `curate` again.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ LIST = Path(__file__).with_name("reserved_assets.csv")
 
 @dataclass(frozen=True)
 class ReservedAsset:
-    """asset_id: stem of its file or SHA-256 of its bytes, e.g. an Objaverse id. mesh_sha256: of `mesh_hash`. Empty where
-    not known.
+    """One asset of a public test set.
 
-    source: where the row comes from.
+    asset_id: stem of its file or SHA-256 of its bytes, e.g. an Objaverse id. mesh_sha256: its digest by `mesh_hash`.
+    Either is empty where it is not known. source: where the row comes from.
     """
 
     test_set: str
@@ -44,7 +44,7 @@ class ReservedAsset:
 
 @cache
 def reserved_assets() -> tuple[ReservedAsset, ...]:
-    """The whole list."""
+    """Return the whole list."""
     with LIST.open(encoding="utf-8", newline="") as file:
         return tuple(ReservedAsset(**row) for row in csv.DictReader(file))
 
@@ -65,19 +65,19 @@ def find_reserved(
 
 
 def ids_in(path: Path) -> list[str]:
-    """The Objaverse ids in a text file, in its order, each once. Raises UserError when it cannot be read or has none."""
+    """Return the Objaverse ids in a text file in order, without duplicates. Raises UserError if there are none."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text ({error}).") from None
     ids = list(dict.fromkeys(match[0].lower() for match in _ID.finditer(text)))
     if not ids:
-        raise UserError(f"{path}: holds no Objaverse id, 32 or 64 hex digits each.")
+        raise UserError(f"{path}: holds no Objaverse id (32 or 64 hex digits). Give a text file that lists ids.")
     return ids
 
 
 def reserve(test_set: str, ids: Sequence[str], source: str) -> int:
-    """Add assets of a test set to the list, those of it that are there already left out. Returns how many were added."""
+    """Add assets of a test set to the list unless they are already in it, and return how many were added."""
     listed = reserved_assets()
     known = {asset.asset_id for asset in listed if asset.test_set == test_set}
     added = [ReservedAsset(test_set, one, one, "", source) for one in ids if one not in known]

@@ -1,4 +1,4 @@
-"""Seeded choices among clips: a cap spread evenly, and what is kept from training."""
+"""Make seeded choices among clips: an even selection, and the held-out clips."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def pick_evenly(groups: Sequence[str], count: int, generator: np.random.Generator) -> list[int]:
-    """Indices of `count` items, as many from each group as it has and the others allow; in ascending order.
+    """Choose `count` items as evenly over the groups as possible, and return their indices in ascending order.
 
-    groups: group name of each item. Groups take turns in a drawn order, each giving its items in a drawn order.
+    groups: group name of each item. Groups take turns in a random order, and so do the items of a group.
     """
     members: dict[str, list[int]] = {}
     for index in generator.permutation(len(groups)):
@@ -22,15 +22,15 @@ def pick_evenly(groups: Sequence[str], count: int, generator: np.random.Generato
 
 
 def held_out(keys: Sequence[str], groups: Sequence[str], fraction: float, generator: np.random.Generator) -> list[bool]:
-    """Which items are held out: those of about `fraction` of the distinct keys, spread evenly over groups.
+    """Return for each item whether it is held out: about `fraction` of the distinct keys are, evenly over the groups.
 
-    keys: what must not be divided, e.g. the asset of each clip. groups: group name of each item, that of a key's first
-    item counts. At least one key is on each side. Raises ValueError when there are fewer than two keys.
+    keys: items with the same key stay together, e.g. the asset of each clip. groups: group name of each item; that of a
+    key's first item counts. At least one key is on each side. Raises ValueError when there are fewer than two keys.
     """
     first = dict(reversed(list(zip(keys, groups))))
     names = sorted(first)
     if len(names) < 2:
-        raise ValueError("there is only one key, nothing to divide")
+        raise ValueError("there is only one key, so nothing can be held out")
     count = min(max(round(fraction * len(names)), 1), len(names) - 1)
     chosen = {names[i] for i in pick_evenly([first[name] for name in names], count, generator)}
     return [key in chosen for key in keys]

@@ -1,4 +1,4 @@
-"""Animations of a glTF file: samplers and their interpolation (specification section 3.11, appendix C)."""
+"""Read and evaluate the animations of a glTF file (specification section 3.11, appendix C)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gvf.errors import ClipError
 _PATHS = ("translation", "rotation", "scale", "weights")
 _INTERPOLATIONS = ("LINEAR", "STEP", "CUBICSPLINE")
 _WIDTHS = {"translation": "VEC3", "rotation": "VEC4", "scale": "VEC3", "weights": "SCALAR"}
-# A time this close (in seconds) before a key counts as the key: file times are float32, sample times are not.
+# A time this close (in seconds) before a keyframe counts as the keyframe: times in files are float32.
 _KEY_TOLERANCE = 1e-6
-# Numbers in the keyframes of one animation (half a GiB). Accessors may overlap, so the file's size sets no limit.
+# Numbers in the keyframes of one animation (half a GiB). Accessors may overlap, so the file's size is no limit.
 _MAX_NUMBERS = 1 << 26
 _SHEAR_TOLERANCE = 1e-3  # see `decompose`; exporters' matrices are rounded to float32
 
 
 @dataclass(frozen=True)
 class Channel:
-    """Keys of one animated property.
+    """Keyframes of one animated property.
 
     times [K] seconds, increasing; values [K, D] float64, or [K, 3, D] (in-tangent, value, out-tangent) for CUBICSPLINE.
     """
@@ -36,7 +36,7 @@ class Channel:
     values: np.ndarray
 
     def evaluate(self, at: np.ndarray) -> np.ndarray:
-        """Value at the times `at` [T], held before the first and after the last key. Returns [T, D]."""
+        """Return the value [T, D] at the times `at` [T]; it is constant before the first and after the last keyframe."""
         rotation = self.path == "rotation"
         if self.interpolation == "STEP":
             values = sample_step(self.times, self.values, at)
@@ -51,7 +51,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Animation:
-    """One clip. start, end: its first and last key over all channels, in seconds."""
+    """One clip. start, end: times of the first and the last keyframe over all channels, in seconds."""
 
     name: str
     channels: tuple[Channel, ...]
@@ -59,7 +59,7 @@ class Animation:
     end: float
 
     def poses(self, at: np.ndarray) -> dict[int, NodePose]:
-        """Animated local transforms by node at the times `at` [T]."""
+        """Return the animated local transforms at the times `at` [T], by node."""
         by_node: dict[int, dict[str, np.ndarray]] = {}
         for channel in self.channels:
             by_node.setdefault(channel.node, {})[channel.path] = channel.evaluate(at)
@@ -104,22 +104,22 @@ def read_animation(document: GltfDocument, index: int, tree: NodeTree, num_targe
 
 
 def sample_step(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Value of the last key at or before each time. times [K], values [K, D], at [T]; returns [T, D]."""
+    """Return the value of the last keyframe at or before each time, [T, D]. times: [K]; values: [K, D]; at: [T]."""
     key = np.searchsorted(times, at + _KEY_TOLERANCE, side="right") - 1
     return values[np.clip(key, 0, len(times) - 1)]
 
 
 def sample_linear(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Linear interpolation between keys. times [K], values [K, D], at [T]; returns [T, D]."""
+    """Interpolate linearly between keyframes. times: [K]; values: [K, D]; at: [T]. Returns [T, D]."""
     left, right, fraction, _ = _segments(times, at)
     fraction = fraction[:, None]
     return (1.0 - fraction) * values[left] + fraction * values[right]
 
 
 def sample_slerp(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Spherical interpolation between quaternion keys along the shorter arc (appendix C.5).
+    """Interpolate quaternions along the shorter arc between keyframes (appendix C.5).
 
-    times [K], values [K, 4] (scaled to unit length here), at [T]; returns [T, 4] of unit length.
+    times: [K]; values: [K, 4], scaled to unit length here; at: [T]. Returns unit quaternions [T, 4].
     """
     left, right, fraction, _ = _segments(times, at)
     unit = unit_quaternions(values)
@@ -136,9 +136,9 @@ def sample_slerp(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.nd
 
 
 def sample_cubic(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Cubic Hermite spline (appendix C.6): tangents are per second and scale with the length of their segment.
+    """Evaluate a cubic Hermite spline (appendix C.6); tangents are per second and scale with the length of their segment.
 
-    times [K], values [K, 3, D] (in-tangent, value, out-tangent), at [T]; returns [T, D].
+    times: [K]; values: [K, 3, D] (in-tangent, value, out-tangent); at: [T]. Returns [T, D].
     """
     left, right, fraction, length = _segments(times, at)
     t, length = fraction[:, None], length[:, None]
@@ -152,7 +152,7 @@ def sample_cubic(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.nd
 
 
 def _segments(times: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Keys left and right of each time, the fraction of the way between them in [0, 1], and their distance [T] in s."""
+    """Return the keyframes before and after each time, the fraction of the way between them, and their distance in s."""
     if len(times) == 1:
         zeros = np.zeros(len(at), np.int64)
         return zeros, zeros, np.zeros(len(at)), np.zeros(len(at))
@@ -162,7 +162,7 @@ def _segments(times: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _warn_about_matrix(document: GltfDocument, tree: NodeTree, node: int) -> None:
-    """Warn about an animated node with a matrix: this is invalid but common, and other readers decompose it too."""
+    """Warn about an animated node with a matrix, which is invalid but common; other readers decompose it too."""
     matrix = tree.nodes[node].matrix
     if matrix is None:
         return
@@ -174,7 +174,9 @@ def _check_sizes(document: GltfDocument, fields: Fields, accessors: set[int]) ->
     """Refuse an animation whose keyframes need too much memory, or are held by an unsupported extension."""
     total = sum(document.header(accessor).num_numbers for accessor in accessors)
     if total > _MAX_NUMBERS:
-        raise ClipError("size", f"{fields.where}: has {total} numbers in its keys, at most {_MAX_NUMBERS} are read.")
+        raise ClipError(
+            "size", f"{fields.where}: has {total} numbers in its keyframes; at most {_MAX_NUMBERS} are read."
+        )
     hiding = document.hiding_extensions - {DRACO}  # which holds meshes only
     for accessor in sorted(accessors):
         if hiding and not document.has_data(accessor):

@@ -1,4 +1,4 @@
-"""From a glTF file to moving vertices: node hierarchy, morph targets, then skins, evaluated at given times."""
+"""Turn a glTF file into moving vertices: evaluate node hierarchy, morph targets and skins at given times."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class GltfModel:
-    """What the animations of a file share: its default scene, loaded once an asset. Fields as in AnimatedMesh."""
+    """What the animations of a file share: its default scene, loaded once per asset. Fields are as in AnimatedMesh."""
 
     document: GltfDocument
     tree: NodeTree
@@ -59,12 +59,12 @@ class GltfModel:
     emissive_uvs: np.ndarray | None
 
     def animation(self, index: int) -> Animation:
-        """One animation of the file. Raises ClipError("invalid")."""
+        """Read one animation of the file. Raises ClipError("invalid")."""
         return read_animation(self.document, index, self.tree, target_counts(self.document))
 
 
 def scene_size(document: GltfDocument, tree: NodeTree) -> tuple[int, int]:
-    """Numbers of vertices and triangles of the default scene, without loading any array."""
+    """Return the numbers of vertices and triangles of the default scene, without loading any array."""
     sizes = {mesh: mesh_size(document, mesh) for mesh in {_mesh_of(tree, node) for node in tree.mesh_nodes}}
     counted = [sizes[_mesh_of(tree, node)] for node in tree.mesh_nodes]
     return sum(vertices for vertices, _ in counted), sum(triangles for _, triangles in counted)
@@ -82,7 +82,7 @@ def load_model(document: GltfDocument, max_triangles: int | None = None) -> Gltf
         raise ClipError(
             "size",
             f"{document.name}: has {num_triangles} triangles and {num_vertices} vertices, "
-            f"at most {max_triangles} triangles are taken.",
+            f"at most {max_triangles} triangles are read.",
         )
     if num_vertices > _MAX_VERTICES:
         message = f"{document.name}: its scene shows {num_vertices} vertices, at most {_MAX_VERTICES} are read."
@@ -117,7 +117,7 @@ def load_model(document: GltfDocument, max_triangles: int | None = None) -> Gltf
 
 
 def clip_times(animation: Animation, num_frames: int) -> np.ndarray:
-    """Times [T] float64 from the first key to the last, both included, evenly spaced."""
+    """Return evenly spaced times [T] float64 from the first keyframe to the last, both included."""
     return np.linspace(animation.start, animation.end, num_frames)
 
 
@@ -168,7 +168,7 @@ def _in_range(vertices: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class _Surface:
-    """slots: index of each part's material in `materials`. The others as in AnimatedMesh."""
+    """Appearance of all parts. slots: index of each part's material in `materials`. The others are as in AnimatedMesh."""
 
     slots: list[int]
     uvs: np.ndarray
@@ -240,7 +240,7 @@ def _handedness(matrices: np.ndarray) -> np.ndarray:
 
 
 def _morphed(model: GltfModel, part: Part, pose: NodePose | None) -> np.ndarray:
-    """Positions [T or 1, V, 3] after the morph targets (section 3.7.2.2)."""
+    """Return positions [T or 1, V, 3] after the morph targets (section 3.7.2.2)."""
     targets = part.primitive.targets
     if len(targets) == 0:
         return part.primitive.positions[None]
@@ -257,29 +257,29 @@ def _morphed(model: GltfModel, part: Part, pose: NodePose | None) -> np.ndarray:
 
 
 def _transformed(positions: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-    """positions [T or 1, V, 3] under matrices [T or 1, 4, 4]."""
+    """Transform positions [T or 1, V, 3] by matrices [T or 1, 4, 4]."""
     return positions @ matrices[:, :3, :3].transpose(0, 2, 1) + matrices[:, None, :3, 3]
 
 
 def _joint_matrices(skin: Skin, worlds: dict[int, np.ndarray], num_frames: int) -> np.ndarray:
-    """Joint transforms [J, T, 3, 4]: world transform of the joint after its inverse bind matrix (section 3.7.3.3).
+    """Return joint transforms [J, T, 3, 4]: inverse bind matrix, then world transform of the joint (section 3.7.3.3).
 
-    The node that holds the skinned mesh has no say in them.
+    The transform of the node that holds the skinned mesh does not count.
     """
     world = np.stack([np.broadcast_to(worlds[joint], (num_frames, 4, 4)) for joint in skin.joints])
     return (world @ skin.inverse_bind_matrices[:, None])[:, :, :3]
 
 
 def _skin(positions: np.ndarray, weights: csr_matrix, joint_matrices: np.ndarray, out: np.ndarray) -> None:
-    """Linear blend skinning of positions [T or 1, V, 3], weights [V, J], joint_matrices [J, T, 3, 4] into out [T, V, 3]."""
+    """Skin positions [T or 1, V, 3] by linear blending into `out` [T, V, 3]. weights: [V, J]; joint_matrices: [J, T, 3, 4]."""
     for frame in range(len(out)):
         blended = (weights @ joint_matrices[:, frame].reshape(-1, 12)).reshape(-1, 3, 4)
-        still = positions[min(frame, len(positions) - 1)]
-        out[frame] = np.einsum("vij,vj->vi", blended[..., :3], still) + blended[..., 3]
+        unskinned = positions[min(frame, len(positions) - 1)]
+        out[frame] = np.einsum("vij,vj->vi", blended[..., :3], unskinned) + blended[..., 3]
 
 
 def _read_surface(document: GltfDocument, parts: tuple[Part, ...]) -> _Surface:
-    """Materials, textures and texture coordinates of the parts; only what is used is read."""
+    """Read materials, textures and texture coordinates of the parts; only what is used is read."""
     slots: dict[int, int] = {}
     sources: list[SourceMaterial] = []
     for part in parts:

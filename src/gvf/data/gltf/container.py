@@ -1,4 +1,4 @@
-"""Containers of glTF 2.0 files: GLB (Khronos glTF 2.0 specification, section 4) and plain JSON."""
+"""Read the containers of glTF 2.0 files: GLB (Khronos glTF 2.0 specification, section 4) and plain JSON."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _read_glb(path: Path, head: bytes, name: str) -> tuple[bytes, np.ndarray | N
     """Return the JSON bytes and the binary chunk of a GLB file (section 4.4)."""
     _, version, length = struct.unpack("<3I", head)
     if version != 2:
-        raise ClipError("invalid", f"{name}: is GLB container version {version}, only 2 is read.")
+        raise ClipError("invalid", f"{name}: is a GLB container of version {version}; only version 2 is read.")
     size = path.stat().st_size
     if size < length:
         raise ClipError("invalid", f"{name}: is cut short: {size} of {length} bytes.")
@@ -76,7 +76,7 @@ def _read_json_bytes(path: Path, name: str) -> bytes:
 def _check_json_size(size: int, name: str) -> None:
     if size > _MAX_JSON:
         raise ClipError(
-            "invalid", f"{name}: has {size >> 20} MiB of JSON, at most {_MAX_JSON >> 20} are read. Pack it as .glb."
+            "invalid", f"{name}: has {size >> 20} MiB of JSON; at most {_MAX_JSON >> 20} are read. Pack it as .glb."
         )
 
 

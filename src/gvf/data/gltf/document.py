@@ -75,7 +75,7 @@ _COMPRESSION = re.compile(r"draco|meshopt|compress|codec|pack|quant", re.IGNOREC
 
 @dataclass(frozen=True)
 class AccessorHeader:
-    """What an accessor says of itself, before its data is touched; `element_shape` is () for scalars, (3,) for VEC3."""
+    """What an accessor declares, known before its data is read; `element_shape` is () for scalars, (3,) for VEC3."""
 
     count: int
     element_shape: tuple[int, ...]
@@ -84,7 +84,7 @@ class AccessorHeader:
 
     @property
     def num_numbers(self) -> int:
-        """Return how many numbers all elements hold together."""
+        """Return how many numbers all elements have together."""
         return self.count * math.prod(self.element_shape)
 
 
@@ -181,7 +181,7 @@ class GltfDocument:
         return sorted(paths)
 
     def header(self, accessor: int) -> AccessorHeader:
-        """Count, shape and type of an accessor, without its data."""
+        """Return count, shape and type of an accessor without reading its data."""
         fields = self.accessors[accessor]
         component_type = fields.integer("componentType")
         if component_type not in _COMPONENT_TYPES:
@@ -190,7 +190,7 @@ class GltfDocument:
         dtype = np.dtype(_COMPONENT_TYPES[component_type])
         normalized = fields.flag("normalized", False)
         if normalized and dtype.kind == "f":
-            fields.warn("normalized means nothing for float components; ignored.")
+            fields.warn("normalized has no meaning for float components and is ignored.")
             normalized = False
         return AccessorHeader(fields.integer("count", low=1), shape, dtype, normalized)
 
@@ -200,7 +200,7 @@ class GltfDocument:
         return "bufferView" in fields or "sparse" in fields or accessor in self._decoded
 
     def add_accessor(self, values: dict[str, Any], where: str, data: np.ndarray) -> int:
-        """Add an accessor whose `data` [count, *element shape] was decoded elsewhere; returns its index."""
+        """Add an accessor whose `data` [count, *element shape] was decoded elsewhere, and return its index."""
         self.accessors.append(Fields(values, where, self.root.warnings))
         self._decoded[len(self.accessors) - 1] = data
         return len(self.accessors) - 1
@@ -213,7 +213,7 @@ class GltfDocument:
         """
         fields, header = self.accessors[accessor], self.header(accessor)
         if element_type is not None and header.element_shape != _ELEMENT_SHAPES[element_type]:
-            fields.fail(f"type must be {element_type} where it is used, is {fields.text('type')}.")
+            fields.fail(f"type must be {element_type} where it is used, but is {fields.text('type')}.")
         if accessor in self._decoded:
             return self._decoded[accessor]
         if header.num_numbers > (_MAX_NUMBERS if "bufferView" in fields else _MAX_ZEROS):
@@ -256,11 +256,11 @@ class GltfDocument:
         if header.dtype.kind != "u":
             self.accessors[accessor].fail("must hold unsigned integers where it is used.")
         if header.normalized:
-            self.accessors[accessor].warn("normalized is not allowed for indices; ignored.")
+            self.accessors[accessor].warn("normalized is not allowed for indices and is ignored.")
         return self.array(accessor, element_type).astype(np.int64)
 
     def image_bytes(self, image: int) -> bytes:
-        """Encoded bytes (PNG, JPEG...) of an image. Raises ClipError when its file or buffer is missing."""
+        """Return the encoded bytes (PNG, JPEG...) of an image. Raises ClipError when its file or buffer is missing."""
         fields = self.images[image]
         if "bufferView" in fields:
             view, _ = self.view(fields)
@@ -294,7 +294,7 @@ class GltfDocument:
             else:
                 fields.fail("has no uri, and the file has no binary chunk for it.")
             if len(data) < length:
-                fields.fail(f"should have {length} bytes, has {len(data)}: the data is cut short.")
+                fields.fail(f"should have {length} bytes, but has {len(data)}: the data is cut short.")
             self._buffer_cache[index] = data[:length]
         return self._buffer_cache[index]
 
@@ -306,7 +306,7 @@ class GltfDocument:
         path = self._side_file(uri, fields)
         size = path.stat().st_size
         if size < length:
-            fields.fail(f"should have {length} bytes, has {size}: the data is cut short.")
+            fields.fail(f"should have {length} bytes, but has {size}: the data is cut short.")
         return np.memmap(path, np.uint8, "r", 0, (length,))
 
     def _uri_bytes(self, uri: str, user: Fields) -> bytes:
@@ -326,14 +326,14 @@ class GltfDocument:
             user.fail(f"cannot read its file {uri[:_SHOWN]!r} ({error.strerror}). Put it beside {self.path.name}.")
 
     def _refuse_hidden_data(self, fields: Fields) -> None:
-        """Refuse an accessor without data where an extension that is not read may hold its values."""
+        """Refuse an accessor without data if an unsupported extension may hold its values."""
         suspects = {name for name in self.hiding_extensions - {DRACO} if _COMPRESSION.search(name)}
         suspects |= set(fields.child("extensions")) - HARMLESS_EXTENSIONS
         if suspects:
             self.refuse_extensions(fields, suspects)
 
     def _refuse_compressed_view(self, fields: Fields, offset: int, length: int) -> None:
-        """Refuse a buffer view whose bytes only an extension that is not read can give.
+        """Refuse a buffer view whose bytes only an unsupported extension can provide.
 
         Such an extension may come with a fallback buffer of uncompressed bytes. There is none where the buffer is only a
         placeholder (as EXT_meshopt_compression marks it), or where the view covers the compressed bytes themselves.
@@ -359,7 +359,7 @@ class GltfDocument:
         )
 
     def _beside(self, uri: str, user: Fields) -> Path:
-        """Path of a side file. Refuses network addresses, absolute paths and ways out of the file's own folder."""
+        """Return the path of a side file; refuse network addresses, absolute paths and ways out of the file's own folder."""
         relative = PurePosixPath(unquote(uri))
         unsafe = "\\" in relative.as_posix() or "\0" in relative.as_posix() or not relative.name
         if unsafe or re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:", uri) or relative.is_absolute() or ".." in relative.parts:
@@ -371,7 +371,7 @@ class GltfDocument:
     def _strided(
         self, fields: Fields, view: np.ndarray, offset: int, stride: int | None, header: AccessorHeader
     ) -> np.ndarray:
-        """Copy of `count` elements that start at `offset` and lie `stride` bytes apart (tightly packed when None)."""
+        """Copy `count` elements that start at `offset` and lie `stride` bytes apart (tightly packed when None)."""
         size = header.dtype.itemsize
         if len(header.element_shape) == 2:
             # Columns of matrices start at multiples of 4 bytes (section 3.6.2.4).
@@ -383,7 +383,7 @@ class GltfDocument:
             inner = [size] * len(header.element_shape)
         step = element if stride is None else stride
         if step < element:
-            fields.fail(f"needs {element} bytes an element, but its byteStride is {step}.")
+            fields.fail(f"needs {element} bytes per element, but its byteStride is {step}.")
         end = offset + step * (header.count - 1) + element
         if end > len(view):
             fields.fail(f"ends at byte {end} of a buffer view of {len(view)} bytes.")
@@ -432,11 +432,11 @@ def read_gltf(path: str | Path) -> GltfDocument:
     asset = root.child("asset")
     version, least = asset.text("version"), asset.text("minVersion", "2.0")
     if not f"{version}.".startswith("2.") or least not in ("2.0", "2"):
-        raise ClipError("invalid", f"{name}: is glTF version {version[:20]} (needs {least[:20]}), only 2.0 is read.")
+        raise ClipError("invalid", f"{name}: is glTF version {version[:20]} (needs {least[:20]}); only 2.0 is read.")
     missing = sorted(set(root.texts("extensionsRequired")) - SUPPORTED_EXTENSIONS)
     if missing:
         raise ClipError(
             "invalid",
-            f"{name}: needs {', '.join(missing)}, not supported. Save it again without compression or extensions.",
+            f"{name}: needs {', '.join(missing)}, not supported here. Save it again without compression or extensions.",
         )
     return GltfDocument(path, root, chunk)

@@ -1,4 +1,4 @@
-"""Meshes compressed with Draco (glTF extension KHR_draco_mesh_compression), decoded by Google's decoder (DracoPy)."""
+"""Decode meshes compressed with Draco (glTF extension KHR_draco_mesh_compression) by Google's decoder (DracoPy)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DracoPrimitive:
 
 
 def decode_primitive(document: GltfDocument, primitive: Fields) -> DracoPrimitive | None:
-    """Decode a primitive that is compressed with Draco and add its arrays to the document; None when it is not.
+    """Decode a primitive that is compressed with Draco and add its arrays to the document; return None when it is not.
 
     The primitive's accessors declare the counts, shapes and component types of the data. A stream that would unpack to
     more is refused before it is decoded. Raises ClipError("invalid").
@@ -40,7 +40,7 @@ def decode_primitive(document: GltfDocument, primitive: Fields) -> DracoPrimitiv
     if "POSITION" not in headers:
         extension.fail("has no POSITION.")
     if "indices" not in primitive:
-        primitive.fail(f"is compressed with {DRACO} and has no indices, which that needs.")
+        primitive.fail(f"is compressed with {DRACO} and lacks indices, which that extension requires.")
     num_vertices = headers["POSITION"].count
     corners = document.header(primitive.index("indices", accessors))
     view, _ = document.view(extension)
@@ -55,10 +55,10 @@ def decode_primitive(document: GltfDocument, primitive: Fields) -> DracoPrimitiv
     if len(triangles) > corners.count or count > num_vertices:
         extension.fail(
             f"unpacks to {len(triangles)} indices and {count} vertices, "
-            f"its accessors have {corners.count} and {num_vertices}."
+            f"but its accessors have {corners.count} and {num_vertices}."
         )
     if count < num_vertices:
-        extension.warn(f"unpacks to {count} vertices, its accessors have {num_vertices}.")
+        extension.warn(f"unpacks to {count} vertices, but its accessors have {num_vertices}.")
     decoded = {}
     for name, header in headers.items():
         identifier = extension.child("attributes").integer(name)
@@ -90,7 +90,9 @@ def _decode(stream: bytes, extension: Fields) -> tuple[np.ndarray, dict[int, np.
 def _converted(data: np.ndarray, header: AccessorHeader, count: int, extension: Fields, name: str) -> np.ndarray:
     """Return the decoded data of one attribute in the shape and type of its accessor."""
     if data.shape != (count, *(header.element_shape or (1,))):
-        extension.fail(f"{name} unpacks to shape {data.shape}, its accessor has {header.element_shape} an element.")
+        extension.fail(
+            f"{name} unpacks to shape {data.shape}, but its accessor has elements of shape {header.element_shape}."
+        )
     data = data.reshape(count, *header.element_shape)
     if header.dtype.kind == "f" or data.dtype == header.dtype:
         return data.astype(header.dtype, copy=False)
@@ -114,9 +116,9 @@ def _announced_size(stream: bytes, extension: Fields) -> tuple[int, int | None]:
         flags = int.from_bytes(reader.take(2), "little")
         if kind != _TRIANGULAR_MESH:
             what = "a point cloud" if kind == _POINT_CLOUD else f"a Draco geometry of kind {kind}"
-            extension.fail(f"holds {what}, only triangle meshes are read.")
+            extension.fail(f"holds {what}; only triangle meshes are read.")
         if (major, minor) != (2, 2):
-            extension.fail(f"is Draco bitstream {major}.{minor}, the extension is for 2.2. Save the asset again.")
+            extension.fail(f"is Draco bitstream {major}.{minor}, but the extension is for 2.2. Save the asset again.")
         if flags & _HAS_METADATA:
             for _ in range(reader.varint()):
                 reader.varint()
@@ -136,12 +138,13 @@ def _announced_size(stream: bytes, extension: Fields) -> tuple[int, int | None]:
 
 
 class _Reader:
-    """Reads a Draco header sequentially. Raises EOFError past the end."""
+    """A sequential reader of a Draco header. Raises EOFError past the end."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.position = data, 0
 
     def take(self, count: int) -> bytes:
+        """Return the next `count` bytes."""
         if count > len(self.data) - self.position:
             raise EOFError
         self.position += count

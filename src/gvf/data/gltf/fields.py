@@ -31,7 +31,7 @@ class FileWarnings:
 
 
 class _Required:
-    """Default that means: there is none."""
+    """Type of the default that marks a property as required."""
 
 
 REQUIRED = _Required()
@@ -48,7 +48,7 @@ class Fields:
 
     def __init__(self, values: Any, where: str, warnings: FileWarnings | None = None) -> None:
         if not isinstance(values, dict):
-            raise ClipError("invalid", f"{where}: must be a JSON object, is {_kind(values)}.")
+            raise ClipError("invalid", f"{where}: must be a JSON object, but is {_kind(values)}.")
         self.values: dict[str, Any] = values
         self.where = where
         self.warnings = FileWarnings() if warnings is None else warnings
@@ -65,7 +65,7 @@ class Fields:
         raise ClipError("invalid", f"{self.where}: {message}")
 
     def integer(self, name: str, default: Any = REQUIRED, low: int = 0) -> Any:
-        """Whole number of at least `low`."""
+        """Return a whole number of at least `low`."""
         value = self._value(name, default)
         if value is default:
             return value
@@ -73,41 +73,41 @@ class Fields:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            self.fail(f"{name} must be a whole number of at least {low}, is {_kind(value)}.")
+            self.fail(f"{name} must be a whole number of at least {low}, but is {_kind(value)}.")
         return value
 
     def index(self, name: str, count: int, default: Any = REQUIRED) -> Any:
-        """Index into a list of `count` entries."""
+        """Return an index into a list of `count` entries."""
         value = self.integer(name, default)
         if value is not default and value >= count:
             self.fail(f"{name} is {value}, but the file has only {count} of them.")
         return value
 
     def indices(self, name: str, count: int) -> tuple[int, ...]:
-        """List of indices into a list of `count` entries; empty when absent."""
+        """Return indices into a list of `count` entries; none when absent."""
         values = self._value(name, [])
         if not isinstance(values, list):
-            self.fail(f"{name} must be a list of indices, is {_kind(values)}.")
+            self.fail(f"{name} must be a list of indices, but is {_kind(values)}.")
         return tuple(Fields({name: value}, self.where, self.warnings).index(name, count) for value in values)
 
     def number(self, name: str, default: Any = REQUIRED) -> Any:
-        """Finite number, as float."""
+        """Return a finite number as float."""
         value = self._value(name, default)
         if value is default:
             return value
         if not _is_number(value):
-            self.fail(f"{name} must be a finite number, is {_kind(value)}.")
+            self.fail(f"{name} must be a finite number, but is {_kind(value)}.")
         return float(value)
 
     def numbers(self, name: str, length: int | None, default: Any = REQUIRED) -> Any:
-        """Tuple of `length` (any number when None) finite floats."""
+        """Return a tuple of `length` finite floats; of any length when None."""
         values = self._value(name, default)
         if values is default:
             return values
         if not isinstance(values, list) or not all(_is_number(value) for value in values):
-            self.fail(f"{name} must be a list of finite numbers, is {_kind(values)}.")
+            self.fail(f"{name} must be a list of finite numbers, but is {_kind(values)}.")
         if length is not None and len(values) != length:
-            self.fail(f"{name} must have {length} numbers, has {len(values)}.")
+            self.fail(f"{name} must have {length} numbers, but has {len(values)}.")
         return tuple(float(value) for value in values)
 
     def text(self, name: str, default: Any = REQUIRED, allowed: Collection[str] | None = None) -> Any:
@@ -116,44 +116,44 @@ class Fields:
         if value is default:
             return value
         if allowed is None and _is_number(value):
-            self.warn(f"{name} is the number {value}, must be text; taken as {str(value)!r}.")
+            self.warn(f"{name} is the number {value}, but must be text; it is read as {str(value)!r}.")
             return str(value)
         if not isinstance(value, str):
-            self.fail(f"{name} must be text, is {_kind(value)}.")
+            self.fail(f"{name} must be text, but is {_kind(value)}.")
         if allowed is not None and value not in allowed:
-            self.fail(f"{name} is {value!r}, must be one of {', '.join(allowed)}.")
+            self.fail(f"{name} is {value!r}, but must be one of {', '.join(allowed)}.")
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """List of text; empty when absent."""
+        """Return a list of text as a tuple; empty when absent."""
         values = self._value(name, [])
         if not isinstance(values, list):
-            self.fail(f"{name} must be a list of text, is {_kind(values)}.")
+            self.fail(f"{name} must be a list of text, but is {_kind(values)}.")
         return tuple(Fields({name: value}, self.where, self.warnings).text(name) for value in values)
 
     def flag(self, name: str, default: bool) -> bool:
         """Return true or false; 1 and 0 are accepted with a warning."""
         value = self._value(name, default)
         if not isinstance(value, bool) and value in (0, 1):
-            self.warn(f"{name} is {value}, must be true or false; taken as {str(bool(value)).lower()}.")
+            self.warn(f"{name} is {value}, but must be true or false; it is read as {str(bool(value)).lower()}.")
             return bool(value)
         if not isinstance(value, bool):
-            self.fail(f"{name} must be true or false, is {_kind(value)}.")
+            self.fail(f"{name} must be true or false, but is {_kind(value)}.")
         return value
 
     def child(self, name: str) -> Fields:
-        """Nested object; an empty one when absent."""
+        """Return a nested object; an empty one when absent."""
         return Fields(self._value(name, {}), f"{self.where}.{name}", self.warnings)
 
     def children(self, name: str, required: bool = False) -> list[Fields]:
-        """List of nested objects; empty when absent, unless `required`."""
+        """Return a list of nested objects; empty when absent, unless `required`."""
         values = self._value(name, REQUIRED if required else [])
         if not isinstance(values, list) or (required and not values):
-            self.fail(f"{name} must be a list{' of at least one entry' if required else ''}, is {_kind(values)}.")
+            self.fail(f"{name} must be a list{' of at least one entry' if required else ''}, but is {_kind(values)}.")
         return [Fields(value, f"{self.where}.{name}[{i}]", self.warnings) for i, value in enumerate(values)]
 
     def extension(self, name: str) -> Fields | None:
-        """Content of one extension, None when it is not used here."""
+        """Return the content of one extension, or None when it is not used here."""
         extensions = self.child("extensions")
         return extensions.child(name) if name in extensions else None
 

@@ -1,4 +1,4 @@
-"""Meshes and skins of a glTF file as arrays (specification sections 3.7.2, 3.7.3)."""
+"""Read the meshes and skins of a glTF file as arrays (specification sections 3.7.2, 3.7.3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gvf.errors import ClipError
 TRIANGLES, TRIANGLE_STRIP, TRIANGLE_FAN = 4, 5, 6
 
 # Numbers in the morph targets or joint weights of one primitive (half a GiB as float64). Many of them may share one
-# accessor, so the file's size sets no limit.
+# accessor, so the file's size is no limit.
 _MAX_NUMBERS = 1 << 26
 _MAX_JOINTS = 1 << 16  # joint indices have 16 bits
 
@@ -23,10 +23,10 @@ _MAX_JOINTS = 1 << 16  # joint indices have 16 bits
 class Primitive:
     """Triangles of one primitive, in mesh space.
 
-    positions [V, 3] float64, faces [F, 3] int32, targets [M, V, 3] float64 morph displacements (M may be 0),
-    joints [V, 4 S] int64 and joint_weights [V, 4 S] float64 (not negative, finite) of S joint sets, or None,
-    material index or -1,
-    uv_accessors: accessor of each TEXCOORD set, colors [V, 4] float32 (ones when the file has none).
+    positions: [V, 3] float64. faces: [F, 3] int32. targets: morph displacements [M, V, 3] float64 (M may be 0).
+    joints, joint_weights: [V, 4 S] int64 and float64 (finite, not negative) of S joint sets, or None.
+    material: its index, or -1. uv_accessors: accessor of each TEXCOORD set. colors: [V, 4] float32, ones when the file
+    has none.
     """
 
     positions: np.ndarray
@@ -49,14 +49,14 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Skin:
-    """joints: node index of each joint, inverse_bind_matrices: [J, 4, 4] float64."""
+    """A skin. joints: node index of each joint. inverse_bind_matrices: [J, 4, 4] float64."""
 
     joints: tuple[int, ...]
     inverse_bind_matrices: np.ndarray
 
 
 def mesh_size(document: GltfDocument, mesh: int) -> tuple[int, int]:
-    """Numbers of vertices and of triangles of a mesh, from accessor headers alone."""
+    """Return the numbers of vertices and of triangles of a mesh, from accessor headers alone."""
     vertices = triangles = 0
     for fields in _triangle_primitives(document, mesh):
         num_vertices = document.header(_attribute(document, fields, "POSITION")).count
@@ -68,7 +68,7 @@ def mesh_size(document: GltfDocument, mesh: int) -> tuple[int, int]:
 
 
 def target_counts(document: GltfDocument) -> dict[int, int]:
-    """Number of morph targets of each mesh that has any, by mesh index, without loading an array."""
+    """Return the number of morph targets of each mesh that has any, by mesh index, without loading an array."""
     counts = {}
     for mesh in range(len(document.meshes)):
         primitives = _triangle_primitives(document, mesh)
@@ -92,24 +92,27 @@ def read_mesh(document: GltfDocument, mesh: int) -> Mesh:
 
 
 def read_skin(document: GltfDocument, skin: int) -> Skin:
-    """Read a skin; without inverse bind matrices they are identities. Raises ClipError("invalid")."""
+    """Read a skin; inverse bind matrices that the file lacks are identities. Raises ClipError("invalid")."""
     fields = document.skins[skin]
     joints = fields.indices("joints", len(document.nodes))
     if not joints:
         fields.fail("has no joints.")
     if len(joints) > _MAX_JOINTS:
-        fields.fail(f"has {len(joints)} joints, at most {_MAX_JOINTS} can be used.")
+        fields.fail(f"has {len(joints)} joints; at most {_MAX_JOINTS} can be used.")
     accessor = fields.index("inverseBindMatrices", len(document.accessors), None)
     if accessor is None:
         return Skin(joints, np.tile(np.eye(4), (len(joints), 1, 1)))
     count = document.header(accessor).count
     if count < len(joints):
-        fields.fail(f"has {len(joints)} joints, but {count} inverse bind matrices.")
+        fields.fail(f"has {len(joints)} joints, but only {count} inverse bind matrices.")
     return Skin(joints, document.floats(accessor, "MAT4")[: len(joints)])
 
 
 def triangulate(corners: np.ndarray, mode: int) -> np.ndarray:
-    """Faces [F, 3] of the vertex indices [K] of a triangle list, strip or fan (section 3.7.2.1); a rest is dropped."""
+    """Return the faces [F, 3] of a triangle list, strip or fan of vertex indices [K] (section 3.7.2.1).
+
+    Indices left over at the end of a list are dropped.
+    """
     if mode == TRIANGLES:
         return corners[: len(corners) // 3 * 3].reshape(-1, 3)
     count = max(len(corners) - 2, 0)
@@ -125,7 +128,7 @@ def _triangle_primitives(document: GltfDocument, mesh: int) -> list[Fields]:
     for fields in primitives:
         if fields.integer("mode", TRIANGLES) > TRIANGLE_FAN:
             fields.fail(f"mode {fields.integer('mode')} does not exist.")
-    # Without positions there is nothing to draw; the specification lets such a primitive be.
+    # Without positions there is nothing to draw; the specification allows such a primitive.
     return [
         fields
         for fields in primitives
@@ -146,7 +149,7 @@ def _read_primitive(document: GltfDocument, fields: Fields) -> Primitive:
     num_vertices = len(positions)
     corners = np.arange(num_vertices) if indices is None else document.integers(indices, "SCALAR")
     if corners.max() >= num_vertices:
-        fields.fail(f"has a vertex index {corners.max()}, but {num_vertices} vertices.")
+        fields.fail(f"has a vertex index {corners.max()}, but only {num_vertices} vertices.")
     joints, joint_weights = _read_joints(document, fields, attributes, num_vertices)
     uv_accessors = {
         int(name.removeprefix("TEXCOORD_")): accessor
@@ -233,7 +236,7 @@ def _clean_weights(weights: np.ndarray, fields: Fields, name: str) -> np.ndarray
 
 
 def _read_colors(document: GltfDocument, fields: Fields, attributes: dict[str, int], num_vertices: int) -> np.ndarray:
-    """Linear vertex colours [V, 4] float32; opaque where the file gives RGB, white where it gives none."""
+    """Read linear vertex colours [V, 4] float32; opaque where the file gives RGB, white where it gives none."""
     colors = np.ones((num_vertices, 4), np.float32)
     if "COLOR_0" in attributes:
         accessor = attributes["COLOR_0"]
@@ -254,5 +257,5 @@ def _same_count(document: GltfDocument, fields: Fields, name: str, accessor: int
 def _check_size(fields: Fields, what: str, numbers: int) -> None:
     if numbers > _MAX_NUMBERS:
         raise ClipError(
-            "size", f"{fields.where}: has {numbers} numbers in its {what}, at most {_MAX_NUMBERS} are read."
+            "size", f"{fields.where}: has {numbers} numbers in its {what}; at most {_MAX_NUMBERS} are read."
         )

@@ -1,4 +1,4 @@
-"""Materials and textures of a glTF file (specification sections 3.8, 3.9), reduced to what our renderer shows."""
+"""Read the materials and textures of a glTF file (specification sections 3.8, 3.9) as far as our renderer shows them."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ class TextureUse:
 
 @dataclass(frozen=True)
 class SourceMaterial:
-    """A material of the file. `material` has no textures or wrap modes yet; they will come from `texture` (base colour)
-    and `emissive_texture`.
+    """A material of the file, without the textures and wrap modes, which `placed_textures` fills in.
+
+    texture, emissive_texture: how it reads its base colour texture and its emissive texture, if it has them.
     """
 
     material: Material
@@ -147,7 +148,7 @@ def _texture_use(document: GltfDocument, info: Fields) -> TextureUse | None:
     texture = document.textures[info.index("index", len(document.textures))]
     image = _texture_image(document, texture)
     if image is None:
-        _logger.warning("%s: names no image, so %s is left out and its factor stands alone.", texture.where, info.where)
+        _logger.warning("%s: names no image, so %s is left out and only its factor is used.", texture.where, info.where)
         return None
     extension = info.extension("KHR_texture_transform")
     uv_set = info.integer("texCoord", 0)
@@ -157,7 +158,7 @@ def _texture_use(document: GltfDocument, info: Fields) -> TextureUse | None:
         offset, scale = extension.numbers("offset", 2, (0.0, 0.0)), extension.numbers("scale", 2, (1.0, 1.0))
         angle = extension.number("rotation", 0.0)
         # Offset @ rotation @ scale. Counter-clockwise with v downwards, so the sine's sign is the opposite of the usual
-        # one: the extension's text and sample asset agree on it, its GLSL listing was wrong (glTF issue 1563).
+        # one. The extension's text and sample asset agree on this; its GLSL listing was wrong (glTF issue 1563).
         c, s = math.cos(angle), math.sin(angle)
         transform = ((c * scale[0], s * scale[1], offset[0]), (-s * scale[0], c * scale[1], offset[1]))
     return TextureUse(image, uv_set, transform, _wrap(document, texture))
@@ -177,18 +178,18 @@ def _texture_image(document: GltfDocument, texture: Fields) -> int | None:
     named = [f"{name} ({_OTHER_FORMATS[name]})" if name in _OTHER_FORMATS else name for name in others]
     if named:
         texture.fail(
-            f"has an image by {', '.join(named)} alone, not as PNG, JPEG or WebP. Save the asset with PNG textures."
+            f"has an image only as {', '.join(named)}, not as PNG, JPEG or WebP. Save the asset with PNG textures."
         )
     return None
 
 
 def _wrap(document: GltfDocument, texture: Fields) -> tuple[str, str]:
-    """How the texture's sampler goes on beyond the edges along u and v."""
+    """Return how the texture's sampler continues beyond the edges along u and v."""
     if "sampler" not in texture:
         return WRAP_MODES[0], WRAP_MODES[0]
     sampler = document.samplers[texture.index("sampler", len(document.samplers))]
     codes = sampler.integer("wrapS", _REPEAT), sampler.integer("wrapT", _REPEAT)
     for name, code in zip(("wrapS", "wrapT"), codes):
         if code not in _WRAP_MODES:
-            sampler.fail(f"has {name} {code}, must be one of {', '.join(map(str, _WRAP_MODES))}.")
+            sampler.fail(f"has {name} {code}, but it must be one of {', '.join(map(str, _WRAP_MODES))}.")
     return _WRAP_MODES[codes[0]], _WRAP_MODES[codes[1]]

@@ -1,4 +1,4 @@
-"""Node hierarchy of a glTF file: local and world transforms (specification sections 3.5.2, 3.5.3)."""
+"""Read the node hierarchy of a glTF file and compute local and world transforms (specification section 3.5)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class NodeTree:
     mesh_nodes: tuple[int, ...]
 
     def world_matrices(self, wanted: Iterable[int], poses: Mapping[int, NodePose]) -> dict[int, np.ndarray]:
-        """World transforms [T or 1, 4, 4] (float64) of the wanted nodes; 1 where nothing above them moves."""
+        """Return world transforms [T or 1, 4, 4] float64 of the wanted nodes; 1 where neither they nor their parents move."""
         worlds: dict[int, np.ndarray] = {}
         for index in wanted:
             chain: list[int] = []
@@ -110,7 +110,7 @@ def local_matrices(node: Node, pose: NodePose | None) -> np.ndarray:
 
 
 def rotation_matrices(quaternions: np.ndarray) -> np.ndarray:
-    """Rotation matrices [..., 3, 3] of unit quaternions [..., 4] in glTF order xyzw."""
+    """Return rotation matrices [..., 3, 3] of unit quaternions [..., 4] in glTF order xyzw."""
     x, y, z, w = np.moveaxis(quaternions, -1, 0)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -121,7 +121,7 @@ def rotation_matrices(quaternions: np.ndarray) -> np.ndarray:
 
 
 def unit_quaternions(quaternions: np.ndarray) -> np.ndarray:
-    """Quaternions [..., 4] xyzw scaled to unit length; no rotation where the length is zero."""
+    """Scale quaternions [..., 4] xyzw to unit length; a quaternion of length zero becomes the identity."""
     lengths = np.linalg.norm(quaternions, axis=-1, keepdims=True)
     identity = np.array([0.0, 0.0, 0.0, 1.0])
     return np.where(lengths > 1e-12, quaternions / np.maximum(lengths, 1e-12), identity)
@@ -154,7 +154,7 @@ def _parents(document: GltfDocument, children: list[tuple[int, ...]]) -> list[in
                 what = "is its own child" if child == parent else f"is a child of nodes {parents[child]} and {parent}"
                 document.nodes[child].fail(f"{what}; the node graph must be a tree.")
             parents[child] = parent
-    # With one parent a node, what cannot be reached from a root lies on a cycle.
+    # Every node has one parent, so a node that cannot be reached from a root lies on a cycle.
     reached = [False] * len(children)
     pending = [i for i, parent in enumerate(parents) if parent is None]
     while pending:
@@ -190,18 +190,18 @@ def _read_node(document: GltfDocument, index: int, parent: int | None, children:
 
 
 def _read_matrix(fields: Fields) -> np.ndarray | None:
-    """Return a node's matrix [row, column], None where translation, rotation and scale apply."""
+    """Return a node's matrix [row, column], or None where translation, rotation and scale apply."""
     if "matrix" not in fields:
         return None
     matrix = np.array(fields.numbers("matrix", 16)).reshape(4, 4).T
     if any(name in fields for name in ("translation", "rotation", "scale")):
         # The specification allows only one of the two. Readers use the matrix, but an identity is an exporter's default.
         identity = np.array_equal(matrix, np.eye(4))
-        taken = "translation, rotation and scale are" if identity else "the matrix is"
-        fields.warn(f"has both a matrix and translation, rotation or scale, which is not allowed; {taken} taken.")
+        used = "translation, rotation and scale are" if identity else "the matrix is"
+        fields.warn(f"has both a matrix and translation, rotation or scale, which is not allowed; {used} used.")
         if identity:
             return None
     if not np.array_equal(matrix[3], [0.0, 0.0, 0.0, 1.0]):
-        fields.warn("has a matrix that is not affine; its last row is taken as 0, 0, 0, 1.")
+        fields.warn("has a matrix that is not affine; its last row is read as 0, 0, 0, 1.")
         matrix[3] = 0.0, 0.0, 0.0, 1.0
     return matrix
