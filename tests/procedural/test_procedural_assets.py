@@ -153,7 +153,7 @@ def test_the_same_bytes_by_other_matrix_kernels(kernels: str, flag: str) -> None
     assert run.stdout.split() == [hashlib.sha256(asset(*item)).hexdigest() for item in assets]
 
 
-def test_no_two_clips_are_alike() -> None:
+def test_no_two_clips_are_the_same() -> None:
     contents = {build_asset(family, index, SEED) for family in ("ball", "engine", "snake") for index in range(12)}
     assert len(contents) == 36
 
@@ -188,7 +188,7 @@ def test_all_ways_of_animating_occur() -> None:
     ("families", "count", "message"),
     [
         (["quadrupet"], 1, "Did you mean 'quadruped'"),
-        (["unicorn-7"], 1, "There are biped"),
+        (["unicorn-7"], 1, "The families are biped"),
         (["ball", "ball"], 1, "named twice"),
         (["ball"], 0, "at least 1"),
     ],
