@@ -49,18 +49,45 @@ class _HelpTables(click.HelpFormatter):
 
 
 def parameters() -> str:
-    """Return one table per section of params.yaml: every key with its value in each preset, and the preset's comment."""
+    """Return one table per section of params.yaml: every key with its meaning and its value in each preset."""
     from gvf.config.preset import load_preset
 
     presets = [dict(flatten(load_preset(name, ROOT))) for name in PRESETS]
-    notes = comments(ROOT / "conf" / "preset" / f"{PRESETS[0]}.yaml")
+    meanings, notes = descriptions(), comments(ROOT / "conf" / "preset" / f"{PRESETS[0]}.yaml")
     sections: dict[str, list[tuple[str, ...]]] = {}
     for key in dict.fromkeys(key for preset in presets for key in preset):
         section, _, rest = key.partition(".")
         values = [code(preset[key]) if key in preset else "" for preset in presets]
-        sections.setdefault(section, []).append((f"`{rest}`", *values, notes.get(key, "")))
-    header = ("key", *PRESETS, f"comment in {PRESETS[0]}.yaml")
-    return "\n".join(f"### {section}\n\n{table(header, rows)}\n" for section, rows in sections.items())
+        note = f"*{notes[key]}*" if key in notes else ""
+        sections.setdefault(section, []).append((f"`{rest}`", *values, f"{meanings.get(key, '')} {note}".strip()))
+    header = ("key", *PRESETS, "meaning")
+    return "\n".join(
+        f"### {section}\n\n{meanings.get(section, '')}\n\n{table(header, rows)}\n" for section, rows in sections.items()
+    )
+
+
+def descriptions() -> dict[str, str]:
+    """Return what the config models say about every section and field, by dotted key."""
+    from pydantic import TypeAdapter
+
+    from gvf.config.params import Params
+
+    schema = TypeAdapter(Params).json_schema()
+    found: dict[str, str] = {}
+
+    def collect(node: Mapping[str, Any], prefix: str) -> None:
+        for name, field in node.get("properties", {}).items():
+            key = f"{prefix}.{name}" if prefix else name
+            for option in (field, *field.get("anyOf", ())):
+                if "$ref" in option:
+                    target = schema["$defs"][option["$ref"].rpartition("/")[2]]
+                    found.setdefault(key, target.get("description", ""))
+                    collect(target, key)
+            if "description" in field:
+                found[key] = field["description"]
+
+    collect(schema, "")
+    return {key: " ".join(text.split()) for key, text in found.items()}
 
 
 def data_sources() -> str:

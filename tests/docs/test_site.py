@@ -55,7 +55,14 @@ def test_the_table_of_parameters_has_value_and_comment() -> None:
     (row,) = [row for row in rows if row.startswith("| `clip_memory_gb` |")]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1:4] == ["`8.0`", "`16.0`", "`32.0`"]
-    assert cells[4].startswith("private memory per worker")
+    assert cells[4].startswith("Private memory that a worker may allocate")
+
+
+def test_every_parameter_has_a_meaning() -> None:
+    meanings = docs_tables.descriptions()
+    keys = [key for key, _ in docs_tables.flatten(PARAMS)]
+    assert [key for key in keys if not meanings.get(key)] == []
+    assert meanings["train_dit.training.max_grad_norm"]
 
 
 def test_comments_of_yaml_are_found_by_dotted_key(tmp_path: Path) -> None:

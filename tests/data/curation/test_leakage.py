@@ -100,7 +100,9 @@ def test_an_asset_whose_file_s_digest_is_reserved_leaks(monkeypatch: pytest.Monk
     monkeypatch.setattr("gvf.data.curation.reserved.reserved_assets", lambda: (asset,))
     row = {"clip_id": "a--b", "asset": "assets/a.glb", "family": "a", "asset_seen": False, "mesh_sha256": "6" * 64}
     row |= {"decision": "accepted", "split": "train", "asset_sha256": "5" * 64}
-    assert find_leaks(pd.DataFrame([row])) == ["a--b (train) is chair of the test set gvf, which is reserved for testing."]
+    assert find_leaks(pd.DataFrame([row])) == [
+        "a--b (train) is chair of the test set gvf, which is reserved for testing."
+    ]
 
 
 def row(clip_id: str, split: str, mesh: str, **changes: Any) -> dict[str, Any]:

@@ -212,7 +212,9 @@ def test_numbers_for_text_and_null_for_absent_are_understood(tmp_path: Path) -> 
     assert model.document.animation_names == ["12"]
     assert (model.materials[0].name, model.materials[0].double_sided) == ("1.5", True)
     assert model.tree.nodes[0].name == "3"
-    assert model.document.warnings[0] == "a.glb.asset: version is the number 2.0, but must be text; it is read as '2.0'."
+    assert (
+        model.document.warnings[0] == "a.glb.asset: version is the number 2.0, but must be text; it is read as '2.0'."
+    )
     for place, value in (("alphaMode", 0), ("doubleSided", 2), ("name", [1])):
         strict = sliding_triangle()
         strict.json["materials"] = [{place: value}]
@@ -225,7 +227,9 @@ def test_warnings_are_logged_once_and_clean(tmp_path: Path, caplog: pytest.LogCa
     file.json["nodes"] += [{"name": 5}, {"name": 5}]
     path = file.glb(tmp_path / "odd\nname.glb")
     model = load_model(read_gltf(path))
-    assert model.document.warnings == ["odd name.glb: nodes[1]: name is the number 5, but must be text; it is read as '5'."]
+    assert model.document.warnings == [
+        "odd name.glb: nodes[1]: name is the number 5, but must be text; it is read as '5'."
+    ]
     assert [record.getMessage() for record in caplog.records] == model.document.warnings
 
 

@@ -182,7 +182,10 @@ def test_a_texture_without_image_leaves_the_factor(tmp_path: Path, caplog: pytes
 @pytest.mark.parametrize(
     ("extensions", "words"),
     [
-        ({"KHR_texture_basisu": {"source": 0}}, r"textures\[0\]: has an image only as KHR_texture_basisu \(KTX2\), not"),
+        (
+            {"KHR_texture_basisu": {"source": 0}},
+            r"textures\[0\]: has an image only as KHR_texture_basisu \(KTX2\), not",
+        ),
         ({"MSFT_texture_dds": {"source": 0}}, r"only as MSFT_texture_dds \(DDS\), not"),
         ({"VENDOR_new": {"source": 0}}, "only as VENDOR_new, not"),
     ],
