@@ -7,11 +7,11 @@ Blender comes as the Python module bpy, which pins numpy below 2 and so needs an
     python benchmarks/bake_against_blender.py --blender-python bpyenv/bin/python
 
 Both sample each clip at its key times and at a quarter, a half and three quarters between them. Distances are given
-relative to the object's size, the longest side of its box over the clip. Goals: 1e-4 at key times; 1e-3 between, where
-Blender interpolates quaternions by component and glTF asks for the great circle. To tell that difference from a fault,
-the last column is the distance between keys when our rotations, too, are interpolated by component.
+relative to the object's size, the longest side of its box over the clip. Goals: 1e-4 at key times; 1e-3 between,
+where Blender interpolates quaternions by component and glTF demands the great circle. To separate that difference from
+an error, the last column is the distance between keys when our rotations, too, are interpolated by component.
 
-Measured on 2026-11-22 with bpy 4.5: at keys 8.3e-7; between 1.8e-3 (Rogue, Throw, whose hand turns 65 degrees in a key),
+Measured on 2026-11-22 with bpy 4.5: at keys 8.3e-7; between 1.8e-3 (Rogue, Throw, whose hand turns 65 degrees between two keys),
 all others below 8e-4; by component 8.8e-7.
 """
 
@@ -41,7 +41,7 @@ WORKER_FLAG = "--inside-blender"
 
 
 def bake_with_blender(job_path: Path) -> None:
-    """Runs in Blender's Python: for every clip of the job, world positions of every mesh object at the given times."""
+    """Write the world positions of every mesh object at the given times, for every clip; runs in Blender's Python."""
     import bpy  # type: ignore[import-not-found]
 
     job = json.loads(job_path.read_text())
@@ -73,7 +73,7 @@ def bake_with_blender(job_path: Path) -> None:
 
 
 def _play(bpy: Any, clip: str) -> None:
-    """Make one imported clip the only thing that moves anything: its action alone, without the importer's NLA stack."""
+    """Let one imported clip alone drive the scene: only its action, without the importer's NLA stack."""
     for item in bpy.data.objects:
         if item.animation_data is None:
             continue
@@ -88,7 +88,7 @@ def _play(bpy: Any, clip: str) -> None:
 
 
 def compare(blender_python: str, directory: Path) -> list[tuple[str, str, int, float, float, float]]:
-    """Character, clip, number of keys, largest relative distance at keys, between them, and between by component."""
+    """Return character, clip, number of keys, largest relative distance at keys, between them, and between by component."""
     from gvf.data.gltf.baking import load_model
     from gvf.data.gltf.document import read_gltf
 
@@ -123,7 +123,7 @@ def compare(blender_python: str, directory: Path) -> list[tuple[str, str, int, f
 
 
 def _bake(file: Path, clip: str, frames: int, output: Path) -> np.ndarray:
-    """Vertices [T, V, 3] that the command writes."""
+    """Return the vertices [T, V, 3] that the command writes."""
     command = [
         sys.executable,
         "-m",
@@ -141,7 +141,7 @@ def _bake(file: Path, clip: str, frames: int, output: Path) -> np.ndarray:
 
 
 def _bake_by_component(model: Any, clip: str, times: np.ndarray) -> np.ndarray:
-    """Vertices [T, V, 3] with rotations as Blender makes them: each component a straight line, then unit length."""
+    """Return vertices [T, V, 3] with rotations interpolated as in Blender: each component linearly, then normalised."""
     from gvf.data.gltf import animation as gltf_animation
     from gvf.data.gltf.baking import bake_clip
 
@@ -160,7 +160,7 @@ def _bake_by_component(model: Any, clip: str, times: np.ndarray) -> np.ndarray:
 
 
 def _in_our_order(objects: dict[str, np.ndarray], model: Any) -> np.ndarray:
-    """Blender's vertices [T, V, 3] by the node names of our parts; the importer keeps the order within a mesh."""
+    """Return Blender's vertices [T, V, 3] by the node names of our parts; the importer keeps the order within a mesh."""
     pieces = []
     for part in model.parts:
         piece = objects.pop(model.tree.nodes[part.node].name)

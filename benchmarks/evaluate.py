@@ -1,9 +1,9 @@
-"""Minutes and memory of `gvf evaluate --predictions` on random frames: 100 objects x 4 views x 32 frames at 512 x 512.
+"""Measure minutes and memory of `gvf evaluate --predictions` on random frames: 100 objects x 4 views x 32 frames at 512 x 512.
 
 Frames are PNGs of noise, the slowest to read. One object is written; the others link to its files, in another order, so
 that the disk holds 0.2 GB instead of 20, and every file is still opened, hashed and decoded (from the page cache). Memory
 is the largest sum over the command and its workers of what they hold (proportional set size), sampled every half second.
-The command runs in the folder of the frames with params.yaml as here, tracking off.
+The command runs in the folder of the frames with this checkout's params.yaml and tracking switched off.
 
     python benchmarks/evaluate.py [--objects 100] [--protocol consistent4d] [--folder work/benchmarks/frames]
 """
@@ -29,7 +29,7 @@ from gvf_evaluation.protocols import PROTOCOLS
 
 
 def write_frames(folder: Path, objects: int, views: int, frames: int, size: int) -> None:
-    """Random truths and predictions; objects after the first link to its files, each beginning at another frame."""
+    """Write random ground truth and predictions; objects after the first link to its files, each beginning at another frame."""
     generator = np.random.default_rng(0)
     for side in ("gt", "pred"):
         for number in range(objects):
@@ -50,9 +50,9 @@ def write_frames(folder: Path, objects: int, views: int, frames: int, size: int)
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds: on the clock. processor_seconds: of the command and its workers, less than half a second of each missing.
+    """seconds: wall-clock time. processor_seconds: of the command and its workers, short by less than 0.5 s for each.
 
-    peak_bytes: the most that they held at once.
+    peak_bytes: the most memory that they held at once.
     """
 
     seconds: float
@@ -61,7 +61,7 @@ class Cost:
 
 
 def watch(command: list[str], folder: Path) -> Cost:
-    """What a command costs that runs in a folder."""
+    """Run a command in a folder and return what it cost."""
     start, most = time.perf_counter(), 0
     used: dict[int, float] = {}
     process = psutil.Popen(command, cwd=folder)

@@ -1,7 +1,7 @@
-"""Seconds and peak memory of the published sizes on this machine's processor, with random weights, one clip.
+"""Measure seconds and peak memory of the published sizes on this machine's processor, with random weights, one clip.
 
 Each case runs in a process of its own, whose largest resident set is its peak memory (interpreter and torch included).
-Blocks of TRELLIS's networks run in float32 here, which processors are quicker at than at float16. A case does not start
+Blocks of TRELLIS's networks run in float32 here, which processors compute faster than float16. A case does not start
 with less than 1.2 times its expected memory free.
 
     python benchmarks/full_size.py [--threads 2] [--cases NAME ...] [--output FILE.json]
@@ -38,7 +38,7 @@ FRAME_TOKENS, NUM_STATIC, NUM_LATENTS = 1370, 4096, 512
 
 
 def build(kind: str) -> Any:
-    """A full-size network with small random weights, blocks in float32."""
+    """Return a full-size network with small random weights, blocks in float32."""
     with torch.device("meta"):
         network: nn.Module = build_published(kind)
     if isinstance(network, BlockNetwork):
@@ -50,7 +50,7 @@ def build(kind: str) -> Any:
 
 
 class Timing(NamedTuple):
-    """seconds: of the quickest call. processor_seconds: least, over all threads; others' work hardly changes it."""
+    """seconds: of the fastest call. processor_seconds: the least, over all threads; other programs hardly change it."""
 
     seconds: float
     processor_seconds: float
@@ -58,7 +58,7 @@ class Timing(NamedTuple):
 
 
 def timed(function: Callable[[], Any], repeats: int = 2) -> Timing:
-    """Call a function a few times."""
+    """Call a function a few times and return its fastest times."""
     seconds, processor = [], []
     for _ in range(repeats):
         start, start_processor = time.perf_counter(), time.process_time()
@@ -69,7 +69,7 @@ def timed(function: Callable[[], Any], repeats: int = 2) -> Timing:
 
 
 def vae_encode() -> dict[str, float]:
-    """Variation VAE, encoder: 8 frames of 8192 points."""
+    """Run the encoder of the variation VAE: 8 frames of 8192 points."""
     vae = build("variation-vae")
     positions, points = torch.rand(1, NUM_LATENTS, 3) - 0.5, torch.rand(1, 8192, 3) - 0.5
     queries, displacements = 0.1 * torch.randn(1, 8, NUM_LATENTS, 3), 0.1 * torch.randn(1, 8, 8192, 3)
@@ -78,7 +78,7 @@ def vae_encode() -> dict[str, float]:
 
 
 def vae_decode() -> dict[str, float]:
-    """Variation VAE, decoder: 8 frames of 50,000 Gaussians."""
+    """Run the decoder of the variation VAE: 8 frames of 50,000 Gaussians."""
     vae = build("variation-vae")
     latents, gaussians = torch.randn(1, 8, NUM_LATENTS, 16), torch.rand(1, 50_000, 14)
     decoding = timed(lambda: vae.decode(latents, gaussians))
@@ -86,7 +86,7 @@ def vae_decode() -> dict[str, float]:
 
 
 def dit_step() -> dict[str, float]:
-    """Diffusion transformer, one step of 24 frames: with conditions projected beforehand, and anew."""
+    """Run one step of the diffusion transformer for 24 frames: with conditions projected beforehand, and without."""
     dit: VariationDiT = build("dit")
     noised, timesteps = torch.randn(1, 24, NUM_LATENTS, 16), torch.tensor([500.0])
     image = torch.randn(1, 24, FRAME_TOKENS, 1024)
@@ -94,21 +94,21 @@ def dit_step() -> dict[str, float]:
     preparing = timed(lambda: dit.prepare_conditions(image, static, positions), repeats=1)
     conditions: Conditions = preparing.result
     cached = timed(lambda: dit.denoise(noised, timesteps, conditions))
-    anew = timed(lambda: dit(noised, timesteps, image, static, positions))
+    uncached = timed(lambda: dit(noised, timesteps, image, static, positions))
     return {
         "seconds": cached.seconds,
         "processor_seconds": cached.processor_seconds,
-        "seconds_without_cache": anew.seconds,
-        "processor_seconds_without_cache": anew.processor_seconds,
+        "seconds_without_cache": uncached.seconds,
+        "processor_seconds_without_cache": uncached.processor_seconds,
         "processor_seconds_of_conditions": preparing.processor_seconds,
-        "ratio": anew.processor_seconds / cached.processor_seconds,
-        "largest_difference": (cached.result - anew.result).abs().max().item(),
+        "ratio": uncached.processor_seconds / cached.processor_seconds,
+        "largest_difference": (cached.result - uncached.result).abs().max().item(),
         "largest_value": cached.result.abs().max().item(),
     }
 
 
 def slat_flow_step() -> dict[str, float]:
-    """Structured latent flow, one unguided step of 10k voxels: conditions and voxel tables made beforehand."""
+    """Run one unguided step of the structured latent flow on 10k voxels: conditions and voxel tables made beforehand."""
     flow = build("slat-flow")
     voxels = VoxelBatch.pack([sphere_voxels(64)])
     tables = timed(lambda: (voxels.neighbors, voxels.coarse.neighbors), repeats=1)
@@ -132,17 +132,17 @@ CASES: dict[str, Callable[[], dict[str, float]]] = {
 
 
 def run_here(name: str, threads: int) -> None:
-    """One case in this process; prints its figures as JSON."""
+    """Run one case in this process and print its values as JSON."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     with torch.no_grad():
-        figures = CASES[name]()
-    figures["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps(figures))
+        values = CASES[name]()
+    values["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps(values))
 
 
 def run_apart(name: str, threads: int) -> dict[str, float]:
-    """One case in a process of its own."""
+    """Run one case in a process of its own and return its values."""
     free = psutil.virtual_memory().available / 2**30
     if free < 1.2 * EXPECTED[name]:
         raise SystemExit(
@@ -166,16 +166,16 @@ def main() -> None:
         return
     machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
     report: dict[str, Any] = {**machine, "threads": options.threads, "limit_gib": LIMIT, "cases": {}}
-    report["load_of_others"] = os.getloadavg()[0]  # processes that wanted the processor in the minute before
+    report["load_of_others"] = os.getloadavg()[0]  # processes waiting for the processor in the last minute
     print(f"{'case':<16}{'seconds':>9}{'peak GiB':>10}  others")
     for name in options.cases:
-        figures = run_apart(name, options.threads)
-        report["cases"][name] = figures
-        others = {key: value for key, value in figures.items() if key not in ("seconds", "peak_gib")}
+        values = run_apart(name, options.threads)
+        report["cases"][name] = values
+        others = {key: value for key, value in values.items() if key not in ("seconds", "peak_gib")}
         text = ", ".join(f"{key} {value:.3g}" for key, value in others.items())
-        print(f"{name:<16}{figures['seconds']:>9.2f}{figures['peak_gib']:>10.2f}  {text}", flush=True)
-        if figures["peak_gib"] > LIMIT:
-            raise SystemExit(f"{name}: {figures['peak_gib']:.1f} GiB, more than {LIMIT:.0f}.")
+        print(f"{name:<16}{values['seconds']:>9.2f}{values['peak_gib']:>10.2f}  {text}", flush=True)
+        if values["peak_gib"] > LIMIT:
+            raise SystemExit(f"{name}: {values['peak_gib']:.1f} GiB, more than {LIMIT:.0f}.")
     if options.output:
         write_json(options.output, report)
 

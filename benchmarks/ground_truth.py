@@ -1,10 +1,10 @@
-"""Pictures a second of ground truth: our views of an animated character beside PyTorch3D's CPU rasteriser.
+"""Measure ground-truth images per second: our views of an animated character beside PyTorch3D's CPU rasteriser.
 
-Ours is the whole picture as the stage `render` makes it: shape of the frame, visibility, textures, light, filtering,
-8-bit RGBA. One view a frame is the dearest case, since the frame's shape serves one picture alone; the stage draws many.
-PyTorch3D is timed for visibility alone (`rasterize_meshes`, one face a pixel, no blur), one sample a pixel: what it
-would need to shade and to filter edges comes on top, so the ratio is a lower bound. Both draw the same pixels: the
-share of pixels covered by one only is printed, for one sample a pixel.
+Ours is the whole image as the stage `render` makes it: shape of the frame, visibility, textures, light, filtering,
+8-bit RGBA. One view per frame is the most expensive case, since the frame's shape serves one image only; the stage draws
+many. PyTorch3D is timed for visibility alone (`rasterize_meshes`, one face per pixel, no blur), one sample per pixel:
+shading and filtering edges would come on top, so the ratio is a lower bound. Both draw the same pixels: the share of
+pixels covered by only one of them is printed, for one sample per pixel.
 
     python benchmarks/ground_truth.py [--model FILE.glb] [--clip NAME] [--threads 2] [--output FILE.json]
 """
@@ -38,7 +38,7 @@ GOAL_SIZE, GOAL_RATIO = 512, 50.0
 
 
 def load(path: Path, clip: str) -> AnimatedMesh:
-    """`FRAMES` frames of one clip in the unit box."""
+    """Return `FRAMES` frames of one clip in the unit box."""
     document = read_gltf(path)
     model = load_model(document)
     animation = model.animation(find_clip(document, clip))
@@ -46,7 +46,7 @@ def load(path: Path, clip: str) -> AnimatedMesh:
 
 
 def seconds_of(draw: Callable[[int], object], repeats: int) -> list[float]:
-    """Seconds of `repeats` calls, each with another frame, after one to warm up."""
+    """Return the seconds of `repeats` calls, each with another frame, after one warm-up call."""
     draw(0)
     seconds = []
     for repeat in range(repeats):
@@ -59,7 +59,7 @@ def seconds_of(draw: Callable[[int], object], repeats: int) -> list[float]:
 def pytorch3d_faces(
     vertices: np.ndarray, faces: np.ndarray, viewmat: np.ndarray, K: np.ndarray, size: int
 ) -> np.ndarray:
-    """PyTorch3D's triangle at every pixel [size, size], -1 where there is none."""
+    """Return PyTorch3D's triangle at every pixel [size, size], -1 where there is none."""
     from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
     from pytorch3d.structures import Meshes
 
@@ -88,14 +88,14 @@ def main() -> None:
         peer = f"PyTorch3D {pytorch3d.__version__}"
     except ImportError:
         peer = None
-        print("PyTorch3D is not here (pip install easypytorch3d==0.7.9.post1): no peer, no ratios.")
+        print(
+            "PyTorch3D is not installed (pip install easypytorch3d==0.7.9.post1), so ours is measured without a comparison."
+        )
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {options.model.name} {options.clip}: "
         f"{len(mesh.faces)} triangles, {mesh.vertices.shape[1]} vertices"
     )
-    print(
-        f"{'pixels':>7} {'engine':>45} {'threads':>8} {'best ms':>9} {'median ms':>10} {'pictures/s':>11} {'ratio':>7}"
-    )
+    print(f"{'pixels':>7} {'engine':>45} {'threads':>8} {'best ms':>9} {'median ms':>10} {'images/s':>11} {'ratio':>7}")
     results: list[dict[str, object]] = []
     for size in SIZES:
         rows: list[tuple[str, int, int, Callable[[int], object], int]] = []
@@ -114,9 +114,9 @@ def main() -> None:
                          ), max(3, options.repeats // views))
                     )  # fmt: skip
         peer_median = None
-        for engine, threads, pictures, draw, repeats in rows:
+        for engine, threads, images, draw, repeats in rows:
             torch.set_num_threads(threads)
-            seconds = [value / pictures for value in seconds_of(draw, repeats)]
+            seconds = [value / images for value in seconds_of(draw, repeats)]
             best, median = min(seconds), statistics.median(seconds)
             if peer is not None and engine.startswith(peer):
                 peer_median = median
@@ -128,7 +128,7 @@ def main() -> None:
             )
             results.append(
                 {"size": size, "engine": engine, "threads": threads, "best_ms": 1e3 * best, "median_ms": 1e3 * median,
-                 "pictures_per_second": 1 / median, "ratio_to_peer": ratio}
+                 "images_per_second": 1 / median, "ratio_to_peer": ratio}
             )  # fmt: skip
         if peer is not None:
             covered = pytorch3d_faces(mesh.vertices[0], mesh.faces, viewmats[0], Ks[0], size) >= 0

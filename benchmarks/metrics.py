@@ -1,14 +1,14 @@
-"""Every metric beside an independent implementation, on the same random frames: largest difference, milliseconds a pair.
+"""Compare every metric with an independent implementation on the same random frames: difference and time per pair.
 
     psnr, ssim         scikit-image in float64 (borders mirrored, as torchmetrics has them), by both protocols' ranges
     lpips, lpips_alex  the lpips package, which ours calls, beside torchmetrics' own network
-    clip               transformers called directly, picture by picture
+    clip               transformers called directly, image by image
     fvd                SciPy: Consistent4D's script where its covariance is a number; covariances pooled, by SciPy's root
     chamfer            SciPy: all distances in float64
 
-Published weights are read where they are; elsewhere random ones of the same format and size stand in for them here, as
-the line says: an agreement of formulas needs no trained weights. Differences are absolute; those of the distances of
-videos (hundreds) are relative.
+Published weights are used where they are present; otherwise random ones of the same format and size replace them, and
+the line says so: comparing formulas needs no trained weights. Differences are absolute, except for the distances of
+videos (hundreds), where they are relative.
 
     python benchmarks/metrics.py [--pairs 4] [--size 512] [--output FILE.json]
 """
@@ -45,7 +45,7 @@ CLIP_FOLDER = CLIP_B32.repository.split("/")[1]
 
 @dataclass(frozen=True)
 class Agreement:
-    """value: ours, a mean. difference: the largest one. ours_ms, peer_ms: a pair. weights: published, random or none."""
+    """value: our mean. difference: the largest one. ours_ms, peer_ms: per pair. weights: published, random or none."""
 
     metric: str
     peer: str
@@ -57,7 +57,7 @@ class Agreement:
 
 
 def make_frames(pairs: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth colours over white, and the same with noise: uint8 [P, S, S, 3] of predictions and of truths."""
+    """Return predictions and ground truth, uint8 [P, S, S, 3]: smooth colours, with and without noise."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(pairs, 3, size // 16, size // 16, generator=generator)
     truth = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1).movedim(1, -1)
@@ -68,7 +68,7 @@ def make_frames(pairs: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clocked(compute: Callable[[], Any], pairs: int) -> tuple[np.ndarray, float]:
-    """Values as float64, and milliseconds a pair of the second call."""
+    """Return the values as float64, and the milliseconds per pair of the second call."""
     compute()
     start = time.perf_counter()
     values = compute()
@@ -86,18 +86,18 @@ def compare(
     relative: bool = False,
     weights: str = "none",
 ) -> Agreement:
-    """Call both and say how far apart they are."""
+    """Call both and return how far apart they are."""
     found, ours_ms = clocked(ours, pairs)
     expected, peer_ms = clocked(theirs, pairs)
     difference = np.abs(found - expected) / (np.abs(expected) if relative else 1.0)
     return Agreement(metric, peer, float(found.mean()), float(difference.max()), ours_ms, peer_ms, weights)
 
 
-def picture_formulas(one: np.ndarray, other: np.ndarray) -> list[Agreement]:
-    """PSNR and SSIM with range 1 (protocol gvf) and by each frame's own range (protocol consistent4d)."""
+def image_formulas(one: np.ndarray, other: np.ndarray) -> list[Agreement]:
+    """Compare PSNR and SSIM with range 1 (protocol gvf) and by each frame's own range (protocol consistent4d)."""
     rows = []
     for scale, protocol in ((255.0, "gvf"), (1.0, "consistent4d")):
-        pictures = [torch.from_numpy(frames).float() / scale for frames in (one, other)]
+        images = [torch.from_numpy(frames).float() / scale for frames in (one, other)]
         exact = list(zip(one.astype(np.float64) / scale, other.astype(np.float64) / scale))
         own = protocol == "consistent4d"
         data_range = None if own else 1.0
@@ -119,26 +119,26 @@ def picture_formulas(one: np.ndarray, other: np.ndarray) -> list[Agreement]:
 
         count = len(one)
         rows += [
-            compare(f"psnr, {protocol}", "scikit-image", lambda p=pictures, r=data_range: psnr(*p, r), scores, pairs=count),
+            compare(f"psnr, {protocol}", "scikit-image", lambda p=images, r=data_range: psnr(*p, r), scores, pairs=count),
             compare(
-                f"ssim, {protocol}", "scikit-image", lambda p=pictures, r=data_range: ssim(*p, r), similarities, pairs=count
+                f"ssim, {protocol}", "scikit-image", lambda p=images, r=data_range: ssim(*p, r), similarities, pairs=count
             ),
         ]  # fmt: skip
     return rows
 
 
 def origin(weights: Path) -> str:
-    """Whether weights in the folder of `main` are published ones or stand-ins."""
+    """Return whether weights in the folder of `main` are the published ones or random."""
     return "published" if weights.is_symlink() else "random"
 
 
 def perceptual(one: np.ndarray, other: np.ndarray, folder: Path) -> list[Agreement]:
-    """LPIPS on both networks: the lpips package beside torchmetrics."""
+    """Compare LPIPS on both networks: the lpips package beside torchmetrics."""
     import torchvision
     from torchmetrics.functional.image.lpips import _LPIPS
 
-    pictures = [torch.from_numpy(frames).float() / 255.0 for frames in (one, other)]
-    planes = [images.movedim(-1, 1) for images in pictures]
+    images = [torch.from_numpy(frames).float() / 255.0 for frames in (one, other)]
+    planes = [frames.movedim(-1, 1) for frames in images]
     rows = []
     for net, build in (("vgg", torchvision.models.vgg16), ("alex", torchvision.models.alexnet)):
         path = folder / lpips.BACKBONES[net][0].name
@@ -158,14 +158,14 @@ def perceptual(one: np.ndarray, other: np.ndarray, folder: Path) -> list[Agreeme
         name = "lpips" if net == "vgg" else f"lpips_{net}"
         rows.append(
             compare(
-                name, "torchmetrics", lambda net=net: lpips.lpips(*pictures, net), theirs, pairs=len(one), weights=origin(path)
+                name, "torchmetrics", lambda net=net: lpips.lpips(*images, net), theirs, pairs=len(one), weights=origin(path)
             )
         )  # fmt: skip
     return rows
 
 
 def similarity(one: np.ndarray, other: np.ndarray, folder: Path) -> Agreement:
-    """CLIP's cosine: ours beside transformers on each picture."""
+    """Compare CLIP's cosine with transformers called on each image."""
     from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     path = folder / CLIP_FOLDER
@@ -184,14 +184,14 @@ def similarity(one: np.ndarray, other: np.ndarray, folder: Path) -> Agreement:
             ]
         return [float(torch.cosine_similarity(a, b, dim=0)) for a, b in zip(*embeddings)]
 
-    pictures = [torch.from_numpy(frames).float() / 255.0 for frames in (one, other)]
+    images = [torch.from_numpy(frames).float() / 255.0 for frames in (one, other)]
     return compare(
-        "clip", "transformers", lambda: clip.clip_similarity(*pictures), theirs, pairs=len(one), weights=origin(path)
+        "clip", "transformers", lambda: clip.clip_similarity(*images), theirs, pairs=len(one), weights=origin(path)
     )
 
 
 def video_distances() -> list[Agreement]:
-    """Both distances of FVD on random logits: of one video on each side, and of more videos than logits, pooled."""
+    """Compare both distances of FVD on random logits: of single videos, and pooled over more videos than logits."""
     generator = np.random.default_rng(0)
     one, other = generator.normal(size=(VIDEOS, LOGITS)), 0.3 + 1.7 * generator.normal(size=(VIDEOS, LOGITS))
     tensors = torch.from_numpy(one), torch.from_numpy(other)
@@ -224,7 +224,7 @@ def video_distances() -> list[Agreement]:
 
 
 def surfaces() -> Agreement:
-    """Chamfer distance of two sets of 8192 points."""
+    """Compare the Chamfer distance of two sets of 8192 points."""
     generator = np.random.default_rng(0)
     one, other = (generator.random((8192, 3), np.float32) - 0.5 for _ in range(2))
 
@@ -244,19 +244,19 @@ def main() -> None:
     options = parser.parse_args()
     frames = make_frames(options.pairs, options.size)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)  # published weights as links, stand-ins beside them
+        folder = Path(name)  # published weights as links, random ones beside them
         places = {lpips.BACKBONES[net][0].name: lpips.find_weights(net) for net in lpips.BACKBONES}
         for place, found in (places | {CLIP_FOLDER: clip.find_weights()}).items():
             if found is not None:
                 (folder / place).symlink_to(found.resolve())
         os.environ["GVF_WEIGHTS"] = name
-        rows = [*picture_formulas(*frames), *perceptual(*frames, folder), similarity(*frames, folder)]
+        rows = [*image_formulas(*frames), *perceptual(*frames, folder), similarity(*frames, folder)]
         rows += [*video_distances(), surfaces()]
     print(f"{options.pairs} pairs of {options.size} x {options.size}, {device_name('cpu')}")
     for row in rows:
         print(
             f"{row.metric:18} {row.peer:12} value {row.value:10.4g}   largest difference {row.difference:.1e}   "
-            f"ours {row.ours_ms:7.2f} ms, peer {row.peer_ms:7.2f} ms a pair   weights: {row.weights}"
+            f"ours {row.ours_ms:7.2f} ms, peer {row.peer_ms:7.2f} ms per pair   weights: {row.weights}"
         )
     write_json(options.output, {"size": options.size, "pairs": options.pairs, "rows": [asdict(row) for row in rows]})
 

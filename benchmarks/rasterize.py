@@ -1,13 +1,13 @@
-"""Seconds of forward + backward rasterisation: ours beside a plain torch rasteriser, and gsplat where CUDA is.
+"""Measure forward + backward rasterisation: ours beside a plain torch rasteriser, and gsplat where CUDA is available.
 
 The scene is a sphere shell of radius 0.4 seen by one camera from distance 2 (field of view 40 degrees): Gaussians with
 random rotations, scales of 0.6 times their mean spacing (log-normal, sigma 0.3) and opacity 0.8. Everything counts:
 projection, binning, sorting, pixels, autograd. The peer is what one writes without custom kernels: tiles of 16 x 16
 pixels, each a dense [Gaussians, pixels] computation in torch operations, gradients by autograd.
 
-Share of peak: operations a second over what chains of fused multiply-adds reach on the same threads in the same run.
+Share of peak: operations per second divided by what chains of fused multiply-adds reach on the same threads in the same run.
 Operations are counted for pairs of a pixel and a Gaussian that are composited, as many as a pair needs in the formula we
-use (`FORWARD`, `BACKWARD`; a fused multiply-add is two). All else counts as time only: lanes computed in vain,
+use (`FORWARD`, `BACKWARD`; a fused multiply-add is two). Everything else counts as time only: unused lanes,
 comparisons, selections, integers, memory, projection, sorting, autograd.
 
     python benchmarks/rasterize.py [--repeats 20] [--threads 2] [--output FILE.json]
@@ -47,7 +47,7 @@ ROUNDS = 4_000_000
 
 @kernels.helper
 def spin(counter, rounds, out):  # type: ignore[no-untyped-def]
-    """Sixteen independent chains of `rounds` fused multiply-adds on sixteen lanes for each item."""
+    """Run sixteen independent chains of `rounds` fused multiply-adds on sixteen lanes for each item."""
     factor, term = splat(0.999), splat(0.001)
     while True:
         item = take_next(counter)
@@ -63,7 +63,7 @@ def spin(counter, rounds, out):  # type: ignore[no-untyped-def]
 
 
 def peak(threads: int) -> float:
-    """Float32 operations a second of `threads` threads, the best of five tries."""
+    """Return the float32 operations per second of `threads` threads, the best of five tries."""
     torch.set_num_threads(threads)
     out = np.empty(threads * LANES, np.float32)
     kernels.run(spin, threads, 1, 1, out)
@@ -76,7 +76,7 @@ def peak(threads: int) -> float:
 
 
 def shell(count: int) -> list[Tensor]:
-    """means, quats, scales, opacities, colors of `count` Gaussians on a sphere."""
+    """Return means, quats, scales, opacities, colors of `count` Gaussians on a sphere."""
     generator = torch.Generator().manual_seed(0)
     means = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1) * 0.4
     spacing = math.sqrt(4 * math.pi * 0.4**2 / count)
@@ -86,7 +86,7 @@ def shell(count: int) -> list[Tensor]:
 
 
 def camera() -> tuple[Tensor, Tensor]:
-    """viewmats [1, 4, 4] and normalised Ks [1, 3, 3] of a camera at (0, -2, 0) looking along +y."""
+    """Return viewmats [1, 4, 4] and normalised Ks [1, 3, 3] of a camera at (0, -2, 0) looking along +y."""
     viewmat = torch.tensor([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 2], [0, 0, 0, 1]])
     focal = 0.5 / math.tan(math.radians(20))
     return viewmat[None], torch.tensor([[[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]]])
@@ -99,7 +99,7 @@ def ours(scene: list[Tensor], size: int) -> Tensor:
 
 
 def plain_torch(scene: list[Tensor], size: int) -> Tensor:
-    """The same picture from torch operations, tile by tile."""
+    """Return the same image from torch operations, tile by tile."""
     tile = 16
     parts = [torch.einsum("nhw,nc->hwc", weight, colors) for weight, colors in tile_weights(scene, size, tile)]
     count = size // tile
@@ -107,13 +107,13 @@ def plain_torch(scene: list[Tensor], size: int) -> Tensor:
 
 
 def composited(scene: list[Tensor], size: int) -> int:
-    """Pairs of a pixel and a Gaussian that add to the picture."""
+    """Return the number of pairs of a pixel and a Gaussian that contribute to the image."""
     with torch.no_grad():
         return sum(int((weight > 0).sum()) for weight, _ in tile_weights(scene, size, 16))
 
 
 def tile_weights(scene: list[Tensor], size: int, tile: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Blending weights [n, tile, tile] and colours [n, 3] of the Gaussians that reach each tile, front to back."""
+    """Return blending weights [n, tile, tile] and colours [n, 3] of the Gaussians that reach each tile, front to back."""
     means, quats, scales, opacities, colors = scene
     viewmats, Ks = camera()
     centre = means @ viewmats[0, :3, :3].T + viewmats[0, :3, 3]
@@ -140,7 +140,7 @@ def tile_weights(scene: list[Tensor], size: int, tile: int) -> Iterator[tuple[Te
     table = torch.cat([torch.stack([u, v, a, b, c, a * c - b * b, opacities], -1), colors], -1)
     corners = [(left, top) for top in range(0, size, tile) for left in range(0, size, tile)]
     lists = _tile_lists(table.detach(), corners, tile)
-    # One gather for all tiles: its gradient is one scatter instead of one of the whole table a tile.
+    # One gather for all tiles: its gradient is one scatter instead of one of the whole table per tile.
     parts = table[torch.cat(lists)].split([len(chosen) for chosen in lists])
     steps = torch.arange(tile) + 0.5
     for (left, top), part in zip(corners, parts):
@@ -172,15 +172,15 @@ def _tile_lists(table: Tensor, corners: list[tuple[int, int]], tile: int) -> lis
 def gradients(
     draw: Callable[[list[Tensor], int], Tensor], scene: list[Tensor], size: int, device: str
 ) -> tuple[Tensor, list[Tensor]]:
-    """Picture, and gradients of every parameter of the scene for a fixed random loss; on the CPU."""
+    """Return the image, and gradients of every parameter of the scene for a fixed random loss; on the CPU."""
     tracked = [tensor.to(device).requires_grad_() for tensor in scene]
-    picture = draw(tracked, size)
-    picture.backward(_loss_weights(size).to(device))
-    return picture.detach().cpu(), [tensor.grad.cpu() for tensor in tracked if tensor.grad is not None]
+    image = draw(tracked, size)
+    image.backward(_loss_weights(size).to(device))
+    return image.detach().cpu(), [tensor.grad.cpu() for tensor in tracked if tensor.grad is not None]
 
 
 def difference(one: tuple[Tensor, list[Tensor]], other: tuple[Tensor, list[Tensor]]) -> dict[str, float]:
-    """Largest and mean colour difference, and the largest of the parameters' relative gradient differences."""
+    """Return the largest and mean colour difference, and the largest of the parameters' relative gradient differences."""
     colors = (one[0] - other[0]).abs()
     relative = [float((a - b).norm() / b.norm()) for a, b in zip(one[1], other[1])]
     return {"color_max": float(colors.max()), "color_mean": float(colors.mean()), "gradient": max(relative)}
@@ -189,7 +189,7 @@ def difference(one: tuple[Tensor, list[Tensor]], other: tuple[Tensor, list[Tenso
 def measure(
     draw: Callable[[list[Tensor], int], Tensor], count: int, size: int, repeats: int, device: str
 ) -> list[float]:
-    """Seconds of each of `repeats` forward + backward calls, after one to warm up."""
+    """Return the seconds of each of `repeats` forward + backward calls, after one warm-up call."""
     scene = [tensor.to(device).requires_grad_() for tensor in shell(count)]
     weights = _loss_weights(size).to(device)
     seconds = []

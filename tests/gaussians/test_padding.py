@@ -1,4 +1,4 @@
-"""Padding makes batches of unequal clips and is seen by nobody."""
+"""Padding makes batches of clips with different numbers of Gaussians and is never visible."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_padding_has_the_released_canonical_vector():
     torch.testing.assert_close(padded[10:], torch.tensor([1.0, 0.0, 0.0, 0.0]))
 
 
-def test_padding_changes_no_picture():
+def test_padding_changes_no_image():
     single = random_gaussians(4, 0)
     batch, _ = pad([single, random_gaussians(40, 1)])
     viewmats = torch.from_numpy(camera.orbit(0.0, 0.0, 2.0)).float().view(1, 4, 4)

@@ -37,7 +37,7 @@ def test_a_generator_draws_the_first_point_and_repeats() -> None:
 
 def test_fewer_points_than_asked_for_are_repeated_in_their_order() -> None:
     line = torch.tensor([0.0, 1.0, 5.0]).unsqueeze(-1) * torch.tensor([1.0, 0.0, 0.0])
-    # From 0 the farthest is 5, and 1 is left; then all over again.
+    # From 0 the farthest is 5, and 1 is left; then the order repeats.
     assert farthest_points(line, 7).tolist() == [0, 2, 1, 0, 2, 1, 0]
     assert farthest_points(line, 4, start=1).tolist() == [1, 2, 0, 1]
     assert farthest_points(line[:1], 3).tolist() == [0, 0, 0]

@@ -1,4 +1,4 @@
-"""PyTorch3D beside the plain code that serves where it is missing; on the CPU, where both can run."""
+"""PyTorch3D compared with the plain code that replaces it where it is missing; on the CPU, where both can run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_nearest_neighbors_agree_with_the_tree_and_with_the_plain_search(k: int,
     queries, points = clouds(2, 300, 500)
     tree = nearest_neighbors(queries, points, k)
     monkeypatch.setattr(pytorch3d_backend, "serves", lambda points: True)
-    monkeypatch.setattr(knn, "_search_tree", None)  # so that nobody else answers
+    monkeypatch.setattr(knn, "_search_tree", None)  # so that only PyTorch3D can answer
     found = nearest_neighbors(queries, points, k)
     assert torch.equal(found.indices, tree.indices)
     assert torch.equal(found.sq_dists, tree.sq_dists)

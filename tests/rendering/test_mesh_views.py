@@ -360,7 +360,7 @@ def test_triangles_in_any_place_are_seen_as_by_rays(distance: float, seed: int, 
 
 
 def test_faces_that_share_edges_leave_no_gap() -> None:
-    """A closed bumpy shell of tiny triangles that fills the picture covers every one of its samples."""
+    """A closed bumpy shell of tiny triangles that fills the image covers every one of its samples."""
     vertices, faces = sphere(0.4, 150)
     rng = np.random.default_rng(0)
     _, place = np.unique(vertices.round(9), axis=0, return_inverse=True)  # poles and seam move as one
@@ -369,14 +369,14 @@ def test_faces_that_share_edges_leave_no_gap() -> None:
     assert np.all(view(make_mesh(vertices, faces), near, size=128, samples=4)[..., 3] == 1.0)
 
 
-def test_pictures_do_not_depend_on_the_number_of_threads() -> None:
+def test_images_do_not_depend_on_the_number_of_threads() -> None:
     mesh = make_mesh(*sphere(0.4, 32))
     before = torch.get_num_threads()
-    pictures = []
+    images = []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            pictures.append(view(mesh, size=70, samples=2))
+            images.append(view(mesh, size=70, samples=2))
     finally:
         torch.set_num_threads(before)
-    assert all(np.array_equal(pictures[0], other) for other in pictures[1:])
+    assert all(np.array_equal(images[0], other) for other in images[1:])

@@ -156,7 +156,7 @@ def random_scene(seed: int, count: int = 60) -> dict[str, Tensor]:
 
 
 def needles(seed: int) -> dict[str, Tensor]:
-    """Opaque hairs and discs that are far longer than a picture is wide, a few of them off its middle; float32."""
+    """Opaque hairs and discs that are far longer than an image is wide, a few of them off its centre; float32."""
     generator = torch.Generator().manual_seed(seed)
     scene = {
         "means": 0.5 * torch.randn(16, 3, generator=generator),
@@ -256,7 +256,7 @@ def test_colours_and_gradients_follow_the_formula(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("compensate", [False, True])
-def test_needles_across_a_large_picture_lose_nothing_to_rounding(seed: int, compensate: bool) -> None:
+def test_needles_across_a_large_image_lose_nothing_to_rounding(seed: int, compensate: bool) -> None:
     compare(needles(seed), 200, 160, 0.1, compensate, colors=5e-5, gradients=1e-3)
 
 
@@ -456,7 +456,7 @@ def test_nothing_in_sight_gives_the_background_and_gradients_of_zero(far: float)
 
 
 @pytest.mark.parametrize("without", ["gaussians", "cameras", "scenes"])
-def test_empty_inputs_give_empty_or_plain_pictures_and_gradients_of_zero(without: str) -> None:
+def test_empty_inputs_give_empty_or_plain_images_and_gradients_of_zero(without: str) -> None:
     call = good_call()
     if without == "gaussians":
         call.update({name: call[name][:0] for name in NAMES})
@@ -477,10 +477,10 @@ def test_empty_inputs_give_empty_or_plain_pictures_and_gradients_of_zero(without
 def test_quaternions_may_have_any_length(length: float) -> None:
     scene = random_scene(4)
     found, expected = with_gradients({**scene, "quats": scene["quats"] * length}), with_gradients(scene)
-    pictures = [render(tracked).rgb for tracked in (found, expected)]
-    torch.testing.assert_close(pictures[0], pictures[1], atol=1e-4, rtol=0)
-    for picture in pictures:
-        picture.square().sum().backward()
+    images = [render(tracked).rgb for tracked in (found, expected)]
+    torch.testing.assert_close(images[0], images[1], atol=1e-4, rtol=0)
+    for image in images:
+        image.square().sum().backward()
     assert found["quats"].grad is not None
     assert expected["quats"].grad is not None
     error = (found["quats"].grad * length - expected["quats"].grad).norm()
@@ -490,10 +490,10 @@ def test_quaternions_may_have_any_length(length: float) -> None:
 def test_scales_may_have_any_sign() -> None:
     scene = random_scene(4)
     found, expected = with_gradients({**scene, "scales": -scene["scales"]}), with_gradients(scene)
-    pictures = [render(tracked).rgb for tracked in (found, expected)]
-    assert torch.equal(pictures[0], pictures[1])
-    for picture in pictures:
-        picture.square().sum().backward()
+    images = [render(tracked).rgb for tracked in (found, expected)]
+    assert torch.equal(images[0], images[1])
+    for image in images:
+        image.square().sum().backward()
     assert found["scales"].grad is not None
     assert expected["scales"].grad is not None
     assert torch.equal(found["scales"].grad, -expected["scales"].grad)
@@ -501,7 +501,7 @@ def test_scales_may_have_any_sign() -> None:
 
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e18])
 @pytest.mark.parametrize(("low_pass", "compensate"), [(0.3, False), (0.1, True), (0.0, False), (0.0, True)])
-def test_scales_of_zero_and_without_end_give_finite_pictures(scale: float, low_pass: float, compensate: bool) -> None:
+def test_scales_of_zero_and_without_end_give_finite_images(scale: float, low_pass: float, compensate: bool) -> None:
     scene = random_scene(4)
     tracked = with_gradients({**scene, "scales": torch.full_like(scene["scales"], scale)})
     views = render(tracked, low_pass=low_pass, compensate=compensate)

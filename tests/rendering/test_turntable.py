@@ -25,14 +25,14 @@ def two_balls(num_frames: int) -> Gaussians:
 
 
 def test_the_camera_goes_round_once_while_the_motion_repeats() -> None:
-    pictures = turntable(two_balls(2), 24, 8)
-    assert pictures.shape == (8, 24, 24, 3)
-    assert pictures.dtype == np.uint8
-    red, _, blue = pictures[0, 12, 12].astype(int)
+    images = turntable(two_balls(2), 24, 8)
+    assert images.shape == (8, 24, 24, 3)
+    assert images.dtype == np.uint8
+    red, _, blue = images[0, 12, 12].astype(int)
     assert red > blue + 100  # from the front
-    red, _, blue = pictures[4, 12, 12].astype(int)
+    red, _, blue = images[4, 12, 12].astype(int)
     assert blue > red + 100  # from behind
-    assert (pictures[1::2] == 255).all()  # the odd frames are empty
+    assert (images[1::2] == 255).all()  # the odd frames are empty
 
 
 def test_a_video_holds_every_frame_and_odd_sizes_are_cut(tmp_path: Path) -> None:

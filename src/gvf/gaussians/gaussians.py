@@ -4,8 +4,8 @@ Canonical vectors (G_1 as input of the variation VAE and the DiT) hold ACTIVATED
     means 0:3, colors 3:6, opacity 6, scales 7:10, quats 10:14          (release, train_vae.py:466)
 Variation vectors (dG_t, Eq. 7) hold additive changes in another order:
     means 0:3, scales 3:6, quats 6:10, colors 10:13, opacity 13         (release, gaussian_render.py:154)
-of which scales, quats and opacity are added to the RAW values, before bias and activation, where Eq. 7 reads as a
-plain sum: so a sum never leaves the range of an activation, and the published weights mean what they say.
+of which scales, quats and opacity are added to the RAW values, before bias and activation, although Eq. 7 reads as a
+plain sum: this way a sum never leaves the range of an activation, and it is what the published weights were trained with.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OPACITY_MARGIN = 1e-6  # keeps the logit of padded (0) and opaque (1) Gaussians
 class GaussianActivation:
     """How raw decoder values become scales, rotations and opacities.
 
-    scale_bias: scale of a Gaussian whose raw value is 0, object units; the release's belongs to 64^3 voxels.
+    scale_bias: scale of a Gaussian whose raw value is 0, object units; the release's value is meant for 64^3 voxels.
     filter_3d: Mip-Splatting's 3D filter, added in quadrature to scales, object units.
     opacity_bias: opacity of a Gaussian whose raw value is 0.
     """
@@ -51,31 +51,31 @@ class GaussianActivation:
             raise UserError(f"{self}: needs scale_bias > 0, filter_3d >= 0 and 0 < opacity_bias < 1.")
 
     def scales(self, raw: Tensor) -> Tensor:
-        """[..., 3] raw to scales in object units: softplus(r + b), then sqrt(v^2 + filter_3d^2)."""
+        """Turn raw values [..., 3] into scales in object units: softplus(r + b), then sqrt(v^2 + filter_3d^2)."""
         value = F.softplus(raw.float() + math.log(math.expm1(self.scale_bias)))
         return torch.sqrt(value.square() + self.filter_3d**2)
 
     def raw_scales(self, scales: Tensor) -> Tensor:
-        """Inverse of `scales`; scales below the filter count as the smallest positive value."""
+        """Invert `scales`; scales below the filter count as the smallest positive value."""
         value = (scales.float().square() - self.filter_3d**2).clamp_min(_SMALLEST_SCALE**2).sqrt()
         return value + torch.log(-torch.expm1(-value)) - math.log(math.expm1(self.scale_bias))
 
     @staticmethod
     def quats(raw: Tensor) -> Tensor:
-        """[..., 4] raw to unit quaternions wxyz: normalise(r + (1, 0, 0, 0))."""
+        """Turn raw values [..., 4] into unit quaternions wxyz: normalise(r + (1, 0, 0, 0))."""
         return F.normalize(raw.float() + raw.new_tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float32), dim=-1)
 
     @staticmethod
     def raw_quats(quats: Tensor) -> Tensor:
-        """Inverse of `quats` on unit quaternions (the length of the raw value is not kept by the activation)."""
+        """Invert `quats` on unit quaternions (the length of the raw value is not kept by the activation)."""
         return quats.float() - quats.new_tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float32)
 
     def opacities(self, raw: Tensor) -> Tensor:
-        """[...] raw to opacities in (0, 1): sigmoid(r + logit(b))."""
+        """Turn raw values [...] into opacities in (0, 1): sigmoid(r + logit(b))."""
         return torch.sigmoid(raw.float() + math.log(self.opacity_bias / (1 - self.opacity_bias)))
 
     def raw_opacities(self, opacities: Tensor) -> Tensor:
-        """Inverse of `opacities`, finite also for 0 and 1."""
+        """Invert `opacities`; the result is finite for 0 and 1 too."""
         return torch.logit(opacities.float(), eps=_OPACITY_MARGIN) - math.log(
             self.opacity_bias / (1 - self.opacity_bias)
         )
@@ -115,31 +115,31 @@ class Gaussians:
 
     @property
     def num_gaussians(self) -> int:
-        """N, the last axis before the channels."""
+        """Return N, the last axis before the channels."""
         return self.means.shape[-2]
 
     @property
     def scales(self) -> Tensor:
-        """[..., N, 3] standard deviations along the rotated axes, object units."""
+        """Return standard deviations [..., N, 3] along the rotated axes, object units."""
         return self.activation.scales(self.raw_scales)
 
     @property
     def quats(self) -> Tensor:
-        """[..., N, 4] unit quaternions wxyz."""
+        """Return unit quaternions [..., N, 4], wxyz."""
         return self.activation.quats(self.raw_quats)
 
     @property
     def opacities(self) -> Tensor:
-        """[..., N] in (0, 1)."""
+        """Return opacities [..., N] in (0, 1)."""
         return self.activation.opacities(self.raw_opacities)
 
     @property
     def rgb(self) -> Tensor:
-        """[..., N, 3] colours as rendered, max(0, C0 c + 0.5)."""
+        """Return the colours [..., N, 3] as they are rendered, max(0, C0 c + 0.5)."""
         return rgb_from_sh(self.colors.float())
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Gaussians:
-        """The same Gaussians with `function` applied to every tensor field."""
+        """Return the same Gaussians with `function` applied to every tensor field."""
         return replace(
             self,
             means=function(self.means),
@@ -150,11 +150,11 @@ class Gaussians:
         )
 
     def to(self, device: torch.device | str) -> Gaussians:
-        """The same Gaussians on another device."""
+        """Return the same Gaussians on another device."""
         return self.map(lambda tensor: tensor.to(device))
 
     def detach(self) -> Gaussians:
-        """The same Gaussians cut off from autograd."""
+        """Return the same Gaussians, detached from the autograd graph."""
         return self.map(Tensor.detach)
 
     def __getitem__(self, index: int | slice | Tensor) -> Gaussians:
@@ -162,14 +162,14 @@ class Gaussians:
         return self.map(lambda tensor: tensor[index])
 
     def to_activated14(self) -> Tensor:
-        """[..., N, 14] activated values: means, colors (SH), opacity, scales, quats."""
+        """Return the activated values [..., N, 14]: means, colors (SH), opacity, scales, quats."""
         return torch.cat(
             [self.means.float(), self.colors.float(), self.opacities[..., None], self.scales, self.quats], dim=-1
         )
 
     @classmethod
     def from_activated14(cls, values: Tensor, activation: GaussianActivation = RELEASE_ACTIVATION) -> Gaussians:
-        """Inverse of `to_activated14`, up to the lost length of raw quaternions. values: [..., N, 14]."""
+        """Invert `to_activated14`, except for the lost length of raw quaternions. values: [..., N, 14]."""
         if values.ndim < 2 or values.shape[-1] != NUM_CHANNELS:
             raise UserError(f"Activated Gaussians need shape [..., N, 14], found {list(values.shape)}.")
         return cls(
@@ -191,11 +191,11 @@ class Gaussians:
         opacities: Tensor,
         activation: GaussianActivation = RELEASE_ACTIVATION,
     ) -> Gaussians:
-        """Gaussians of activated values given by name; `colors` are SH coefficients, `scales` are object units."""
+        """Make Gaussians from activated values given by name; `colors` are SH coefficients, `scales` in object units."""
         return cls.from_activated14(torch.cat([means, colors, opacities[..., None], scales, quats], -1), activation)
 
     def vary(self, variation: Tensor) -> Gaussians:
-        """G_t = G_1 + dG_t (Eq. 7 as released): varied Gaussians with the leading axes of `variation`.
+        """Return the varied Gaussians G_t = G_1 + dG_t (Eq. 7 as released), with the leading axes of `variation`.
 
         variation: [..., N, 14] in the variation order; usually [T, N, 14] on canonical Gaussians without leading axes.
         """

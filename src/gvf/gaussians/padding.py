@@ -1,4 +1,4 @@
-"""Clips have different numbers of Gaussians; batches need one number."""
+"""Padding: clips have different numbers of Gaussians, and a batch needs one number for all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INVISIBLE = -40.0  # raw opacity of padding: its opacity is far below what any 
 
 
 def pad(items: Sequence[Gaussians]) -> tuple[Gaussians, Tensor]:
-    """Stack clips of N_b Gaussians to [B, N, ...] with N the largest; padding sits at the origin and is invisible.
+    """Stack clips of N_b Gaussians into [B, N, ...], where N is the largest; padding sits at the origin and is invisible.
 
     Returns the batch and `valid` [B, N], false for padding.
     """

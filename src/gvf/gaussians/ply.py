@@ -3,7 +3,7 @@
 One vertex per Gaussian, binary little endian, all float32: x y z, nx ny nz (zero), f_dc_0..2 (degree-0 SH), opacity
 (logit), scale_0..2 (natural logarithm), rot_0..3 (wxyz). Viewers have y down: positions and orientations are turned by
 (x, y, z) -> (x, -z, y), so that our up, z, becomes -y. The package plyfile reads and writes the files; this module
-checks what plyfile does not: counts, rows and values.
+checks what plyfile does not check: counts, rows and values.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _HALF = math.sqrt(0.5)
 
 
 def _turn_points(points: Tensor, direction: int) -> Tensor:
-    """(x, y, z) to (x, -z, y) for direction 1, back for -1. points: [N, 3]."""
+    """Turn (x, y, z) into (x, -z, y) for direction 1, and back for -1. points: [N, 3]."""
     x, y, z = points.unbind(-1)
     return torch.stack([x, -direction * z, direction * y], dim=-1)
 
 
 def _turn_quats(quats: Tensor, direction: int) -> Tensor:
-    """The same quarter turn about x, applied after each rotation. quats: [N, 4] wxyz."""
+    """Apply the same quarter turn about x after each rotation. quats: [N, 4] wxyz."""
     w, x, y, z = quats.unbind(-1)
     return _HALF * torch.stack([w - direction * x, x + direction * w, y - direction * z, z + direction * y], dim=-1)
 

@@ -34,7 +34,7 @@ CONSISTENT4D_ORBIT = Orbit(azimuths=(-75.0, 15.0, 105.0, 195.0), elevation=0.0, 
 
 
 def look_at(eyes: ArrayLike, targets: ArrayLike = (0.0, 0.0, 0.0), up: ArrayLike = (0.0, 0.0, 1.0)) -> Array:
-    """Cameras at `eyes` looking at `targets`, with `up` pointing up in the image.
+    """Return cameras at `eyes` that look at `targets`, with `up` pointing up in the image.
 
     eyes, targets, up: [..., 3], broadcast against each other. Returns viewmats [..., 4, 4] float64.
     Raises ValueError where the direction of view is zero or parallel to `up`: the roll would be arbitrary.
@@ -52,7 +52,7 @@ def look_at(eyes: ArrayLike, targets: ArrayLike = (0.0, 0.0, 0.0), up: ArrayLike
 
 
 def orbit(azimuth_deg: ArrayLike, elevation_deg: ArrayLike, radius: ArrayLike) -> Array:
-    """Cameras on a sphere around the origin, looking at it, without roll; defined at the poles too.
+    """Return cameras on a sphere around the origin that look at it, without roll; defined at the poles too.
 
     azimuth_deg, elevation_deg: [...] degrees; radius: [...] world units. Returns viewmats [..., 4, 4] float64.
     """
@@ -65,9 +65,9 @@ def orbit(azimuth_deg: ArrayLike, elevation_deg: ArrayLike, radius: ArrayLike) -
 
 
 def intrinsics(fov_deg: ArrayLike) -> Array:
-    """Normalised intrinsics of a square image with this full field of view: fx = fy = 0.5/tan(fov/2), cx = cy = 0.5.
+    """Return normalised intrinsics of a square image: fx = fy = 0.5/tan(fov/2), cx = cy = 0.5.
 
-    fov_deg: [...] degrees. Returns Ks [..., 3, 3] float64.
+    fov_deg: [...] full field of view, degrees. Returns Ks [..., 3, 3] float64.
     """
     fov = np.asarray(fov_deg, dtype=np.float64)
     Ks = np.zeros((*fov.shape, 3, 3))
@@ -78,7 +78,7 @@ def intrinsics(fov_deg: ArrayLike) -> Array:
 
 
 def positions(viewmats: NDArray[np.floating]) -> Array:
-    """World positions [..., 3] of cameras `viewmats` [..., 4, 4]."""
+    """Return the world positions [..., 3] of cameras `viewmats` [..., 4, 4]."""
     rotations = viewmats[..., :3, :3]
     return -np.einsum("...ji,...j->...i", rotations, viewmats[..., :3, 3])
 
@@ -86,7 +86,7 @@ def positions(viewmats: NDArray[np.floating]) -> Array:
 def project(
     points: NDArray[np.floating], viewmats: NDArray[np.floating], Ks: NDArray[np.floating]
 ) -> tuple[Array, Array]:
-    """Image coordinates and depths of world points seen by every camera.
+    """Return the image coordinates and depths of world points in every camera.
 
     points: [N, 3]; viewmats: [..., 4, 4]; Ks: [..., 3, 3]. Returns coordinates [..., N, 2] in [0, 1] inside the image,
     and depths [..., N] along the camera's z; a point at depth 0 or less has no meaningful coordinates (nan or inf).
@@ -98,7 +98,7 @@ def project(
 
 
 def sphere_hammersley(count: int, offset: tuple[float, float] = (0.5, 0.0)) -> tuple[Array, Array]:
-    """Azimuths and elevations [count], degrees, spread evenly over the sphere by the Hammersley sequence.
+    """Return azimuths and elevations [count], degrees, spread evenly over the sphere by the Hammersley sequence.
 
     Point i has height z = 1 - 2 (i + offset[0])/count, read from the top pole to the bottom one, and azimuth
     360 (radical inverse of i in base 2 + offset[1]). A random offset in [0, 1)^2 gives another equally even set.

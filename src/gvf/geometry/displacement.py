@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def displacement_field(points: Tensor) -> Tensor:
-    """Displacement of every point from the canonical frame: P_t - P_1, zero in the first frame (Eq. 1).
+    """Return the displacement of every point from the canonical frame: P_t - P_1, zero in the first frame (Eq. 1).
 
     points: [..., T, N, 3], object units. Returns [..., T, N, 3].
     """

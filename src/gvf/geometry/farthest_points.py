@@ -15,8 +15,8 @@ from gvf.geometry import pytorch3d_backend
 def farthest_points(points: Tensor, count: int, *, start: int = 0, generator: torch.Generator | None = None) -> Tensor:
     """Choose points greedily, each as far as possible from those chosen before (squared distances, float32).
 
-    points: [N, 3] or [B, N, 3], N >= 1. start: index of the first point; with a generator the first one is drawn
-    from it instead. Ties go to the lowest index, so the result is deterministic. No point is chosen twice while
+    points: [N, 3] or [B, N, 3], N >= 1. start: index of the first point; if a generator is given, the first point is
+    drawn from it instead. Ties go to the lowest index, so the result is deterministic. No point is chosen twice while
     others are left; if there are fewer than `count` points, all are chosen once and that order is then repeated from
     its beginning. Returns int64 indices [count] or [B, count]. Raises UserError when there are no points.
     """
@@ -53,7 +53,7 @@ def _choose_compiled(points: np.ndarray, count: int, starts: np.ndarray) -> np.n
             for i in range(available):
                 dx, dy, dz = x[i] - x[last], y[i] - y[last], z[i] - z[last]
                 sq_dists[i] = min(sq_dists[i], dx * dx + dy * dy + dz * dz)
-            sq_dists[last] = -1.0  # never again, even if all the others lie on chosen points
+            sq_dists[last] = -1.0  # never chosen again, even if all the others coincide with chosen points
             last = np.argmax(sq_dists)
             chosen[item, step] = last
     return chosen
@@ -66,6 +66,6 @@ def _choose_batched(points: Tensor, count: int, starts: Tensor) -> Tensor:
     for _ in range(1, count):
         last = points[items, chosen[-1]].unsqueeze(1)
         sq_dists = torch.minimum(sq_dists, (points - last).square().sum(-1))
-        sq_dists[items, chosen[-1]] = -1.0  # never again, even if all the others lie on chosen points
+        sq_dists[items, chosen[-1]] = -1.0  # never chosen again, even if all the others coincide with chosen points
         chosen.append(sq_dists.argmax(-1))
     return torch.stack(chosen, dim=1)

@@ -1,6 +1,6 @@
-"""Mesh-guided interpolation: the motion of mesh points, carried to Gaussians (Eq. 3-4).
+"""Mesh-guided interpolation: the motion of mesh points, carried over to Gaussians (Eq. 3-4).
 
-One home for the weights that both the encoder's queries (Eq. 5) and the mesh-guided loss (Eq. 9) use.
+This is the one home of the weights that both the encoder's queries (Eq. 5) and the mesh-guided loss (Eq. 9) use.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ SUM_EPS = 1e-8
 
 
 def interpolation_weights(sq_dists: Tensor, beta: float, variant: str = "paper") -> Tensor:
-    """Normalised weights of each Gaussian's K nearest points (Eq. 3-4).
+    """Return the normalised weights of each Gaussian's K nearest points (Eq. 3-4).
 
-    w_k = exp(-beta d_k / r^2) with d_k the squared distance and r^2 the mean of the d_k, so that the scale of the scene
-    does not matter. Eq. 3 has no cut-off; the release drops points with d_k > r^2 (`variant="release"`).
+    w_k = exp(-beta d_k / r^2), where d_k is the squared distance and r^2 the mean of the d_k, so that the scale of the
+    scene does not matter. Eq. 3 has no cut-off; the release drops points with d_k > r^2 (`variant="release"`).
 
     sq_dists: [..., K], squared distances in object units. Returns [..., K], rows sum to 1.
     """
@@ -39,14 +39,14 @@ def interpolation_weights(sq_dists: Tensor, beta: float, variant: str = "paper")
 
 @dataclass(frozen=True)
 class MeshGuide:
-    """Which mesh points move each Gaussian, and how much: made once a clip, applied to any of its frames."""
+    """Which mesh points move each Gaussian, and how much: computed once per clip, applied to any of its frames."""
 
     indices: Tensor  # [M, K] or [B, M, K], int64, into the mesh points
     weights: Tensor  # [M, K] or [B, M, K], rows sum to 1
 
     @torch.no_grad()
     def interpolate(self, displacements: Tensor) -> Tensor:
-        """Displacement of each Gaussian in each frame (Eq. 4), without gradient.
+        """Return the displacement of each Gaussian in each frame (Eq. 4), without gradient.
 
         displacements: [T, N, 3] or [B, T, N, 3] of the mesh points. Returns [T, M, 3] or [B, T, M, 3].
         """
@@ -67,7 +67,7 @@ class MeshGuide:
 def mesh_guide(
     positions: Tensor, points: Tensor, *, num_neighbors: int, beta: float, variant: str = "paper"
 ) -> MeshGuide:
-    """Neighbours and weights of Gaussians among the canonical mesh points (Eq. 3), without gradient.
+    """Return the neighbours of Gaussians among the canonical mesh points and their weights (Eq. 3), without gradient.
 
     positions: [M, 3] or [B, M, 3], canonical means of Gaussians; points: [N, 3] or [B, N, 3], canonical mesh points.
     Where there are fewer points than `num_neighbors`, every point is a neighbour.

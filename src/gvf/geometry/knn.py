@@ -51,7 +51,7 @@ def _search_tree(queries: Tensor, points: Tensor, k: int) -> Tensor:
 
 
 def _search_blocks(queries: Tensor, points: Tensor, k: int) -> Tensor:
-    # Distances by differences, not by products: the latter lose digits where points are close.
+    # Distances are computed from differences: the expansion into products loses digits where points are close.
     rows = max(1, CUDA_BLOCK // len(points))
     blocks = [
         torch.cdist(block, points, compute_mode="donot_use_mm_for_euclid_dist").topk(k, largest=False).indices

@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-MAX_NEIGHBORS = 32  # above it, PyTorch3D's CUDA kernel is slower than a plain sort
+MAX_NEIGHBORS = 32  # PyTorch3D's fast CUDA kernels are compiled for up to this many
 
 
 @cache

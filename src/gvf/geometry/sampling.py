@@ -1,4 +1,4 @@
-"""Uniform points on a moving surface: drawn once, then carried along by their triangles."""
+"""Uniformly distributed points on a moving surface: drawn once, then carried along by their triangles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SurfaceSamples:
     barycentric: np.ndarray
 
     def positions(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-        """Where the points are, [..., N, 3], given vertices [..., V, 3] and faces [F, 3]."""
+        """Return the positions [..., N, 3] of the points for vertices [..., V, 3] and faces [F, 3]."""
         corners = vertices[..., faces[self.faces], :]  # [..., N, 3 corners, 3]
         return np.einsum("...nci,nc->...ni", corners, self.barycentric.astype(vertices.dtype))
 
@@ -25,7 +25,7 @@ class SurfaceSamples:
 def sample_surface(
     vertices: np.ndarray, faces: np.ndarray, num_points: int, generator: np.random.Generator
 ) -> SurfaceSamples:
-    """Draw points uniformly by area.
+    """Draw points on a surface, uniformly by area.
 
     vertices: [V, 3], faces: [F, 3]. Raises ValueError when the surface has no area.
     """
@@ -33,7 +33,7 @@ def sample_surface(
     total = areas.sum()
     if not total > 0.0:
         raise ValueError("the surface has no area")
-    # Stratified along the cumulated area: the same density as independent draws, with less clumping.
+    # Stratified along the cumulative area: the same density as independent draws, with less clumping.
     positions = (np.arange(num_points) + generator.random(num_points)) / num_points * total
     chosen = np.searchsorted(np.cumsum(areas), positions, side="right")
     chosen = np.minimum(chosen, np.flatnonzero(areas)[-1])
@@ -56,6 +56,6 @@ def motion_amount(points: np.ndarray) -> float:
 
 
 def triangle_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area of each triangle. vertices: [V, 3], faces: [F, 3]. Returns [F] float64."""
+    """Return the area of each triangle. vertices: [V, 3], faces: [F, 3]. Returns [F] float64."""
     a, b, c = np.moveaxis(vertices.astype(np.float64)[faces], 1, 0)
     return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)

@@ -12,10 +12,10 @@ _PAIRS_AT_ONCE = 500_000  # triangle-voxel pairs tested at once, which bounds th
 
 
 def active_voxels(vertices: NDArray[np.floating], faces: NDArray[np.integer], resolution: int) -> NDArray[np.int32]:
-    """Indices [M, 3] of the voxels of a resolution^3 grid over [-0.5, 0.5]^3 that the triangles touch.
+    """Return the indices [M, 3] of the voxels of a resolution^3 grid over [-0.5, 0.5]^3 that the triangles touch.
 
-    vertices: [V, 3], clamped to the box; faces: [F, 3]. A voxel is closed: touching its border counts. Each index once,
-    in the order of x, then y, then z. The test is exact (separating axes of a triangle and a box; Akenine-Moller 2001).
+    vertices: [V, 3], clamped to the box; faces: [F, 3]. A voxel is closed: touching its border counts. Each index occurs
+    once, in the order of x, then y, then z. The test is exact (separating axes of a triangle and a box; Akenine-Moller 2001).
     """
     corners = (np.clip(vertices.astype(np.float64), -_INSIDE, _INSIDE) + 0.5) * resolution  # voxel i is [i, i + 1]
     triangles = corners[faces]
@@ -42,19 +42,19 @@ def active_voxels(vertices: NDArray[np.floating], faces: NDArray[np.integer], re
 
 
 def voxel_centers(voxels: NDArray[np.integer], resolution: int) -> Array:
-    """Centres [M, 3] in object space of voxel indices [M, 3]: (v + 0.5)/resolution - 0.5."""
+    """Return the centres [M, 3] in object space of voxel indices [M, 3]: (v + 0.5)/resolution - 0.5."""
     return (np.asarray(voxels, dtype=np.float64) + 0.5) / resolution - 0.5
 
 
 def _unravel(index: NDArray[np.int64], extents: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Coordinates [n, 3] of flat indices [n] in boxes of individual extents [n, 3]."""
+    """Return the coordinates [n, 3] of flat indices [n] in boxes with extents [n, 3] of their own."""
     rest, z = np.divmod(index, extents[:, 2])
     x, y = np.divmod(rest, extents[:, 1])
     return np.stack([x, y, z], axis=1)
 
 
 def _touch(triangles: Array, centers: Array) -> NDArray[np.bool_]:
-    """Whether triangles [n, 3, 3] touch closed unit cubes around centers [n, 3].
+    """Return whether triangles [n, 3, 3] touch closed unit cubes around centers [n, 3].
 
     The boxes around them are known to overlap, so the three axes of the cube separate nothing; the triangle's normal
     and the nine cross products of the cube's axes with the triangle's edges may.
@@ -76,5 +76,5 @@ def _touch(triangles: Array, centers: Array) -> NDArray[np.bool_]:
 
 
 def _tolerance(corners: Array, direction: Array) -> Array:
-    """Rounding error of the projections: a touch must not be lost to it."""
+    """Return the rounding error of the projections, within which triangle and cube count as touching."""
     return 1e-12 * (1 + np.abs(corners).max(axis=(1, 2))) * np.abs(direction).sum(axis=1)

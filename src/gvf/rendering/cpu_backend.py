@@ -1,4 +1,4 @@
-"""The differentiable rasteriser on CPUs: `cpu_projection` and `cpu_tiles` joined up as one autograd function."""
+"""The differentiable rasteriser on CPUs: `cpu_projection` and `cpu_tiles` combined into one autograd function."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Binned(NamedTuple):
 
 
 def _chunk_size(num_gaussians: int) -> int:
-    """Gaussians a work item of projection and binning; depends on N alone, so that results depend on nothing else."""
+    """Return the number of Gaussians per work item; it depends on N alone, so that results depend on nothing else."""
     return max(256, -(-num_gaussians // 64))
 
 
@@ -138,12 +138,12 @@ class _Rasterize(torch.autograd.Function):
 
 
 def draw(scene: Scene, view: View) -> tuple[Tensor, Tensor, Tensor]:
-    """Rasterise all scenes from all their cameras; CPU tensors.
+    """Rasterise all scenes from all their cameras, on CPU tensors.
 
     Returns rgb [B, C, H, W, 3] over the background, alpha and expected depth [B, C, H, W]. Raises UserError for values
     that cannot be drawn.
     """
-    for name in ("viewmats", "Ks", "background"):  # the Gaussians' own are looked at as they are projected
+    for name in ("viewmats", "Ks", "background"):  # those of the Gaussians are checked as they are projected
         if not np.isfinite(getattr(scene, name).detach().numpy()).all():
             raise UserError(f"rasterize: {name}: not finite.")
     if not (scene.Ks.detach().numpy()[..., (0, 1), (0, 1)] > 0).all():

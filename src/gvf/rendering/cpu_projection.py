@@ -11,7 +11,7 @@ Each Gaussian seen by a camera becomes one record of sixteen float32, a cache li
     7-9    colour
 
 With (dx, dy) the way from the mean to a pixel and t = dx - slope dy, log2(alpha) is [5] + [2] t^2 + [4] dy^2: the
-quadratic form by its Cholesky factor, a sum of two squares in which nothing cancels, where the usual a dx^2 + b dx dy +
+quadratic form by its Cholesky factor, a sum of two squares in which nothing cancels, whereas the usual a dx^2 + b dx dy +
 c dy^2 loses a needle of some hundred pixels to rounding. The ellipse is where alpha = 1/255: outside it nothing is
 drawn, so its extent is the exact reach of the Gaussian; a chord is its cut through one row. Arithmetic is float64
 inside, so thin and huge Gaussians lose nothing before the records are rounded.
@@ -28,16 +28,16 @@ import numpy as np
 from gvf.rendering.kernels import helper, kernel
 from gvf.rendering.simd import take_next
 
-RECORD = 16  # float32 values a projected Gaussian
-TILE = 32  # pixels a side
-CAMERA = 20  # float64 values a camera, see `pack_cameras`
+RECORD = 16  # float32 values per projected Gaussian
+TILE = 32  # pixels per side
+CAMERA = 20  # float64 values per camera, see `pack_cameras`
 MIN_ALPHA = 1.0 / 255.0
 _LOG2E = 1.0 / math.log(2.0)
 _LOG2_255 = math.log2(255.0) + 2e-3  # with some slack, so that rounding never culls a visible pixel
 
 
 def pack_cameras(viewmats: np.ndarray, Ks: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Cameras as rows: rotation (9), translation (3), fx, fy, cx, cy in pixels, limits of the Jacobian's x/z, y/z (4).
+    """Return cameras as rows: rotation (9), translation (3), fx, fy, cx, cy in pixels, limits of the Jacobian's x/z, y/z (4).
 
     viewmats: [I, 4, 4] world to camera; Ks: [I, 3, 3] normalised. Returns [I, 20] float64. The limits are gsplat's:
     30% of the half field of view beyond the image's edges (the linearisation is worthless further out).
@@ -58,7 +58,7 @@ def pack_cameras(viewmats: np.ndarray, Ks: np.ndarray, width: int, height: int) 
 
 @helper
 def rotation(quats, b, g):
-    """Nine entries, row by row, of the rotation of quaternion [b, g] after normalisation, and 1 / its length."""
+    """Return the nine entries, row by row, of the rotation of quaternion [b, g] after normalisation, and 1 / its length."""
     w, x, y, z = (
         np.float64(quats[b, g, 0]),
         np.float64(quats[b, g, 1]),
@@ -80,7 +80,7 @@ def rotation(quats, b, g):
 
 @helper
 def camera_axes(camera, r0, r1, r2, s0, s1, s2):
-    """Rows of (view rotation) R diag(s): the Gaussian's scaled axes in camera space, and without the scales."""
+    """Return the rows of (view rotation) R diag(s): the Gaussian's scaled axes in camera space, and without the scales."""
     a0 = camera[0] * r0[0] + camera[1] * r1[0] + camera[2] * r2[0]
     a1 = camera[0] * r0[1] + camera[1] * r1[1] + camera[2] * r2[1]
     a2 = camera[0] * r0[2] + camera[1] * r1[2] + camera[2] * r2[2]
@@ -102,7 +102,7 @@ def camera_axes(camera, r0, r1, r2, s0, s1, s2):
 
 @helper
 def image_axes(camera, x, y, z, m0, m1, m2):
-    """Rows of the 2x3 P whose P P^T is the projected covariance, the Jacobian, and whether x and y were inside it."""
+    """Return the rows of the 2x3 P whose P P^T is the projected covariance, the Jacobian, and whether x and y were inside it."""
     inverse = 1.0 / z
     u, v = x * inverse, y * inverse
     tu = min(max(u, camera[16]), camera[17])
@@ -118,7 +118,7 @@ def image_axes(camera, x, y, z, m0, m1, m2):
 
 @helper
 def determinant(p0, p1):
-    """det(P P^T) as a sum of squares: no cancellation for needles."""
+    """Return det(P P^T) as a sum of squares: no cancellation for needles."""
     c0 = p0[1] * p1[2] - p0[2] * p1[1]
     c1 = p0[2] * p1[0] - p0[0] * p1[2]
     c2 = p0[0] * p1[1] - p0[1] * p1[0]
@@ -132,7 +132,7 @@ def dot(a, b):
 
 @helper
 def chord(records, at, top, bottom):
-    """Leftmost and rightmost x of record `at`'s ellipse between two rows; (1, 0) where it does not reach them."""
+    """Return the leftmost and rightmost x of record `at`'s ellipse between two rows; (1, 0) where it does not reach them."""
     my = records[at + 1]
     half_height = records[at + 12]
     low = max(top - my, -half_height)
@@ -155,7 +155,7 @@ def chord(records, at, top, bottom):
 
 @helper
 def cells(low, high, size, count):
-    """First and last (exclusive) of `count` cells of `size` pixels with a pixel centre between two coordinates."""
+    """Return the first and last (exclusive) of `count` cells of `size` pixels with a pixel centre between two coordinates."""
     start = (low + np.float32(0.5)) / size
     end = (high - np.float32(0.5)) / size + np.float32(1)
     first = np.int64(start) if np.float32(0) < start < count else (0 if start < count else count)
@@ -165,13 +165,13 @@ def cells(low, high, size, count):
 
 @helper
 def num_cells(length, size):
-    """Cells of `size` pixels that cover `length` pixels."""
+    """Return the number of cells of `size` pixels that cover `length` pixels."""
     return (length + size - 1) // size
 
 
 @helper
 def tile_box(records, at, tiles_x, tiles_y):
-    """First and last (exclusive) column, first and last row of the tiles that the box of record `at` reaches."""
+    """Return the first and last (exclusive) column and row of the tiles that the box of record `at` reaches."""
     mx, my, half_height, half_width = records[at], records[at + 1], records[at + 12], records[at + 14]
     first_x, last_x = cells(mx - half_width, mx + half_width, np.float32(TILE), tiles_x)
     first_y, last_y = cells(my - half_height, my + half_height, np.float32(TILE), tiles_y)
@@ -180,7 +180,7 @@ def tile_box(records, at, tiles_x, tiles_y):
 
 @helper
 def tile_span(records, at, ty, box, tiles_x):
-    """First and last (exclusive) tile of row `ty` that the ellipse of record `at`, with this `tile_box`, reaches."""
+    """Return the first and last (exclusive) tile of row `ty` that the ellipse of record `at`, with this `tile_box`, reaches."""
     first, last, first_y, last_y = box
     if last - first > 1 and last_y - first_y > 1:
         top = np.float32(ty * TILE) + np.float32(0.5)

@@ -1,7 +1,7 @@
 """From projected Gaussians to pixels and back: binning, depth order, alpha compositing, gradient sums.
 
 A tile (32 x 32 pixels) is the unit of work and of sorting; a block (4 x 4 pixels, sixteen lanes) the unit of
-compositing. Each tile sorts its Gaussians by depth, then tells every block, a bit a Gaussian, whose ellipse reaches it,
+compositing. Each tile sorts its Gaussians by depth, then tells every block whose ellipses reach it, one bit per Gaussian,
 so a block's colour, transmittance and early exit live in registers and few lanes compute in vain.
 
 Compositing is front to back as in 3DGS: alpha = min(0.999, o exp(-sigma)), nothing below 1/255, a pixel ends before
@@ -44,7 +44,7 @@ from gvf.rendering.simd import (
 BLOCKS = TILE // BLOCK
 _LOG2_MIN_ALPHA = -math.log2(255.0)
 _MAX_ALPHA = 0.999
-_AHEAD = 8  # records asked for before they are needed
+_AHEAD = 8  # records prefetched before they are needed
 _MIN_TRANSMITTANCE = 1e-4
 _MIN_OPACITY_FOR_DEPTH = np.float32(1e-10)
 
@@ -111,7 +111,7 @@ def fill_tiles(counter, records, num_tiles, width, height, chunk, slots, row_sta
 
 @helper
 def sort_by_depth(keys, order, spare_keys, spare_order, count):
-    """`order` of the first `count` keys (uint32) that sorts them, stable; the keys may be permuted."""
+    """Fill `order` of the first `count` keys (uint32) that sorts them, stable; the keys may be permuted."""
     lowest = keys[0]
     highest = keys[0]
     sorted_already = True
@@ -178,7 +178,7 @@ def order_tile(records, entries, entry_rows, start, count, keys, order, spare_ke
 
 @helper
 def block_bits(local, at, first_tops, signs, blocks_x):
-    """Which of a tile's 8 x 8 blocks the ellipse of record `at` (relative to the tile) reaches: bit 8 y + x of uint64.
+    """Return which of a tile's 8 x 8 blocks the ellipse of record `at` (relative to the tile) reaches: bit 8 y + x of uint64.
 
     The lanes hold the left ends of the eight rows of blocks, then their right ends; `signs` is -1 and 1 there, and
     `first_tops` the y of each row's first pixel centres, huge for rows outside the image.
@@ -227,7 +227,7 @@ def transpose_bits(bits, first):
 
 @helper
 def find_blocks(local, count, columns, rows, reached, first):
-    """Fill `reached` from `first` on: of each 64 entries 64 values, one a block, whose bits are the entries that reach it.
+    """Fill `reached` from `first` on: of each 64 entries 64 values, one per block, whose bits are the entries that reach it.
 
     columns, rows: the tile's pixels inside the image.
     """
@@ -250,14 +250,14 @@ def find_blocks(local, count, columns, rows, reached, first):
 
 @helper
 def chord_offsets(local, at, x, y):
-    """t and dy of `cpu_projection`: how far sixteen pixels are from the centre of their row's chord, and from the mean."""
+    """Return t and dy of `cpu_projection`: how far sixteen pixels are from the centre of their row's chord, and from the mean."""
     dy = y - load_one(local, at + 1)
     return x - load_one(local, at) - load_one(local, at + 3) * dy, dy
 
 
 @helper
 def log_alpha(local, at, x, y):
-    """log2 of opacity exp(-sigma) at sixteen pixels."""
+    """Return log2 of opacity exp(-sigma) at sixteen pixels."""
     t, dy = chord_offsets(local, at, x, y)
     power = fma(load_one(local, at + 2) * t, t, load_one(local, at + 5))
     return fma(load_one(local, at + 4) * dy, dy, power)
@@ -265,13 +265,13 @@ def log_alpha(local, at, x, y):
 
 @helper
 def tile_corner(tile, tiles_x):
-    """Column and row of a tile's top left pixel."""
+    """Return column and row of a tile's top left pixel."""
     return tile % tiles_x * TILE, tile // tiles_x * TILE
 
 
 @helper
 def block_pixels(block, lane_x, lane_y, columns, rows):
-    """x and y of the sixteen pixel centres of a tile's block, and the log2(alpha) from which they are drawn.
+    """Return x and y of the sixteen pixel centres of a tile's block, and the log2(alpha) from which they are drawn.
 
     columns, rows: the tile's pixels inside the image; those outside have an infinite threshold.
     """
@@ -283,14 +283,14 @@ def block_pixels(block, lane_x, lane_y, columns, rows):
 
 @helper
 def visible_alpha(power, visible):
-    """Alpha of log2(alpha): cut off above, zero where it is not visible."""
+    """Return alpha from log2(alpha): cut off above, zero where it is not visible."""
     value = exp2(power)
     return select(visible, select(value < _MAX_ALPHA, value, splat(_MAX_ALPHA)), splat(0.0))
 
 
 @helper
 def light_after(transmittance, value):
-    """Transmittance behind a Gaussian of this alpha. One rounding, so forward and backward end at the same Gaussian."""
+    """Return the transmittance behind a Gaussian of this alpha. One rounding, so forward and backward end at the same Gaussian."""
     return fma(value * np.float32(-1), transmittance, transmittance)
 
 
@@ -386,7 +386,7 @@ def draw_tiles_backward(
     counter, records, entries, entry_rows, tile_starts, longest, width, height, background, reached, alpha, depth,
     grad_rgb, grad_alpha, grad_depth, rows,
 ):  # fmt: skip
-    """Gradient rows of every (Gaussian, tile) pair: sums over the tile's pixels, in the lane order of `sum_lanes`.
+    """Fill the gradient rows of every (Gaussian, tile) pair: sums over the tile's pixels, in the lane order of `sum_lanes`.
 
     With q = d loss / d ln alpha of a pixel, w its blending weight and (t, dy) its `chord_offsets`: q, q t, q dy, q t^2,
     q t dy, q dy^2, w d red, w d green, w d blue, w d depth. A block walks front to back to recompute alpha and

@@ -1,6 +1,6 @@
-"""The differentiable rasteriser on CUDA: gsplat, told to follow the same conventions as `cpu_backend`.
+"""The differentiable rasteriser on CUDA: gsplat, set to the same conventions as `cpu_backend`.
 
-gsplat compiles its CUDA sources at first use, for minutes; set CUDA_HOME, TORCH_CUDA_ARCH_LIST and MAX_JOBS.
+gsplat compiles its CUDA sources at first use, which takes minutes; set CUDA_HOME, TORCH_CUDA_ARCH_LIST and MAX_JOBS.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from gvf.rendering.view import FOCAL_LENGTH, ZERO_QUATERNION, Scene, View
 
 
 def draw(scene: Scene, view: View) -> tuple[Tensor, Tensor, Tensor]:
-    """Rasterise all scenes from all their cameras in one launch of every kernel; CUDA tensors.
+    """Rasterise all scenes from all their cameras in one launch of every kernel, on CUDA tensors.
 
     Returns rgb [B, C, H, W, 3] over the background, alpha and expected depth [B, C, H, W]. Raises UserError for values
-    that cannot be drawn: one read-back, beside gsplat's own of the number of intersections.
+    that cannot be drawn; this costs one read-back, besides gsplat's own of the number of intersections.
     """
     from gsplat import rasterization
 
@@ -48,7 +48,7 @@ def draw(scene: Scene, view: View) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _check_values(scene: Scene) -> None:
-    """Raises UserError for what the CPU backend refuses. Extremes carry NaN and infinity, so one pass a tensor will do."""
+    """Raise UserError for what the CPU backend refuses. Extremes keep NaN and infinity, so one pass per tensor suffices."""
     with torch.no_grad():
         extremes = torch.stack([extreme for tensor in scene for extreme in tensor.aminmax()]).view(-1, 2)
         lenses = scene.Ks.diagonal(dim1=-2, dim2=-1)[..., :2]

@@ -38,8 +38,8 @@ _STAMP = _source_stamp()
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile on first call and keep the machine code on disk: in `__pycache__` beside the source, where that is
-    read-only in numba's folder under the user's cache directory, or in NUMBA_CACHE_DIR where that is set.
+    """Compile on first call and keep the machine code on disk: in `__pycache__` beside the source, or, if that is
+    read-only, in numba's folder under the user's cache directory, or in NUMBA_CACHE_DIR where that is set.
 
     Numba notices changes in the function's own file only; here a change in any of the kernels' files counts.
     """
@@ -51,7 +51,7 @@ def kernel(function: Callable[..., Any]) -> Any:
         dispatcher._cache._cache_file._source_stamp = _STAMP
     except (AttributeError, RuntimeError) as error:
         warnings.warn(
-            f"The CPU rasteriser will be compiled anew in every process ({error}); "
+            f"The CPU rasteriser will be recompiled in every process ({error}); "
             "set NUMBA_CACHE_DIR to a folder that can be written.",
             stacklevel=2,
         )
@@ -60,7 +60,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 class _CompileNotice(event.Listener):
-    """Says once a process that compilation is why the first call takes long."""
+    """Says once per process that compilation is the reason why the first call takes long."""
 
     given = False
 
@@ -79,7 +79,7 @@ _pool_size = 0
 
 def _forget_pool() -> None:
     global _pool, _pool_size
-    _pool, _pool_size = None, 0  # its threads did not survive the fork
+    _pool, _pool_size = None, 0  # its threads ended at the fork
 
 
 os.register_at_fork(after_in_child=_forget_pool)
@@ -118,5 +118,5 @@ def run(function: Any, num_items: int, grain: int, *arguments: object) -> None:
     others = [pool.submit(function, counter, *arguments) for _ in range(helpers)]
     function(counter, *arguments)
     for other in others:
-        if not other.cancel():  # on a busy machine a helper may not have woken up yet: nothing is left for it
+        if not other.cancel():  # on a busy machine a helper may not have started yet: nothing is left for it to do
             other.result()

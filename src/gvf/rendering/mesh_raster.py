@@ -1,4 +1,4 @@
-"""Triangles to pictures: visibility at every sample of a pixel, shading of what is seen, mean over the pixel.
+"""Triangles to images: visibility at every sample of a pixel, shading of what is seen, mean over the pixel.
 
 A triangle is its three edge planes in image coordinates: at a sample they give the barycentric weights over depth, up to
 one factor, so that inside, depth and perspective-correct weights need no clipping, not even around the camera. Faces
@@ -33,11 +33,9 @@ from gvf.rendering.simd import (
 )
 from gvf.rendering.texture import srgb_code
 
-BAND = 16  # rows of pixels a work item
-CHUNK = 2048  # faces a work item
-RECORD = (
-    16  # float32 values a face in one picture: edge planes (9), 1/depth (3) from an anchor on (2), back (1), nothing
-)
+BAND = 16  # rows of pixels per work item
+CHUNK = 2048  # faces per work item
+RECORD = 16  # float32 values per face and image: edge planes (9), 1/depth (3) from an anchor on (2), back (1), nothing
 MAX_LAYERS = 8  # surfaces a ray may pass through where they are cut out or blended
 _STEP_BEHIND = np.float32(2e-5)  # how far behind a passed surface the next one is looked for, world units along z
 _ALMOST_OPAQUE = np.float32(1 / 512)  # a sample is done when less than half an 8-bit step shines through
@@ -56,7 +54,7 @@ def dot(a, b):
 
 @helper
 def in_camera(viewmat, vertices, vertex):
-    """Vertex in camera space, three float64."""
+    """Return a vertex in camera space, three float64."""
     p = (np.float64(vertices[vertex, 0]), np.float64(vertices[vertex, 1]), np.float64(vertices[vertex, 2]))
     return (
         dot((viewmat[0, 0], viewmat[0, 1], viewmat[0, 2]), p) + viewmat[0, 3],
@@ -67,7 +65,7 @@ def in_camera(viewmat, vertices, vertex):
 
 @helper
 def in_image(to_ray, n):
-    """Plane n . ray = 0 in camera space as (per x, per y, at 0) in pixels; to_ray: [3, 3] from (x, y, 1) to the ray."""
+    """Return the plane n . ray = 0 in camera space as (per x, per y, at 0) in pixels; to_ray: [3, 3] from (x, y, 1) to the ray."""
     return (
         dot((to_ray[0, 0], to_ray[1, 0], to_ray[2, 0]), n),
         dot((to_ray[0, 1], to_ray[1, 1], to_ray[2, 1]), n),
@@ -77,7 +75,7 @@ def in_image(to_ray, n):
 
 @helper
 def pixel_box(to_pixel, a, b, c, size):
-    """First and last (exclusive) column and row that a triangle may touch; to_pixel: [3, 3] camera space to pixels."""
+    """Return the first and last (exclusive) column and row that a triangle may touch; to_pixel: [3, 3] camera space to pixels."""
     nearest = min(a[2], b[2], c[2])
     if max(a[2], b[2], c[2]) <= 0.0:
         return 0, 0, 0, 0
@@ -105,7 +103,7 @@ def place_faces(counter, vertices, faces, double_sided, viewmats, to_pixels, to_
 
     double_sided: [F] bool, whether back faces are drawn (glTF, section 3.9.6). viewmats: [C, 4, 4] float64; to_pixels:
     [C, 3, 3] camera space to pixels, to_rays their inverses. A face that cannot be seen has an empty box. An item is a
-    chunk of the faces in one picture.
+    chunk of the faces in one image.
     """
     num_faces = len(faces)
     chunks = (num_faces + CHUNK - 1) // CHUNK
@@ -191,7 +189,7 @@ def cover(row, face, box, top, first_block, blocks_x, blocks_y, offsets, lane_x,
 
 @helper
 def weights_at(row, face, x, y):
-    """Perspective-correct weights of a face's second and third corner at a sample inside it."""
+    """Return the perspective-correct weights of a face's second and third corner at a sample inside it."""
     at = face * RECORD
     a = row[at] * x + row[at + 1] * y + row[at + 2]
     b = row[at + 3] * x + row[at + 4] * y + row[at + 5]
@@ -305,7 +303,7 @@ def draw_bands(
                 pixel = (block * 16 + lane) * 4
                 alpha = light[pixel + 3]
                 code = np.int64(min(alpha / np.float32(planes), one) * np.float32(255) + np.float32(0.5))
-                if code > 0:  # never outside the picture: nothing was added there
+                if code > 0:  # never outside the image: nothing was added there
                     x, y = left + lane % BLOCK, up + lane // BLOCK
                     for channel in range(3):
                         images[camera, y, x, channel] = srgb_code(light[pixel + channel] / alpha)

@@ -37,7 +37,7 @@ _LEVEL, _SLOPE = np.float32((SKY + GROUND) / 2), np.float32((SKY - GROUND) / 2)
 
 @helper
 def irradiance(nx, ny, nz):
-    """Light arriving at a surface with this unit normal (world axes); 1 shows a white surface as white."""
+    """Return the light arriving at a surface with this unit normal (world axes); 1 shows a white surface as white."""
     light = _LEVEL + _SLOPE * nz
     for lamp in range(len(_LAMPS)):
         light += max(_LAMPS[lamp, 0] * nx + _LAMPS[lamp, 1] * ny + _LAMPS[lamp, 2] * nz, np.float32(0))
@@ -45,15 +45,15 @@ def irradiance(nx, ny, nz):
 
 
 def face_normals(vertices: FloatArray, faces: NDArray[np.int32]) -> FloatArray:
-    """Normals [F, 3] of triangles, with twice the triangle's area as length; counter-clockwise faces the viewer."""
+    """Return normals [F, 3] of triangles, with twice the triangle's area as length; counter-clockwise faces the viewer."""
     corners = vertices[faces]
     return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
 def smoothing_groups(vertices: FloatArray, faces: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Which vertices share one smooth normal, [V] group numbers from 0.
+    """Return the group [V], counted from 0, of each vertex; a group shares one smooth normal.
 
-    Files split vertices at hard edges and at texture seams alike. Vertices at the same place are one group when the
+    Files split vertices both at hard edges and at texture seams. Vertices at the same place are one group when the
     normal of each lies within 30 degrees of their mean, so that seams do not show in the light and edges stay hard.
     """
     _, place = np.unique(vertices, axis=0, return_inverse=True)
@@ -67,7 +67,7 @@ def smoothing_groups(vertices: FloatArray, faces: NDArray[np.int32]) -> NDArray[
 
 
 def vertex_normals(normals: FloatArray, corner_groups: NDArray[np.integer], num_groups: int) -> FloatArray:
-    """Unit normals [G, 3] of groups of corners [F, 3] from `face_normals` [F, 3]; zero where a group has no area."""
+    """Return unit normals [G, 3] of groups of corners [F, 3] from `face_normals` [F, 3]; zero where a group has no area."""
     summed = np.stack(
         [np.bincount(corner_groups.ravel(), np.repeat(normals[:, axis], 3), num_groups) for axis in range(3)], axis=1
     )
@@ -114,7 +114,7 @@ def material_rows(mesh: AnimatedMesh, emissive_uv: int) -> FloatArray:
 
 
 class MeshSurface:
-    """The surface of an animated mesh; what does not move is prepared once for all frames."""
+    """The surface of an animated mesh; what does not change over time is prepared once for all frames."""
 
     def __init__(self, mesh: AnimatedMesh) -> None:
         self._faces = mesh.faces
@@ -138,7 +138,7 @@ class MeshSurface:
         self._texel_areas = np.stack(areas, axis=1)
 
     def at(self, vertices: FloatArray) -> Surface:
-        """The surface in the frame with these vertices [V, 3]."""
+        """Return the surface in the frame with these vertices [V, 3]."""
         crossed = face_normals(vertices, self._faces)
         normals = vertex_normals(crossed, self._corner_groups, self._num_groups)[self._corner_groups]
         corners = np.concatenate([normals, self._still], axis=2).transpose(0, 2, 1).reshape(len(self._faces), -1)
@@ -160,13 +160,13 @@ class MeshSurface:
 
 @helper
 def nearest_log2(value):
-    """log2 of a positive float32, rounded to the nearest integer."""
+    """Return log2 of a positive float32, rounded to the nearest integer."""
     return np.int64(float_bits(value * np.float32(math.sqrt(2.0))) >> np.uint32(23)) - 127
 
 
 @helper
 def between(corners, face, attribute, a, b, c):
-    """An attribute of a face's corners at the point with these weights."""
+    """Return an attribute of a face at the point with these weights of its corners."""
     at = 3 * attribute
     return corners[face, at] * a + corners[face, at + 1] * b + corners[face, at + 2] * c
 
@@ -181,7 +181,7 @@ def mip_level(wide, count):
 def shade(
     corners, texel_density, face_materials, materials, texels, levels, num_levels, face, b, c, back, spacing,
 ):  # fmt: skip
-    """Colour of a point on a `Surface`: linear RGB, not multiplied by alpha, and alpha, as four float32.
+    """Return the colour of a point on a `Surface`: linear RGB, not multiplied by alpha, and alpha, as four float32.
 
     b, c: weights of the face's second and third corner; back: whether its back is seen; spacing: distance to the next
     sample, world units.

@@ -15,7 +15,7 @@ _MAX_RECORDS = 2_000_000  # faces times cameras drawn at once, which bounds the 
 
 
 class MeshRenderer:
-    """Draws the frames of one animated mesh; what does not move is prepared once."""
+    """Draws the frames of one animated mesh; what does not change over time is prepared once."""
 
     def __init__(self, mesh: AnimatedMesh) -> None:
         self._faces = np.array(mesh.faces, dtype=np.int32, order="C")
@@ -32,7 +32,7 @@ class MeshRenderer:
         size: int,
         samples: int,
     ) -> NDArray[np.uint8]:
-        """Views of one frame.
+        """Render the views of one frame.
 
         vertices: [V, 3]; viewmats: [C, 4, 4] and Ks: [C, 3, 3], OpenCV world-to-camera and normalised intrinsics; size:
         height and width, pixels; samples: along each side of a pixel. Returns [C, size, size, 4] uint8 sRGB with
@@ -67,7 +67,7 @@ class MeshRenderer:
 def render_clip(
     mesh: AnimatedMesh, viewmats: NDArray[np.floating], Ks: NDArray[np.floating], size: int, samples: int
 ) -> NDArray[np.uint8]:
-    """Views of every frame of a clip: viewmats [T, C, 4, 4], Ks [T, C, 3, 3]; returns [T, C, size, size, 4] uint8."""
+    """Render every frame of a clip. viewmats: [T, C, 4, 4], Ks: [T, C, 3, 3]. Returns [T, C, size, size, 4] uint8."""
     renderer = MeshRenderer(mesh)
     frames = zip(mesh.vertices, viewmats, Ks, strict=True)
     return np.stack([renderer.render(*frame, size, samples) for frame in frames])
@@ -81,12 +81,12 @@ def render_mesh(
     size: int,
     samples: int,
 ) -> NDArray[np.uint8]:
-    """Views of one shape [V, 3] of a mesh; arguments and result as in `MeshRenderer.render`."""
+    """Render one shape [V, 3] of a mesh; arguments and result as in `MeshRenderer.render`."""
     return MeshRenderer(mesh).render(vertices, viewmats, Ks, size, samples)
 
 
 def _sample_offsets(samples: int) -> FloatArray:
-    """Positions [samples^2, 2] of the rays in a pixel, (x, y) in (0, 1): a grid sheared so that no two share a row or
+    """Return the positions [samples^2, 2] of the rays in a pixel, (x, y) in (0, 1): a grid sheared so that no two share a row or
     column (for 2 x 2 the rotated grid), which gives edges along the axes samples^2 + 1 levels."""
     a, b = np.meshgrid(np.arange(samples), np.arange(samples), indexing="ij")
     x = (a + (samples - 1 - b + 0.5) / samples) / samples

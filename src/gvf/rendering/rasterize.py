@@ -1,4 +1,4 @@
-"""One door to Gaussian rasterisation: gsplat on CUDA, our own compiled loops on CPU, the same picture from both."""
+"""One door to Gaussian rasterisation: gsplat on CUDA, our own compiled loops on CPU, the same image from both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AXES = (2, 2, 2, 1, 2, 3, 3)  # of one scene's means, quats, scales, opacities,
 
 @dataclass(frozen=True)
 class RasterizedViews:
-    """Pictures of Gaussians, float32.
+    """Rendered images of Gaussians, float32.
 
     rgb: [..., C, H, W, 3] premultiplied by alpha, over the background where one was given.
     alpha: [..., C, H, W] in [0, 1]. depth: [..., C, H, W] expected camera z, object units; 0 where alpha is 0.
@@ -52,8 +52,8 @@ def rasterize(
     Ks: [..., C, 3, 3] normalised by image size, skew is not read. Leading axes broadcast against each other: [T, N, 3]
     Gaussians and [C, 4, 4] cameras give T x C images.
     near, far: camera z outside which a Gaussian is dropped. background: [3] RGB, black when None.
-    low_pass: variance in pixels^2 added to every projected Gaussian. compensate: lower opacities by what that adds in
-    area (Mip-Splatting, gsplat's "antialiased"); the paper's release renders with low_pass=0.1, compensate=True.
+    low_pass: variance in pixels^2 added to every projected Gaussian. compensate: lower opacities to make up for the
+    added area (Mip-Splatting, gsplat's "antialiased"); the paper's release renders with low_pass=0.1, compensate=True.
 
     Returns float32 images whatever the floating dtype of the input. Gradients reach means, quats, scales, opacities,
     colors, viewmats and background. Raises UserError for shapes, dtypes, devices or values that cannot be drawn;
@@ -89,7 +89,7 @@ def rasterize(
 
 
 def _check(scene: Scene) -> tuple[int, ...]:
-    """The broadcast leading axes of a scene. Raises UserError naming the first tensor that does not fit."""
+    """Return the broadcast leading axes of a scene. Raises UserError naming the first tensor that does not fit."""
     for name, tensor in zip(Scene._fields, scene):
         if not isinstance(tensor, Tensor):
             raise UserError(f"rasterize: {name} must be a torch tensor, found {type(tensor).__name__}.")

@@ -74,7 +74,7 @@ def _operand(ty) -> bool:
 
 
 def _elementwise(result, emit):
-    """Intrinsic of two operands, one of them maybe a scalar: emit(builder, a, b) makes the code, `result` is its type."""
+    """Return an intrinsic of two operands, one perhaps a scalar: emit(builder, a, b) makes the code, `result` is its type."""
 
     @intrinsic
     def operation(typingctx, a, b):
@@ -113,7 +113,7 @@ for _function, _predicate in ((operator.ge, ">="), (operator.gt, ">"), (operator
 
 @intrinsic
 def splat(typingctx, scalar):
-    """Vector of sixteen equal lanes."""
+    """Return a vector of sixteen equal lanes."""
     if not isinstance(scalar, (types.Number, types.Literal)):
         return None
 
@@ -134,7 +134,7 @@ def _is_float_array(ty) -> bool:
 
 @intrinsic
 def load(typingctx, array, index):
-    """Sixteen consecutive values of a flat float32 array from `index` on. Unchecked."""
+    """Load sixteen consecutive values of a flat float32 array from `index` on. Unchecked."""
     if not (_is_float_array(array) and isinstance(index, types.Integer)):
         return None
 
@@ -147,7 +147,7 @@ def load(typingctx, array, index):
 
 @intrinsic
 def load_one(typingctx, array, index):
-    """Value `index` of a flat float32 array in all lanes. Unchecked."""
+    """Load value `index` of a flat float32 array into all lanes. Unchecked."""
     if not (_is_float_array(array) and isinstance(index, types.Integer)):
         return None
 
@@ -173,7 +173,7 @@ def store(typingctx, array, index, vector):
 
 @intrinsic
 def prefetch(typingctx, array, index):
-    """Ask for the cache line of value `index` of a flat float32 array, which will be read soon. Unchecked."""
+    """Prefetch the cache line of value `index` of a flat float32 array, which will be read soon. Unchecked."""
     if not (_is_float_array(array) and isinstance(index, types.Integer)):
         return None
 
@@ -191,7 +191,7 @@ def prefetch(typingctx, array, index):
 
 @intrinsic
 def fma(typingctx, a, b, c):
-    """a b + c, rounded once where the machine can."""
+    """Return a b + c, rounded once where the machine can."""
     if not (_operand(a) and _operand(b) and _operand(c)):
         return None
 
@@ -207,7 +207,7 @@ def fma(typingctx, a, b, c):
 
 @intrinsic
 def select(typingctx, mask, a, b):
-    """a in the lanes where `mask` holds, b elsewhere."""
+    """Return a in the lanes where `mask` holds, b elsewhere."""
     if not (mask is Mask16 and _operand(a) and _operand(b)):
         return None
 
@@ -230,7 +230,7 @@ def larger(a, b):
 
 @helper
 def lane_positions(offset):
-    """x and y of a point in each of the sixteen pixels of a block, `offset` from their corners; the block's is 0."""
+    """Return x and y of a point in each of the sixteen pixels of a block, `offset` from their corners; the block's is 0."""
     positions = np.empty(2 * LANES, np.float32)
     for lane in range(LANES):
         positions[lane] = np.float32(lane % BLOCK) + offset
@@ -240,7 +240,7 @@ def lane_positions(offset):
 
 @intrinsic
 def square_root(typingctx, x):
-    """Correctly rounded square root."""
+    """Return the correctly rounded square root."""
     if x is not F32x16:
         return None
 
@@ -253,7 +253,7 @@ def square_root(typingctx, x):
 
 @intrinsic
 def interval_bits(typingctx, ends):
-    """Eight intervals of bits, a byte each: byte b has bits first..last-1 set, none where last <= first.
+    """Return eight intervals of bits, one per byte: byte b has bits first..last-1 set, none where last <= first.
 
     ends: F32x16 in [0, 8], truncated to integers; lane b is `first` of byte b, lane 8 + b its `last`. Returns uint64.
     """
@@ -274,7 +274,7 @@ def interval_bits(typingctx, ends):
 
 @intrinsic
 def lowest_bit(typingctx, bits):
-    """Index of the lowest set bit of a uint64 that is not zero."""
+    """Return the index of the lowest set bit of a uint64 that is not zero."""
     if bits != types.uint64:
         return None
 
@@ -286,7 +286,7 @@ def lowest_bit(typingctx, bits):
 
 @intrinsic
 def any_lane(typingctx, mask):
-    """Whether `mask` holds in any lane."""
+    """Return whether `mask` holds in any lane."""
     if mask is not Mask16:
         return None
 
@@ -304,7 +304,7 @@ _ROUND = 12582912.0  # 1.5 * 2^23: adding it leaves the nearest integer in the l
 
 @intrinsic
 def exp2(typingctx, x):
-    """2^x with a relative error below 3e-7, for -120 <= x <= 120."""
+    """Return 2^x with a relative error below 3e-7, for -120 <= x <= 120."""
     if x is not F32x16:
         return None
 
@@ -329,7 +329,7 @@ def _shuffle(builder, a, b, lanes):
 
 
 def _fold(builder, a, b, low, high):
-    """Sum of two shuffles of (a, b): each call halves the lanes that still have to be added up."""
+    """Return the sum of two shuffles of (a, b): each call halves the lanes that still have to be added up."""
     return builder.fadd(_shuffle(builder, a, b, low), _shuffle(builder, a, b, high), flags=_FLAGS)
 
 
@@ -354,7 +354,7 @@ def _fold_ones(builder, a, b):
 
 @intrinsic
 def sum_lanes(typingctx, vectors):
-    """Sums over the lanes of up to sixteen vectors at once: lane 4 (i % 4) + i // 4 holds the sum of vector i.
+    """Return the sums over the lanes of up to sixteen vectors at once: lane 4 (i % 4) + i // 4 holds the sum of vector i.
 
     vectors: tuple of F32x16. Missing ones count as zero. Cheaper than one sum after another, in a fixed order.
     """
@@ -383,7 +383,7 @@ def sum_lanes(typingctx, vectors):
 
 @intrinsic
 def float_bits(typingctx, value):
-    """The 32 bits of a float32 as uint32; for positive values they sort like the values."""
+    """Return the 32 bits of a float32 as uint32; for positive values they sort like the values."""
     if value != types.float32:
         return None
 

@@ -1,4 +1,4 @@
-"""Pictures of Gaussians as the paper's release draws them: Mip-Splatting's filter, square images, a plain background."""
+"""Images of Gaussians as the paper's release draws them: Mip-Splatting's filter, square images, a plain background."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHITE = 1.0
 
 
 def draw_gaussians(gaussians: Gaussians, viewmats: Tensor, Ks: Tensor, size: int, background: float = WHITE) -> Tensor:
-    """RGB over a grey level, [..., C, size, size, 3] float32 in [0, 1], not clamped.
+    """Return RGB images over a grey level, [..., C, size, size, 3] float32 in [0, 1], not clamped.
 
     gaussians: fields [..., N, ...]; viewmats: [..., C, 4, 4]; Ks: [..., C, 3, 3], normalised; leading axes broadcast.
     """

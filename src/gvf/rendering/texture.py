@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float32]
 
 
 def srgb_to_linear(values: NDArray[np.floating]) -> FloatArray:
-    """Linear light of sRGB-encoded values in [0, 1] (IEC 61966-2-1), any shape."""
+    """Return the linear light of sRGB-encoded values in [0, 1] (IEC 61966-2-1), any shape."""
     values = np.asarray(values, dtype=np.float64)
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
@@ -54,7 +54,7 @@ class Textures(NamedTuple):
 
 
 def pack_textures(images: Sequence[NDArray[np.uint8]]) -> Textures:
-    """Textures of images [H, W, 4] uint8 sRGB."""
+    """Return the textures of images [H, W, 4] uint8 sRGB."""
     num_levels = np.array([max(image.shape[:2]).bit_length() for image in images], np.int64)
     levels = np.zeros((len(images), max(num_levels, default=0), 3), np.int64)
     first = 0
@@ -74,7 +74,7 @@ def pack_textures(images: Sequence[NDArray[np.uint8]]) -> Textures:
 
 @kernel
 def filter_levels(counter, texels, levels, num_levels):
-    """Fill all mip levels but the first: each texel the mean, in linear light, of the four (at an odd edge two) above.
+    """Fill all mip levels but the first: each texel is the mean, in linear light, of the four (at an odd edge two) above.
 
     An item is a texture.
     """
@@ -109,7 +109,7 @@ def floor(value):
 
 @helper
 def wrapped(index, count, mode):
-    """The texel of a row of `count` that stands at any index. mode: index of gvf.data.mesh.WRAP_MODES."""
+    """Return the texel, in a row of `count`, for any index. mode: index of gvf.data.mesh.WRAP_MODES."""
     if 0 <= index < count:
         return index
     if mode == 1:
@@ -127,7 +127,7 @@ def decoded(texels, texel, channel):
 
 @helper
 def sample_texture(texels, levels, texture, level, u, v, wrap_u, wrap_v):
-    """Linear RGBA at (u, v), (0, 0) the top left corner of the image as in glTF: bilinear within one mip level.
+    """Return linear RGBA at (u, v), where (0, 0) is the top left corner of the image as in glTF: bilinear within one mip level.
 
     wrap_u, wrap_v: indices of gvf.data.mesh.WRAP_MODES.
     """

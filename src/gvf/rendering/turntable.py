@@ -1,4 +1,4 @@
-"""A camera once around moving Gaussians: the quickest look at a result from all sides."""
+"""A camera that circles moving Gaussians once: the quickest look at a result from all sides."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ ELEVATION, RADIUS, FOV = 15.0, 2.0, 49.1  # degrees, object units, degrees
 
 
 @torch.no_grad()
-def turntable(gaussians: Gaussians, size: int, num_pictures: int) -> np.ndarray:
-    """uint8 [num_pictures, size, size, 3] over white of Gaussians [T, N, ...], whose motion repeats on the way round."""
+def turntable(gaussians: Gaussians, size: int, num_images: int) -> np.ndarray:
+    """Render Gaussians [T, N, ...] over white; their motion repeats during the turn.
+
+    Returns uint8 [num_images, size, size, 3].
+    """
     device = gaussians.means.device
     num_frames = len(gaussians.means)
-    azimuths = np.arange(num_pictures) * 360.0 / num_pictures
+    azimuths = np.arange(num_images) * 360.0 / num_images
     viewmats = torch.from_numpy(orbit(azimuths, ELEVATION, RADIUS)).float().to(device)
     K = torch.from_numpy(intrinsics(FOV)).float().to(device)
-    pictures = []
+    images = []
     for index, viewmat in enumerate(viewmats):
         frame = index % num_frames
         moment = gaussians.map(lambda values: values[frame])  # noqa: B023
         rgb = draw_gaussians(moment, viewmat[None], K[None], size)[0]
-        pictures.append((rgb.clamp(0, 1) * 255.0).round().byte().cpu().numpy())
-    return np.stack(pictures)
+        images.append((rgb.clamp(0, 1) * 255.0).round().byte().cpu().numpy())
+    return np.stack(images)

@@ -1,4 +1,4 @@
-"""What one rasterising call draws, and how: the arguments of both backends."""
+"""What one call of the rasteriser draws, and how: the arguments of both backends."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def visible_points(
     TriangleMesh(scene, np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32))
     corners = vertices[faces].astype(np.float64)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    ways = (points[None] - eyes[:, None]).astype(np.float32).reshape(-1, 3)  # the point is at parameter 1
+    ways = (points[None] - eyes[:, None]).astype(np.float32).reshape(-1, 3)  # the point is at parameter 1 of its ray
     origins = np.repeat(eyes, len(points), axis=0)
     lengths = np.linalg.norm(ways, axis=-1)
     free = np.zeros(len(ways), dtype=bool)
