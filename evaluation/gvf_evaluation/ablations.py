@@ -1,4 +1,4 @@
-"""Tables 2, 3, 5 and 6: what the paper published for each variant beside what was measured here, seed by seed."""
+"""Tables 2, 3, 5 and 6: published values of each variant beside values measured here over several seeds."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ import numpy as np
 import pandas as pd
 from scipy.stats import studentized_range
 
+from gvf.config.ablations import MODELS, Ablations
+from gvf.errors import UserError
+from gvf.storage.files import read_json
+from gvf.workspace import Workspace
 from gvf_evaluation import published
+from gvf_evaluation.tables import column
 
+COMMON = ("preset", "data", "data_digest")  # fields that all results must agree in to be compared
 METRICS = ("psnr", "ssim", "lpips", "clip", "fvd")
-RISING = {"psnr", "ssim", "clip"}
-MOST_LISTED = 6  # pairs of variants in a sentence; more are counted
-SIGNIFICANCE = 0.05  # how often equal variants of one table may be told apart, in any of its pairs
+MOST_LISTED = 6  # pairs of variants listed in a sentence; more are only counted
+SIGNIFICANCE = 0.05  # probability of calling any pair of a table significant when all its variants are equal
 
 
 @dataclass(frozen=True)
 class AblationTable:
-    """number: in the paper. model: whose variants. rows: variants in the order of the published table's rows.
+    """One of the paper's tables of ablations.
 
-    published: that table; its columns that are not metrics say what a row changes.
+    number: in the paper. model: vae or dit. rows: variants in the order of the published rows. published: the published
+    table; its columns that are not metrics are the settings that a row changes.
     """
 
     number: int
@@ -48,28 +54,63 @@ TABLES = (
 
 
 def tables_of(model: str, variant: str) -> list[int]:
-    """The numbers of the tables a variant stands in."""
+    """Return the numbers of the tables that show a variant."""
     return [table.number for table in TABLES if table.model == model and variant in table.rows]
 
 
-def ablation_frame(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return one row per variant: what it changes, then each metric published, measured (mean over seeds) and its deviation.
+def of_table(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the results that a table shows, variant by variant."""
+    return [r for name in table.rows for r in results if (r["model"], r["variant"]) == (table.model, name)]
 
-    results: of `gvf ablate`, of any model and variant. Columns: `variant`, the settings of the published table, `seeds` (how
-    many were measured), and for every metric `<name>_published`, `<name>`, `<name>_std` (of n - 1, NaN for one seed), the
-    last two NaN where nothing was measured; `gap_closed` with its deviation at the end.
+
+def result_name(result: Mapping[str, Any]) -> str:
+    """Return the name of a result's files, without suffix."""
+    return f"{result['model']}-{result['variant']}-{result['seed']}"
+
+
+def listed_results(workspace: Workspace, ablations: Ablations) -> list[dict[str, Any]]:
+    """Return the results of all variants and seeds of ablations/params.yaml that have been measured, and no others.
+
+    Raises UserError when there is none, or when they come from different presets or data.
+    """
+    folder = workspace.ablation_results
+    names = [
+        result_name({"model": model, "variant": variant, "seed": seed})
+        for model in MODELS
+        for variant in ablations.variants[model]
+        for seed in ablations.seeds
+    ]
+    results = [read_json(path) for name in names if (path := folder / f"{name}.json").is_file()]
+    if not results:
+        raise UserError(
+            f"{folder}: holds no result of a variant in {workspace.ablation_params}. Run `dvc repro ablations/dvc.yaml`."
+        )
+    for field in COMMON:
+        if len(found := sorted({str(result.get(field)) for result in results})) > 1:
+            raise UserError(
+                f"{folder}: holds results with different values of {field} ({' and '.join(found)}), which cannot be compared. "
+                "Run `dvc repro ablations/dvc.yaml`."
+            )
+    return results
+
+
+def ablation_frame(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row per variant with its settings and each metric as published and as measured.
+
+    results: of `gvf ablate`, for any models and variants. Columns: `variant`, the settings of the published table, `seeds`
+    (number of runs), and for every metric `<name>_published`, `<name>` (mean over seeds) and `<name>_std` (sample standard
+    deviation), the last two NaN where they are undefined; `gap_closed` and its deviation come last.
     """
     rows = []
     for variant, row in zip(table.rows, table.published.to_dict("records"), strict=True):
-        figures = pd.DataFrame([r["figures"] for r in results if r["model"] == table.model and r["variant"] == variant])
+        metrics = pd.DataFrame([r["figures"] for r in results if r["model"] == table.model and r["variant"] == variant])
         settings = {str(name): value for name, value in row.items() if name not in METRICS}
         values: dict[str, Any] = {"variant": variant, **settings}
-        values["seeds"] = len(figures)
+        values["seeds"] = len(metrics)
         for name in (*METRICS, "gap_closed"):
             if name in METRICS and name not in row:
                 continue
-            column = f"{table.model}_{name}"
-            measured = figures[column].dropna() if column in figures else pd.Series(dtype=float)
+            measured = metrics.get(f"{table.model}_{name}", pd.Series(dtype=float)).dropna()
             if name in METRICS:
                 values[f"{name}_published"] = row[name]
             values[name] = measured.mean()
@@ -80,13 +121,16 @@ def ablation_frame(table: AblationTable, results: Sequence[Mapping[str, Any]]) -
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """How far seeds of one variant lie apart. deviation: pooled over a model's variants. degrees: of freedom in it."""
+    """Seed-to-seed variation of a metric: the standard deviation pooled over a model's variants, and its degrees of freedom."""
 
     deviation: float
     degrees: int
 
-    def told_apart(self, difference: float, counts: tuple[int, int], num_variants: int) -> bool:
-        """Whether the means of two of `num_variants` variants over so many seeds differ: the Tukey-Kramer test."""
+    def is_significant(self, difference: float, counts: tuple[int, int], num_variants: int) -> bool:
+        """Return whether the means of two of `num_variants` variants differ, by the Tukey-Kramer test.
+
+        counts: the number of seeds of each of the two.
+        """
         if self.degrees == 0:
             return False
         error = self.deviation * (sum(1 / count for count in counts) / 2) ** 0.5
@@ -94,7 +138,7 @@ class SeedNoise:
 
 
 def seed_noise(model: str, results: Sequence[Mapping[str, Any]], metric: str = "psnr") -> SeedNoise:
-    """Of all variants of a model; the seeds are taken to scatter alike in each. results: of `gvf ablate`."""
+    """Return the seed-to-seed variation of a model's variants, assuming that all have the same. results: of `gvf ablate`."""
     values = pd.DataFrame(
         [(r["variant"], r["figures"].get(f"{model}_{metric}")) for r in results if r["model"] == model],
         columns=["variant", "value"],
@@ -106,15 +150,15 @@ def seed_noise(model: str, results: Sequence[Mapping[str, Any]], metric: str = "
 
 
 def compare_order(table: AblationTable, frame: pd.DataFrame, noise: SeedNoise, metric: str = "psnr") -> str:
-    """How the order of variants by a metric compares with the paper's, in a few sentences.
+    """Return sentences that compare the order of variants by a metric with the order in the paper.
 
-    Only pairs that the paper has apart are compared; which of them are told apart, `SeedNoise` says. frame: of
-    `ablation_frame`. noise: of the table's model by that metric.
+    Pairs with the same published value are left out. frame: of `ablation_frame`. noise: of the table's model and this
+    metric.
     """
     frame = frame[frame[metric].notna()]
     if len(frame) < 2:
-        return f"Table {table.number}: fewer than two variants were measured."
-    sign = 1.0 if metric in RISING else -1.0
+        return f"Fewer than two variants of Table {table.number} were measured, so there is no order to compare."
+    sign = 1.0 if column(metric).higher_is_better else -1.0
     rows = frame.to_dict("records")
     agreeing: list[str] = []
     swapped: list[str] = []
@@ -124,16 +168,16 @@ def compare_order(table: AblationTable, frame: pd.DataFrame, noise: SeedNoise, m
         if expected == 0:
             continue
         found = sign * (first[metric] - second[metric])
-        apart = noise.told_apart(found, (first["seeds"], second["seeds"]), len(rows))
-        pair = f"{first['variant']} and {second['variant']} ({abs(found):.2f} apart)"
-        (unclear if not apart else agreeing if expected * found > 0 else swapped).append(pair)
-    theirs, ours = (_ranked(frame, column, sign) for column in (f"{metric}_published", metric))
-    text = f"Table {table.number} by {metric.upper()}, best first: the paper {' > '.join(theirs)}; here {' > '.join(ours)}."
+        is_significant = noise.is_significant(found, (first["seeds"], second["seeds"]), len(rows))
+        pair = f"{first['variant']} and {second['variant']} (difference {abs(found):.2f})"
+        (unclear if not is_significant else agreeing if expected * found > 0 else swapped).append(pair)
+    theirs, ours = (_ranked(frame, name, sign) for name in (f"{metric}_published", metric))
+    text = f"Order by {metric.upper()}, best first. Published: {' > '.join(theirs)}. Measured: {' > '.join(ours)}."
     num_pairs = len(agreeing) + len(swapped) + len(unclear)
     for pairs, words in (
-        (agreeing, "Told apart, as in the paper"),
-        (swapped, "Told apart, the other way round than in the paper"),
-        (unclear, "Not told apart"),
+        (agreeing, "Significant differences in the published order"),
+        (swapped, "Significant differences in the opposite order"),
+        (unclear, "Differences within the seed-to-seed variation"),
     ):
         many = pairs is not swapped and len(pairs) > MOST_LISTED
         listed = f"{len(pairs)} of {num_pairs} pairs" if many else ", ".join(pairs)
@@ -142,7 +186,7 @@ def compare_order(table: AblationTable, frame: pd.DataFrame, noise: SeedNoise, m
 
 
 def compare_to_standing_still(table: AblationTable, frame: pd.DataFrame) -> str | None:
-    """A sentence when no variant of a table is better than its canonical Gaussians without motion, otherwise None.
+    """Return a sentence if no variant of a table is better than the static reference, otherwise None.
 
     frame: of `ablation_frame`.
     """
@@ -150,13 +194,14 @@ def compare_to_standing_still(table: AblationTable, frame: pd.DataFrame) -> str 
     if gaps.empty or (gaps > 0).any():
         return None
     return (
-        f"None of them is better than not moving at all (gap closed {gaps.min():.1%} to {gaps.max():.1%}), so their order says "
-        "little."
+        f"No variant is better than the static reference (gap closed from {gaps.min():.1%} to {gaps.max():.1%}), so their "
+        "order means little."
     )
 
 
-def _ranked(frame: pd.DataFrame, column: str, sign: float) -> list[str]:
-    """Variants by a column, the best first."""
+def _ranked(frame: pd.DataFrame, name: str, sign: float) -> list[str]:
+    """Return the variants sorted by a column, best first."""
     return [
-        str(name) for name in frame["variant"].to_numpy()[np.argsort(-sign * frame[column].to_numpy(), kind="stable")]
+        str(variant)
+        for variant in frame["variant"].to_numpy()[np.argsort(-sign * frame[name].to_numpy(), kind="stable")]
     ]

@@ -22,7 +22,7 @@ from gvf_evaluation.frame_folders import ObjectFrames, joint_digest, pair_folder
 from gvf_evaluation.frames import read_frame
 from gvf_evaluation.measures import absent_measures, require_weights, weights_digests
 from gvf_evaluation.protocols import CONSISTENT4D, Protocol, find_protocol
-from gvf_evaluation.reporting.pictures import fit, stack, strip
+from gvf_evaluation.reporting.images import fit, stack, strip
 from gvf_evaluation.results import file_name, write_result
 from gvf_evaluation.scoring import ObjectScores, ScoreTask, code_digest, score_object
 

@@ -1,4 +1,4 @@
-"""Figures that the paper published, table by table. They are shown beside ours, never mixed with them."""
+"""Values that the paper published, table by table; reports show them beside measured ones and label them so."""
 
 from __future__ import annotations
 
@@ -49,25 +49,28 @@ _TABLE_6 = [
 
 
 def table_1() -> pd.DataFrame:
-    """Video to 4D: method, psnr, lpips, ssim, clip, fvd, time."""
+    """Return Table 1, video to 4D: method, psnr, lpips, ssim, clip, fvd, time."""
     return pd.DataFrame(_TABLE_1, columns=["method", "psnr", "lpips", "ssim", "clip", "fvd", "time"])
 
 
 def table_2() -> pd.DataFrame:
-    """The VAE's parts: config, query, mesh_guided, attributes, psnr, lpips, ssim. Words as in `variation_vae`."""
+    """Return Table 2, parts of the VAE: config, query, mesh_guided, attributes, psnr, lpips, ssim.
+
+    Settings are named as in the section `variation_vae` of params.yaml.
+    """
     return pd.DataFrame(_TABLE_2, columns=["config", "query", "mesh_guided", "attributes", "psnr", "lpips", "ssim"])
 
 
 def table_3() -> pd.DataFrame:
-    """The diffusion model's position embedding: position_embedding, psnr, lpips, ssim, clip, fvd."""
+    """Return Table 3, position embedding of the DiT: position_embedding, psnr, lpips, ssim, clip, fvd."""
     return pd.DataFrame(_TABLE_3, columns=["position_embedding", "psnr", "lpips", "ssim", "clip", "fvd"])
 
 
 def table_5() -> pd.DataFrame:
-    """Finetuning of D_GS in the joint phase: finetune_decoder, psnr, lpips, ssim."""
+    """Return Table 5, finetuning of D_GS in the joint phase: finetune_decoder, psnr, lpips, ssim."""
     return pd.DataFrame(_TABLE_5, columns=["finetune_decoder", "psnr", "lpips", "ssim"])
 
 
 def table_6() -> pd.DataFrame:
-    """Mesh-guided interpolation: num_neighbors, beta, psnr, lpips, ssim."""
+    """Return Table 6, mesh-guided interpolation: num_neighbors, beta, psnr, lpips, ssim."""
     return pd.DataFrame(_TABLE_6, columns=["num_neighbors", "beta", "psnr", "lpips", "ssim"])

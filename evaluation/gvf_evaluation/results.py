@@ -1,4 +1,4 @@
-"""Results of scored methods as files, and the rows that Table 1 makes of them beside the published ones."""
+"""Result files of scored methods, and Table 1, which shows them beside the published values."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ _TEXTS = ("method", "protocol", "data", "truth_sha256", "device")
 _TIMES = ("seconds", "seconds_in_all")
 
 TABLE_1_CAPTION = (
-    "Video to 4D, published beside measured. Published: Table 1 of the paper, n = 100 objects at 512 x 512 pixels, time on one "
-    "A100 without alignment and rendering; its evaluation code is not public. Measured: by gvf evaluate --predictions (the "
-    "files in reports/benchmark), and this pipeline's own last run; n, the objects or clips averaged over, stands under Data. "
-    "SSIM counts all pixels, as torchmetrics has done since release 1.4.2 (September 2024); SSIM without border leaves out 5 "
-    "pixels on each side, as torchmetrics did before; published SSIM is in that column. "
-    "Measured LPIPS is with VGG16; a method's AlexNet figure is in its result file. This pipeline's own generation time stands "
-    "on the page (reports/index.html), not in the table: tables come out the same every time. Only rows of one protocol and "
-    "one data set compare."
+    "Table 1, video to 4D: published values beside measured ones. Published rows are Table 1 of the paper: n = 100 objects at "
+    "512 x 512 pixels, time on one A100 without alignment and rendering; their evaluation code is not public. Measured rows "
+    "are the last run of this pipeline and methods scored with gvf evaluate --predictions (files in reports/benchmark); the "
+    "column Data says over how many objects or clips they are averaged. SSIM covers all pixels, as in torchmetrics since "
+    "release 1.4.2 (September 2024); SSIM without border leaves out 5 pixels on each side, as earlier releases did, and holds "
+    "the published values. Measured LPIPS uses VGG16. The generation time of this pipeline is on the page "
+    "(reports/index.html) and not in the table, so that the same models always give the same table. Compare only rows with "
+    "the same protocol and data."
 )
 
 
 def file_name(method: str, protocol: str, data: str) -> str:
-    """A name for files, without suffix, that no other method, protocol or data have.
+    """Return a file name without suffix that is unique to a method, protocol and data set.
 
-    It reads as `<slug of method>--<protocol>--<8 hex digits>`, the digits from a digest over method and data.
+    It reads `<slug of method>--<protocol>--<8 hex digits>`, the digits being a digest of method and data.
     """
     return f"{slug(method)}--{protocol}--{joint_digest([method, data])[:8]}"
 
 
 def result_path(workspace: Workspace, method: str, protocol: str, truth_sha256: str) -> Path:
-    """Where the result of a method on a truth under a protocol lies; any other of the three lies elsewhere."""
+    """Return the path of the result of a method under a protocol on a data set, given by its ground truth's digest."""
     return workspace.benchmark / f"{file_name(method, protocol, truth_sha256)}.json"
 
 
 def write_result(workspace: Workspace, result: Mapping[str, Any]) -> Path:
-    """Write a result as `result_path` says, over the last one of the same method, protocol and truth."""
+    """Write a result to its `result_path`, replacing an earlier one of the same method, protocol and ground truth."""
     path = result_path(workspace, result["method"], result["protocol"], result["truth_sha256"])
     write_json(path, result)
     return path
 
 
 def read_results(workspace: Workspace) -> list[dict[str, Any]]:
-    """Every result, in the order of file names. Raises UserError for a file that is not one, with its flaw."""
+    """Return all results in the order of file names. Raises UserError for a file that is no result, saying why."""
     results = []
     for path in sorted(workspace.benchmark.glob("*.json")):
         result = read_json(path)
@@ -71,9 +71,9 @@ def read_results(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """Return Table 1: published rows, this pipeline's, then other measured ones, with source, protocol, data and device.
+    """Return Table 1: published rows, the row of this pipeline, then other measured ones.
 
-    results: from `read_results`. pipeline: from `pipeline_row`. Published SSIM is in the column `ssim_cropped`.
+    results: of `read_results`. pipeline: of `pipeline_row`. Published SSIM is in the column `ssim_cropped`.
     """
     published = (
         table_1()
@@ -91,10 +91,10 @@ def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Mapping[str, An
 
 
 def pipeline_row(summary: pd.DataFrame, measurement: Mapping[str, Any], generated_on: str) -> dict[str, Any]:
-    """The DiT of this pipeline's last run.
+    """Return the row of Table 1 for the DiT of this pipeline's last run.
 
-    summary, measurement: what the stage `evaluate` wrote. generated_on: the device of the stage `sample`. Without its time:
-    tables are the same after every `dvc repro`, times are not.
+    summary, measurement: as the stage `evaluate` wrote them. generated_on: the device of the stage `sample`. The row has no
+    time, since tables must be the same after every `dvc repro`.
     """
     (row,) = summary[(summary["group"] == "all") & (summary["method"] == "dit")].to_dict("records")
     return {
@@ -110,7 +110,7 @@ def pipeline_row(summary: pd.DataFrame, measurement: Mapping[str, Any], generate
 
 
 def devices(generated_on: str | None, scored_on: str) -> str:
-    """Where frames were made, as far as it is known, and where they were scored, in words."""
+    """Return in words on which devices frames were generated, if known, and scored."""
     return f"generated on {generated_on}; scored on {scored_on}" if generated_on else f"scored on {scored_on}"
 
 
@@ -130,26 +130,26 @@ def _row(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seconds_of(time: str) -> float:
-    """Seconds of a time as Table 1 was published: `3.5 s`, `~20 min`, `~1.5 h`. Raises ValueError for anything else."""
+    """Return the seconds of a published time: `3.5 s`, `~20 min`, `~1.5 h`. Raises ValueError for anything else."""
     match = re.fullmatch(r"~?([0-9.]+) (s|min|h)", time)
     if match is None:
-        raise ValueError(f"{time!r} is no time of Table 1")
+        raise ValueError(f"{time!r} is not a time like '3.5 s', '~20 min' or '~1.5 h'")
     return float(match[1]) * _UNITS[match[2]]
 
 
 def time_of(seconds: float) -> str:
-    """A time as Table 1 was published, to three digits, in the largest unit that it fills: `3.5 s`, `20 min`, `1.5 h`."""
+    """Return a time as Table 1 prints it, to three digits in the largest unit it reaches: `3.5 s`, `20 min`, `1.5 h`."""
     unit = next((name for name in ("h", "min") if seconds >= _UNITS[name]), "s")
     return f"{seconds / _UNITS[unit]:.3g} {unit}"
 
 
 def _flaw(result: object) -> str | None:
-    """Why Table 1 cannot read a parsed file, None when it can."""
+    """Return why a parsed file is not a result, or None when it is one."""
     if not isinstance(result, dict):
-        return "it holds no fields"
+        return "it must be a JSON object"
     for name in _TEXTS:
         if not isinstance(result.get(name), str):
-            return f"its {name!r} is missing or no text"
+            return f"its {name!r} is missing or not text"
     generation, metrics = result.get("generation"), result.get("metrics")
     if not isinstance(generation, dict) or not generation.keys() >= {*_TIMES, "device"}:
         return f"its 'generation' must have {', '.join(_TIMES)} and device"

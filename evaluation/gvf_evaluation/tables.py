@@ -1,9 +1,9 @@
-"""Tables for people: one pandas frame to csv (all digits), md and tex (rounded, titled)."""
+"""Tables as files: CSV with all digits, and Markdown and LaTeX with titles and rounded values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import pandas as pd
 from gvf.storage.files import atomic_path
 
 ABSENT = "n/a"
-_TEX_SPECIAL = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"}
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}"}
     | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "~": r"$\sim$", "×": r"$\times$", "±": r"$\pm$"}
 )
@@ -21,126 +21,111 @@ _TEX_SPECIAL = str.maketrans(
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. format: of `str.format` for numbers (`{:.2f}`, `{:.1%}`); best: `max`, `min` or none."""
+    """How a column is shown. format: of `str.format` for numbers. higher_is_better: None when it is no metric."""
 
-    key: str
     title: str
     format: str = "{}"
-    best: str | None = None
+    higher_is_better: bool | None = None
 
     @property
     def heading(self) -> str:
-        """The title with the direction in which the figure is better."""
-        return self.title + {"max": " ↑", "min": " ↓", None: ""}[self.best]
+        """Return the title, with an arrow in the direction of better values."""
+        return self.title if self.higher_is_better is None else f"{self.title} {'↑' if self.higher_is_better else '↓'}"
 
 
-# How each figure is called and rounded, wherever it is shown.
-COLUMNS = {
-    column.key: column
-    for column in (
-        Column("group", "Group"),
-        Column("method", "Method"),
-        Column("num_clips", "Clips"),
-        Column("clip_id", "Clip"),
-        Column("family", "Family"),
-        Column("asset_seen", "Asset seen"),
-        Column("psnr", "PSNR", "{:.2f}", "max"),
-        Column("ssim", "SSIM", "{:.3f}", "max"),
-        Column("ssim_cropped", "SSIM without border", "{:.3f}", "max"),
-        Column("lpips", "LPIPS", "{:.3f}", "min"),
-        Column("clip", "CLIP", "{:.3f}", "max"),
-        Column("fvd", "FVD", "{:.2f}", "min"),
-        Column("chamfer", "Chamfer", "{:.4f}", "min"),
-        Column("gap_closed", "Gap closed", "{:.1%}", "max"),
-        Column("time", "Time"),
-        Column("time_in_all", "Time with alignment and rendering"),
-    )
+_COLUMNS = {
+    "num_clips": Column("Clips"),
+    "clip_id": Column("Clip"),
+    "gap_closed": Column("Gap closed", "{:.1%}", higher_is_better=True),
+    "time_in_all": Column("Time with alignment and rendering"),
+    "psnr": Column("PSNR", "{:.2f}", True),
+    "ssim": Column("SSIM", "{:.3f}", True),
+    "ssim_cropped": Column("SSIM without border", "{:.3f}", True),
+    "lpips": Column("LPIPS", "{:.3f}", False),
+    "clip": Column("CLIP", "{:.3f}", True),
+    "fvd": Column("FVD", "{:.2f}", False),
+    "chamfer": Column("Chamfer", "{:.4f}", False),
 }
 
 
-def columns_of(table: pd.DataFrame) -> list[Column]:
-    """The columns of a frame as they are shown; a name not in COLUMNS titles itself."""
-    return [_column(str(name)) for name in table.columns]
-
-
-def _column(name: str) -> Column:
-    figure, is_published = name.removesuffix("_published"), name.endswith("_published")
-    if is_published and figure in COLUMNS:
-        return replace(COLUMNS[figure], key=name, title=f"{COLUMNS[figure].title} published")
-    return COLUMNS.get(name, Column(name, name.replace("_", " ").capitalize()))
+def column(name: str) -> Column:
+    """Return how the column of a metric, of a metric's published values, or any other column is shown."""
+    if name.endswith("_published"):
+        measured = column(name.removesuffix("_published"))
+        return replace(measured, title=f"{measured.title} (published)")
+    return _COLUMNS.get(name, Column(_sentence_case(name)))
 
 
 def numeric_columns(table: pd.DataFrame) -> list[bool]:
-    """Which columns hold numbers, or figures worded as text, and are aligned to the right."""
-    kinds = table.dtypes
-    numbers = [pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in kinds]
-    return [number or column.best is not None for number, column in zip(numbers, columns_of(table))]
+    """Return for each column whether it holds numbers, or metrics written as text, and is aligned to the right."""
+    return [
+        (pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind))
+        or column(str(name)).higher_is_better is not None
+        for name, kind in table.dtypes.items()
+    ]
 
 
-def cell(value: object, column: Column) -> str:
-    """One value as text; missing ones read n/a."""
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of the same shape with headings as column names, rounded values, and n/a for missing ones."""
+    shown = [column(str(name)) for name in table.columns]
+    rows = [[cell(value, one.format) for value, one in zip(row, shown)] for row in table.astype(object).values.tolist()]
+    return pd.DataFrame(rows, columns=[one.heading for one in shown], dtype=str)
+
+
+def cell(value: object, number_format: str = "{}") -> str:
+    """Return one value as a line of text: n/a for missing ones, yes or no for booleans."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return column.format.format(value) if isinstance(value, int | float) else str(value)
-
-
-def rows_of(table: pd.DataFrame, columns: Sequence[Column]) -> list[list[str]]:
-    """Every row of a frame as text."""
-    rows = table.astype(object).values.tolist()
-    return [[cell(value, column) for value, column in zip(row, columns)] for row in rows]
+    return number_format.format(value) if isinstance(value, int | float) else " ".join(str(value).split())
 
 
 def to_markdown(table: pd.DataFrame, caption: str) -> str:
-    """A pipe table under its caption, padded so that it reads as plain text too."""
-    columns = columns_of(table)
-    rows = [[column.heading for column in columns], *rows_of(table, columns)]
-    rows = [[text.replace("|", "\\|") for text in row] for row in rows]
-    widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(columns))]
-    numeric = numeric_columns(table)
-    lines = [_pipe(text.rjust(w) if n else text.ljust(w) for text, w, n in zip(row, widths, numeric)) for row in rows]
-    rule = _pipe("-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric))
-    return "\n".join([caption, "", lines[0], rule, *lines[1:], ""])
+    """Return a pipe table under its caption; it reads as plain text too."""
+    text = as_text(table).map(_escape_pipes).rename(columns=_escape_pipes)
+    align = ["right" if is_numeric else "left" for is_numeric in numeric_columns(table)]
+    body = text.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align)
+    return f"{caption}\n\n{body}\n"
 
 
 def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
-    """A booktabs table."""
-    columns = columns_of(table)
-    align = "".join("r" if numeric else "l" for numeric in numeric_columns(table))
-    body = [" & ".join(text.translate(_TEX_SPECIAL) for text in row) + r" \\" for row in rows_of(table, columns)]
-    heading = " & ".join(column.heading.translate(_TEX_SPECIAL) for column in columns) + r" \\"
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{caption.translate(_TEX_SPECIAL)}}}",
-            rf"\label{{tab:{label}}}",
-            rf"\begin{{tabular}}{{{align}}}",
-            r"\toprule",
-            heading,
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
+    """Return a booktabs table with its caption."""
+    text = as_text(table).map(_escape_latex).rename(columns=_escape_latex)
+    return text.style.hide(axis="index").to_latex(
+        hrules=True,
+        column_format=_alignment(numeric_columns(table)),
+        caption=_escape_latex(caption),
+        label=f"tab:{label}",
+        position_float="centering",
     )
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str, caption: str, shown: pd.DataFrame | None = None) -> None:
-    """Write `name`.csv, .md and .tex in `folder`; `shown` is what people read in the latter two, by default the same."""
+    """Write `name`.csv, .md and .tex in `folder`. shown: what the latter two hold instead of `table`, if given."""
     shown = table if shown is None else shown
-    written = {
+    texts = {
         "csv": table.to_csv(index=False, lineterminator="\n"),
         "md": to_markdown(shown, caption),
         "tex": to_latex(shown, caption, name),
     }
-    for suffix, text in written.items():
+    for suffix, text in texts.items():
         with atomic_path(folder / f"{name}.{suffix}") as partial:
             partial.write_text(text, encoding="utf-8")
 
 
-def _pipe(cells: object) -> str:
-    return "| " + " | ".join(cells) + " |"  # type: ignore[arg-type]
+def _alignment(is_numeric: Iterable[bool]) -> str:
+    return "".join("r" if right else "l" for right in is_numeric)
+
+
+def _escape_pipes(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _escape_latex(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+def _sentence_case(name: str) -> str:
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]

@@ -1,4 +1,4 @@
-"""Tables of ablations from results written down by hand."""
+"""Tables of ablations, from results written by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def result(model: str, variant: str, seed: int, psnr: float) -> dict[str, Any]:
     }
 
 
-def test_mean_and_deviation_over_seeds_beside_what_was_published() -> None:
+def test_mean_and_deviation_over_seeds_beside_published_values() -> None:
     results = [result("vae", "A", 0, 20.0), result("vae", "A", 1, 23.0), result("vae", "ours", 0, 25.0)]
     frame = ablation_frame(BY_NUMBER[2], [*results, result("dit", "ours", 0, 1.0)]).set_index("config")
     assert frame["seeds"].tolist() == [2, 0, 0, 1]
@@ -46,7 +46,7 @@ def test_mean_and_deviation_over_seeds_beside_what_was_published() -> None:
     assert "clip" not in frame
 
 
-def test_a_variant_stands_in_every_table_that_shows_it() -> None:
+def test_a_variant_is_in_every_table_that_shows_it() -> None:
     assert tables_of("vae", "ours") == [2, 5, 6]
     assert tables_of("dit", "ours") == [3]
     assert tables_of("vae", "k4") == [6]
@@ -63,14 +63,14 @@ def order(values: dict[str, list[float]], number: int = 2) -> str:
     return compare_order(table, ablation_frame(table, results), seed_noise(table.model, results))
 
 
-def test_two_variants_are_told_apart_by_student_s_t_test() -> None:
-    """Tukey's test of two groups is the t test; with more groups it is SciPy's own, wherever the pairs differ most."""
+def test_significance_of_two_variants_is_that_of_a_t_test() -> None:
+    """For two groups, the result is that of a t-test; for more, that of `scipy.stats.tukey_hsd`."""
     for ours, other in (([21.0, 21.3], [20.0, 20.3]), ([21.0, 21.3], [20.3, 20.6]), ([21.0, 22.0], [20.0, 20.3])):
         results = [result("dit", name, i, v) for name, vs in (("ours", ours), ("o", other)) for i, v in enumerate(vs)]
         noise = seed_noise("dit", [*results, result("vae", "ours", 0, 1.0), result("vae", "ours", 1, 9.0)])
         assert noise.degrees == 2
         difference = sum(ours) / 2 - sum(other) / 2
-        assert noise.told_apart(difference, (2, 2), 2) == (scipy.stats.ttest_ind(ours, other).pvalue < 0.05)
+        assert noise.is_significant(difference, (2, 2), 2) == (scipy.stats.ttest_ind(ours, other).pvalue < 0.05)
     groups = {"A": [20.0, 20.2], "B": [20.5, 20.6, 20.9], "C": [21.4, 21.3], "ours": [21.5, 21.8]}
     results = [result("vae", name, seed, value) for name, vs in groups.items() for seed, value in enumerate(vs)]
     noise = seed_noise("vae", results)
@@ -78,50 +78,53 @@ def test_two_variants_are_told_apart_by_student_s_t_test() -> None:
     expected = scipy.stats.tukey_hsd(*groups.values()).pvalue < 0.05
     for (i, one), (j, two) in itertools.combinations(enumerate(groups.values()), 2):
         difference = sum(one) / len(one) - sum(two) / len(two)
-        assert noise.told_apart(difference, (len(one), len(two)), 4) == expected[i, j]
+        assert noise.is_significant(difference, (len(one), len(two)), 4) == expected[i, j]
     assert 0 < expected.sum() < 12  # both kinds occur
 
 
-def test_the_papers_order_is_told_as_such() -> None:
+def test_the_published_order_is_recognised() -> None:
     text = order({"A": [20.0, 20.1], "B": [21.0, 21.1], "C": [22.0, 22.1], "ours": [23.0, 23.1]})
-    assert (
-        "the paper ours > C > B > A; here ours > C > B > A. Told apart, as in the paper: A and B (1.00 apart)," in text
-    )
-    assert "other way round" not in text
-    assert "Not told apart" not in text
+    assert "Published: ours > C > B > A. Measured: ours > C > B > A." in text
+    assert "Significant differences in the published order: A and B (difference 1.00)," in text
+    assert "opposite order" not in text
+    assert "seed-to-seed" not in text
 
 
-def test_pairs_are_told_apart_or_not_whichever_way_round_they_are() -> None:
+def test_pairs_are_significant_in_either_order_or_not() -> None:
     text = order({"A": [21.5, 21.6], "B": [21.0, 21.1], "C": [22.0, 22.1], "ours": [22.05, 22.1]})
     assert (
-        "Told apart, as in the paper: A and C (0.50 apart), A and ours (0.53 apart), B and C (1.00 apart), B and"
+        "Significant differences in the published order: A and C (difference 0.50), A and ours (difference 0.53), B and C"
         in text
     )
-    assert "Told apart, the other way round than in the paper: A and B (0.50 apart)." in text
-    assert "Not told apart: C and ours (0.03 apart)." in text
+    assert "Significant differences in the opposite order: A and B (difference 0.50)." in text
+    assert "Differences within the seed-to-seed variation: C and ours (difference 0.03)." in text
 
 
-def test_one_seed_tells_nothing_apart() -> None:
+def test_one_seed_shows_no_significant_difference() -> None:
     text = order({"A": [20.0], "B": [21.0], "C": [22.0], "ours": [23.0]})
-    assert "Told apart" not in text
-    assert "Not told apart: A and B (1.00 apart), A and C (2.00 apart)," in text
+    assert "Significant" not in text
+    assert (
+        "Differences within the seed-to-seed variation: A and B (difference 1.00), A and C (difference 2.00)," in text
+    )
 
 
 def test_many_pairs_are_counted_but_swapped_ones_are_named() -> None:
-    assert "Not told apart: 21 of 21 pairs." in order({name: [20.0] for name in BY_NUMBER[6].rows}, number=6)
+    assert "Differences within the seed-to-seed variation: 21 of 21 pairs." in order(
+        {name: [20.0] for name in BY_NUMBER[6].rows}, number=6
+    )
     text = order({name: [20.0 + i, 20.01 + i] for i, name in enumerate(BY_NUMBER[6].rows)}, number=6)
-    assert text.count(" apart)") == 10
-    assert "Told apart, as in the paper: 11 of 21 pairs." in text
+    assert text.count("(difference ") == 10
+    assert "Significant differences in the published order: 11 of 21 pairs." in text
 
 
 def test_one_variant_has_no_order() -> None:
-    assert "fewer than two" in order({"A": [20.0]})
+    assert "Fewer than two variants of Table 2" in order({"A": [20.0]})
     assert isinstance(ablation_frame(BY_NUMBER[3], []), pd.DataFrame)
 
 
-def test_variants_worse_than_standing_still_are_called_so() -> None:
+def test_variants_worse_than_the_static_reference_are_named() -> None:
     table = BY_NUMBER[3]
-    for gaps, words in (((-0.1, -0.2), "gap closed -20.0% to -10.0%"), ((-0.1, 0.2), None), ((), None)):
+    for gaps, words in (((-0.1, -0.2), "gap closed from -20.0% to -10.0%"), ((-0.1, 0.2), None), ((), None)):
         results = [result("dit", name, 0, 20.0) for name, _ in zip(table.rows, gaps)]
         for item, gap in zip(results, gaps):
             item["figures"]["dit_gap_closed"] = gap

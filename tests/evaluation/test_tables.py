@@ -10,7 +10,7 @@ import pytest
 
 from gvf_evaluation.ablations import METRICS, TABLES, AblationTable
 from gvf_evaluation.published import table_1
-from gvf_evaluation.tables import to_latex, to_markdown, write_table
+from gvf_evaluation.tables import as_text, column, to_latex, to_markdown, write_table
 
 TABLE = pd.DataFrame(
     {
@@ -27,11 +27,36 @@ def test_markdown_is_aligned_and_says_what_is_missing() -> None:
     assert to_markdown(TABLE, "Caption.").splitlines() == [
         "Caption.",
         "",
-        "| Method      | PSNR ↑ | Gap closed ↑ | Asset seen | Clips |",
-        "| ----------- | -----: | -----------: | ---------- | ----: |",
-        "| a_b         |  20.13 |        12.5% | yes        |     3 |",
-        "| 100% & more |    n/a |        -3.0% | no         |    12 |",
+        "| Method      |   PSNR ↑ |   Gap closed ↑ | Asset seen   |   Clips |",
+        "|:------------|---------:|---------------:|:-------------|--------:|",
+        "| a_b         |    20.13 |          12.5% | yes          |       3 |",
+        "| 100% & more |      n/a |          -3.0% | no           |      12 |",
     ]
+
+
+def test_markdown_keeps_each_row_on_its_line() -> None:
+    awkward = pd.DataFrame({"method": ["a | b", "two\nlines"], "x|y": [1, 2]})
+    assert to_markdown(awkward, "Caption.").splitlines()[2:] == [
+        "| Method    |   X\\|y |",
+        "|:----------|-------:|",
+        "| a \\| b    |      1 |",
+        "| two lines |      2 |",
+    ]
+    assert to_markdown(TABLE.iloc[:0], "Caption.").splitlines()[2].startswith("| Method ")
+
+
+def test_columns_of_the_same_title_are_all_kept() -> None:
+    table = pd.DataFrame([[1, 2]], columns=["fast_method", "fast method"])
+    assert as_text(table).values.tolist() == [["1", "2"]]
+    assert "| 1 | 2 |" in re.sub(" +", " ", to_markdown(table, "Caption."))
+    assert r"1 & 2 \\" in to_latex(table, "Caption.", "twice")
+
+
+def test_published_columns_are_named_so() -> None:
+    assert column("psnr_published").heading == "PSNR (published) ↑"
+    assert column("psnr_published").format == column("psnr").format
+    assert column("lpips").heading == "LPIPS ↓"
+    assert column("asset_seen").heading == "Asset seen"
 
 
 def test_latex_is_escaped() -> None:
@@ -45,7 +70,7 @@ def test_latex_is_escaped() -> None:
     assert r"K\textasciicircum{}2 \textbackslash{}and \{x\} \\" in awkward
 
 
-def test_three_files_a_table_and_csv_keeps_every_digit(tmp_path: Path) -> None:
+def test_each_table_is_three_files_and_csv_keeps_every_digit(tmp_path: Path) -> None:
     write_table(TABLE, tmp_path, "quality", "Caption.")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["quality.csv", "quality.md", "quality.tex"]
     read = pd.read_csv(tmp_path / "quality.csv")
@@ -53,20 +78,20 @@ def test_three_files_a_table_and_csv_keeps_every_digit(tmp_path: Path) -> None:
     assert pd.isna(read["psnr"][1])
 
 
-def test_published_rows_are_the_paper_s(shared: Path) -> None:
-    """Every figure of Table 1 stands in the paper's text, in the table's own line."""
+def test_published_rows_are_those_of_the_paper(shared: Path) -> None:
+    """Every value of Table 1 is in the paper's text, in the line of its method."""
     lines = (shared / "paper/gvfdiffusion.txt").read_text(encoding="utf-8").partition("Table 1.")[2].splitlines()
     table = table_1()
     for name, *published, _time in table.values.tolist():
         start = "Ours " if "paper" in name else name
         line = next(text for text in lines if text.startswith(start) and text.count(".") >= 4)
-        figures = line.split("]")[-1].replace("Ours", "").split()
-        assert [float(value) for value in figures[:5]] == published
+        values = line.split("]")[-1].replace("Ours", "").split()
+        assert [float(value) for value in values[:5]] == published
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: f"table-{table.number}")
-def test_published_ablations_are_the_paper_s(table: AblationTable, shared: Path) -> None:
-    """Rows of figures of the paper's text, in order; Table 6 prints two rows side by side, ours in both."""
+def test_published_ablations_are_those_of_the_paper(table: AblationTable, shared: Path) -> None:
+    """The values of the paper's text, in order; Table 6 prints two rows side by side, with ours in both."""
     text = (shared / "paper/gvfdiffusion.txt").read_text(encoding="utf-8").partition(f"Table {table.number}. ")[2]
     metrics = [name for name in METRICS if name in table.published.columns]
     printed = ["psnr", "lpips", "ssim", *metrics[3:]]

@@ -34,7 +34,7 @@ from gvf.tracking import run_records
 from gvf.tracking.provenance import flatten, identify
 from gvf.workspace import Workspace
 from gvf_evaluation.ablations import tables_of
-from gvf_evaluation.reporting.pictures import strip
+from gvf_evaluation.reporting.images import strip
 from gvf_evaluation.reporting.shown_clips import VIEW
 
 EXPERIMENT = "ablations"

@@ -1,186 +1,252 @@
-"""Charts as plain numbers for the page's templates: positions in percent, so that CSS lays them out at any width."""
+"""Charts for HTML pages: matplotlib figures as inline SVG, the same bytes for the same values.
+
+Text stays text in the page's font, and colours are the page's CSS variables, so that charts follow its light and dark theme.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullLocator, PercentFormatter
+
+WIDTH, HEIGHT = 340, 190  # in CSS pixels, before the page scales a chart to its column
+ROW_HEIGHT = 19  # of one clip or one bar
 SMOOTHING = 0.06  # half width of the smoothing window, as a share of the points
-LOG_RATIO = 20.0  # a curve that spans more than this factor is drawn on a logarithmic axis
+LOG_RATIO = 20.0  # a curve that spans more than this factor gets a logarithmic axis
+LOWEST_GAP = -1.0  # gaps below this are drawn at the edge
+LONGEST_NAME = 20  # characters of a clip's name beside its row
+# Colours are written as placeholders that `_svg` replaces by the CSS variables of style.css.
+_PLACEHOLDERS = {
+    name: f"#c0ffe{digit}"
+    for digit, name in enumerate(("ink", "quiet", "line", "paper", "dit", "vae", "kept", "dropped"))
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout depends on no machine's fonts
+    "font.size": 11,
+    "text.parse_math": False,  # names from outside may hold dollar signs
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": _PLACEHOLDERS["quiet"],
+    "axes.edgecolor": _PLACEHOLDERS["line"],
+    "grid.color": _PLACEHOLDERS["line"],
+    "grid.linewidth": 0.6,
+    "xtick.color": _PLACEHOLDERS["line"],
+    "ytick.color": _PLACEHOLDERS["line"],
+    "xtick.labelcolor": _PLACEHOLDERS["quiet"],
+    "ytick.labelcolor": _PLACEHOLDERS["quiet"],
+    "text.color": _PLACEHOLDERS["ink"],
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+_FIGURE = Markup(
+    '<figure class="chart"><figcaption>{title}</figcaption>\n<svg viewBox="0 0 {width} {height}" role="img">\n'
+    "<title>{title}</title>\n<desc>{description}</desc>\n"
+)
+# How each method is drawn; dashes tell the lines apart without colour too.
+_LINES = {
+    "static": {"color": _PLACEHOLDERS["dropped"], "linestyle": ":"},
+    "interpolated": {"color": _PLACEHOLDERS["kept"], "linestyle": "--"},
+    "vae": {"color": _PLACEHOLDERS["vae"], "linestyle": "-."},
+    "dit": {"color": _PLACEHOLDERS["dit"], "linestyle": "-"},
+}
 
 
-@dataclass(frozen=True)
-class Tick:
-    """position: percent of the axis from its start. text: what it says."""
-
-    position: float
-    text: str
-
-
-@dataclass(frozen=True)
-class LineChart:
-    """raw, smooth: path data in a box of 100 x 100, y downwards. last: the curve's last value as text."""
-
-    title: str
-    raw: str
-    smooth: str
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
-    logarithmic: bool
-    last: str
+@contextmanager
+def _style() -> Iterator[None]:
+    """Replace matplotlib's settings, those of the machine's own matplotlibrc too, while a chart is drawn."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
 
 
-@dataclass(frozen=True)
-class Line:
-    """One of several lines. kind: its style. path: as in `LineChart`."""
-
-    label: str
-    kind: str
-    path: str
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Several lines over the same x."""
-
-    title: str
-    lines: list[Line]
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
-
-
-@dataclass(frozen=True)
-class Point:
-    """left, bottom: percent of the axes. flipped: its label stands to the left, where the right has no room."""
-
-    label: str
-    kind: str
-    left: float
-    bottom: float
-    flipped: bool
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """Points over a logarithmic x."""
-
-    title: str
-    points: list[Point]
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
-
-
-def lines_chart(title: str, x: Sequence[float], lines: Mapping[str, tuple[str, Sequence[float]]]) -> Lines:
-    """Lines over the same two or more x. lines: label -> (kind, values), all finite."""
-    low, high = _span([value for _, values in lines.values() for value in values])
-    across = [_share(value, x[0], x[-1]) for value in x]
-    return Lines(
-        title,
-        [
-            Line(label, kind, _path(across, [100 - _share(value, low, high) for value in values]))
-            for label, (kind, values) in lines.items()
-        ],
-        [Tick(_share(v, x[0], x[-1]), short(v)) for v in ticks(x[0], x[-1])],
-        [Tick(_share(v, low, high), short(v)) for v in ticks(low, high)],
+@_style()
+def training_curve(name: str, steps: Sequence[float], values: Sequence[float]) -> Markup | None:
+    """Draw one column of a training curve, thin, and its smoothed line; return None for fewer than two finite points."""
+    curve = pd.Series(values, index=pd.Index(steps, dtype=float), dtype=float)
+    curve = curve[np.isfinite(curve)]
+    if len(curve) < 2:
+        return None
+    is_log = curve.min() > 0 and curve.max() / curve.min() > LOG_RATIO
+    axes = _axes("training step", margin=0.02)
+    if is_log:
+        axes.set_yscale("log")
+        _label_powers(axes.yaxis, curve)
+    axes.plot(curve.index, curve, color=_PLACEHOLDERS["dit"], linewidth=0.8, alpha=0.4)
+    mean = np.exp(smoothed(np.log(curve.to_numpy()))) if is_log else smoothed(curve.to_numpy())
+    axes.plot(curve.index, mean, color=_PLACEHOLDERS["dit"])
+    first, last = curve.index[[0, -1]]
+    return _svg(
+        axes,
+        f"{name.replace('_', ' ')}{', logarithmic axis' if is_log else ''}",
+        f"From {curve.iloc[0]:.3g} at step {first:g} to {curve.iloc[-1]:.3g} at step {last:g}; "
+        f"lowest {curve.min():.3g}, highest {curve.max():.3g}.",
     )
 
 
-def scatter_chart(title: str, points: Sequence[tuple[str, str, float, float]]) -> Scatter | None:
-    """Points (label, kind, x above zero, y), x on a logarithmic axis; None for fewer than two."""
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Return the weighted mean over a triangular window around each point, cut at the ends: it does not lag behind."""
+    reach = max(1, round(SMOOTHING * len(values)))
+    window = 1.0 - np.abs(np.arange(-reach, reach + 1)) / (reach + 1)
+    inside = slice(reach, -reach)
+    return np.convolve(values, window)[inside] / np.convolve(np.ones(len(values)), window)[inside]
+
+
+@_style()
+def quality_over_time(title: str, values: pd.DataFrame, labels: Mapping[str, str]) -> Markup | None:
+    """Draw a line per method over the frames of a clip; return None for fewer than two frames.
+
+    values: one row per frame, one column per method. labels: what the legend calls each method, in its order.
+    """
+    if len(values) < 2:
+        return None
+    axes = _axes("frame", margin=0.02)
+    for method in (name for name in labels if name in values.columns):
+        axes.plot(values.index, values[method], label=labels[method], **_LINES[method])
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _legend(axes)
+    means = ", ".join(f"{labels[name]} {values[name].iloc[-1]:.3g}" for name in labels if name in values.columns)
+    return _svg(axes, title, f"At the last frame: {means}.")
+
+
+@_style()
+def gap_closed(gaps: pd.DataFrame) -> Markup:
+    """Draw how much of the gap the VAE and the DiT close on each clip, in the order of the rows.
+
+    gaps: one row per clip (index), columns vae and dit, NaN for clips without a gap. Values outside the axis are drawn at
+    its edge.
+    """
+    axes = _axes(height=HEIGHT / 3 + ROW_HEIGHT * len(gaps), margin=0)
+    rows = range(len(gaps))
+    lowest = gaps.min().min()
+    low = max(LOWEST_GAP, min(-0.25, np.floor(4 * lowest) / 4)) if np.isfinite(lowest) else -0.25
+    clipped = gaps.clip(low, 1.0)
+    axes.plot(
+        clipped["vae"],
+        rows,
+        "o",
+        markersize=8,
+        markerfacecolor="none",
+        color=_PLACEHOLDERS["vae"],
+        label="VAE, from the mesh",
+    )
+    axes.plot(clipped["dit"], rows, "o", markersize=5, color=_PLACEHOLDERS["dit"], label="DiT, from the video")
+    for row in np.flatnonzero(gaps.isna().all(axis=1)):
+        axes.text(0.02, row, "no motion in these views", va="center", color=_PLACEHOLDERS["quiet"])
+    axes.axvline(0, color=_PLACEHOLDERS["quiet"], linewidth=1)
+    axes.set(xlim=(low - 0.04, 1.04), ylim=(len(gaps) - 0.4, -0.6), yticks=rows)
+    axes.set_yticklabels([_shortened(str(name)) for name in gaps.index])
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_locator(MultipleLocator(0.25 if low > -0.5 else 0.5))
+    _legend(axes)
+    return _svg(
+        axes,
+        "Gap closed, by held-out clip",
+        "One row per clip, in the order of the table of values below it.",
+    )
+
+
+@_style()
+def quality_against_time(points: pd.DataFrame) -> Markup | None:
+    """Draw PSNR against generation time on a logarithmic axis; return None for fewer than two methods.
+
+    points: columns method, is_published, seconds and psnr.
+    """
     if len(points) < 2:
         return None
-    left, right = _span([math.log10(x) for _, _, x, _ in points])
-    low, high = _span([y for *_, y in points])
-    placed = []
-    for label, kind, x, y in points:
-        across = _share(math.log10(x), left, right)
-        placed.append(Point(label, kind, across, _share(y, low, high), across > 55))
-    return Scatter(
-        title,
-        placed,
-        [Tick(_share(math.log10(v), left, right), short(v)) for v in log_ticks(10**left, 10**right)],
-        [Tick(_share(v, low, high), short(v)) for v in ticks(low, high)],
+    axes = _axes("seconds per object, logarithmic axis", height=1.2 * HEIGHT, margin=0.12)
+    axes.set_xscale("log")
+    for is_published, group in points.groupby("is_published"):
+        fill = "none" if is_published else _PLACEHOLDERS["dit"]
+        label = "published" if is_published else "measured"
+        axes.plot(group["seconds"], group["psnr"], "o", color=_PLACEHOLDERS["dit"], markerfacecolor=fill, label=label)
+    middle = np.sqrt(points["seconds"].min() * points["seconds"].max())
+    for point in points.itertuples():
+        side = ("right", -7) if float(point.seconds) > middle else ("left", 7)  # type: ignore[arg-type]
+        axes.annotate(
+            str(point.method),
+            (point.seconds, point.psnr),
+            (side[1], 0),
+            textcoords="offset points",
+            ha=side[0],
+            va="center",  # type: ignore[arg-type]
+        )
+    _label_powers(axes.xaxis, points["seconds"])
+    _legend(axes)
+    told = "; ".join(f"{p.method} {p.psnr:.2f} dB in {p.seconds:g} s" for p in points.itertuples())
+    return _svg(axes, "PSNR [dB] by generation time", f"{told}.")
+
+
+@_style()
+def clip_counts(counts: pd.DataFrame) -> Markup:
+    """Draw how many clips were accepted and rejected. counts: columns label, count and is_accepted, one row per bar."""
+    axes = _axes(height=HEIGHT / 3 + ROW_HEIGHT * len(counts), margin=0.05)
+    colors = [_PLACEHOLDERS["kept" if accepted else "dropped"] for accepted in counts["is_accepted"]]
+    bars = axes.barh(
+        range(len(counts)), counts["count"], color=colors, height=0.75, tick_label=counts["label"].tolist()
+    )
+    axes.bar_label(bars, padding=3)
+    axes.set_xlim(0, 1.12 * max(counts["count"].max(), 1))
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    return _svg(
+        axes, "Number of clips by decision", "; ".join(f"{row.label}: {row.count}" for row in counts.itertuples()) + "."
     )
 
 
-def line_chart(title: str, steps: Sequence[float], values: Sequence[float]) -> LineChart | None:
-    """A curve over steps, with its smoothed line; None when there are fewer than two finite points."""
-    points = [(float(x), float(y)) for x, y in zip(steps, values) if math.isfinite(y)]
-    if len(points) < 2 or points[0][0] == points[-1][0]:
-        return None
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    logarithmic = min(ys) > 0 and max(ys) / min(ys) > LOG_RATIO
-    scaled = [math.log10(y) for y in ys] if logarithmic else ys
-    low, high = _span(scaled)
-    if logarithmic:
-        y_ticks = [Tick(_share(math.log10(v), low, high), short(v)) for v in log_ticks(10**low, 10**high)]
-    else:
-        y_ticks = [Tick(_share(v, low, high), short(v)) for v in ticks(low, high)]
-    x_ticks = [Tick(_share(v, xs[0], xs[-1]), short(v)) for v in ticks(xs[0], xs[-1])]
-    across = [_share(x, xs[0], xs[-1]) for x in xs]
-    return LineChart(
-        title,
-        _path(across, [100 - _share(y, low, high) for y in scaled]),
-        _path(across, [100 - _share(y, low, high) for y in smoothed(scaled)]),
-        x_ticks,
-        y_ticks,
-        logarithmic,
-        short(ys[-1]),
-    )
+def _axes(xlabel: str = "", height: float = HEIGHT, margin: float = 0.0) -> Axes:
+    """Return the axes of an empty chart. height: in CSS pixels. margin: left free around the data, as a share of each axis."""
+    figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72, layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel)
+    axes.margins(margin, 0.08)
+    axes.tick_params(length=0)
+    return axes
 
 
-def smoothed(values: Sequence[float]) -> list[float]:
-    """Mean over a triangular window around each point, cut at the ends: it does not lag behind the curve."""
-    reach = max(1, round(SMOOTHING * len(values)))
-    result = []
-    for centre in range(len(values)):
-        inside = range(max(0, centre - reach), min(len(values), centre + reach + 1))
-        weights = [reach + 1 - abs(index - centre) for index in inside]
-        result.append(sum(w * values[index] for w, index in zip(weights, inside)) / sum(weights))
-    return result
+def _label_powers(axis: Axis, values: pd.Series) -> None:
+    """Label a logarithmic axis with plain numbers: powers of ten, and their doubles and quintuples on a short axis."""
+    is_short = values.max() / values.min() < 100
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if is_short else (1.0,)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
-def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
-    """Round numbers from `low` to `high`: steps of 1, 2 or 5 times a power of ten, about `wanted` of them."""
-    step = 10 ** math.floor(math.log10((high - low) / wanted))
-    step *= min((1, 2, 5, 10), key=lambda factor: abs((high - low) / (factor * step) - wanted))
-    first = math.ceil(low / step - 1e-9)
-    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+def _legend(axes: Axes) -> None:
+    """Put the legend above the chart, outside of the axes."""
+    axes.figure.legend(loc="outside upper left", ncols=2, borderpad=0, columnspacing=1.5)
 
 
-def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten from `low` to `high`, with their doubles and quintuples when there are fewer than three."""
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1,), (1, 2, 5)):
-        found = [factor * 10.0**exponent for exponent in exponents for factor in factors]
-        found = [value for value in found if low <= value <= high]
-        if len(found) >= 3:
-            break
-    return found
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
-def short(value: float) -> str:
-    """A number in few characters: 0, 0.25, 800, 12k, 3e-05."""
-    if value == 0:
-        return "0"
-    if abs(value) >= 10_000 and value % 1000 == 0:
-        return f"{value / 1000:g}k"
-    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e3 else f"{value:.4g}"
-
-
-def _span(values: Sequence[float]) -> tuple[float, float]:
-    """Least and greatest with a margin of 5 % on either side; one around values that are all the same."""
-    low, high = min(values), max(values)
-    if high == low:
-        low, high = low - 0.5, high + 0.5
-    margin = 0.05 * (high - low)
-    return low - margin, high + margin
-
-
-def _share(value: float, low: float, high: float) -> float:
-    return round(100 * (value - low) / (high - low), 3)
-
-
-def _path(xs: Sequence[float], ys: Sequence[float]) -> str:
-    return "M" + "L".join(f"{x:g} {y:.5g}" for x, y in zip(xs, ys))
+def _svg(axes: Axes, title: str, description: str) -> Markup:
+    """Return the chart as an HTML figure, with a description for readers who do not see it."""
+    buffer = io.StringIO()
+    mpl.rcParams["svg.hashsalt"] = title + description  # identifiers are unique within a page and always the same
+    absent = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure = axes.get_figure()
+    figure.savefig(buffer, format="svg", transparent=True, metadata=absent)
+    body = buffer.getvalue()
+    body = body[body.index("<g id=") :]
+    body = re.sub(r' id="[\w.]+_\d+"', "", body)  # matplotlib's names of groups, the same in every chart
+    body = re.sub(r"font-family: [^;\"]+(; )?", "", body)
+    for name, placeholder in _PLACEHOLDERS.items():
+        body = body.replace(placeholder, f"var(--{name})")
+    width, height = (round(72 * inches) for inches in figure.get_size_inches())
+    return _FIGURE.format(title=title, description=description, width=width, height=height) + Markup(f"{body}</figure>")

@@ -1,4 +1,4 @@
-"""Which held-out clips the report shows, and their strips."""
+"""The held-out clips that the report shows, and their images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gvf_evaluation.reporting.pictures import fit, loop_uri, spread, still_uri, strip
+from gvf_evaluation.reporting.images import fit, loop_uri, spread, still_uri, strip
 
-FAILURES = 3  # clips shown of those that fail
-VIEW = 0  # of the four evaluation views: far from the frontal camera of the conditioning video
+FAILURES = 3  # failed clips shown at most
+VIEW = 0  # the evaluation view shown, which is far from the frontal camera of the conditioning video
 METHOD_LABELS = {
     "static": "Static",
     "interpolated": "Interpolated",
@@ -22,7 +22,7 @@ METHOD_LABELS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a strip: its label, the frames side by side, the same as a loop, and the last one, as data URIs."""
+    """One row of images as data URIs: frames side by side, the same frames as an animation, and the last frame alone."""
 
     label: str
     strip: str
@@ -32,10 +32,10 @@ class Row:
 
 @dataclass(frozen=True)
 class ShownClip:
-    """A clip with its pictures.
+    """A clip with its images.
 
-    why: best, median, worst, second worst and so on. caption: its figures. num_tiles: frames of a strip. strips: the
-    rows as pictures.
+    why: the clip's rank, such as best or second worst. caption: its metrics. num_tiles: number of frames side by side.
+    strips: the frames side by side of each row, uint8 [H, W, 3].
     """
 
     why: str
@@ -47,9 +47,9 @@ class ShownClip:
 
 
 def choose(clips: pd.DataFrame) -> list[tuple[str, str]]:
-    """(why, clip_id) of the best and the median clip by the DiT's gap closed, by its PSNR where no clip has one.
+    """Return (why, clip_id) of the best and the median clip by the gap that the DiT closes, or by PSNR if none has a gap.
 
-    clips: the per-clip table of the evaluation.
+    clips: one row per clip and method, as `evaluate` wrote it.
     """
     ranked, _ = _ranked(clips)
     if len(ranked) < 2:
@@ -58,10 +58,9 @@ def choose(clips: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def choose_failures(clips: pd.DataFrame) -> list[tuple[str, str]]:
-    """(why, clip_id) of the failure cases, the worst first: the clips whose gap closed by the DiT is below zero, where
-    standing still would have been better, at most `FAILURES`; where there is none, the worst clip alone.
+    """Return (why, clip_id) of at most `FAILURES` clips on which the DiT is worse than the static reference, worst first.
 
-    Clips that `choose` shows are left out.
+    If there is none, the worst clip is returned. Clips that `choose` returns are left out.
     """
     ranked, num_failed = _ranked(clips)
     shown = {name for _, name in choose(clips)}
@@ -70,7 +69,7 @@ def choose_failures(clips: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _ranked(clips: pd.DataFrame) -> tuple[list[str], int]:
-    """Clips from best to worst, and how many of them the DiT makes worse than standing still."""
+    """Return all clips from best to worst, and on how many of them the DiT is worse than the static reference."""
     generated = clips[clips["method"] == "dit"]
     key = "gap_closed" if generated["gap_closed"].notna().any() else "psnr"
     ranked = generated.dropna(subset=key).sort_values([key, "clip_id"], ascending=[False, True])["clip_id"].tolist()
@@ -82,15 +81,18 @@ def show(
     clip_id: str,
     clips: pd.DataFrame,
     video: np.ndarray,
-    truth: np.ndarray,
+    ground_truth: np.ndarray,
     methods: Mapping[str, np.ndarray],
     strip_frames: int,
     tile_size: int,
 ) -> ShownClip:
-    """The strips of one clip. video: uint8 [T, H, W, 3]. truth and each of the methods: uint8 [T, V, H, W, 3]."""
-    views = {"Ground truth": truth} | {label: methods[name] for name, label in METHOD_LABELS.items()}
-    rows = {"Conditioning video": video} | {label: pictures[:, VIEW] for label, pictures in views.items()}
-    chosen = spread(len(truth), strip_frames)
+    """Return one clip with its images, those of views from `VIEW`.
+
+    video: uint8 [T, H, W, 3]. ground_truth and each method: uint8 [T, V, H, W, 3].
+    """
+    views = {"Ground truth": ground_truth} | {label: methods[name] for name, label in METHOD_LABELS.items()}
+    rows = {"Conditioning video": video} | {label: images[:, VIEW] for label, images in views.items()}
+    chosen = spread(len(ground_truth), strip_frames)
     tiles = {label: fit(frames, tile_size) for label, frames in rows.items()}
     strips = {label: strip(frames[chosen]) for label, frames in tiles.items()}
     uris = [
@@ -102,8 +104,8 @@ def show(
 def _caption(clip_id: str, clips: pd.DataFrame) -> str:
     rows = clips[clips["clip_id"] == clip_id].set_index("method")
     values = rows["psnr"].astype(float).to_dict()
-    psnr = ", ".join(f"{name} {values[name]:.2f}" for name in METHOD_LABELS if name in values)
+    psnr = ", ".join(f"{label} {values[name]:.2f}" for name, label in METHOD_LABELS.items() if name in values)
     gap = rows["gap_closed"].astype(float).to_dict()["dit"]
-    closed = f"DiT gap closed: {gap:.0%}. " if gap == gap else ""
-    seen = "Training saw this asset." if bool(rows["asset_seen"].iloc[0]) else "Training did not see this asset."
-    return f"{closed}PSNR: {psnr} dB. {seen}"
+    closed = f"Gap closed by the DiT: {gap:.0%}. " if gap == gap else ""
+    seen = "seen" if bool(rows["asset_seen"].iloc[0]) else "not seen"
+    return f"{closed}PSNR in dB: {psnr}. This asset was {seen} in training."

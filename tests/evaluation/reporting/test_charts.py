@@ -1,110 +1,173 @@
-"""Charts as numbers: ticks, positions, smoothing."""
+"""Charts as SVG: what they draw, what they leave out, and the same bytes every time."""
 
 from __future__ import annotations
 
 import math
+import re
+import xml.etree.ElementTree as ET
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from gvf_evaluation.reporting.charts import line_chart, lines_chart, log_ticks, scatter_chart, short, smoothed, ticks
-from gvf_evaluation.reporting.page import axis_low, axis_position, curves_of, decision_bars, gap_axis, gap_rows
+from gvf_evaluation.reporting import charts
+from gvf_evaluation.reporting.charts import (
+    clip_counts,
+    gap_closed,
+    quality_against_time,
+    quality_over_time,
+    smoothed,
+    training_curve,
+)
+
+LABELS = {"static": "Static", "dit": "DiT generation"}
+SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_ticks_are_round_and_inside() -> None:
-    assert ticks(0, 100) == [0, 20, 40, 60, 80, 100]
-    assert ticks(10, 800) == [200, 400, 600, 800]
-    assert ticks(-0.13, 0.34) == pytest.approx([-0.1, 0, 0.1, 0.2, 0.3])
-    assert log_ticks(0.9, 110) == [1, 10, 100]
-    assert log_ticks(0.9, 6) == [1, 2, 5]
-
-
-def test_a_curve_spans_its_box_with_y_downwards() -> None:
-    chart = line_chart("loss", [0, 5, 10], [3.0, 2.0, 1.0])
-    assert chart is not None
-    assert not chart.logarithmic
-    assert chart.last == "1"
-    points = [tuple(map(float, point.split())) for point in chart.raw[1:].split("L")]
-    assert [x for x, _ in points] == [0, 50, 100]
-    # the range 1..3 with a margin of 5 % on either side
-    assert [y for _, y in points] == pytest.approx([100 * 0.1 / 2.2, 50, 100 * 2.1 / 2.2], rel=1e-3)
-
-
-def test_wide_curves_are_logarithmic_and_hopeless_ones_left_out() -> None:
-    chart = line_chart("loss", [1, 2, 3], [100.0, 10.0, 1.0])
-    assert chart is not None
-    assert chart.logarithmic
-    assert [tick.text for tick in chart.y_ticks] == ["1", "10", "100"]
-    assert line_chart("loss", [1, 2], [1.0, math.nan]) is None
-    assert line_chart("loss", [], []) is None
-    flat = line_chart("loss", [1, 2], [0.0, 0.0])
-    assert flat is not None
-    assert flat.raw == "M0 50L100 50"
-
-
-def test_lines_share_their_axes() -> None:
-    chart = lines_chart(
-        "PSNR", [0, 1, 2], {"Still": ("static", [10.0, 20.0, 30.0]), "DiT": ("dit", [30.0, 30.0, 30.0])}
+def parsed(figure: str) -> ET.Element:
+    """Return the svg element of a chart; attributes that HTML knows by prefix get their namespace."""
+    text = str(figure).replace(
+        "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
     )
-    paths = {line.label: [point.split() for point in line.path[1:].split("L")] for line in chart.lines}
-    top, bottom = 100 * 1 / 22, 100 * 21 / 22  # the range 10..30 with a margin of 5 % on either side
-    assert [float(y) for _, y in paths["Still"]] == pytest.approx([bottom, 50, top], rel=1e-3)
-    assert [float(y) for _, y in paths["DiT"]] == pytest.approx([top] * 3, rel=1e-3)
-    assert [float(x) for x, _ in paths["DiT"]] == [0, 50, 100]
-    assert [tick.text for tick in chart.y_ticks] == ["10", "15", "20", "25", "30"]
+    svg = ET.fromstring(text).find(f"{SVG}svg")
+    assert svg is not None
+    return svg
 
 
-def test_points_lie_on_a_logarithmic_axis() -> None:
-    chart = scatter_chart("PSNR", [("slow", "published", 1000.0, 10.0), ("fast", "measured", 10.0, 20.0)])
+def texts(figure: str) -> list[str]:
+    return [str(element.text) for element in parsed(figure).iter(f"{SVG}text")]
+
+
+def described(figure: str) -> str:
+    return str(parsed(figure).findtext(f"{SVG}desc"))
+
+
+def polylines(figure: str, color: str) -> list[np.ndarray]:
+    """Return the points [N, 2] of every path stroked in a colour variable, y downwards."""
+    paths = [path for path in parsed(figure).iter(f"{SVG}path") if f"stroke: var(--{color})" in path.get("style", "")]
+    pairs = [re.findall(r"[ML] ([\d.]+) ([\d.]+)", path.get("d", "")) for path in paths]
+    return [np.array(points, float) for points in pairs if len(points) > 1]
+
+
+def points(values: dict[str, tuple[bool, float, float]]) -> pd.DataFrame:
+    rows: list[Any] = [(name, *value) for name, value in values.items()]
+    return pd.DataFrame(rows, columns=["method", "is_published", "seconds", "psnr"])
+
+
+def test_a_curve_is_drawn_to_scale_with_its_smoothed_line() -> None:
+    chart = training_curve("mesh_guided", [0, 5, 10], [3.0, 2.0, 1.0])
     assert chart is not None
-    assert [(point.left, point.bottom, point.flipped) for point in chart.points] == [
-        (pytest.approx(100 * 2.1 / 2.2, abs=1e-3), pytest.approx(100 * 0.5 / 11, abs=1e-3), True),
-        (pytest.approx(100 * 0.1 / 2.2, abs=1e-3), pytest.approx(100 * 10.5 / 11, abs=1e-3), False),
-    ]
-    assert [tick.text for tick in chart.x_ticks] == ["10", "100", "1000"]
-    assert scatter_chart("PSNR", [("alone", "published", 1.0, 1.0)]) is None
+    assert "<figcaption>mesh guided</figcaption>" in chart
+    raw, smooth = polylines(chart, "dit")
+    assert np.diff(raw, axis=0) == pytest.approx(np.diff(raw, axis=0)[[0, 0]], rel=1e-3)  # a straight line
+    assert raw[1, 1] > raw[0, 1]  # falling values go down
+    assert smooth[1] == pytest.approx(raw[1], abs=0.1)
+    assert described(chart) == "From 3 at step 0 to 1 at step 10; lowest 1, highest 3."
+    assert {"training step", "0", "10"} <= set(texts(chart))
+
+
+def test_wide_curves_are_logarithmic_and_curves_of_one_point_left_out() -> None:
+    chart = training_curve("loss", [1, 2, 3], [100.0, 10.0, 1.0])
+    assert chart is not None
+    assert "<figcaption>loss, logarithmic axis</figcaption>" in chart
+    assert {"1", "10", "100"} <= set(texts(chart))
+    raw = polylines(chart, "dit")[0]
+    assert raw[1] == pytest.approx(raw.mean(axis=0), rel=1e-3)  # decades are equally far apart
+    assert training_curve("loss", [1, 2], [1.0, math.nan]) is None
+    assert training_curve("loss", [], []) is None
+    assert training_curve("loss", [1, 2], [0.0, 0.0]) is not None
 
 
 def test_smoothing_keeps_lines_and_means() -> None:
-    line = [float(value) for value in range(50)]
-    inner = smoothed(line)[10:-10]
-    assert inner == pytest.approx(line[10:-10])
-    spike = [0.0] * 20 + [1.0] + [0.0] * 20
-    assert sum(smoothed(spike)) == pytest.approx(1.0)
-    assert max(smoothed(spike)) < 0.5
+    line = np.arange(50.0)
+    assert smoothed(line)[10:-10] == pytest.approx(line[10:-10])
+    spike = np.eye(41)[20]
+    assert smoothed(spike).sum() == pytest.approx(1.0)
+    assert smoothed(spike).max() < 0.5
+    assert smoothed(np.array([1.0, 3.0])) == pytest.approx([5 / 3, 7 / 3])  # weights 1 and 1/2, by hand
 
 
-def test_short_numbers() -> None:
-    assert [short(v) for v in (0, 0.25, 800, 12000, 3e-05, 0.123456)] == ["0", "0.25", "800", "12k", "3e-05", "0.123"]
+def test_methods_share_axes_and_a_legend() -> None:
+    values = pd.DataFrame({"dit": [30.0, 30.0, 30.0], "static": [10.0, 20.0, 30.0]}, index=[0, 1, 2])
+    chart = quality_over_time("PSNR [dB]", values, LABELS)
+    assert chart is not None
+    drawn = texts(chart)
+    assert [drawn.index(label) for label in LABELS.values()] == sorted(drawn.index(label) for label in LABELS.values())
+    (dit, *_), (static, *_) = polylines(chart, "dit"), polylines(chart, "dropped")
+    assert dit[:, 1] == pytest.approx(static[[2, 2, 2], 1])
+    assert static[1] == pytest.approx(static.mean(axis=0))
+    assert described(chart) == "At the last frame: Static 30, DiT generation 30."
+    assert quality_over_time("PSNR [dB]", values.iloc[:1], LABELS) is None
 
 
-def test_curves_show_results_not_settings_and_the_loss_first() -> None:
-    curve = pd.DataFrame({"step": [1, 2], "kl": [1.0, 2.0], "loss": [2.0, 1.0], "learning_rate": [0.1, 0.1]})
-    assert [chart.title for chart in curves_of("train-dit", curve).charts] == ["loss", "kl"]
+def test_gaps_outside_the_axis_lie_at_its_edge_and_missing_ones_are_explained() -> None:
+    gaps = pd.DataFrame({"vae": [0.5, 0.9, math.nan], "dit": [0.25, -2.0, math.nan]}, index=["b", "a", "c" * 40])
+    chart = gap_closed(gaps)
+    drawn = texts(chart)
+    assert "no motion in these views" in drawn
+    assert {"a", "b", "c" * (charts.LONGEST_NAME - 1) + "…"} <= set(drawn)
+    assert "−100%" in drawn
+    marks = [float(use.get("x", 0)) for use in parsed(chart).iter(f"{SVG}use") if "--dit" in use.get("style", "")]
+    zero = polylines(chart, "quiet")[0][0, 0]
+    assert (marks[0] - zero) / (zero - marks[1]) == pytest.approx(0.25, rel=1e-3)  # -200 % drawn at -100 %
+    assert "−25%" in texts(gap_closed(gaps.iloc[:1]))
+    assert "no motion in these views" in texts(gap_closed(gaps.iloc[2:]))
 
 
-def test_gaps_are_ranked_clamped_and_may_be_missing() -> None:
-    rows = [("a", "vae", 0.9), ("a", "dit", -2.0), ("b", "vae", 0.5), ("b", "dit", 0.25)]
-    rows += [("c", "vae", math.nan), ("c", "dit", math.nan)]
-    table = pd.DataFrame(rows, columns=["clip_id", "method", "gap_closed"])
-    shown = gap_rows(table, -0.25)
-    assert [row.clip_id for row in shown] == ["b", "a", "c"]
-    assert shown[0].dit == axis_position(0.25, -0.25) == 40.0
-    assert shown[1].dit == 0.0
-    assert shown[1].text == "VAE 90%, DiT -200%"
-    assert shown[2].vae is None
-    assert shown[2].dit is None
-    assert axis_low(table) == -1.0
-    assert axis_low(table[table["clip_id"] == "b"]) == -0.25
-    assert axis_low(table[table["clip_id"] == "c"]) == -0.25
-    assert gap_axis(-0.25)[:2] == [(0.0, "-25%"), (20.0, "0%")]
-    assert gap_axis(-0.75) == [(14.29, "-50%"), (42.86, "0%"), (71.43, "50%"), (100.0, "100%")]
+def test_times_are_drawn_on_a_logarithmic_axis() -> None:
+    values = {"slow": (True, 1000.0, 10.0), "middle": (False, 100.0, 15.0), "fast": (False, 10.0, 20.0)}
+    chart = quality_against_time(points(values))
+    assert chart is not None
+    assert {"slow", "middle", "fast", "published", "measured", "10", "100", "1000"} <= set(texts(chart))
+    marks = [float(use.get("x", 0)) for use in parsed(chart).iter(f"{SVG}use") if "--dit" in use.get("style", "")]
+    middle, fast, slow = marks[:3]  # measured ones are drawn first
+    assert middle == pytest.approx((fast + slow) / 2, rel=1e-3)
+    assert described(chart).startswith("slow 10.00 dB in 1000 s; middle 15.00 dB in 100 s")
+    assert quality_against_time(points({"alone": (True, 1.0, 1.0)})) is None
 
 
-def test_decisions_are_counted_by_split_and_reason() -> None:
-    clips = pd.DataFrame(
-        [("accepted", "train", None), ("accepted", "train", None), ("rejected", None, "motion")],
-        columns=["decision", "split", "reason"],
+def test_counts_are_written_beside_their_bars() -> None:
+    counts = pd.DataFrame(
+        [("accepted, training", 20, True), ("rejected: motion", 10, False)], columns=["label", "count", "is_accepted"]
     )
-    bars = [(bar.label, bar.count, bar.share) for bar in decision_bars(clips)]
-    assert bars == [("accepted, training", 2, 100.0), ("accepted, held out", 0, 0.0), ("rejected: motion", 1, 50.0)]
+    chart = clip_counts(counts)
+    assert {"accepted, training", "rejected: motion", "20", "10"} <= set(texts(chart))
+    assert described(chart) == "accepted, training: 20; rejected: motion: 10."
+    widths = {}
+    for color in ("kept", "dropped"):
+        bars = [path for path in parsed(chart).iter(f"{SVG}path") if f"fill: var(--{color})" in path.get("style", "")]
+        xs = [float(x) for x in re.findall(r"[ML] ([\d.]+)", bars[0].get("d", ""))]
+        widths[color] = max(xs) - min(xs)
+    assert widths["kept"] == pytest.approx(2 * widths["dropped"], rel=1e-3)
+
+
+def test_names_from_outside_are_escaped() -> None:
+    chart = training_curve("<script>", [1, 2], [1.0, 2.0])
+    assert chart is not None
+    assert "<script" not in chart
+    values = {"<b>&": (True, 1.0, 10.0), "$x$ and $y$": (False, 10.0, 20.0)}
+    drawn = quality_against_time(points(values))
+    assert drawn is not None
+    assert {"<b>&", "$x$ and $y$"} <= set(texts(drawn))  # and no formula is made of them
+
+
+def test_charts_are_the_same_every_time_and_share_no_identifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw() -> list[str]:
+        return [str(training_curve("loss", [1, 2, 3], values)) for values in ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])]
+
+    first = draw()
+    monkeypatch.setitem(charts.mpl.rcParams, "font.size", 40)  # as a matplotlibrc of the machine may say
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    assert draw() == first
+    names = [set(re.findall(r' id="([^"]*)"', chart)) for chart in first]
+    assert names[0]
+    assert not names[0] & names[1]
+    assert all(name in re.findall(r"#([\w]+)", first[0]) for name in names[0])  # none without a use
+
+
+def test_colours_are_the_page_s_own() -> None:
+    chart = str(training_curve("loss", [1, 2, 3], [1.0, 2.0, 3.0]))
+    assert "var(--dit)" in chart
+    assert set(re.findall(r"#[0-9a-f]{6}\b", chart)) == set()
+    assert "font-family" not in chart

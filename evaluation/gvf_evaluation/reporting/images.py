@@ -1,4 +1,4 @@
-"""Pictures of clips as the report shows them: strips of frames, loops, composites, data URIs."""
+"""Images of clips for the report: frames side by side, animations, and their data URIs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ GAP = 2  # white pixels between the tiles of a strip
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` indices below `count`, evenly from the first to the last."""
+    """Return at most `wanted` indices below `count`, evenly spaced from the first to the last."""
     if wanted >= count:
         return list(range(count))
     return [round(index) for index in np.linspace(0, count - 1, wanted)] if wanted > 1 else [count - 1]
 
 
 def fit(frames: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [T, H, W, 3] shrunk so that no side is longer than `size`; smaller ones stay."""
+    """Return frames uint8 [T, H, W, 3] shrunk so that no side is longer than `size`; smaller ones are unchanged."""
     height, width = frames.shape[1:3]
     scale = size / max(height, width)
     if scale >= 1.0:
@@ -32,30 +32,30 @@ def fit(frames: np.ndarray, size: int) -> np.ndarray:
 
 
 def strip(frames: np.ndarray) -> np.ndarray:
-    """uint8 [T, H, W, 3] side by side: [H, T * W + gaps, 3]."""
+    """Return frames uint8 [T, H, W, 3] side by side with gaps between them, [H, T * (W + GAP) - GAP, 3]."""
     gap = np.full((frames.shape[1], GAP, 3), 255, np.uint8)
     tiles = [part for frame in frames for part in (gap, frame)]
     return np.concatenate(tiles[1:], axis=1)
 
 
 def stack(strips: Sequence[np.ndarray]) -> np.ndarray:
-    """Strips under each other, padded to the widest with white: one picture for trackers."""
-    width = max(picture.shape[1] for picture in strips)
+    """Return strips below each other as one image, padded with white to the widest."""
+    width = max(image.shape[1] for image in strips)
     rows = []
-    for picture in strips:
-        row = np.full((picture.shape[0] + GAP, width, 3), 255, np.uint8)
-        row[: picture.shape[0], : picture.shape[1]] = picture
+    for image in strips:
+        row = np.full((image.shape[0] + GAP, width, 3), 255, np.uint8)
+        row[: image.shape[0], : image.shape[1]] = image
         rows.append(row)
     return np.concatenate(rows)
 
 
-def still_uri(picture: np.ndarray) -> str:
-    """A uint8 [H, W, 3] picture as a data URI."""
-    return _uri([picture])
+def still_uri(image: np.ndarray) -> str:
+    """Return an image uint8 [H, W, 3] as a data URI."""
+    return _uri([image])
 
 
 def loop_uri(frames: np.ndarray) -> str:
-    """uint8 [T, H, W, 3] as an endless animation in a data URI."""
+    """Return frames uint8 [T, H, W, 3] as an endless animation in a data URI."""
     return _uri(list(frames))
 
 

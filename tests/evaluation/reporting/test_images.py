@@ -1,4 +1,4 @@
-"""Strips, loops and the choice of clips."""
+"""Images of clips as data URIs, and the choice of clips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from gvf_evaluation.reporting.pictures import GAP, fit, loop_uri, spread, stack, still_uri, strip
+from gvf_evaluation.reporting.images import GAP, fit, loop_uri, spread, stack, still_uri, strip
 from gvf_evaluation.reporting.shown_clips import choose, choose_failures
 
 FRAMES = np.stack([np.full((4, 6, 3), value, np.uint8) for value in (0, 120, 240)])
@@ -44,9 +44,9 @@ def test_large_tiles_shrink_and_small_ones_stay() -> None:
 
 
 def test_data_uris_hold_the_frames_and_are_the_same_every_time() -> None:
-    picture = opened(still_uri(FRAMES[1]))
-    assert picture.size == (6, 4)
-    assert np.asarray(picture.convert("RGB")).mean() == pytest.approx(120, abs=2)
+    image = opened(still_uri(FRAMES[1]))
+    assert image.size == (6, 4)
+    assert np.asarray(image.convert("RGB")).mean() == pytest.approx(120, abs=2)
     loop = opened(loop_uri(FRAMES))
     assert loop.n_frames == 3
     assert loop_uri(FRAMES) == loop_uri(FRAMES)

@@ -1,0 +1,135 @@
+"""The contents of the report page, from what the other stages wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from gvf.tracking import run_records
+from gvf_evaluation import published
+from gvf_evaluation.reporting import charts
+from gvf_evaluation.reporting import report_tables as tables
+from gvf_evaluation.reporting.inputs import COMPARED, STAGES, TRAINED, ReportInputs
+from gvf_evaluation.reporting.page import Page, RunLink, Table, Tile, table_of
+from gvf_evaluation.reporting.shown_clips import METHOD_LABELS, ShownClip
+from gvf_evaluation.results import MEASURED, TABLE_1_CAPTION, devices, seconds_of, time_of
+
+DRAWN_OVER_TIME = {"psnr": "PSNR [dB]", "chamfer": "Chamfer distance"}  # the table holds the other metrics too
+NOT_CURVES = ("step", "learning_rate")  # columns of a curve file that are settings
+MOST_REJECTED = 50  # rows shown of the table of rejected clips
+
+
+def build_page(inputs: ReportInputs, shown: Sequence[ShownClip], failures: Sequence[ShownClip]) -> Page:
+    """Return everything the page shows. shown, failures: clips with their images."""
+    measurement = inputs.measurement
+    gaps = tables.gaps_by_clip(inputs.clips)
+    over_time = tables.over_time(inputs.frames)
+    rejected = tables.rejected(inputs.manifest, measurement["rejected"])
+    compared = {tables.LABELS[name] for name in COMPARED}
+    return Page(
+        measurement=measurement,
+        tiles=_tiles(inputs.summary, measurement),
+        quality=table_of(tables.overall(inputs.summary), lambda row: row[0] in compared),
+        groups=table_of(tables.labelled(inputs.summary[inputs.summary["group"] != "all"])),
+        shown=shown,
+        failures=failures,
+        num_failures=int((gaps["dit"] < 0).sum()),
+        over_time=over_time_charts(over_time),
+        over_time_table=table_of(tables.labelled(over_time)),
+        over_time_caption=tables.OVER_TIME_CAPTION,
+        gaps=charts.gap_closed(gaps),
+        gaps_table=table_of(pd.DataFrame({"clip_id": gaps.index, **_percent(gaps)})),
+        curves=[(stage, training_curves(inputs.curves[stage])) for stage in TRAINED],
+        decisions=charts.clip_counts(tables.decision_counts(inputs.manifest)),
+        rejected=None if rejected.empty else table_of(rejected.head(MOST_REJECTED)),
+        num_rejected=len(rejected),
+        table_1=table_of(tables.table_1(inputs), lambda row: MEASURED in row),
+        table_1_caption=TABLE_1_CAPTION,
+        quality_against_time=charts.quality_against_time(timed_methods(inputs.results)),
+        timing=_timing(inputs.metrics["sample"], inputs.generation),
+        device=devices(inputs.generation["device"], measurement["device"]),
+        runs=_runs(),
+        stage_metrics=[(stage, _metrics_table(inputs.metrics[stage])) for stage in STAGES],
+    )
+
+
+def over_time_charts(means: pd.DataFrame) -> list[Markup]:
+    """Return a chart for each metric in `DRAWN_OVER_TIME`, none for clips of one frame. means: of `over_time`."""
+    names = [name for name in DRAWN_OVER_TIME if name in means.columns]
+    drawn = [
+        charts.quality_over_time(
+            DRAWN_OVER_TIME[name], means.pivot(index="frame", columns="method", values=name), METHOD_LABELS
+        )
+        for name in names
+    ]
+    return [chart for chart in drawn if chart is not None]
+
+
+def training_curves(curve: pd.DataFrame) -> list[Markup]:
+    """Return a chart of every column of a curve file that has two finite values, the loss first."""
+    names = sorted((str(name) for name in curve.columns if name not in NOT_CURVES), key=lambda name: name != "loss")
+    drawn = [charts.training_curve(name, curve["step"].tolist(), curve[name].tolist()) for name in names]
+    return [chart for chart in drawn if chart is not None]
+
+
+def timed_methods(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return method, is_published, seconds and psnr of all methods, published and measured, that have a time and PSNR.
+
+    results: of `read_results`.
+    """
+    rows = [
+        (row["method"], True, seconds_of(row["time"]), row["psnr"]) for row in published.table_1().to_dict("records")
+    ]
+    for result in results:
+        seconds, psnr = result["generation"]["seconds"], result["metrics"].get("psnr")
+        if seconds is not None and psnr is not None:
+            rows.append((result["method"], False, seconds, psnr))
+    return pd.DataFrame(rows, columns=["method", "is_published", "seconds", "psnr"])
+
+
+def _tiles(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> list[Tile]:
+    rows = summary[summary["group"] == "all"].set_index("method")
+    psnr = rows["psnr"].astype(float).to_dict()
+    gaps = rows["gap_closed"].astype(float).to_dict()
+    between = f"between {psnr['static']:.2f} dB (static) and {psnr['interpolated']:.2f} dB (interpolated)"
+    tiles = []
+    for name, title in (("dit", "Generation (DiT)"), ("vae", "Reconstruction (VAE)")):
+        value = f"{gaps[name]:.1%}" if gaps[name] == gaps[name] else "n/a"
+        tiles.append(Tile(title, value, f"of the gap closed: PSNR {psnr[name]:.2f} dB, {between}"))
+    ssim = f"SSIM {float(rows['ssim']['dit']):.3f}; " if "ssim" in rows.columns else ""
+    tiles.append(Tile("PSNR of the DiT", f"{psnr['dit']:.2f} dB", f"{ssim}mean over frames, views and clips"))
+    seen = summary[(summary["group"] == "seen") & (summary["method"] == "dit")]["num_clips"].sum()
+    note = f"{seen} of them show an asset seen in training" if seen else "none of them shows an asset seen in training"
+    tiles.append(Tile("Held-out clips", str(measurement["num_clips"]), note))
+    return tiles
+
+
+def _percent(gaps: pd.DataFrame) -> dict[str, list[str]]:
+    return {
+        METHOD_LABELS[name]: ["no motion in these views" if gap != gap else f"{gap:.0%}" for gap in gaps[name]]
+        for name in ("vae", "dit")
+    }
+
+
+def _timing(sample: Mapping[str, float], generation: Mapping[str, Any]) -> str:
+    """Return how long generation took in the last run; tables leave it out, since they must not change between runs."""
+    return (
+        f"Generation by this pipeline took {time_of(sample['seconds_per_clip'])} per clip on {generation['device']} in "
+        f"batches of {generation['batch_size']} clips, from image features to moving Gaussians. The canonical Gaussians come "
+        "from the mesh, so no time was spent on alignment. Rendering the evaluation views took another "
+        f"{time_of(sample['drawing_seconds_per_clip'])} per clip."
+    )
+
+
+def _runs() -> list[RunLink]:
+    """Return the MLflow run behind each stage's outputs, where it was tracked on this machine."""
+    records = [(stage, run_records.find(stage)) for stage in STAGES]
+    return [RunLink(stage, record["run_name"], record["url"]) for stage, record in records if record is not None]
+
+
+def _metrics_table(metrics: Mapping[str, float]) -> Table:
+    rows = [[name, f"{value:.6g}" if isinstance(value, float) else str(value)] for name, value in metrics.items()]
+    return Table(["Metric", "Value"], rows, [False, True], [False] * len(rows))

@@ -1,0 +1,118 @@
+"""The tables of the report, from what the stage `evaluate` measured and what the stage `curate` decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gvf.data.manifest import REJECTED
+from gvf.storage.files import fresh_directory
+from gvf_evaluation.reporting.inputs import ReportInputs
+from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
+from gvf_evaluation.results import TABLE_1_CAPTION, pipeline_row, table_1_rows
+from gvf_evaluation.tables import write_table
+
+OVER_TIME_CAPTION = (
+    "Quality at each frame, averaged over views and clips. The canonical Gaussians represent the first frame, so all methods "
+    "start from nearly the same quality. Chamfer distance compares the centres of the Gaussians with points on the "
+    "ground-truth surface: half the sum of the two mean nearest-neighbour distances, in units of the object's longest side, "
+    "without alignment."
+)
+LABELS = {
+    **METHOD_LABELS,
+    "static": "Static (reference)",
+    "interpolated": "Interpolated (reference)",
+    "all": "all",
+    "seen": "asset seen in training",
+    "unseen": "asset not seen in training",
+}
+
+
+def write_tables(inputs: ReportInputs, folder: Path) -> None:
+    """Write every table as csv, md and tex; the same inputs give the same bytes."""
+    source = measured_caption(inputs.measurement)
+    with fresh_directory(folder) as fresh:
+        write_table(overall(inputs.summary), fresh, "quality", f"Mean quality on held-out clips. {source}")
+        write_table(
+            labelled(inputs.summary), fresh, "quality_by_group", f"Mean quality by training split and family. {source}"
+        )
+        write_table(labelled(inputs.clips), fresh, "quality_by_clip", f"Quality on each held-out clip. {source}")
+        write_table(labelled(over_time(inputs.frames)), fresh, "quality_over_time", f"{OVER_TIME_CAPTION} {source}")
+        write_table(
+            decisions_by_family(inputs.manifest), fresh, "curation", f"Number of clips by family and decision. {source}"
+        )
+        write_table(table_1(inputs), fresh, "table_1", TABLE_1_CAPTION)
+
+
+def measured_caption(measurement: Mapping[str, Any]) -> str:
+    """Return a sentence that says how the values of a table were measured."""
+    held_out = (
+        "the published list {test_set!r}".format(**measurement) if measurement["test_set"] else "not a published list"
+    )
+    return (
+        "Measured: preset {preset}, data {data}, code {code}, run {run}, {num_clips} held-out clips ({held_out}), "
+        "{num_views} views of {num_frames} frames, {image_size} x {image_size} pixels.".format(
+            **measurement, held_out=held_out
+        )
+    )
+
+
+def overall(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the means over all held-out clips, one row per method."""
+    return labelled(summary[summary["group"] == "all"].drop(columns=["group", "num_clips"]))
+
+
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with readable names of methods and groups."""
+    return table.assign(**{name: table[name].replace(LABELS) for name in ("method", "group") if name in table.columns})
+
+
+def over_time(frames: pd.DataFrame) -> pd.DataFrame:
+    """Return the means over clips of every metric, one row per method and frame."""
+    table = frames.drop(columns="clip_id").groupby(["method", "frame"], as_index=False).mean()
+    order = {name: place for place, name in enumerate(METHOD_LABELS)}
+    return table.sort_values(["method", "frame"], key=lambda column: column.replace(order)).reset_index(drop=True)
+
+
+def gaps_by_clip(clips: pd.DataFrame) -> pd.DataFrame:
+    """Return the gap closed by the VAE and the DiT, one row per clip (index), the DiT's best first, NaN last."""
+    gaps = clips.pivot(index="clip_id", columns="method", values="gap_closed")[["vae", "dit"]]
+    return gaps.sort_values(["dit", "vae"], ascending=False, na_position="last", kind="stable")
+
+
+def decisions_by_family(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the number of clips of each family in each split, and of those rejected, by reason."""
+    outcome = manifest["split"].where(manifest["decision"] != REJECTED, "rejected: " + manifest["reason"].astype(str))
+    counts = pd.crosstab(manifest["family"], outcome)
+    first = [name for name in ("train", "held_out") if name in counts.columns]
+    counts = counts[first + [name for name in counts.columns if name not in first]]
+    return counts.reset_index()
+
+
+def decision_counts(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the number of clips by split, then by reason of rejection: columns label, count and is_accepted."""
+    is_accepted = manifest["decision"] != REJECTED
+    splits = manifest[is_accepted]["split"].value_counts()
+    reasons = manifest[~is_accepted]["reason"].value_counts().sort_index()
+    rows = [(f"accepted, {name}", int(splits.get(split, 0)), True) for split, name in _SPLITS.items()]
+    rows += [(f"rejected: {reason}", int(count), False) for reason, count in reasons.items()]
+    return pd.DataFrame(rows, columns=["label", "count", "is_accepted"])
+
+
+_SPLITS = {"train": "training", "held_out": "held-out"}
+
+
+def rejected(manifest: pd.DataFrame, later: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Return every rejected clip with its stage and reason. later: rejections by the stages after curation."""
+    rows = manifest[manifest["decision"] == REJECTED].assign(stage="curate")
+    columns = ["clip_id", "stage", "reason", "message"]
+    return pd.concat([pd.DataFrame(later, columns=columns), rows[columns]], ignore_index=True)
+
+
+def table_1(inputs: ReportInputs) -> pd.DataFrame:
+    """Return Table 1: published rows, the last run of this pipeline, and other measured methods."""
+    row = pipeline_row(inputs.summary, inputs.measurement, inputs.generation["device"])
+    return table_1_rows(inputs.results, row)
