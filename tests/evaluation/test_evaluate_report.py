@@ -1,4 +1,4 @@
-"""Stages evaluate and report on drawn clips: figures worked out by hand, one page that needs nothing from outside."""
+"""Stages evaluate and report on drawn clips: metrics computed independently, and one self-contained page."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ from gvf.errors import StageError, UserError
 from gvf.storage.files import read_json, save_npz, save_tensors, write_json
 from gvf.workspace import Workspace
 from gvf_evaluation.held_out import METHODS
+from gvf_evaluation.reporting import inputs, report_page
+from gvf_evaluation.reporting.charts import quality_against_time
+from gvf_evaluation.reporting.inputs import STAGES, TRAINED
+from gvf_evaluation.reporting.report_tables import LABELS
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
 from gvf_evaluation.results import write_result
 from gvf_evaluation.score_files import ScoreFiles
 from gvf_evaluation.stages import evaluate, report
-from gvf_evaluation.stages.report import STAGES, TRAINED
 from tests.sections import run_section
 from tests.stages.curated_clips import box, write_curated
 
-# How much of the error of standing still the DiT keeps on each clip.
+# Share of the static reference's error that the DiT keeps on each clip.
 CLIPS = {"shown-near": 0.25, "shown-half": 0.5, "shown-far": 0.9}
 FRAMES, SIZE = 3, 16
 HERE = Workspace()
@@ -165,7 +168,7 @@ def test_chamfer_distances_are_those_of_all_pairs(here: Path) -> None:
             assert clips[clip, method] == pytest.approx(frames[clip, method].mean(), abs=1e-5)
     report.run(SECTIONS, Workspace())
     table = pd.read_csv(HERE.tables / "quality_over_time.csv")
-    assert table["method"].unique().tolist() == [report.LABELS[name] for name in METHODS]
+    assert table["method"].unique().tolist() == [LABELS[name] for name in METHODS]
     assert table["frame"].tolist() == [0, 1, 2] * 4
     at = table.set_index(["method", "frame"])["chamfer"]
     assert at["DiT generation", 1] == pytest.approx(np.mean([frames[clip, "dit", 1] for clip in CLIPS]))
@@ -213,12 +216,11 @@ class Page(HTMLParser):
         if tag == "img":
             self.images += 1
             assert values["alt"]
-        if tag not in ("meta", "link", "img", "br", "source", "path"):
+        if tag not in ("meta", "link", "img", "br", "source"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag != "path":
-            assert self.open.pop() == tag
+        assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -238,38 +240,41 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
     page.feed(text)
     assert page.open == []
     assert text.startswith("<!doctype html>")
-    assert not re.search(r"@import|url\(|<script", text)
+    assert not re.search(r"@import|url\((?!#)|<script", text)  # url(#...) is a clip path inside a chart
     assert all(address.startswith("data:") for address in page.addresses)
     assert page.images == 3 * 6 * 2
-    assert text.count('<path class="raw"') == len(TRAINED)
+    assert text.count("<svg ") == len(TRAINED) + 5  # quality over time (2), gaps, curation, quality against time
+    assert text.count("<desc>") == text.count('role="img"') == text.count("<svg ")
+    identifiers = re.findall(r' id="([^"]*)"', text)
+    assert len(identifiers) == len(set(identifiers))
     for label in ("Conditioning video", "Ground truth", *METHOD_LABELS.values()):
         assert label in page.text
     places = [page.text.index(f"{why}: {clip}") for why, clip in zip(("Best", "Median", "Worst"), CLIPS)]
     assert places == sorted(places)
-    assert "0 of 3 clips are below zero" in page.text
-    assert text.count('<span class="point') == 6  # the published rows, each with its time
+    assert "On 0 of 3 held-out clips, the DiT does worse than Static" in page.text
+    assert text.count(" dB in ") == 6  # the published rows, each with its time, in the chart's description
     assert "<dt>MLflow" not in text
     table_1 = page.text.index("Table 1: video to 4D")
     assert "18.47" in page.text[table_1:]
     assert "18.47" not in page.text[:table_1]
 
 
-def test_times_stand_on_the_page_alone_and_both_devices_everywhere(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_on_the_page_only_and_both_devices_everywhere(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report.run(SECTIONS, Workspace())
     tables = {path.name: path.read_bytes() for path in HERE.tables.iterdir()}
     figures = read_json("reports/metrics/sample.json")
-    read = report.read_json
+    read = inputs.read_json
     slower = {name: 500 * seconds for name, seconds in figures.items()}
-    monkeypatch.setattr(report, "read_json", lambda path: slower if Path(path).name == "sample.json" else read(path))
+    monkeypatch.setattr(inputs, "read_json", lambda path: slower if Path(path).name == "sample.json" else read(path))
     report.run(SECTIONS, Workspace())
     text = HERE.page.read_text()
-    assert "took 2.08 min a clip on a card, clips in batches of 2: the variation field" in text
-    assert "evaluation views took 1.04 min more" in text
+    assert "took 2.08 min per clip on a card in batches of 2 clips, from image features" in text
+    assert "evaluation views took another 1.04 min per clip" in text
     assert {path.name: path.read_bytes() for path in HERE.tables.iterdir()} == tables
     device = f"generated on a card; scored on {read_json(FILES.measurement)['device']}"
     assert f"<dt>Device</dt><dd>{device}</dd>" in text
     assert pd.read_csv(HERE.tables / "table_1.csv").iloc[-1]["device"] == device
-    for words in ("VGG16", "n = 100 objects", "own generation time stands on the page"):
+    for words in ("VGG16", "n = 100 objects", "generation time of this pipeline is on the page"):
         assert words in (HERE.tables / "table_1.md").read_text()
 
 
@@ -278,19 +283,22 @@ def test_the_chart_takes_times_from_results_and_published_words(here: Path) -> N
     result = {"method": "Peer", "protocol": "gvf", "data": "2 objects", "truth_sha256": "0", "device": "a CPU"}
     result |= {"generation": generation, "metrics": {"psnr": 17.0}}
     untimed = {**result, "generation": {**generation, "seconds": None}}
-    chart = report.quality_against_time([result, untimed, {**result, "metrics": {"ssim": 0.5}}])
+    methods = report_page.timed_methods([result, untimed, {**result, "metrics": {"ssim": 0.5}}])
+    assert len(methods) == 7
+    times = methods.set_index("method")
+    assert times.at["Peer", "seconds"] == 1208
+    assert times.at["SC4D", "seconds"] == 1200  # published as ~20 min
+    assert times["is_published"].tolist() == [True] * 6 + [False]
+    chart = quality_against_time(methods)
     assert chart is not None
-    points = {point.label: point for point in chart.points}
-    assert len(chart.points) == 7
-    assert points["Peer"].kind == "measured"
-    assert 0 < points["Peer"].left - points["SC4D"].left < 0.1  # 1208 s and ~20 min
+    assert "Peer 17.00 dB in 1208 s" in chart
     path = write_result(Workspace(), result)
     try:
         report.run(SECTIONS, Workspace())
     finally:
         path.unlink()
     assert pd.read_csv(HERE.tables / "table_1.csv").set_index("method").at["Peer", "time"] == "20.1 min"
-    assert HERE.page.read_text().count('<span class="point') == 7
+    assert HERE.page.read_text().count(" dB in ") == 7
 
 
 @pytest.mark.parametrize(("methods", "absent"), [(("vae",), "dit"), (("dit",), "vae")])
@@ -299,8 +307,8 @@ def test_a_method_that_was_not_sampled_is_asked_for(
 ) -> None:
     summary = pd.read_csv(FILES.summary)
     rows = summary[summary["method"].isin(("static", "interpolated", *methods))]
-    monkeypatch.setattr(report, "_read_table", lambda path: rows if path == FILES.summary else pd.read_csv(path))
-    with pytest.raises(UserError, match=rf"no figures of {absent},.* Set sample\.methods to \[vae, dit\]"):
+    monkeypatch.setattr(inputs, "_read_table", lambda path: rows if path == FILES.summary else pd.read_csv(path))
+    with pytest.raises(UserError, match=rf"no values for {absent},.* Set sample\.methods to \[vae, dit\]"):
         report.run(SECTIONS, Workspace())
 
 
@@ -315,13 +323,13 @@ def test_the_page_links_to_the_runs_that_were_tracked(here: Path) -> None:
     ]
 
 
-def test_every_table_is_there_three_times_and_marked(here: Path) -> None:
+def test_every_table_is_written_three_times_and_says_where_it_comes_from(here: Path) -> None:
     report.run(SECTIONS, Workspace())
     names = {path.stem for path in HERE.tables.iterdir()}
     assert names == {"quality", "quality_by_group", "quality_by_clip", "quality_over_time", "curation", "table_1"}
     for name in names:
         markdown = (HERE.tables / f"{name}.md").read_text()
-        assert ("Published" in markdown) == (name == "table_1")
+        assert ("Published rows" in markdown) == (name == "table_1")
         assert ("Measured: preset cpu, data procedural" in markdown) == (name != "table_1")
         assert (HERE.tables / f"{name}.csv").is_file()
         assert r"\begin{tabular}" in (HERE.tables / f"{name}.tex").read_text()

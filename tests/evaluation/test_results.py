@@ -127,9 +127,9 @@ def _generation(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda result: {"method": "x"}, "its 'protocol' is missing or no text"),
-        (lambda result: [result], "it holds no fields"),
-        (lambda result: {**result, "device": None}, "its 'device' is missing or no text"),
+        (lambda result: {"method": "x"}, "its 'protocol' is missing or not text"),
+        (lambda result: [result], "it must be a JSON object"),
+        (lambda result: {**result, "device": None}, "its 'device' is missing or not text"),
         (lambda result: {**result, "generation": {}}, "its 'generation' must have seconds, seconds_in_all and device"),
         (lambda result: {**result, "metrics": None}, "its 'metrics' must be finite numbers"),
         (lambda result: {**result, "metrics": {"psnr": float("nan")}}, "its 'metrics' must be finite numbers"),
@@ -150,7 +150,7 @@ def test_files_that_are_no_results_are_named_with_their_flaw(
 def test_times_are_worded_as_published_and_published_ones_are_read() -> None:
     assert [seconds_of(text) for text in ("3.5 s", "~20 min", "~1.5 h")] == [3.5, 1200, 5400]
     for text in ("soon", "1.21e+03 s", "3.5"):
-        with pytest.raises(ValueError, match="no time of Table 1"):
+        with pytest.raises(ValueError, match="is not a time like"):
             seconds_of(text)
     worded = {0.0271: "0.0271 s", 3.5: "3.5 s", 59: "59 s", 60: "1 min", 1208: "20.1 min", 3600: "1 h", 5400: "1.5 h"}
     assert {seconds: time_of(seconds) for seconds in worded} == worded

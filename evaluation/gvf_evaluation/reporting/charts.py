@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -53,10 +54,10 @@ _STYLE = {
 }
 _FIGURE = Markup(
     '<figure class="chart"><figcaption>{title}</figcaption>\n<svg viewBox="0 0 {width} {height}" role="img">\n'
-    "<title>{title}</title>\n<desc>{description}</desc>\n"
+    "<title>{context}{title}</title>\n<desc>{description}</desc>\n"
 )
 # How each method is drawn; dashes tell the lines apart without colour too.
-_LINES = {
+_LINES: dict[str, dict[str, Any]] = {
     "static": {"color": _PLACEHOLDERS["dropped"], "linestyle": ":"},
     "interpolated": {"color": _PLACEHOLDERS["kept"], "linestyle": "--"},
     "vae": {"color": _PLACEHOLDERS["vae"], "linestyle": "-."},
@@ -74,7 +75,7 @@ def _style() -> Iterator[None]:
 
 
 @_style()
-def training_curve(name: str, steps: Sequence[float], values: Sequence[float]) -> Markup | None:
+def training_curve(stage: str, name: str, steps: Sequence[float], values: Sequence[float]) -> Markup | None:
     """Draw one column of a training curve, thin, and its smoothed line; return None for fewer than two finite points."""
     curve = pd.Series(values, index=pd.Index(steps, dtype=float), dtype=float)
     curve = curve[np.isfinite(curve)]
@@ -94,6 +95,7 @@ def training_curve(name: str, steps: Sequence[float], values: Sequence[float]) -
         f"{name.replace('_', ' ')}{', logarithmic axis' if is_log else ''}",
         f"From {curve.iloc[0]:.3g} at step {first:g} to {curve.iloc[-1]:.3g} at step {last:g}; "
         f"lowest {curve.min():.3g}, highest {curve.max():.3g}.",
+        context=f"{stage}: ",
     )
 
 
@@ -145,7 +147,7 @@ def gap_closed(gaps: pd.DataFrame) -> Markup:
     )
     axes.plot(clipped["dit"], rows, "o", markersize=5, color=_PLACEHOLDERS["dit"], label="DiT, from the video")
     for row in np.flatnonzero(gaps.isna().all(axis=1)):
-        axes.text(0.02, row, "no motion in these views", va="center", color=_PLACEHOLDERS["quiet"])
+        axes.text(0.02, float(row), "no motion in these views", va="center", color=_PLACEHOLDERS["quiet"])
     axes.axvline(0, color=_PLACEHOLDERS["quiet"], linewidth=1)
     axes.set(xlim=(low - 0.04, 1.04), ylim=(len(gaps) - 0.4, -0.6), yticks=rows)
     axes.set_yticklabels([_shortened(str(name)) for name in gaps.index])
@@ -235,12 +237,18 @@ def _shortened(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
-def _svg(axes: Axes, title: str, description: str) -> Markup:
-    """Return the chart as an HTML figure, with a description for readers who do not see it."""
+def _svg(axes: Axes, title: str, description: str, context: str = "") -> Markup:
+    """Return the chart as an HTML figure with a description for readers who do not see it.
+
+    context: what sets it apart from charts of the same title.
+    """
     buffer = io.StringIO()
-    mpl.rcParams["svg.hashsalt"] = title + description  # identifiers are unique within a page and always the same
+    mpl.rcParams["svg.hashsalt"] = (
+        context + title + description
+    )  # identifiers are unique within a page and always the same
     absent = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure = axes.get_figure()
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.savefig(buffer, format="svg", transparent=True, metadata=absent)
     body = buffer.getvalue()
     body = body[body.index("<g id=") :]
@@ -249,4 +257,6 @@ def _svg(axes: Axes, title: str, description: str) -> Markup:
     for name, placeholder in _PLACEHOLDERS.items():
         body = body.replace(placeholder, f"var(--{name})")
     width, height = (round(72 * inches) for inches in figure.get_size_inches())
-    return _FIGURE.format(title=title, description=description, width=width, height=height) + Markup(f"{body}</figure>")
+    return _FIGURE.format(context=context, title=title, description=description, width=width, height=height) + Markup(
+        f"{body}</figure>"
+    )

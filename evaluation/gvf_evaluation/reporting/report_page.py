@@ -42,7 +42,7 @@ def build_page(inputs: ReportInputs, shown: Sequence[ShownClip], failures: Seque
         over_time_caption=tables.OVER_TIME_CAPTION,
         gaps=charts.gap_closed(gaps),
         gaps_table=table_of(pd.DataFrame({"clip_id": gaps.index, **_percent(gaps)})),
-        curves=[(stage, training_curves(inputs.curves[stage])) for stage in TRAINED],
+        curves=[(stage, training_curves(stage, inputs.curves[stage])) for stage in TRAINED],
         decisions=charts.clip_counts(tables.decision_counts(inputs.manifest)),
         rejected=None if rejected.empty else table_of(rejected.head(MOST_REJECTED)),
         num_rejected=len(rejected),
@@ -68,10 +68,10 @@ def over_time_charts(means: pd.DataFrame) -> list[Markup]:
     return [chart for chart in drawn if chart is not None]
 
 
-def training_curves(curve: pd.DataFrame) -> list[Markup]:
+def training_curves(stage: str, curve: pd.DataFrame) -> list[Markup]:
     """Return a chart of every column of a curve file that has two finite values, the loss first."""
     names = sorted((str(name) for name in curve.columns if name not in NOT_CURVES), key=lambda name: name != "loss")
-    drawn = [charts.training_curve(name, curve["step"].tolist(), curve[name].tolist()) for name in names]
+    drawn = [charts.training_curve(stage, name, curve["step"].tolist(), curve[name].tolist()) for name in names]
     return [chart for chart in drawn if chart is not None]
 
 

@@ -1,4 +1,4 @@
-"""The ablations' report: which results it shows, how figures read, where its links lead."""
+"""The report of ablations: which results it shows, how values are formatted, where its links lead."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from gvf.config.ablations import Ablations
 from gvf.errors import UserError
 from gvf.workspace import Workspace
-from gvf_evaluation.ablations import TABLES, ablation_frame
-from gvf_evaluation.commands.report_ablations import compare_url, listed_results, of_table, presented
+from gvf_evaluation.ablations import TABLES, ablation_frame, listed_results, of_table
+from gvf_evaluation.reporting.ablations_page import compare_url, presented
 
 LISTED = Ablations((0, 1), {}, {"vae": {"A": {}, "ours": {}}, "dit": {}})
 
@@ -40,11 +40,11 @@ def test_results_of_other_data_are_not_mixed(field: str, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     write_result("A", 0)
     write_result("ours", 0, **{field: "other"})
-    with pytest.raises(UserError, match=f"whose {field} is .* do not compare"):
+    with pytest.raises(UserError, match=f"different values of {field} .* cannot be compared"):
         listed_results(Workspace(), LISTED)
 
 
-def test_published_figures_have_the_papers_decimals() -> None:
+def test_published_values_have_the_papers_decimals() -> None:
     by_number = {table.number: presented(ablation_frame(table, [])) for table in TABLES}
     assert by_number[5]["lpips_published"].tolist() == ["0.0460", "0.0439"]
     assert by_number[2]["psnr_published"].tolist() == ["23.25", "26.17", "28.58", "29.28"]
@@ -54,7 +54,7 @@ def test_published_figures_have_the_papers_decimals() -> None:
     ]
 
 
-def test_measured_figures_have_their_deviation() -> None:
+def test_measured_values_have_their_deviation() -> None:
     results = [
         {"model": "vae", "variant": "A", "seed": seed, "figures": {"vae_psnr": psnr}}
         for seed, psnr in enumerate((20, 23))

@@ -56,7 +56,7 @@ def points(values: dict[str, tuple[bool, float, float]]) -> pd.DataFrame:
 
 
 def test_a_curve_is_drawn_to_scale_with_its_smoothed_line() -> None:
-    chart = training_curve("mesh_guided", [0, 5, 10], [3.0, 2.0, 1.0])
+    chart = training_curve("train-dit", "mesh_guided", [0, 5, 10], [3.0, 2.0, 1.0])
     assert chart is not None
     assert "<figcaption>mesh guided</figcaption>" in chart
     raw, smooth = polylines(chart, "dit")
@@ -68,15 +68,15 @@ def test_a_curve_is_drawn_to_scale_with_its_smoothed_line() -> None:
 
 
 def test_wide_curves_are_logarithmic_and_curves_of_one_point_left_out() -> None:
-    chart = training_curve("loss", [1, 2, 3], [100.0, 10.0, 1.0])
+    chart = training_curve("train-dit", "loss", [1, 2, 3], [100.0, 10.0, 1.0])
     assert chart is not None
     assert "<figcaption>loss, logarithmic axis</figcaption>" in chart
     assert {"1", "10", "100"} <= set(texts(chart))
     raw = polylines(chart, "dit")[0]
     assert raw[1] == pytest.approx(raw.mean(axis=0), rel=1e-3)  # decades are equally far apart
-    assert training_curve("loss", [1, 2], [1.0, math.nan]) is None
-    assert training_curve("loss", [], []) is None
-    assert training_curve("loss", [1, 2], [0.0, 0.0]) is not None
+    assert training_curve("train-dit", "loss", [1, 2], [1.0, math.nan]) is None
+    assert training_curve("train-dit", "loss", [], []) is None
+    assert training_curve("train-dit", "loss", [1, 2], [0.0, 0.0]) is not None
 
 
 def test_smoothing_keeps_lines_and_means() -> None:
@@ -143,7 +143,7 @@ def test_counts_are_written_beside_their_bars() -> None:
 
 
 def test_names_from_outside_are_escaped() -> None:
-    chart = training_curve("<script>", [1, 2], [1.0, 2.0])
+    chart = training_curve("train-dit", "<script>", [1, 2], [1.0, 2.0])
     assert chart is not None
     assert "<script" not in chart
     values = {"<b>&": (True, 1.0, 10.0), "$x$ and $y$": (False, 10.0, 20.0)}
@@ -154,7 +154,9 @@ def test_names_from_outside_are_escaped() -> None:
 
 def test_charts_are_the_same_every_time_and_share_no_identifier(monkeypatch: pytest.MonkeyPatch) -> None:
     def draw() -> list[str]:
-        return [str(training_curve("loss", [1, 2, 3], values)) for values in ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])]
+        return [
+            str(training_curve("train-dit", "loss", [1, 2, 3], values)) for values in ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
+        ]
 
     first = draw()
     monkeypatch.setitem(charts.mpl.rcParams, "font.size", 40)  # as a matplotlibrc of the machine may say
@@ -167,7 +169,7 @@ def test_charts_are_the_same_every_time_and_share_no_identifier(monkeypatch: pyt
 
 
 def test_colours_are_the_page_s_own() -> None:
-    chart = str(training_curve("loss", [1, 2, 3], [1.0, 2.0, 3.0]))
+    chart = str(training_curve("train-dit", "loss", [1, 2, 3], [1.0, 2.0, 3.0]))
     assert "var(--dit)" in chart
     assert set(re.findall(r"#[0-9a-f]{6}\b", chart)) == set()
     assert "font-family" not in chart
