@@ -31,7 +31,7 @@ _PLACEHOLDERS = {
     name: f"#c0ffe{digit}"
     for digit, name in enumerate(("ink", "quiet", "line", "paper", "dit", "vae", "kept", "dropped"))
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout depends on no machine's fonts
     "font.size": 11,
