@@ -30,8 +30,9 @@ import torch
 from scipy.spatial.distance import cdist
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from gvf.metrics import clip, fvd, lpips
+from gvf.metrics import clip, fvd, lpips_network
 from gvf.metrics.chamfer import chamfer_distance
+from gvf.metrics.lpips import lpips
 from gvf.metrics.psnr import psnr
 from gvf.metrics.ssim import ssim
 from gvf.storage.files import write_json
@@ -141,7 +142,7 @@ def perceptual(one: np.ndarray, other: np.ndarray, folder: Path) -> list[Agreeme
     planes = [frames.movedim(-1, 1) for frames in images]
     rows = []
     for net, build in (("vgg", torchvision.models.vgg16), ("alex", torchvision.models.alexnet)):
-        path = folder / lpips.BACKBONES[net][0].name
+        path = folder / lpips_network.BACKBONES[net][0].name
         if not path.exists():
             torch.manual_seed(0)
             torch.save(build(weights=None).state_dict(), path)
@@ -158,7 +159,7 @@ def perceptual(one: np.ndarray, other: np.ndarray, folder: Path) -> list[Agreeme
         name = "lpips" if net == "vgg" else f"lpips_{net}"
         rows.append(
             compare(
-                name, "torchmetrics", lambda net=net: lpips.lpips(*images, net), theirs, pairs=len(one), weights=origin(path)
+                name, "torchmetrics", lambda net=net: lpips(*images, net), theirs, pairs=len(one), weights=origin(path)
             )
         )  # fmt: skip
     return rows
@@ -245,7 +246,9 @@ def main() -> None:
     frames = make_frames(options.pairs, options.size)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)  # published weights as links, random ones beside them
-        places = {lpips.BACKBONES[net][0].name: lpips.find_weights(net) for net in lpips.BACKBONES}
+        places = {
+            lpips_network.BACKBONES[net][0].name: lpips_network.find_weights(net) for net in lpips_network.BACKBONES
+        }
         for place, found in (places | {CLIP_FOLDER: clip.find_weights()}).items():
             if found is not None:
                 (folder / place).symlink_to(found.resolve())

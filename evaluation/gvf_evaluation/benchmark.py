@@ -1,4 +1,4 @@
-"""`gvf evaluate --predictions`: any method's rendered frames scored by a named protocol, into MLflow and Table 1."""
+"""Scores of any method's rendered frames by a named protocol, for Table 1 and MLflow: `gvf evaluate --predictions`."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from gvf.config.load import load_params
 from gvf.config.params import Params
 from gvf.errors import StageError, UserError
 from gvf.execution.clip_map import Rejected, map_clips
+from gvf.metrics.table import absences, require_weights, weights_digests
 from gvf.tracking import client as tracking
 from gvf.tracking.provenance import code_version, device_name
 from gvf.workspace import Workspace
 from gvf_evaluation.frame_folders import ObjectFrames, joint_digest, pair_folders
 from gvf_evaluation.frames import read_frame
-from gvf_evaluation.measures import absent_measures, require_weights, weights_digests
+from gvf_evaluation.object_scores import ObjectScores, ScoreTask, code_digest, score_object
 from gvf_evaluation.protocols import CONSISTENT4D, Protocol, find_protocol
 from gvf_evaluation.reporting.images import fit, stack, strip
 from gvf_evaluation.results import file_name, write_result
-from gvf_evaluation.scoring import ObjectScores, ScoreTask, code_digest, score_object
+from gvf_evaluation.scoring import score_sets
 
 STAGE = "benchmark"  # MLflow's experiment
-_PICTURE = 128  # pixels a side in the tracked strips
+_TILE = 128  # pixels per side of an image in the tracked strips
 
 
 @dataclass(frozen=True)
 class Generation:
-    """How long one object took: without alignment and rendering, with both; on which device. None where not known."""
+    """How long one object took, without and with alignment and rendering, and on which device; None where unknown."""
 
     seconds: float | None = None
     seconds_in_all: float | None = None
@@ -41,69 +42,63 @@ class Generation:
 
 @dataclass(frozen=True)
 class Submission:
-    """What is scored. truth: None for the folder `gt` beside the predictions, as Consistent4D lays them out."""
+    """What is scored. ground_truth: None for the folder `gt` beside the predictions, as Consistent4D lays them out."""
 
     method: str
     predictions: Path
-    truth: Path | None
+    ground_truth: Path | None
     protocol: str
     generation: Generation
 
     @property
-    def true_folder(self) -> Path:
-        """Where the true frames are."""
-        return self.predictions.resolve().parent / "gt" if self.truth is None else self.truth
+    def ground_truth_folder(self) -> Path:
+        """Return the folder of the ground-truth frames."""
+        return self.predictions.resolve().parent / "gt" if self.ground_truth is None else self.ground_truth
 
 
 def run(submission: Submission, params_path: str, workspace: Workspace) -> None:
-    """Score a submission with the `run` and `tracking` sections of a params file; print its figures.
+    """Score a submission with the `run` and `tracking` sections of a params file, and print its metrics.
 
     Scores of single objects are kept, so an interrupted run resumes where it stopped. Raises UserError when frames
     are missing, extra, of other sizes or unusable.
     """
     if not submission.method.strip():
-        raise UserError("--method is empty. Give the method's name, as Table 1 shall call it.")
+        raise UserError("--method is empty. Give the method's name as it should appear in Table 1.")
     params = load_params(params_path)
-    pairs = pair_folders(submission.predictions, submission.true_folder, find_protocol(submission.protocol))
+    pairs = pair_folders(submission.predictions, submission.ground_truth_folder, find_protocol(submission.protocol))
     scores = score_pairs(submission, pairs, params, workspace)
     result = summarize(submission, pairs, scores, params)
     path = write_result(workspace, result)
     with tracking.stage_run(STAGE, _tracked(result), params.tracking):
         tracking.log_metrics(result["metrics"])
         for index, item in enumerate(scores):
-            tracking.log(index, {f"object_{name}": value for name, value in item.means.items()})
+            tracking.log(index, {f"object_{name}": value for name, value in item.scores.means.items()})
         if "psnr" in result["metrics"]:
-            worst = min(scores, key=lambda item: (item.means["psnr"], item.name)).name
+            worst = min(scores, key=lambda item: (item.scores.means["psnr"], item.name)).name
             tracking.log_figure(f"worst-{worst}", _strips(next(pair for pair in pairs if pair.name == worst)))
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
-    tqdm.write(f"{result['method']}, protocol {result['protocol']}, {result['data']}: {figures}.")
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
+    tqdm.write(f"{result['method']}, protocol {result['protocol']}, {result['data']}: {metrics}.")
     for name, reason in result["absent"].items():
         tqdm.write(f"{name}: n/a. {reason}")
     if (reused := sum(item.reused for item in scores)) > 0:
-        tqdm.write(f"{reused} of {len(scores)} objects had been scored before and have not changed.")
-    tqdm.write(f"Written to {path}; `dvc repro report` puts it into Table 1.")
+        tqdm.write(f"{reused} of {len(scores)} objects had been scored before and have not changed since.")
+    tqdm.write(f"Written to {path}. Run `dvc repro report` to add it to Table 1.")
 
 
 def score_pairs(
     submission: Submission, pairs: Sequence[ObjectFrames], params: Params, workspace: Workspace
 ) -> list[ObjectScores]:
-    """Score every object with `execution.workers` workers; returns the scores in the order of `pairs`.
+    """Score every object with `execution.workers` workers. Returns the scores in the order of `pairs`.
 
     A mean over only some of the objects would be misleading, so one object that cannot be scored raises UserError or
     StageError. Damaged weights raise UserError before any object is scored.
     """
     device, protocol = _device(params), find_protocol(submission.protocol)
-    absent = absent_measures(protocol.measures)
-    measures = tuple(name for name in protocol.measures if name not in absent)
-    i3d = protocol.video_features is CONSISTENT4D.video_features  # a protocol may use another network for FVD
-    require_weights([name for name in measures if name != "fvd" or i3d])
-    scorer = joint_digest([code_digest(), *map(str, weights_digests(measures).items())])
-    name = file_name(submission.method, submission.protocol, str(submission.true_folder.resolve()))
+    require_weights(protocol.metrics)
+    scorer = joint_digest([code_digest(), *map(str, weights_digests(protocol.metrics).items())])
+    name = file_name(submission.method, submission.protocol, str(submission.ground_truth_folder.resolve()))
     folder = workspace.benchmark_scores / name
-    tasks = [
-        ScoreTask(frames, submission.protocol, measures, device, scorer, folder / f"{frames.name}.npz")
-        for frames in pairs
-    ]
+    tasks = [ScoreTask(frames, submission.protocol, device, scorer, folder / f"{frames.name}.npz") for frames in pairs]
     scores = map_clips(score_object, tasks, params.execution, "score", lambda task: task.frames.name)
     if rejected := [item for item in scores if isinstance(item, Rejected)]:
         kind = UserError if rejected[0].exception == UserError.__name__ else StageError
@@ -116,13 +111,14 @@ def score_pairs(
 def summarize(
     submission: Submission, pairs: Sequence[ObjectFrames], scores: Sequence[ObjectScores], params: Params
 ) -> dict[str, Any]:
-    """The result as its file holds it."""
+    """Return the result as its file holds it."""
     protocol = find_protocol(submission.protocol)
+    metrics, absent = aggregate(scores, protocol)
     return {
         "method": submission.method,
         "protocol": protocol.name,
-        "data": _data_label([pair.name for pair in pairs], submission.true_folder),
-        "truth_sha256": joint_digest([item.truth for item in scores]),
+        "data": _data_label([pair.name for pair in pairs], submission.ground_truth_folder),
+        "truth_sha256": joint_digest([item.ground_truth for item in scores]),
         "predictions_sha256": joint_digest([item.prediction for item in scores]),
         "num_objects": len(pairs),
         "num_views": protocol.num_views,
@@ -133,29 +129,39 @@ def summarize(
         "device": device_name(_device(params)),
         "code": str(code_version()),
         "generation": asdict(submission.generation),
-        "metrics": aggregate(scores, protocol),
-        "objects": {item.name: item.means for item in scores},
-        "absent": absent_measures(protocol.measures),
-        "weights": weights_digests(protocol.measures),
+        "metrics": metrics,
+        "objects": {item.name: item.scores.means for item in scores},
+        "absent": absent,
+        "weights": weights_digests(protocol.metrics),
     }
 
 
-def aggregate(scores: Sequence[ObjectScores], protocol: Protocol) -> dict[str, float]:
-    """Each image metric, a mean over objects of their means; FVD as the protocol has it."""
-    means = [item.means for item in scores]
-    metrics = {name: float(np.mean([values[name] for values in means])) for name in means[0]}
-    features = [item.features for item in scores if item.features is not None]
-    if features:
-        predictions, truths = torch.from_numpy(np.stack(features, axis=1))
-        metrics["fvd"] = protocol.fvd(predictions, truths)
-    return metrics
+def aggregate(scores: Sequence[ObjectScores], protocol: Protocol) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the protocol's metrics, and the reasons of those that are absent.
+
+    Image metrics are means over objects of their means; one that an object lacks is absent altogether.
+    """
+    absent = absences(protocol.metrics)
+    for item in scores:
+        for name, reason in item.scores.absent.items():
+            absent.setdefault(name, f"{item.name}: {reason}")
+    metrics: dict[str, float] = {}
+    for name in (name for name in scores[0].scores.values if name not in absent):
+        values = [item.scores.means[name] for item in scores if name in item.scores.means]
+        if values:
+            metrics[name] = float(np.mean(values))
+        else:
+            absent[name] = "No frame has anything to compare."
+    features = {name: [item.scores.features[name] for item in scores] for name in scores[0].scores.features}
+    set_metrics, without = score_sets(features, protocol.metrics)
+    return metrics | set_metrics, absent | without
 
 
-def _data_label(objects: Sequence[str], truth: Path) -> str:
-    """What the objects are, as far as their names tell."""
+def _data_label(objects: Sequence[str], ground_truth: Path) -> str:
+    """Return what the objects are, as far as their names tell."""
     if set(objects) == set(CONSISTENT4D.objects):
         return "Consistent4D's 7 objects"
-    return f"{len(objects)} objects of {truth.resolve().parent.name}/{truth.name}"
+    return f"{len(objects)} objects of {ground_truth.resolve().parent.name}/{ground_truth.name}"
 
 
 def _device(params: Params) -> str:
@@ -163,15 +169,15 @@ def _device(params: Params) -> str:
 
 
 def _tracked(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The result's settings as the params of an MLflow run, which names it after method and data."""
+    """Return the result's settings as the params of an MLflow run, which is named after method and data."""
     settings = {name: value for name, value in result.items() if name not in ("metrics", "objects")}
     return {"run": {"preset": result["method"]}, "collect": {"source": result["data"]}, STAGE: settings}
 
 
 def _strips(pair: ObjectFrames) -> np.ndarray:
-    """uint8 [H, W, 3]: the middle frame of every view, the truth above the prediction."""
+    """Return the middle frame of every view, the ground truth above the prediction: uint8 [H, W, 3]."""
     rows = []
-    for frames in (pair.truths, pair.predictions):
+    for frames in (pair.ground_truth, pair.predictions):
         middle = np.stack([read_frame(view[len(view) // 2]) for view in frames])
-        rows.append(strip(fit(middle, _PICTURE)))
+        rows.append(strip(fit(middle, _TILE)))
     return stack(rows)

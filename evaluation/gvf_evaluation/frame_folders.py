@@ -1,4 +1,4 @@
-"""Consistent4D's layout, `<object>/eval_<view>/<int>.png`: a method's frames beside the true ones, checked before scoring."""
+"""Consistent4D's layout, `<object>/eval_<view>/<int>.png`: a method's frames and the ground truth, checked before scoring."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gvf.storage.files import sha256
 from gvf_evaluation.frames import frame_size
 from gvf_evaluation.protocols import Protocol
 
-_SHOWN = 10  # problems listed; the rest is counted
+_SHOWN = 10  # problems that are listed; the others are counted
 _VIEW, _FRAME = re.compile(r"eval_(0|[1-9]\d*)"), re.compile(r"(\d+)\.png", re.IGNORECASE)
 
 Frames = tuple[tuple[Path, ...], ...]  # by view, by frame
@@ -21,59 +21,61 @@ Frames = tuple[tuple[Path, ...], ...]  # by view, by frame
 
 @dataclass(frozen=True)
 class ObjectFrames:
-    """Frames of one object, by view and in the order of their numbers. size: of every one, pixels a side."""
+    """Frames of one object, by view and in the order of their numbers. size: of every frame, pixels per side."""
 
     name: str
     predictions: Frames
-    truths: Frames
+    ground_truth: Frames
     size: int
 
 
-def pair_folders(predictions: Path, truth: Path, protocol: Protocol) -> list[ObjectFrames]:
-    """Every object of `truth` with its prediction, by name.
+def pair_folders(predictions: Path, ground_truth: Path, protocol: Protocol) -> list[ObjectFrames]:
+    """Return every object of the ground truth with its prediction, sorted by name.
 
     Raises UserError that lists what is missing, extra, not square or of another size, in either folder.
     """
     problems: list[str] = []
-    true_frames = _read_folder(truth, protocol, problems)
+    wanted = _read_folder(ground_truth, protocol, problems)
     found = _read_folder(predictions, protocol, problems)
-    for side, names in (("missing", true_frames.keys() - found.keys()), ("extra", found.keys() - true_frames.keys())):
+    for side, names in (("missing", wanted.keys() - found.keys()), ("extra", found.keys() - wanted.keys())):
         problems += [f"{predictions / name}: {side} object" for name in sorted(names)]
     pairs = []
-    for name in sorted(true_frames.keys() & found.keys()):
-        truths, guesses = true_frames[name], found[name]
-        if truths is None or guesses is None:
+    for name in sorted(wanted.keys() & found.keys()):
+        true, predicted = wanted[name], found[name]
+        if true is None or predicted is None:
             continue  # its problem is listed
-        if (numbers := _numbers(guesses.paths)) != (wanted := _numbers(truths.paths)):
-            problems.append(f"{predictions / name}: frames {_span(numbers)}, the truth has {_span(wanted)}")
-        elif guesses.size != truths.size:
+        if (numbers := _numbers(predicted.paths)) != (true_numbers := _numbers(true.paths)):
             problems.append(
-                f"{predictions / name}: frames of {guesses.size} pixels a side, the truth has {truths.size}"
+                f"{predictions / name}: frames {_span(numbers)}, the ground truth has {_span(true_numbers)}"
+            )
+        elif predicted.size != true.size:
+            problems.append(
+                f"{predictions / name}: frames of {predicted.size} pixels per side, the ground truth has {true.size}"
             )
         else:
-            pairs.append(ObjectFrames(name, guesses.paths, truths.paths, truths.size))
+            pairs.append(ObjectFrames(name, predicted.paths, true.paths, true.size))
     _refuse(problems, protocol)
     return pairs
 
 
-def check_truth(truth: Path, protocol: Protocol) -> tuple[list[str], str]:
-    """Names of the objects of a folder of true frames, and its digest as results hold it.
+def check_ground_truth(folder: Path, protocol: Protocol) -> tuple[list[str], str]:
+    """Return the names of the objects in a folder of ground-truth frames, and its digest as results hold it.
 
     Raises UserError as `pair_folders` does.
     """
     problems: list[str] = []
-    found = _read_folder(truth, protocol, problems)
+    found = _read_folder(folder, protocol, problems)
     _refuse(problems, protocol)
     return sorted(found), joint_digest([frames_digest(item.paths) for _, item in sorted(found.items()) if item])
 
 
 def frames_digest(frames: Frames) -> str:
-    """SHA-256 over the bytes of all frames of an object and their places (view, position)."""
+    """Return the SHA-256 over the bytes of all frames of an object and their places (view, position)."""
     return joint_digest([f"{v} {t} {sha256(path)}" for v, view in enumerate(frames) for t, path in enumerate(view)])
 
 
 def joint_digest(lines: Sequence[str]) -> str:
-    """SHA-256 of lines of text."""
+    """Return the SHA-256 of lines of text."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -84,12 +86,12 @@ class _Found:
 
 
 def _read_folder(folder: Path, protocol: Protocol, problems: list[str]) -> dict[str, _Found | None]:
-    """Objects by name; None for one that has a problem, which is added to `problems`."""
+    """Return the objects by name, None for one that has a problem, which is added to `problems`."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Protocol {protocol.name} is measured on {protocol.data}.")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not names:
-        raise UserError(f"{folder}: holds no object. Expected <object>/eval_<view>/<int>.png.")
+        raise UserError(f"{folder}: contains no object folder. Expected <object>/eval_<view>/<int>.png.")
     return {name: _read_object(folder / name, protocol, problems) for name in names}
 
 
@@ -116,7 +118,7 @@ def _read_object(folder: Path, protocol: Protocol, problems: list[str]) -> _Foun
 
 
 def _read_view(folder: Path, protocol: Protocol, problems: list[str]) -> tuple[Path, ...]:
-    """Frames in numeric order: 2.png comes before 10.png."""
+    """Return the frames in numeric order: 2.png comes before 10.png."""
     by_number: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
@@ -125,7 +127,7 @@ def _read_view(folder: Path, protocol: Protocol, problems: list[str]) -> tuple[P
         if match is None:
             problems.append(f"{path}: not named <int>.png")
         elif (number := int(match[1])) in by_number:
-            problems.append(f"{path}: has the number of {by_number[number].name}")
+            problems.append(f"{path}: has the same number as {by_number[number].name}")
         else:
             by_number[number] = path
     numbers = sorted(by_number)
@@ -135,7 +137,7 @@ def _read_view(folder: Path, protocol: Protocol, problems: list[str]) -> tuple[P
 
 
 def _gaps(numbers: list[int], expected: int) -> str:
-    """What is wrong with a list of frame numbers of another length than expected."""
+    """Return what is wrong with a list of frame numbers that does not have the expected length."""
     absent = sorted(set(range(numbers[0], numbers[0] + expected)) - set(numbers)) if numbers else []
     named = f", {', '.join(f'{number}.png' for number in absent[:_SHOWN])} missing" if len(numbers) < expected else ""
     return f"{len(numbers)} frames, expected {expected}{named if numbers else ''}"
@@ -146,7 +148,7 @@ def _numbers_by_view(paths: Frames) -> list[list[int]]:
 
 
 def _numbers(paths: Frames) -> list[int]:
-    """Frame numbers of the first view; the others have the same."""
+    """Return the frame numbers of the first view; the other views have the same."""
     return _numbers_by_view(paths)[0]
 
 
@@ -159,7 +161,7 @@ def _refuse(problems: list[str], protocol: Protocol) -> None:
         lines = problems[:_SHOWN] + ([f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else [])
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         head = (
-            f"Protocol {protocol.name} wants <object>/eval_<0..{protocol.num_views - 1}>/<int>.png, {protocol.num_frames} "
-            f"square frames a view, all of one size, and the objects of the truth. {count}:"
+            f"Protocol {protocol.name} expects <object>/eval_<0..{protocol.num_views - 1}>/<int>.png, {protocol.num_frames} "
+            f"square frames per view, all of one size, and the same objects as the ground truth. Please fix {count}:"
         )
         raise UserError("\n  ".join([head, *lines]))

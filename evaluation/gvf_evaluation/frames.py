@@ -1,4 +1,4 @@
-"""Frames as files: read, put over white, brought to the size in which they are compared."""
+"""Frames as files: read, composited over white, brought to the size in which they are compared."""
 
 from __future__ import annotations
 
@@ -10,24 +10,33 @@ from PIL import Image
 from gvf.errors import UserError
 from gvf.storage.images import image_size, read_image
 
-_MODES = ("RGB", "RGBA", "P", "L", "LA", "1")  # what 8 bits a channel hold; 16-bit grey would be clipped, not scaled
+_MODES = ("RGB", "RGBA", "P", "L", "LA", "1")  # with 8 bits per channel; 16-bit grey would be clipped, not scaled
 
 
 def frame_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, from its header alone. Raises UserError when it is none."""
+    """Return the width and height of an image, from its header alone. Raises UserError when it is not an image."""
     return image_size(path)
 
 
 def read_frame(path: Path) -> np.ndarray:
-    """RGB [H, W, 3] uint8 of a picture over white, rounded to the nearest. Raises UserError when it cannot be read."""
+    """Return an image over white as RGB [H, W, 3] uint8. Raises UserError when it cannot be read."""
+    return read_frame_and_alpha(path)[0]
+
+
+def read_frame_and_alpha(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return an image over white as RGB [H, W, 3] uint8, and its alpha [H, W] uint8, None when it has none.
+
+    Raises UserError when it cannot be read.
+    """
     image = read_image(path)
     if image.mode not in _MODES:
-        raise UserError(f"{path}: pixels of mode {image.mode}. Save it as 8-bit RGB or RGBA.")
-    return over_white(np.asarray(image.convert("RGBA")))
+        raise UserError(f"{path}: pixels of mode {image.mode} are not supported. Save it as 8-bit RGB or RGBA.")
+    rgba = np.asarray(image.convert("RGBA"))
+    return over_white(rgba), rgba[..., 3] if image.has_transparency_data else None
 
 
 def over_white(rgba: np.ndarray) -> np.ndarray:
-    """uint8 RGBA [..., 4] with straight alpha over white: uint8 RGB [..., 3]."""
+    """Composite uint8 RGBA [..., 4] with straight alpha over white: uint8 RGB [..., 3], rounded to the nearest."""
     alpha = rgba[..., 3:].astype(np.float32) / 255.0
     if (alpha == 1.0).all():
         return rgba[..., :3]
@@ -35,5 +44,5 @@ def over_white(rgba: np.ndarray) -> np.ndarray:
 
 
 def resized(frame: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [H, W, 3] as uint8 [size, size, 3], by PIL's default filter (bicubic, antialiased when shrinking)."""
+    """Resize uint8 [H, W, 3] or [H, W] to a side of `size`, by PIL's default filter (bicubic, antialiased when shrinking)."""
     return np.asarray(Image.fromarray(frame).resize((size, size)))

@@ -1,27 +1,24 @@
 """Protocols by name: how rendered frames become the values of a table. The same metric differs between protocols.
 
-A protocol is data and two functions; to add one whose metrics are among `MEASURES`, write its `Protocol` and list it in
-`PROTOCOLS`. Not supported yet: other metrics (FID-VID of stag4d, DreamSim of v2m4), a video network with weights of its own
-(`gvf_evaluation.measures` looks for I3D's under `fvd`), FVD along views or the 4D raster (sv4d), since a feature vector
-describes one view's video, and alignment of an object before it is scored.
+A protocol is data; to add one whose metrics are in `gvf.metrics.table`, write its `Protocol` and list it in `PROTOCOLS`. A
+metric that a protocol computes in its own way is a copy of the table's entry (`dataclasses.replace`). Not supported: metrics
+that the table lacks (FID-VID of stag4d, DreamSim of v2m4), FVD along views or of the 4D raster (sv4d), since a feature
+vector describes one view's video, and alignment of an object before it is scored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gvf.errors import UserError
 from gvf.geometry.camera import CONSISTENT4D_ORBIT, Orbit
+from gvf.metrics.fvd import FVD
+from gvf.metrics.metric import ImageMetric, Metric
+from gvf.metrics.table import METRICS
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
     from torch import Tensor
-
-FRAME_MEASURES = ("psnr", "ssim", "ssim_cropped", "lpips", "lpips_alex", "clip")  # one value per frame
-MEASURES = (*FRAME_MEASURES, "fvd")
 
 
 @dataclass(frozen=True)
@@ -30,15 +27,10 @@ class Protocol:
 
     name: on the command line and in tables. data: what its published values were measured on, and where to get it.
     objects: names of the published test set, empty where its list is not public. cameras, num_frames: of every object.
-    measures: those of `MEASURES` that it defines. `ssim` counts all pixels, as torchmetrics has done since 1.4.2
-    (September 2024); `ssim_cropped` leaves out a border of 5 pixels, as torchmetrics did when the published values were
-    measured. image_size: frames are composited over white and resized to it with PIL's default filter before any image
-    metric. pixel_range: value of a white pixel for PSNR and SSIM. data_range: value range of both; with None, PSNR uses
-    the range of each ground-truth frame, and SSIM the larger range of each pair of frames. Image metrics are averaged
-    over frames, then views, then objects.
-    video_features: maps the frames of one video (T arrays uint8 [H, W, 3] over white, in the size of their files) and a
-    device to one vector [D] on the CPU. fvd: maps these vectors [O, V, D] (objects, views) of predictions and of ground
-    truth to one number; fvd_variant describes it in words.
+    image_size: frames are composited over white and resized to it with PIL's default filter before any image metric.
+    white: value of a white pixel for PSNR and SSIM. data_range: value range of both; with None, PSNR uses the range of each
+    ground-truth frame, and SSIM the larger range of each pair of frames. Image metrics are averaged over frames, then
+    views, then objects; video networks see the frames in the size of their files. fvd_variant: describes its FVD.
     """
 
     name: str
@@ -46,37 +38,25 @@ class Protocol:
     objects: tuple[str, ...]
     cameras: Orbit
     num_frames: int
-    measures: tuple[str, ...]
+    metrics: tuple[Metric, ...]
     image_size: int
-    pixel_range: float
+    white: float
     data_range: float | None
-    video_features: Callable[[Sequence[np.ndarray], torch.device], Tensor]
-    fvd: Callable[[Tensor, Tensor], float]
     fvd_variant: str
 
     @property
     def num_views(self) -> int:
-        """Evaluation views of an object."""
+        """Return the number of scored views of an object."""
         return len(self.cameras.azimuths)
 
 
-def _i3d_logits(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
-    from gvf.metrics.fvd import video_logits
-
-    return video_logits(frames, device)
-
-
-def _mean_over_videos(predictions: Tensor, truths: Tensor) -> float:
+def _mean_over_videos(predictions: Tensor, ground_truth: Tensor) -> float:
     from gvf.metrics.fvd import single_video_distance
 
-    return float(single_video_distance(predictions, truths).mean(-1).mean())
+    return float(single_video_distance(predictions, ground_truth).mean(-1).mean())
 
 
-def _pooled(predictions: Tensor, truths: Tensor) -> float:
-    from gvf.metrics.fvd import frechet_distance
-
-    return frechet_distance(predictions.flatten(0, 1), truths.flatten(0, 1))
-
+_IMAGE_METRICS = tuple(metric for metric in METRICS.values() if isinstance(metric, ImageMetric))
 
 CONSISTENT4D = Protocol(
     name="consistent4d",
@@ -85,12 +65,10 @@ CONSISTENT4D = Protocol(
     objects=("aurorus", "crocodile", "guppie", "monster", "pistol", "skull", "trump"),
     cameras=CONSISTENT4D_ORBIT,
     num_frames=32,
-    measures=MEASURES,
+    metrics=(*_IMAGE_METRICS, replace(FVD, distance=_mean_over_videos)),
     image_size=512,
-    pixel_range=255.0,
+    white=255.0,
     data_range=None,
-    video_features=_i3d_logits,
-    fvd=_mean_over_videos,
     fvd_variant="of each video alone, mean over views, then objects",
 )
 GVF = Protocol(
@@ -100,19 +78,17 @@ GVF = Protocol(
     objects=(),
     cameras=CONSISTENT4D_ORBIT,
     num_frames=32,
-    measures=MEASURES,
+    metrics=(*_IMAGE_METRICS, FVD),
     image_size=512,
-    pixel_range=1.0,
+    white=1.0,
     data_range=1.0,
-    video_features=_i3d_logits,
-    fvd=_pooled,
     fvd_variant="of all videos pooled",
 )
 PROTOCOLS = {protocol.name: protocol for protocol in (CONSISTENT4D, GVF)}
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol of that name. Raises UserError that lists them."""
+    """Return the protocol of that name. Raises UserError that lists the known ones."""
     if name not in PROTOCOLS:
-        raise UserError(f"There is no protocol {name!r}. There are {', '.join(PROTOCOLS)}.")
+        raise UserError(f"There is no protocol {name!r}. Choose one of {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[name]

@@ -1,163 +1,149 @@
-"""Scores of one object, read view by view; kept in a file and taken from it while nothing has changed."""
+"""The scoring engine: predicted frames beside the ground truth, by a list of metrics, view by view in bounded memory.
+
+The stage `evaluate` feeds it rendered clips, `gvf evaluate --predictions` feeds it the files of any method.
+"""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gvf.errors import UserError
-from gvf.metrics import clip, lpips
 from gvf.metrics.absence import Absence
-from gvf.metrics.ssim import ssim_and_cropped
-from gvf.storage.files import save_npz, sha256
-from gvf_evaluation.frame_folders import ObjectFrames, frames_digest, joint_digest
-from gvf_evaluation.frames import read_frame, resized
-from gvf_evaluation.measures import finite_psnr
-from gvf_evaluation.protocols import FRAME_MEASURES, Protocol, find_protocol
+from gvf.metrics.metric import ImageMetric, ImagePairs, Metric, VideoSetMetric
 
-_BATCH = 4  # frames compared at once: 100 MB at 512 x 512
-_PREDICTIONS, _TRUTHS = "prediction_features", "truth_features"
+Frames = Sequence[np.ndarray]
 
 
-@dataclass(frozen=True)
-class ScoreTask:
-    """An object to score. measures: the protocol's whose weights are here. kept: the file of its scores.
+@dataclass(frozen=True, eq=False)
+class FramePairs:
+    """Consecutive frames of one view.
 
-    scorer: digest of whatever else decides the figures: code, versions, weights, device.
+    images: as image metrics compare them. video: the same frames as a video network sees them, of the prediction and of
+    the ground truth: [H, W, 3] from 0 to 255 over white, in their own size.
     """
 
-    frames: ObjectFrames
-    protocol: str
-    measures: tuple[str, ...]
-    device: str
-    scorer: str
-    kept: Path
+    images: ImagePairs
+    video: tuple[Frames, Frames]
 
 
-@dataclass(frozen=True)
-class ObjectScores:
-    """values: of each image metric, [V, T]. features: of videos, predictions and truths [2, V, D], None without FVD.
+@dataclass(frozen=True, eq=False)
+class FrameScores:
+    """Scores of all frames of one clip or object.
 
-    truth, prediction: digests of the frames' bytes, names and order. reused: taken from the file.
+    values: one per frame of each image metric, [V, T] float64. features: of each set metric, one vector per view of the
+    prediction and of the ground truth, [2, V, D]. absent: metric -> what is missing and how to get it.
     """
 
-    name: str
     values: Mapping[str, np.ndarray]
-    features: np.ndarray | None
-    truth: str
-    prediction: str
-    reused: bool
+    features: Mapping[str, np.ndarray]
+    absent: Mapping[str, str]
 
     @property
     def means(self) -> dict[str, float]:
-        """Each image metric, a mean over frames, then views."""
-        return {name: float(values.mean(1).mean()) for name, values in self.values.items()}
+        """Return the mean of each image metric over frames, then views; a metric without any value is left out."""
+        means = {name: float(mean(mean(values, axis=1))) for name, values in self.values.items()}
+        return {name: value for name, value in means.items() if not np.isnan(value)}
 
-
-def score_object(task: ScoreTask) -> ObjectScores:
-    """Score every frame, or read the scores that were kept of the same frames. Raises UserError for unusable frames."""
-    truth, prediction = frames_digest(task.frames.truths), frames_digest(task.frames.predictions)
-    key = joint_digest([task.protocol, *task.measures, task.device, task.scorer, truth, prediction])
-    arrays = _read_kept(task.kept, key)
-    reused = arrays is not None
-    if arrays is None:
-        arrays = _score(task)
-        save_npz(task.kept, key=np.array(key), **arrays)
-    values = {name: arrays[name] for name in task.measures if name in FRAME_MEASURES}
-    features = np.stack([arrays[_PREDICTIONS], arrays[_TRUTHS]]) if _PREDICTIONS in arrays else None
-    return ObjectScores(task.frames.name, values, features, truth, prediction, reused)
+    @property
+    def over_time(self) -> dict[str, np.ndarray]:
+        """Return the mean over views of each image metric, [T]."""
+        return {name: mean(values, axis=0) for name, values in self.values.items()}
 
 
 def score_frames(
-    prediction: np.ndarray, truth: np.ndarray, protocol: Protocol, measures: Sequence[str], device: torch.device
-) -> dict[str, np.ndarray]:
-    """One value a frame of each image metric. prediction, truth: uint8 [P, S, S, 3] in the protocol's size."""
-    one, other = (torch.from_numpy(frames).to(device).float() for frames in (prediction, truth))
-    unit = one / 255.0, other / 255.0
-    step = 255.0 / protocol.pixel_range
-    similarities = cache(lambda: ssim_and_cropped(one / step, other / step, protocol.data_range))
-    compute: dict[str, Callable[[], Tensor | Absence]] = {
-        "psnr": lambda: finite_psnr(one / step, other / step, protocol.data_range),
-        "ssim": lambda: similarities()[0],
-        "ssim_cropped": lambda: similarities()[1],
-        "lpips": lambda: lpips.lpips(*unit),
-        "lpips_alex": lambda: lpips.lpips(*unit, "alex"),
-        "clip": lambda: clip.clip_similarity(*unit),
-    }
-    return {name: _values(compute[name]()) for name in measures if name in FRAME_MEASURES}
+    views: Iterable[Iterable[FramePairs]],
+    metrics: Sequence[Metric],
+    device: torch.device,
+    ground_truth_features: Mapping[str, np.ndarray] | None = None,
+) -> FrameScores:
+    """Score every frame of every view by the image metrics, and every view's video by the set metrics.
+
+    views: batches of frames of each view, read one at a time; only a set metric keeps all frames of a view in memory.
+    ground_truth_features: [V, D] of each set metric, where an earlier call computed them. Metrics of point clouds are not
+    computed here.
+    """
+    absent = {metric.name: gap.explanation for metric in metrics if (gap := metric.absence()) is not None}
+    present = [metric for metric in metrics if metric.name not in absent]
+    values: dict[str, list[np.ndarray]] = {}
+    features: dict[str, list[np.ndarray]] = {}
+    for number, view in enumerate(views):
+        known = {name: vectors[number] for name, vectors in (ground_truth_features or {}).items()}
+        scores = _score_view(view, present, device, known)
+        absent |= scores.absent
+        for name, frames in scores.values.items():
+            values.setdefault(name, []).append(frames)
+        for name, vectors in scores.features.items():
+            features.setdefault(name, []).append(vectors)
+    return FrameScores(
+        {name: np.stack(frames) for name, frames in values.items() if name not in absent},
+        {name: np.stack(vectors, axis=1) for name, vectors in features.items()},
+        absent,
+    )
 
 
-@cache
-def code_digest() -> str:
-    """Digest of the source that scores frames, and of the versions of the libraries it calls."""
-    from importlib.metadata import version
-
-    home = Path(__file__).parent
-    sources = sorted([*home.glob("*.py"), *Path(lpips.__file__).parent.glob("*.py")])
-    packages = ("torch", "torchvision", "torchmetrics", "lpips", "transformers", "numpy", "pillow")
-    lines = [f"{path.name} {sha256(path)}" for path in sources] + [f"{name} {version(name)}" for name in packages]
-    return joint_digest(lines)
-
-
-def _score(task: ScoreTask) -> dict[str, np.ndarray]:
-    protocol, device = find_protocol(task.protocol), torch.device(task.device)
-    views = [
-        _score_view(predictions, truths, protocol, task.measures, device)
-        for predictions, truths in zip(task.frames.predictions, task.frames.truths)
-    ]
-    return {name: np.stack([view[name] for view in views]) for name in views[0]}
+def mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """Return the mean along an axis without NaN values; NaN where there is nothing else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing
+        return np.nanmean(values, axis=axis)
 
 
 def _score_view(
-    predictions: Sequence[Path],
-    truths: Sequence[Path],
-    protocol: Protocol,
-    measures: Sequence[str],
-    device: torch.device,
-) -> dict[str, np.ndarray]:
-    """[T] of each image metric; features [D] of both videos where FVD is measured, which takes all their frames at once."""
+    view: Iterable[FramePairs], metrics: Sequence[Metric], device: torch.device, known: Mapping[str, np.ndarray]
+) -> FrameScores:
+    """Score one view: values [T], features [2, D]. known: features [D] of the ground truth."""
+    image_metrics = [metric for metric in metrics if isinstance(metric, ImageMetric)]
+    set_metrics = [metric for metric in metrics if isinstance(metric, VideoSetMetric)]
     parts: dict[str, list[np.ndarray]] = {}
-    videos: dict[str, list[np.ndarray]] = {_PREDICTIONS: [], _TRUTHS: []}
-    for start in range(0, len(truths), _BATCH):
-        chosen = slice(start, start + _BATCH)
-        guesses, wanted = ([read_frame(path) for path in paths[chosen]] for paths in (predictions, truths))
-        one, other = (np.stack([resized(f, protocol.image_size) for f in frames]) for frames in (guesses, wanted))
-        for name, values in score_frames(one, other, protocol, measures, device).items():
-            _check(name, values, truths[chosen])
-            parts.setdefault(name, []).append(values)
-        if "fvd" in measures:
-            videos[_PREDICTIONS] += guesses
-            videos[_TRUTHS] += wanted
-    scores = {name: np.concatenate(values) for name, values in parts.items()}
-    if "fvd" in measures:
-        scores |= {name: protocol.video_features(frames, device).numpy() for name, frames in videos.items()}
-    return scores
+    absent: dict[str, str] = {}
+    predicted: list[np.ndarray] = []
+    true: list[np.ndarray] = []
+    for batch in view:
+        for metric in image_metrics:
+            measured = metric.compute(batch.images)
+            if isinstance(measured, Absence):
+                absent[metric.name] = measured.explanation
+            else:
+                parts.setdefault(metric.name, []).append(measured.double().cpu().numpy())
+        if set_metrics:
+            predicted += batch.video[0]
+            true += batch.video[1]
+    features = {
+        metric.name: np.stack(
+            [
+                _array(metric.features(predicted, device)),
+                known[metric.name] if metric.name in known else _array(metric.features(true, device)),
+            ]
+        )
+        for metric in set_metrics
+    }
+    return FrameScores({name: np.concatenate(values) for name, values in parts.items()}, features, absent)
 
 
-def _check(name: str, values: np.ndarray, truths: Sequence[Path]) -> None:
-    for value, path in zip(values, truths):
-        if not np.isfinite(value):
-            raise UserError(f"{path}: {name} is {value}: the true frame is of one colour, so it has no range.")
+def _array(features: Tensor) -> np.ndarray:
+    return features.numpy()
 
 
-def _values(measured: Tensor | Absence) -> np.ndarray:
-    assert isinstance(measured, Tensor), measured
-    return measured.double().cpu().numpy()
+def score_sets(
+    features: Mapping[str, Sequence[np.ndarray]], metrics: Sequence[Metric]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the value of each set metric, and the reasons of those that have none.
 
-
-def _read_kept(path: Path, key: str) -> dict[str, np.ndarray] | None:
-    """Arrays of a file of scores, None when it is not there, was not finished or belongs to other inputs."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if str(archive["key"]) != key:
-                return None
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+    features: of each metric, [2, V, D] of every clip or object, as `FrameScores` holds them.
+    """
+    scores: dict[str, float] = {}
+    absent: dict[str, str] = {}
+    for metric in metrics:
+        if isinstance(metric, VideoSetMetric) and features.get(metric.name):
+            predicted, true = torch.from_numpy(np.stack(features[metric.name], axis=1))
+            value = metric.distance(predicted, true)
+            if isinstance(value, Absence):
+                absent[metric.name] = value.explanation
+            else:
+                scores[metric.name] = value
+    return scores, absent

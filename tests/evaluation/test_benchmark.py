@@ -21,18 +21,22 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from gvf.cli.main import _gvf
 from gvf.errors import UserError
 from gvf.metrics import fvd
+from gvf.metrics.metric import PointMetric
+from gvf.metrics.psnr import capped_psnr
+from gvf.metrics.table import METRICS
 from gvf.storage.files import read_json
 from gvf.storage.published_files import I3D_KINETICS
 from gvf.workspace import Workspace
-from gvf_evaluation import benchmark, scoring
+from gvf_evaluation import benchmark, object_scores
 from gvf_evaluation.benchmark import Generation, Submission
 from gvf_evaluation.frame_folders import pair_folders
 from gvf_evaluation.frames import read_frame
-from gvf_evaluation.protocols import CONSISTENT4D, GVF, MEASURES, PROTOCOLS, Protocol
+from gvf_evaluation.protocols import CONSISTENT4D, GVF, PROTOCOLS, Protocol
 from gvf_evaluation.results import read_results
 from tests.evaluation.frame_sets import FRAMES, OBJECTS, VIEWS, write_set
 
 ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
 SMALL = 24  # pixels a side instead of 512: the frames are resized all the same
 
 
@@ -49,7 +53,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for protocol in (CONSISTENT4D, GVF):
         monkeypatch.setitem(PROTOCOLS, protocol.name, dataclasses.replace(protocol, image_size=SMALL))
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values["run"] |= {"executor": "inline", "device": "cpu"}
+    values["run"]["device"] = "cpu"
+    values["execution"]["executor"] = "inline"
     values["tracking"]["enabled"] = False
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     monkeypatch.chdir(tmp_path)
@@ -57,7 +62,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def submit(folder: Path, protocol: str = "consistent4d", **changes: Any) -> dict[str, Any]:
-    values = {"method": "Peer", "predictions": folder / "pred", "truth": None, "protocol": protocol}
+    values = {"method": "Peer", "predictions": folder / "pred", "ground_truth": None, "protocol": protocol}
     submission = Submission(**{**values, "generation": Generation(), **changes})
     benchmark.run(submission, "params.yaml", Workspace())
     return latest()
@@ -129,7 +134,11 @@ def test_the_two_protocols_differ() -> None:
     truth[:, :8] = 155
     guess = truth - 10
     scores = {
-        protocol.name: scoring.score_frames(guess, truth, protocol, ["psnr"], torch.device("cpu"))["psnr"][0]
+        protocol.name: float(
+            capped_psnr(
+                object_scores.pair_images(guess, truth, [None], dataclasses.replace(protocol, image_size=16), CPU)
+            )
+        )
         for protocol in (CONSISTENT4D, GVF)
     }
     assert scores["consistent4d"] == pytest.approx(20.0, abs=1e-4)  # range 100, error 10
@@ -182,7 +191,7 @@ def test_damaged_weights_are_named_and_no_object(
         for config in ("config.json", "preprocessor_config.json"):
             (path.parent / config).write_text("{}")
     values = yaml.safe_load((here / "params.yaml").read_text())
-    values["run"] |= {"executor": executor, "workers": 2}
+    values["execution"] |= {"executor": executor, "workers": 2}
     (here / "params.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(UserError, match=f"{name}: .*{what}") as caught:
         submit(published)
@@ -214,10 +223,9 @@ def test_a_protocol_says_what_is_measured_and_what_its_fvd_sees(
     here: Path, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One without PSNR whose videos become the colour of their corners: the whole frames are seen, in their own size."""
-    assert all(set(protocol.measures) == set(MEASURES) for protocol in (CONSISTENT4D, GVF))
+    names = [name for name, metric in METRICS.items() if not isinstance(metric, PointMetric)]
+    assert all([metric.name for metric in protocol.metrics] == names for protocol in (CONSISTENT4D, GVF))
     ssim = submit(published, "gvf")["metrics"]["ssim"]
-    (here / "no weights").mkdir()
-    (here / "no weights" / I3D_KINETICS.name).touch()
 
     def corners(frames: Any, device: torch.device) -> torch.Tensor:
         assert device == torch.device("cpu")
@@ -227,15 +235,17 @@ def test_a_protocol_says_what_is_measured_and_what_its_fvd_sees(
     other = dataclasses.replace(
         PROTOCOLS["gvf"],
         name="other",
-        measures=("ssim", "fvd"),
-        video_features=corners,
-        fvd=lambda one, other: float((one - other).abs().mean()),
+        metrics=(
+            METRICS["ssim"],
+            dataclasses.replace(
+                fvd.FVD, features=corners, distance=lambda one, other: float((one - other).abs().mean()), weights=None
+            ),
+        ),
     )
     monkeypatch.setitem(PROTOCOLS, "other", other)
     result = submit(published, "other")
     assert result["metrics"].keys() == {"ssim", "fvd"}
-    assert result["absent"] == {}
-    assert result["weights"].keys() == {I3D_KINETICS.name}
+    assert result["absent"] == result["weights"] == {}
     assert result["metrics"]["ssim"] == ssim
     colours = [
         np.stack([[read_frame(side / name / f"eval_{view}/{frame}.png")[0, 0] for frame in range(FRAMES)]
@@ -257,7 +267,7 @@ def test_scored_objects_are_kept_until_something_changes(
     folder = here / "copy"
     shutil.copytree(published, folder)
     scored: list[str] = []
-    score = scoring._score
+    score = object_scores._score
 
     def interrupted(task: Any) -> Any:
         if task.frames.name == "owl" and not scored[:-1].count("fox") and len(scored) == 1:
@@ -266,7 +276,7 @@ def test_scored_objects_are_kept_until_something_changes(
         scored.append(task.frames.name)
         return score(task)
 
-    monkeypatch.setattr(scoring, "_score", interrupted)
+    monkeypatch.setattr(object_scores, "_score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         submit(folder)
     assert read_results(Workspace()) == []
@@ -275,7 +285,7 @@ def test_scored_objects_are_kept_until_something_changes(
     assert "1 of 2 objects had been scored before" in capsys.readouterr().out
     assert submit(folder) == first
     assert scored == ["fox", "interrupted", "owl"]
-    # Another frame, another order, a file that broke: scored anew, and nothing else.
+    # Another frame, another order, a file that broke: that object is scored again, and nothing else.
     shutil.copy(folder / "pred/owl/eval_1/3.png", folder / "pred/owl/eval_1/4.png")
     changed = submit(folder)
     assert scored[3:] == ["owl"]
@@ -287,7 +297,7 @@ def test_scored_objects_are_kept_until_something_changes(
     kept.write_bytes(kept.read_bytes()[:-30])
     assert submit(folder) == changed
     assert scored[4:] == ["fox"]
-    # Other code or weights make other figures.
+    # Other code or weights give other values.
     monkeypatch.setattr(benchmark, "code_digest", lambda: "another")
     submit(folder)
     assert scored[5:] == ["fox", "owl"]
@@ -297,12 +307,13 @@ def test_a_worker_gets_the_object_whole_and_scores_it_at_the_protocol_s_own_size
     published: Path, tmp_path: Path
 ) -> None:
     pair = pair_folders(published / "pred", published / "gt", CONSISTENT4D)[1]
-    frames = dataclasses.replace(pair, predictions=(pair.predictions[0][:2],), truths=(pair.truths[0][:2],))
-    task = scoring.ScoreTask(frames, "consistent4d", ("psnr", "ssim"), "cpu", "code", tmp_path / "owl.npz")
-    scores = pickle.loads(pickle.dumps(scoring.score_object(pickle.loads(pickle.dumps(task)))))
+    frames = dataclasses.replace(pair, predictions=(pair.predictions[0][:2],), ground_truth=(pair.ground_truth[0][:2],))
+    task = object_scores.ScoreTask(frames, "consistent4d", "cpu", "code", tmp_path / "owl.npz")
+    scored = pickle.loads(pickle.dumps(object_scores.score_object(pickle.loads(pickle.dumps(task)))))
+    scores = scored.scores
     large = [
         np.asarray(Image.fromarray(read_frame(side[0][1])).resize((512, 512))).astype(float)
-        for side in (frames.truths, frames.predictions)
+        for side in (frames.ground_truth, frames.predictions)
     ]
     wanted = peak_signal_noise_ratio(*large, data_range=np.ptp(large[0]))
     assert scores.values["psnr"].shape == (1, 2)
@@ -310,7 +321,7 @@ def test_a_worker_gets_the_object_whole_and_scores_it_at_the_protocol_s_own_size
     assert scores.means["psnr"] == pytest.approx(scores.values["psnr"].mean())
 
 
-def test_a_true_frame_of_one_colour_is_named(here: Path, published: Path) -> None:
+def test_a_ground_truth_frame_of_one_colour_is_named(here: Path, published: Path) -> None:
     folder = here / "copy"
     shutil.copytree(published, folder)
     Image.fromarray(np.full((20, 20, 3), 255, np.uint8)).save(folder / "gt/owl/eval_2/7.png")
@@ -326,7 +337,7 @@ def test_the_command_writes_the_result_and_an_mlflow_run(
     values["tracking"]["enabled"] = True
     Path("params.yaml").write_text(yaml.safe_dump(values))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    result = submit(published, method="Some Peer 2.0", predictions=published / "pred", truth=published / "gt")
+    result = submit(published, method="Some Peer 2.0", predictions=published / "pred", ground_truth=published / "gt")
     assert [path.name.startswith("some-peer-2-0--consistent4d--") for path in Workspace().benchmark.iterdir()] == [True]
     connection = sqlite3.connect("mlflow.db")
     try:
@@ -354,7 +365,7 @@ def test_wrong_usage_is_told(here: Path, published: Path) -> None:
         (("--seconds", "3"), click.UsageError, "--seconds needs --predictions"),
         (frames, click.UsageError, "--predictions needs --method"),
         (
-            ("--predictions", "nowhere", "--method", "x", "--truth", str(published / "gt")),
+            ("--predictions", "nowhere", "--method", "x", "--ground-truth", str(published / "gt")),
             UserError,
             "nowhere: no such",
         ),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gvf.errors import UserError
-from gvf_evaluation.frame_folders import check_truth, pair_folders
+from gvf_evaluation.frame_folders import check_ground_truth, pair_folders
 from gvf_evaluation.frames import over_white, read_frame, resized
 from gvf_evaluation.protocols import CONSISTENT4D, GVF, find_protocol
 from tests.evaluation.frame_sets import FRAMES, SIZE, true_frame, write_set
@@ -38,10 +38,10 @@ def test_frames_are_sorted_as_numbers_and_paired_by_them(folder: Path) -> None:
     assert [pair.name for pair in pairs] == ["fox", "owl"]
     for pair in pairs:
         assert pair.size == SIZE
-        for side in (pair.predictions, pair.truths):
+        for side in (pair.predictions, pair.ground_truth):
             assert [[int(path.stem) for path in view] for view in side] == [list(range(FRAMES))] * 4
             assert [view[0].parent.name for view in side] == [f"eval_{view}" for view in range(4)]
-    names, digest = check_truth(folder / "gt", GVF)
+    names, digest = check_ground_truth(folder / "gt", GVF)
     assert names == ["fox", "owl"]
     assert len(digest) == 64
 
@@ -70,7 +70,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing object": (lambda s: shutil.rmtree(s / "pred/owl"), "pred/owl: missing object"),
     "other numbers": (
         lambda s: [(s / f"pred/fox/eval_{v}/0.png").rename(s / f"pred/fox/eval_{v}/32.png") for v in range(4)],
-        r"pred/fox: frames 1\.png to 32\.png, the truth has 0\.png to 31\.png",
+        r"pred/fox: frames 1\.png to 32\.png, the ground truth has 0\.png to 31\.png",
     ),
     "other numbers in one view": (
         lambda s: (s / "pred/fox/eval_2/0.png").rename(s / "pred/fox/eval_2/32.png"),
@@ -78,7 +78,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a number twice": (
         lambda s: shutil.copy(s / "pred/fox/eval_2/1.png", s / "pred/fox/eval_2/01.png"),
-        "has the number of",
+        "has the same number as",
     ),
     "a name that is no number": (
         lambda s: (s / "pred/fox/eval_2/1.png").rename(s / "pred/fox/eval_2/frame_1.png"),
@@ -90,18 +90,18 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "all frames of another size": (
         lambda s: [_resize(path, (24, 24)) for path in (s / "pred/owl").rglob("*.png")],
-        "pred/owl: frames of 24 pixels a side, the truth has 20",
+        "pred/owl: frames of 24 pixels per side, the ground truth has 20",
     ),
     "frames that are not square": (
         lambda s: [_resize(path, (24, 20)) for path in (s / "pred/owl").rglob("*.png")],
         "24 x 20 pixels, frames must be square",
     ),
-    "no picture": (
+    "a file that is not an image": (
         lambda s: (s / "pred/owl/eval_2/9.png").write_text("no"),
         r"9\.png: is not a PNG, JPEG or WebP image",
     ),
     "no folder": (lambda s: shutil.rmtree(s / "gt"), "gt: no such folder.*drive.google.com"),
-    "an empty folder": (lambda s: [shutil.rmtree(p) for p in (s / "pred").iterdir()], "holds no object"),
+    "an empty folder": (lambda s: [shutil.rmtree(p) for p in (s / "pred").iterdir()], "contains no object folder"),
 }
 
 
@@ -124,7 +124,7 @@ def test_many_problems_are_counted_and_the_first_are_told(folder: Path) -> None:
     assert len(str(caught.value).splitlines()) == 12
     assert "and 6 more" in str(caught.value)
     with pytest.raises(UserError, match="8 problems"):
-        check_truth(folder / "gt", CONSISTENT4D)
+        check_ground_truth(folder / "gt", CONSISTENT4D)
 
 
 def test_frames_are_put_over_white(tmp_path: Path) -> None:
@@ -161,10 +161,10 @@ def test_protocols_say_what_the_published_code_does() -> None:
         assert protocol.cameras.azimuths == (-75.0, 15.0, 105.0, 195.0)
         assert (protocol.cameras.elevation, protocol.cameras.radius, protocol.cameras.fov) == (0.0, 2.0, 49.1)
         assert find_protocol(protocol.name) is protocol
-    assert (CONSISTENT4D.pixel_range, CONSISTENT4D.data_range) == (255.0, None)
-    assert (GVF.pixel_range, GVF.data_range) == (1.0, 1.0)
+    assert (CONSISTENT4D.white, CONSISTENT4D.data_range) == (255.0, None)
+    assert (GVF.white, GVF.data_range) == (1.0, 1.0)
     assert len(CONSISTENT4D.objects) == 7
-    with pytest.raises(UserError, match="There are consistent4d, gvf"):
+    with pytest.raises(UserError, match="Choose one of consistent4d, gvf"):
         find_protocol("stag4d")
 
 
@@ -176,8 +176,8 @@ def test_a_real_video_of_rgba_frames(shared: Path, tmp_path: Path) -> None:
             (tmp_path / side / f"rose/eval_{view}").symlink_to(shared / "data/consistent4d_demo/blooming_rose")
     (pair,) = pair_folders(tmp_path / "pred", tmp_path / "gt", CONSISTENT4D)
     assert pair.size == 1080
-    assert [path.name for path in pair.truths[0][8:12]] == ["8.png", "9.png", "10.png", "11.png"]
-    rgba = np.asarray(Image.open(pair.truths[0][11])).astype(float)
+    assert [path.name for path in pair.ground_truth[0][8:12]] == ["8.png", "9.png", "10.png", "11.png"]
+    rgba = np.asarray(Image.open(pair.ground_truth[0][11])).astype(float)
     assert set(np.unique(rgba[..., 3])) == {0, 255}
     expected = rgba[..., :3] * rgba[..., 3:] / 255 + 255 - rgba[..., 3:]
-    np.testing.assert_allclose(read_frame(pair.truths[0][11]), expected, rtol=0, atol=0.5 + 1e-3)
+    np.testing.assert_allclose(read_frame(pair.ground_truth[0][11]), expected, rtol=0, atol=0.5 + 1e-3)

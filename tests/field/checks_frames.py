@@ -24,7 +24,7 @@ def _score(frame: Path, folder: Path) -> tuple[int, str, Path]:
     place = folder / "pred/owl/eval_2/9.png"
     shutil.copyfile(frame, place)
     shutil.copyfile(Path(__file__).parents[2] / "params.yaml", folder / "params.yaml")
-    arguments = ["evaluate", "--predictions", "pred", "--method", "Peer", "--truth", "gt"]
+    arguments = ["evaluate", "--predictions", "pred", "--method", "Peer", "--ground-truth", "gt"]
     done = subprocess.run(
         [sys.executable, "-m", "gvf.cli.main", *arguments], cwd=folder, capture_output=True, text=True
     )

@@ -139,16 +139,19 @@ def test_frames_are_resized_channel_by_channel_in_float(weights: Path) -> None:
 
 
 def test_fvd_of_sets_of_videos(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The set measure: features of every video, one distance; a stand-in network keeps it quick."""
+    """Features of every video, one distance over all of them; a stand-in network keeps it quick."""
     monkeypatch.setattr(fvd, "_network", lambda path, device: lambda video: video.mean((2, 3, 4)))
     videos = torch.rand(4, 3, 8, 8, 3, generator=torch.Generator().manual_seed(0))
-    features, halved = fvd.video_features(videos), fvd.video_features(0.5 * videos)
+    features, halved = (
+        torch.stack([fvd.FVD.features([*(share * video.numpy())], CPU) for video in videos]) for share in (255.0, 127.5)
+    )
     # Bicubic enlarging keeps means up to the border.
     torch.testing.assert_close(features, 2 * videos.mean((1, 2, 3)) - 1, rtol=0, atol=0.01)
     torch.testing.assert_close(halved, (features - 1) / 2, rtol=0, atol=1e-5)
-    assert fvd.fvd(features, features) == pytest.approx(0, abs=1e-9)
-    assert fvd.fvd(features, halved) == fvd.frechet_distance(features, halved)
-    assert isinstance(fvd.fvd(features[:1], features[:1]), Absence)
+    by_object = (features.view(2, 2, -1), halved.view(2, 2, -1))
+    assert fvd.FVD.distance(features, features) == pytest.approx(0, abs=1e-9)
+    assert fvd.FVD.distance(*by_object) == fvd.frechet_distance(features, halved)
+    assert isinstance(fvd.FVD.distance(features[:1], features[:1]), Absence)
 
 
 def test_frechet_distance_in_closed_form() -> None:

@@ -42,7 +42,7 @@ def verify(name: str, manifest: Path, frames: Path | None) -> None:
     Exit code 2 and a list of differences when they are not.
     """
     from gvf.errors import UserError
-    from gvf_evaluation.frame_folders import check_truth
+    from gvf_evaluation.frame_folders import check_ground_truth
     from gvf_evaluation.protocols import PROTOCOLS
     from gvf_evaluation.test_sets import SOURCES, differences
 
@@ -51,7 +51,7 @@ def verify(name: str, manifest: Path, frames: Path | None) -> None:
     if (name in PROTOCOLS) != (frames is not None):
         raise click.UsageError("--frames goes with the protocols consistent4d and gvf, and they need it.")
     if frames is not None:
-        objects, digest = check_truth(frames, PROTOCOLS[name])
+        objects, digest = check_ground_truth(frames, PROTOCOLS[name])
         absent = set(PROTOCOLS[name].objects) - set(objects)
         extra = set(objects) - set(PROTOCOLS[name].objects) if PROTOCOLS[name].objects else set()
         if absent or extra:

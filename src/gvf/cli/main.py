@@ -135,7 +135,11 @@ def _seconds(context: click.Context, option: click.Parameter, value: float | Non
 @click.command("evaluate")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Frames to score: <object>/eval_<view>/<int>.png.")
 @click.option("--method", help="Name of the method, as Table 1 shall call it.")
-@click.option("--truth", type=click.Path(path_type=Path), help="True frames; by default `gt` beside the predictions.")
+@click.option(
+    "--ground-truth",
+    type=click.Path(path_type=Path),
+    help="Ground-truth frames; by default `gt` beside the predictions.",
+)
 @click.option("--protocol", help="consistent4d (the default) or gvf.")
 @click.option("--seconds", type=float, callback=_seconds, help="Making one object, without alignment and rendering.")
 @click.option("--seconds-in-all", type=float, callback=_seconds, help="The same with alignment and rendering.")
@@ -163,7 +167,7 @@ def _evaluate(params_path: str, predictions: Path | None, method: str | None, **
     demand_writable([workspace.benchmark / "result", workspace.benchmark_scores / "scores"])
     times = Generation(details["seconds"], details["seconds_in_all"], details["generated_on"])
     protocol = details["protocol"] or "consistent4d"
-    run(Submission(method, predictions, details["truth"], protocol, times), params_path, workspace)
+    run(Submission(method, predictions, details["ground_truth"], protocol, times), params_path, workspace)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

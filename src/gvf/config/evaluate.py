@@ -8,11 +8,9 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from gvf.config.fields import STRICT, OneOf, clash
+from gvf.metrics.table import METRICS
 
-PICTURE_METRICS = ("psnr", "ssim", "ssim_cropped", "lpips", "clip")
-SET_METRICS = ("fvd",)
-GEOMETRY_METRICS = ("chamfer",)
-Metric = Annotated[str, OneOf((*PICTURE_METRICS, *SET_METRICS, *GEOMETRY_METRICS))]
+Metric = Annotated[str, OneOf(tuple(METRICS))]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -20,7 +20,7 @@ def reconstruction_loss(
         terms["ssim"] = ssim(rendered, target).mean()
         loss = loss + ssim_weight * (1.0 - terms["ssim"])
     if lpips_weight > 0.0:
-        from gvf.metrics.lpips import lpips_distance  # seconds to import
+        from gvf.metrics.lpips_network import lpips_distance  # seconds to import
 
         terms["lpips"] = lpips_distance(rendered, target).mean()
         loss = loss + lpips_weight * terms["lpips"]

@@ -1,4 +1,4 @@
-"""What a metric returns when it cannot be measured: the reason and the way out, never a made-up number."""
+"""What a metric returns when it cannot be measured: the reason and what to do about it, never a made-up number."""
 
 from __future__ import annotations
 
@@ -13,5 +13,10 @@ class Absence:
     reason: str
     remedy: str
 
+    @property
+    def explanation(self) -> str:
+        """Return the reason and the remedy as sentences."""
+        return f"{self.reason}. {self.remedy}"
+
     def __str__(self) -> str:
-        return f"{self.metric}: n/a, {self.reason}. {self.remedy}"
+        return f"{self.metric}: n/a, {self.explanation}"

@@ -1,4 +1,4 @@
-"""Aesthetic score of pictures: the published predictor on CLIP ViT-L/14 embeddings (supplement B, footnote 1).
+"""Aesthetic score of images: the published predictor on CLIP ViT-L/14 embeddings (supplement B, footnote 1).
 
 Source: github.com/christophschuhmann/improved-aesthetic-predictor, the head `sac+logos+ava1-l14-linearMSE`: a stack of
 linear layers on the unit image embedding, trained on ratings from 1 to 10.
@@ -52,7 +52,7 @@ class AestheticScorer:
     layers: tuple[tuple[Any, Any], ...]
 
     def score(self, images: np.ndarray) -> np.ndarray:
-        """Scores [N] float of RGB pictures [N, H, W, 3] uint8; higher is more pleasing, about 1 to 10."""
+        """Return the scores [N] of RGB images [N, H, W, 3] uint8; higher is more pleasing, about 1 to 10."""
         import torch
 
         with torch.inference_mode():
@@ -65,7 +65,7 @@ class AestheticScorer:
 
 @cache
 def load_scorer(weights: AestheticWeights) -> AestheticScorer:
-    """Load the scorer, once a process. Raises UserError when a file is not what it should be."""
+    """Load the scorer, once per process. Raises UserError when a file is not what it should be."""
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
     from gvf.storage.tensor_files import listed, read_state

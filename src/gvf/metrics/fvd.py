@@ -1,20 +1,23 @@
-"""Frechet video distance: Gaussians fitted to I3D's Kinetics-400 logits of two sets of videos (Unterthiner et al. 2018)."""
+"""Frechet video distance between two sets of videos, by I3D's Kinetics-400 logits (Unterthiner et al. 2018)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gvf.errors import UserError
 from gvf.metrics.absence import Absence
-from gvf.metrics.i3d import I3D, load_i3d
+from gvf.metrics.metric import RequiredWeights, VideoSetMetric
 from gvf.storage.published_files import I3D_KINETICS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from gvf.metrics.i3d import I3D
 
 _SIDE = 224
 
@@ -27,40 +30,43 @@ MISSING = Absence(
 
 
 def find_weights() -> Path | None:
-    """I3D's file on this machine."""
+    """Return I3D's file on this machine, or None."""
     return I3D_KINETICS.find()
 
 
 def absence() -> Absence | None:
-    """Why FVD cannot be measured here, or None when the network is there."""
+    """Return why FVD cannot be measured on this machine, or None when the network is present."""
     return None if find_weights() else MISSING
 
 
 def require_weights() -> None:
     """Check that the network loads. Raises UserError when its file is present but damaged, or is another network's."""
+    import torch
+
     if (path := find_weights()) is not None:
         _network(path, torch.device("cpu"))
 
 
-def video_features(videos: Tensor) -> Tensor:
-    """Logits of every video, [S, 400] on the CPU. videos: [S, T, H, W, 3] in [0, 1]. Raises as `video_logits`."""
-    pictures = 255.0 * videos.cpu().numpy()
-    return torch.stack([video_logits(video, videos.device) for video in pictures])
+def fvd(prediction: Tensor, ground_truth: Tensor) -> float | Absence:
+    """Return the FVD of two sets of videos, all of them pooled, or why there is none; lower is better.
 
-
-def fvd(prediction: Tensor, truth: Tensor) -> float | Absence:
-    """FVD of two sets of videos from their features [S, 400], S >= 2, lower is nearer: a number, or why there is none."""
-    if len(prediction) < 2 or len(truth) < 2:
-        return Absence("fvd", "a covariance needs at least two videos", "Evaluate more clips or views.")
-    return frechet_distance(prediction, truth)
+    prediction, ground_truth: features of the videos, [..., D].
+    """
+    one, other = prediction.flatten(0, -2), ground_truth.flatten(0, -2)
+    if len(one) < 2 or len(other) < 2:
+        return Absence("fvd", "a covariance needs at least two videos", "Score more clips or views.")
+    return frechet_distance(one, other)
 
 
 def video_logits(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
-    """I3D's logits of one video, averaged over time: [400] on the CPU.
+    """Return I3D's logits of one video, averaged over time: [400] on the CPU.
 
-    frames: T of [H, W, 3] from 0 to 255; the network gets them as `network_frame` makes them. Raises UserError when the
-    weights are missing or are not I3D's.
+    frames: T of [H, W, 3] from 0 to 255; `network_frame` prepares them for the network. Raises UserError when the weights
+    are missing or are not I3D's.
     """
+    import numpy as np
+    import torch
+
     path = find_weights()
     if path is None:
         raise UserError(str(MISSING))
@@ -70,20 +76,25 @@ def video_logits(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
 
 
 def network_frame(frame: np.ndarray) -> np.ndarray:
-    """A frame [H, W, 3] from 0 to 255 as I3D takes it: float32 [3, 224, 224], 0 to 255 scaled to -1 to 1.
+    """Return a frame [H, W, 3] from 0 to 255 as I3D takes it: float32 [3, 224, 224], 0 to 255 scaled to -1 to 1.
 
-    Each channel is resized by PIL's bicubic filter in float32, as Consistent4D's evaluation does.
+    Each channel is resized by PIL's bicubic filter in float32, as Consistent4D's script does.
     """
+    import numpy as np
+    from PIL import Image
+
     channels = [Image.fromarray(channel) for channel in np.moveaxis(frame.astype(np.float32), -1, 0)]
     small = [np.asarray(channel.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)) for channel in channels]
     return np.stack(small) / 127.5 - 1.0
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of two sets of features [S, D], S >= 2, in float64.
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of two sets of features [S, D], S >= 2, in float64.
 
     The trace of the root comes from singular values of the product of centred features, exact also when D > S.
     """
+    import torch
+
     one, other = one.double(), other.double()
     centred = [(features - features.mean(0)) / (len(features) - 1) ** 0.5 for features in (one, other)]
     spread = centred[0].square().sum() + centred[1].square().sum()
@@ -93,10 +104,11 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
 
 
 def single_video_distance(one: Tensor, other: Tensor) -> Tensor:
-    """|f1 - f2|^2 + (s1 - s2)^2, s the deviation (ddof 1) over the D features of a vector. one, other: [..., D]; [...].
+    """Return |f1 - f2|^2 + (s1 - s2)^2, with s the deviation (ddof 1) over the D features of a vector.
 
-    What Consistent4D's script computes from one video on each side: NumPy's covariance of a single sample takes its
-    features for samples of one variable, so the matrices are numbers, s1^2 and s2^2.
+    one, other: [..., D]; returns [...]. Consistent4D's script computes this from one video on each side: NumPy's
+    covariance of a single sample takes its features for samples of one variable, so the matrices are numbers, s1^2 and
+    s2^2.
     """
     one, other = one.double(), other.double()
     return (one - other).square().sum(-1) + (one.std(-1) - other.std(-1)).square()
@@ -104,4 +116,19 @@ def single_video_distance(one: Tensor, other: Tensor) -> Tensor:
 
 @cache
 def _network(path: Path, device: torch.device) -> I3D:
+    from gvf.metrics.i3d import load_i3d
+
     return load_i3d(path, device)
+
+
+FVD = VideoSetMetric(
+    name="fvd",
+    title="FVD",
+    definition="Frechet distance between the I3D features of all predicted and of all ground-truth videos.",
+    higher_is_better=False,
+    format="{:.2f}",
+    weights=RequiredWeights(find_weights, absence, require_weights),
+    features=video_logits,
+    distance=fvd,
+)
+METRICS = (FVD,)

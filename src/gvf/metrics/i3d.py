@@ -1,8 +1,8 @@
 """I3D (Carreira and Zisserman 2017), RGB stream: videos to logits of the 400 classes of Kinetics.
 
 It is GoogLeNet (Szegedy et al. 2015, Table 1) with every filter inflated over time. Modules bear the names of the
-published PyTorch weights, `i3d_pretrained_400.pt`. Two settings that the weights do not fix follow the evaluation code of
-DisCo, which Consistent4D's uses: batch norm's epsilon is 1e-3 (VideoGPT's copy of the network has 1e-5), and the last
+published PyTorch weights, `i3d_pretrained_400.pt`. Two settings that the weights do not fix follow DisCo's scoring code,
+which Consistent4D uses: batch norm's epsilon is 1e-3 (VideoGPT's copy of the network has 1e-5), and the last
 pooling spans one time step (VideoGPT's two).
 """
 
@@ -43,7 +43,7 @@ _POOLINGS = {
 
 
 class I3D(nn.Module):
-    """The network. Use it in evaluation mode: what counts are the running statistics of the batch norms."""
+    """The network. Use it in eval mode: what counts are the running statistics of the batch norms."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,12 +58,12 @@ class I3D(nn.Module):
         self.logits = nn.ModuleDict({"conv3d": nn.Conv3d(channels, NUM_CLASSES, 1)})
 
     def forward(self, videos: Tensor) -> Tensor:
-        """videos: [B, 3, T, 224, 224] in [-1, 1]. Returns logits averaged over time, [B, 400]."""
+        """Return the logits of videos [B, 3, T, 224, 224] in [-1, 1], averaged over time: [B, 400]."""
         for name in self.stages:
             if name in _POOLINGS:
                 videos = _max_pool(videos, *_POOLINGS[name])
             videos = self.get_submodule(name)(videos)
-        # The average over what is left of the picture, the classifier and the average over time are all linear.
+        # The average over what is left of the image, the classifier and the average over time are all linear.
         return self.logits["conv3d"](videos.mean((2, 3, 4), keepdim=True)).flatten(1)
 
 
@@ -95,7 +95,7 @@ class _Inception(nn.Module):
 
 
 def load_i3d(path: Path, device: torch.device) -> I3D:
-    """Load the network with the published weights, in evaluation mode.
+    """Load the network with the published weights, in eval mode.
 
     Raises UserError when the file is damaged or holds other weights.
     """
@@ -114,7 +114,7 @@ def _max_pool(x: Tensor, size: tuple[int, ...], stride: tuple[int, ...]) -> Tens
 
 
 def _padded(x: Tensor, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    """x with zeros around it so that ceil(length / stride) steps fit; the odd one goes behind (TensorFlow's SAME)."""
+    """Return x with zeros around it so that ceil(length / stride) steps fit; an odd one goes behind (TensorFlow's SAME)."""
     pads: list[int] = []
     for length, reach, step in zip(x.shape[:1:-1], size[::-1], stride[::-1]):
         missing = max((math.ceil(length / step) - 1) * step + reach - length, 0)

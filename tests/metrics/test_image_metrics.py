@@ -11,8 +11,9 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from gvf.errors import UserError
-from gvf.metrics import clip, fvd, lpips
+from gvf.metrics import clip, fvd, lpips_network
 from gvf.metrics.absence import Absence
+from gvf.metrics.lpips import lpips
 from gvf.metrics.psnr import psnr
 from gvf.metrics.ssim import ssim, ssim_cropped
 
@@ -25,7 +26,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def pictures(count: int = 3, height: int = 40, width: int = 56) -> tuple[torch.Tensor, torch.Tensor]:
+def image_pairs(count: int = 3, height: int = 40, width: int = 56) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, 3, height // 8, width // 8, generator=generator)
     one = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1).movedim(1, -1)
@@ -33,7 +34,7 @@ def pictures(count: int = 3, height: int = 40, width: int = 56) -> tuple[torch.T
 
 
 def test_psnr_and_ssim_agree_with_scikit_image() -> None:
-    one, other = pictures()
+    one, other = image_pairs()
     assert psnr(one, other).shape == ssim(one, other).shape == (3,)
     for index in range(3):
         a, b = one[index].double().numpy(), other[index].double().numpy()
@@ -48,7 +49,7 @@ def test_psnr_and_ssim_agree_with_scikit_image() -> None:
 
 @pytest.mark.parametrize("data_range", [1.0, None])
 def test_ssim_without_its_border_is_scikit_images_own(data_range: float | None) -> None:
-    one, other = pictures()
+    one, other = image_pairs()
     other = other * torch.tensor([1.0, 0.5, 0.2]).view(-1, 1, 1, 1)
     other[:, 0] = 0.0  # a false border, which only the inner windows' reach feels
     cropped, whole = ssim_cropped(one, other, data_range), ssim(one, other, data_range)
@@ -64,7 +65,7 @@ def test_ssim_without_its_border_is_scikit_images_own(data_range: float | None) 
 
 def test_ssim_without_its_border_is_the_mean_over_windows_inside() -> None:
     """Of 11 x 11 pixels one window is left, whose weighted moments are summed here by hand."""
-    one, other = (images[:1, 4:15, 9:20, :] for images in pictures())
+    one, other = (images[:1, 4:15, 9:20, :] for images in image_pairs())
     offsets = torch.arange(11, dtype=torch.float64) - 5
     line = torch.exp(-offsets.square() / (2 * 1.5**2))
     window = (line[:, None] * line / line.sum() ** 2)[..., None]
@@ -84,7 +85,7 @@ def test_ranges_of_the_pictures_themselves() -> None:
     from torchmetrics.functional.image import peak_signal_noise_ratio as peer_psnr
     from torchmetrics.functional.image import structural_similarity_index_measure as peer_ssim
 
-    one, other = (255 * images for images in pictures())
+    one, other = (255 * images for images in image_pairs())
     one, other = one.round(), (other * torch.tensor([1.0, 0.5, 0.2]).view(-1, 1, 1, 1)).round()  # other ranges
     for index in range(3):
         pair = [images[index].movedim(-1, 0)[None] for images in (one, other)]
@@ -114,10 +115,10 @@ def test_psnr_by_hand() -> None:
 
 
 def test_missing_weights_are_stated_absences(weights: Path) -> None:
-    one, other = pictures()
+    one, other = image_pairs()
     found = {
-        "lpips": (lpips.lpips(one, other), lpips.absence(), "vgg16-397923af.pth"),
-        "lpips_alex": (lpips.lpips(one, other, "alex"), lpips.absence("alex"), "alexnet-owt-7be5be79.pth"),
+        "lpips": (lpips(one, other), lpips_network.absence(), "vgg16-397923af.pth"),
+        "lpips_alex": (lpips(one, other, "alex"), lpips_network.absence("alex"), "alexnet-owt-7be5be79.pth"),
         "clip": (clip.clip_similarity(one, other), clip.absence(), "clip-vit-base-patch32"),
         "fvd": (fvd.absence(), fvd.MISSING, "i3d_pretrained_400.pt"),
     }
@@ -129,9 +130,9 @@ def test_missing_weights_are_stated_absences(weights: Path) -> None:
         assert "GVF_WEIGHTS" in absent.remedy
         assert name in str(absent)
     with pytest.raises(UserError, match=r"i3d_pretrained_400.*GVF_WEIGHTS"):
-        fvd.video_features(one[None])
+        fvd.video_logits(255 * one.numpy(), torch.device("cpu"))
     with pytest.raises(UserError, match=r"vgg16.*GVF_WEIGHTS"):
-        lpips.lpips_distance(one, other)
+        lpips_network.lpips_distance(one, other)
 
 
 @pytest.mark.parametrize("net", ["vgg", "alex"])
@@ -143,27 +144,27 @@ def test_lpips_of_the_package_and_of_torchmetrics_agree(net: str, weights: Path)
     torch.manual_seed(0)
     backbone = {"vgg": torchvision.models.vgg16, "alex": torchvision.models.alexnet}[net](weights=None)
     state = {name: value for name, value in backbone.state_dict().items() if name.startswith("features.")}
-    torch.save(state, weights / lpips.BACKBONES[net][0].name)
+    torch.save(state, weights / lpips_network.BACKBONES[net][0].name)
     peer = _LPIPS(pretrained=True, net=net, pnet_rand=True)
     for block in peer.net.children():
         for index, layer in block.named_children():
             layer.load_state_dict(backbone.features[int(index)].state_dict())
-    one, other = pictures(height=64, width=72)
+    one, other = image_pairs(height=64, width=72)
     expected = peer.eval()(one.movedim(-1, 1), other.movedim(-1, 1), normalize=True).flatten()
-    found = lpips.lpips(one, other, net)
+    found = lpips(one, other, net)
     assert isinstance(found, torch.Tensor)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     tracked = other[0].clone().requires_grad_()
-    lpips.lpips_distance(tracked, one[0], net).backward()
+    lpips_network.lpips_distance(tracked, one[0], net).backward()
     assert tracked.grad is not None
     assert tracked.grad.abs().max() > 0
-    assert float(lpips.lpips_distance(one[0], one[0], net)) == 0
+    assert float(lpips_network.lpips_distance(one[0], one[0], net)) == 0
 
 
 def test_lpips_refuses_another_network(weights: Path) -> None:
-    torch.save({"weight": torch.zeros(1)}, weights / lpips.BACKBONES["vgg"][0].name)
+    torch.save({"weight": torch.zeros(1)}, weights / lpips_network.BACKBONES["vgg"][0].name)
     with pytest.raises(UserError, match="not torchvision's VGG16"):
-        lpips.lpips(*pictures())
+        lpips(*image_pairs())
 
 
 def test_clip_similarity_of_a_small_model(weights: Path) -> None:
@@ -179,7 +180,7 @@ def test_clip_similarity_of_a_small_model(weights: Path) -> None:
     model.save_pretrained(folder)
     processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     processor.save_pretrained(folder)
-    one, other = pictures(height=48, width=48)
+    one, other = image_pairs(height=48, width=48)
     found = clip.clip_similarity(one, other)
     assert isinstance(found, torch.Tensor)
     with torch.no_grad():
@@ -225,7 +226,7 @@ def test_damaged_files_of_clip_are_named(weights: Path, name: str, content: byte
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    for call in (clip.require_weights, lambda: clip.clip_similarity(*pictures())):
+    for call in (clip.require_weights, lambda: clip.clip_similarity(*image_pairs())):
         with pytest.raises(UserError, match=message) as caught:
             call()
         assert "weights_only" not in str(caught.value)
@@ -248,11 +249,11 @@ def test_clip_weights_of_another_network_are_not_made_up(weights: Path) -> None:
 
 
 def test_damaged_backbones_are_named(weights: Path) -> None:
-    path = weights / lpips.BACKBONES["alex"][0].name
+    path = weights / lpips_network.BACKBONES["alex"][0].name
     for content, what in ((POINTER, "a Git LFS pointer"), (b"\x80\x02\x8a", "cut short"), (b"<html>", "a web page")):
         path.write_bytes(content)
-        for call in (lambda: lpips.require_weights("alex"), lambda: lpips.lpips(*pictures(), "alex")):
+        for call in (lambda: lpips_network.require_weights("alex"), lambda: lpips(*image_pairs(), "alex")):
             with pytest.raises(UserError, match=f"{path.name}: {what}"):
                 call()
-    lpips.require_weights("vgg")  # absent, which is no error
+    lpips_network.require_weights("vgg")  # absent, which is no error
     fvd.require_weights()
