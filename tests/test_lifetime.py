@@ -1,4 +1,4 @@
-"""A command ends on signals, with everything below it, and with the DVC that started it; started by hand it depends on nobody."""
+"""A command ends on signals with all its child processes, and with the DVC process that started it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_command_that_hangs_in_a_library_is_killed_after_a_while(workspace: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stage_ends_with_its_dvc(number: int, workspace: Path) -> None:
-    """Through a shell that stays in between, as dash does; bash makes way for the command."""
+    """A shell stays in between, as dash does; bash replaces itself by the command."""
     dvc = [sys.executable, "-m", "dvc"]
     subprocess.run([*dvc, "init", "--no-scm", "-q"], cwd=workspace, check=True)
     stage = f"stages:\n  collect:\n    cmd: {' '.join(PYTHON)} waits collect; exit $?\n"
@@ -94,7 +94,7 @@ def test_a_stage_ends_with_its_dvc(number: int, workspace: Path) -> None:
 
 
 def test_a_stage_started_by_hand_outlives_its_shell(workspace: Path) -> None:
-    """A shell in the place of DVC that is killed: with `DVC_STAGE` the stage goes with it, without it stays."""
+    """A shell in the place of DVC is killed: with `DVC_STAGE` the stage ends too, without it the stage goes on."""
     for variable, ends in (("NOBODY", False), ("DVC_STAGE", True)):
         started = start(workspace, ["bash", "-c", f"{variable}=collect {' '.join(PYTHON)} waits collect & wait"])
         processes = processes_when_ready(workspace, started)

@@ -1,4 +1,4 @@
-"""The animated mesh and its file."""
+"""The animated mesh and its file format."""
 
 from __future__ import annotations
 

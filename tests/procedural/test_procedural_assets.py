@@ -1,4 +1,4 @@
-"""Every family as files: valid glTF, moving visibly, deterministic, and read alike by the library and by the oracle."""
+"""Every family as files: valid glTF, moving visibly, deterministic, and read the same by the library and by the oracle."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ for family, index in {assets}:
 
 
 @pytest.mark.parametrize(("kernels", "flag"), [("Prescott", "pni"), ("Haswell", "avx2"), ("SkylakeX", "avx512f")])
-def test_the_same_bytes_by_other_matrix_kernels(kernels: str, flag: str) -> None:
+def test_other_matrix_kernels_give_the_same_bytes(kernels: str, flag: str) -> None:
     """OpenBLAS of another processor sums products in another order."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.is_file() or flag not in cpuinfo.read_text().split():
@@ -165,7 +165,7 @@ def test_gestures_take_turns() -> None:
         assert names == list(entry.gestures)
 
 
-def test_all_ways_of_animating_occur() -> None:
+def test_every_kind_of_animation_occurs() -> None:
     interpolations, paths, skinned, morphed, rigid = set(), set(), set(), set(), set()
     for family in FAMILIES:
         document = Glb(asset(family, 0)).document
@@ -201,7 +201,7 @@ def test_bad_requests_say_what_to_do(families: list[str], count: int, message: s
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_surfaces_are_closed_and_wound_outwards(family: str, tmp_path: Path) -> None:
-    """Materials are single-sided, so an open or inside-out surface would show holes: it looks as if it had two sides.
+    """Materials are single-sided, so an open or inside-out surface would show holes: it would look as if it had two sides.
 
     What remains differs on rims, where an opening's inside is seen, as of the jellyfish's bell.
     """

@@ -1,4 +1,4 @@
-"""Motions cover their range evenly; quaternions and cubic tangents against SciPy; smooth weights of bones."""
+"""Motions cover their range evenly; quaternions and cubic tangents against SciPy; bone weights are smooth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Primitive shapes are closed, wind outwards, enclose the volumes of geometry's formulas and carry usable uvs."""
+"""Primitive shapes are closed, wind outwards, enclose the volumes that the formulas give, and have usable uvs."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_scaled_normals_are_those_of_the_ellipsoid() -> None:
     np.testing.assert_allclose(shape.normals, gradient, atol=0.03)  # facets are coarse beside the poles
 
 
-def test_middle_of_a_picture_faces_forwards_and_is_not_mirrored() -> None:
+def test_the_middle_of_a_texture_faces_forwards_and_is_not_mirrored() -> None:
     ball = sphere(1.0, 16, 32)
     front = ball.positions[np.argmin(np.abs(ball.uvs - 0.5).sum(axis=1))]
     np.testing.assert_allclose(front, [0.0, 0.0, 1.0], atol=1e-9)

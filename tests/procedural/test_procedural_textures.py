@@ -1,4 +1,4 @@
-"""Patterns: sizes, seams, shares of their colours; faces look forwards and straight."""
+"""Patterns have the right size, seams and shares of colours; faces look straight ahead."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def decoded(png: bytes) -> np.ndarray:
         checks(RED, BLUE, 4, 3),
     ],
 )
-def test_patterns_hold_both_colors_equally_and_wrap_around(png: bytes) -> None:
+def test_patterns_have_equal_shares_of_both_colors_and_wrap_around(png: bytes) -> None:
     image = decoded(png)
     blue = image[..., 2] > image[..., 0]
     assert blue.mean() == pytest.approx(0.5, abs=0.06)

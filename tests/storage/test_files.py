@@ -1,4 +1,4 @@
-"""Whole-file writes: a reader sees the old file or the new one, never half of one."""
+"""Atomic writes: a reader sees the old file or the new one, never a part of one."""
 
 from __future__ import annotations
 

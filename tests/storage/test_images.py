@@ -1,4 +1,4 @@
-"""Images from outside: what is decoded, what is refused and in which words, and that nothing is ever run."""
+"""Untrusted images: which are decoded, which are refused with which message, and that no program is run."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_unknown_bytes_get_the_same_message_in_every_run() -> None:
 
 
 def test_no_program_is_started(tmp_path: Path) -> None:
-    """A fake Ghostscript first on the path; a control shows that Pillow left to itself does call it."""
+    """A fake Ghostscript first on the path; a control shows that Pillow calls it by default."""
     program, marker, image = tmp_path / "bin/gs", tmp_path / "called", tmp_path / "0.png"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\necho x >> '{marker}'\nexit 1\n")
@@ -132,7 +132,7 @@ def test_no_program_is_started(tmp_path: Path) -> None:
 
 
 def test_size_is_checked_before_decoding() -> None:
-    """None of these holds any pixel, so only a check of the header can tell the size."""
+    """None of these has any pixel, so only a check of the header can tell the size."""
     assert image_size(png_of(8192, 8192)) == (8192, 8192)
     for width, height in ((8193, 8192), (MAX_PIXELS + 1, 1), (9500, 9500)):
         with pytest.raises(UserError, match=f"^x: has {width} x {height} pixels; at most 67,108,864"):
@@ -176,7 +176,7 @@ def test_damaged_files_are_refused_or_read_never_a_traceback(kind: str) -> None:
     assert all(message.startswith("x: ") and "object at" not in message for message in messages)
 
 
-def test_what_is_no_file_is_refused_with_its_path(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.png: cannot be read \(No such file or directory\)"):
         image_size(tmp_path / "none.png")
     with pytest.raises(UserError, match="cannot be read"):

@@ -1,4 +1,4 @@
-"""Files of weights are recognised by their content, whatever their names."""
+"""Weight files are recognised by their content, whatever their names."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_whole_container_is_named(case: str, suffix: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_complete_container_is_described(case: str, suffix: str, tmp_path: Path) -> None:
     content, message = REFUSED[case]
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
@@ -113,7 +113,7 @@ def test_what_is_no_whole_container_is_named(case: str, suffix: str, tmp_path: P
     ],
 )
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors", ""])
-def test_content_decides_and_not_the_name(content: bytes, container: Container, suffix: str, tmp_path: Path) -> None:
+def test_the_content_decides_not_the_name(content: bytes, container: Container, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
     assert require_container(path) is container
@@ -145,13 +145,13 @@ def test_objects_are_refused_without_advice_to_run_them(content: object, legacy:
 
 
 @pytest.mark.parametrize("kept", [20, 100, 300, -9])
-def test_an_old_file_of_torch_that_breaks_off(kept: int, tmp_path: Path) -> None:
+def test_a_truncated_file_in_the_old_format_of_torch_is_refused(kept: int, tmp_path: Path) -> None:
     (tmp_path / "old.pt").write_bytes(LEGACY[:kept])
     with pytest.raises(UserError, match=r"old\.pt: cut short"):
         read_content(tmp_path / "old.pt")
 
 
-def test_damage_inside_a_whole_archive_is_said(tmp_path: Path) -> None:
+def test_damage_inside_a_complete_archive_is_reported(tmp_path: Path) -> None:
     at = ZIPPED.index(b"ctorch._utils")
     (tmp_path / "w.pt").write_bytes(ZIPPED[:at] + b"\xff" * 8 + ZIPPED[at + 8 :])
     with pytest.raises(UserError, match=r"w\.pt: .*(damaged|refused|protocol)") as caught:
@@ -166,7 +166,7 @@ def test_tensors_without_values_are_refused(tmp_path: Path) -> None:
             read_state(tmp_path / "w.pt")
 
 
-def test_answers_of_servers_in_place_of_a_file(tmp_path: Path) -> None:
+def test_error_answers_of_servers_are_recognised(tmp_path: Path) -> None:
     path = tmp_path / "partial"
     for content, name, expected in (
         (REFUSED["html"][0], "w.pt", "a web page"),

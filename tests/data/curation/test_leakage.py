@@ -22,7 +22,7 @@ VERTICES = GENERATOR.random((40, 3))
 FACES = np.array([GENERATOR.choice(40, 3, replace=False) for _ in range(60)])
 
 
-def test_a_mesh_is_recognised_after_what_tools_do_to_it() -> None:
+def test_a_mesh_is_recognised_after_changes_that_tools_make() -> None:
     digest = mesh_sha256(VERTICES, FACES)
     assert re.fullmatch("[0-9a-f]{64}", digest)
     order = GENERATOR.permutation(40)
@@ -57,7 +57,7 @@ def test_the_list_names_every_object_of_consistent4d_and_is_well_formed() -> Non
         assert re.fullmatch("[0-9a-f]{64}|", asset.mesh_sha256)
 
 
-def test_reserved_assets_are_found_by_id_and_by_mesh_and_not_by_nothing() -> None:
+def test_reserved_assets_are_found_by_id_and_by_mesh() -> None:
     by_id = ReservedAsset("one", "a", "0aF3", "", "")
     by_mesh = ReservedAsset("two", "b", "", "m" * 64, "")
     unknown = ReservedAsset("three", "c", "", "", "")
@@ -94,7 +94,7 @@ def test_a_list_of_ids_is_added_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
             ids_in(path)
 
 
-def test_an_asset_whose_file_s_digest_is_reserved_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_asset_whose_file_digest_is_reserved_is_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     """Objaverse-XL's ids are digests of files."""
     asset = ReservedAsset("gvf", "chair", "5" * 64, "", "a test")
     monkeypatch.setattr("gvf.data.curation.reserved.reserved_assets", lambda: (asset,))

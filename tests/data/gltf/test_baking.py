@@ -1,4 +1,4 @@
-"""Whole clips, computed by hand."""
+"""Baked clips agree with vertices computed by hand."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_skin_blends_joints_and_ignores_its_own_node(tmp_path: Path) -> None:
     np.testing.assert_allclose(mesh.vertices[1, 2], [-sine / 2, (3 + sine) / 2, 0], atol=1e-6)
 
 
-def test_joint_weights_are_scaled_to_one_and_none_follow_the_first_joint(tmp_path: Path) -> None:
+def test_joint_weights_are_normalised_and_vertices_without_weights_follow_the_first_joint(tmp_path: Path) -> None:
     file = skinned_strip()
     attributes = file.json["meshes"][0]["primitives"][0]["attributes"]
     attributes["WEIGHTS_0"] = file.accessor([[0, 0, 0, 0], [4, 0, 0, 0], [0, 9, 0, 0], [0, 0.1, 0, 0]], "VEC4")
@@ -84,7 +84,7 @@ def test_morph_targets_add_up_by_weight_before_the_node_moves_them(tmp_path: Pat
 
 
 @pytest.mark.parametrize("holder", ["node", "mesh"])
-def test_still_morph_weights_come_from_the_node_or_else_the_mesh(tmp_path: Path, holder: str) -> None:
+def test_unanimated_morph_weights_come_from_the_node_or_else_the_mesh(tmp_path: Path, holder: str) -> None:
     file = GltfFile()
     mesh_index = file.triangle_mesh(targets=[np.full((3, 3), [0, 0, 1])])
     node = file.node(mesh=mesh_index)
@@ -106,7 +106,7 @@ def test_morph_targets_come_before_the_skin(tmp_path: Path) -> None:
     np.testing.assert_allclose(_bake(file, tmp_path).vertices[2, 2], [-1, 2, 0], atol=1e-6)
 
 
-def test_a_mesh_shown_twice_is_there_twice(tmp_path: Path) -> None:
+def test_a_mesh_used_by_two_nodes_is_baked_twice(tmp_path: Path) -> None:
     file = GltfFile()
     mesh = file.triangle_mesh()
     file.node(mesh=mesh, translation=[5, 0, 0])
@@ -164,7 +164,7 @@ def test_a_mesh_of_ten_million_triangles_is_refused_unread(tmp_path: Path) -> No
     assert caught.value.reason == "size"
 
 
-def test_size_counts_every_showing_of_a_mesh(tmp_path: Path) -> None:
+def test_size_counts_every_instance_of_a_mesh(tmp_path: Path) -> None:
     file = sliding_triangle()
     file.node(mesh=0)
     model = _model(file, tmp_path)
@@ -300,7 +300,7 @@ def test_an_object_far_from_the_origin_is_not_distorted(
 
 
 @pytest.mark.parametrize("size", [1e7, 1e30, 1e-7, 1e-30])
-def test_the_size_of_an_object_does_not_show(tmp_path: Path, size: float) -> None:
+def test_the_size_of_an_object_makes_no_difference(tmp_path: Path, size: float) -> None:
     file = GltfFile()
     node = file.node(root=False, mesh=cube_mesh(file))
     file.node(children=[node], scale=[size] * 3, translation=[1e3 * size, 0, 0])
@@ -334,7 +334,7 @@ def test_mirrored_nodes_keep_their_outer_side_outside(tmp_path: Path, scale: lis
     assert mesh.normalized().faces is mesh.faces
 
 
-def test_two_mirrors_cancel_and_only_mirrored_showings_are_turned(tmp_path: Path) -> None:
+def test_two_mirrors_cancel_and_only_mirrored_instances_change_their_winding(tmp_path: Path) -> None:
     file = GltfFile()
     mesh = cube_mesh(file)
     child = file.node(root=False, mesh=mesh, scale=[1, -1, 1])
@@ -349,7 +349,7 @@ def test_two_mirrors_cancel_and_only_mirrored_showings_are_turned(tmp_path: Path
 @pytest.mark.parametrize(
     ("keys", "turned"), [([-1, -1, 1], True), ([1, 1, -1], False), ([-1, 0, 1], True), ([1, 0, -1], False)]
 )
-def test_a_mirror_that_comes_and_goes_counts_by_the_majority_of_frames_then_by_the_first(
+def test_a_temporary_mirror_counts_by_the_majority_of_frames_then_by_the_first(
     tmp_path: Path, keys: list[float], turned: bool
 ) -> None:
     file = GltfFile()
@@ -360,7 +360,7 @@ def test_a_mirror_that_comes_and_goes_counts_by_the_majority_of_frames_then_by_t
 
 
 @pytest.mark.parametrize(("mirrored", "bound"), [(True, False), (True, True), (False, False)])
-def test_a_skin_is_turned_where_its_joints_mirror_it_whatever_its_own_node_does(
+def test_a_skin_changes_its_winding_where_its_joints_mirror_it_whatever_its_own_node_does(
     tmp_path: Path, mirrored: bool, bound: bool
 ) -> None:
     """bound: the mirror is part of the bind pose, so that the joint matrices do not mirror although the joint does."""
@@ -376,7 +376,7 @@ def test_a_skin_is_turned_where_its_joints_mirror_it_whatever_its_own_node_does(
     assert (baked.faces.tolist() == CUBE_FACES.tolist()) == (mirrored == bound)
 
 
-def test_only_the_half_on_a_mirrored_joint_is_turned(tmp_path: Path) -> None:
+def test_only_the_half_on_a_mirrored_joint_changes_its_winding(tmp_path: Path) -> None:
     """Two cubes in one mesh, each on a joint of its own."""
     file = GltfFile()
     joints = np.repeat([[0, 0, 0, 0], [1, 0, 0, 0]], 8, axis=0)
@@ -396,8 +396,8 @@ def test_only_the_half_on_a_mirrored_joint_is_turned(tmp_path: Path) -> None:
     np.testing.assert_array_equal(faces[12:], CUBE_FACES[:, [0, 2, 1]] + 8)
 
 
-def test_joints_marked_as_normalized_are_indices_all_the_same(tmp_path: Path) -> None:
-    """Taken as fractions, every joint but number 255 would be joint 0."""
+def test_joints_marked_as_normalized_are_still_indices(tmp_path: Path) -> None:
+    """Read as fractions, every joint but number 255 would be joint 0."""
     file = skinned_strip()
     attributes = file.json["meshes"][0]["primitives"][0]["attributes"]
     for name in (attributes["JOINTS_0"], file.json["meshes"][0]["primitives"][0]["indices"]):

@@ -1,4 +1,4 @@
-"""Containers, buffers and accessors."""
+"""The reader of containers, buffers and accessors."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_matrices_are_column_major_with_padded_columns(tmp_path: Path) -> None:
     np.testing.assert_array_equal(document.array(large)[0], np.arange(16).reshape(4, 4).T)
 
 
-def test_all_containers_hold_the_same(tmp_path: Path) -> None:
+def test_all_containers_give_the_same_content(tmp_path: Path) -> None:
     beside = tmp_path / "beside"
     beside.mkdir()
     paths = [
@@ -171,7 +171,7 @@ def test_missing_and_unsafe_side_files_are_refused(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace(uri, "buffer%20data.bin"))
 
 
-def test_what_to_do_about_a_side_file_is_said_however_long_its_name_is(tmp_path: Path) -> None:
+def test_the_remedy_is_shown_however_long_the_name_of_a_side_file_is(tmp_path: Path) -> None:
     path = sliding_triangle().gltf(tmp_path / "a.gltf", embedded=False)
     path.write_text(path.read_text().replace("buffer%20data.bin", "x" * 5000))
     _refused(path, r"cannot read its file 'x{80}' \(File name too long\)\. Put it beside a\.gltf\.")
@@ -183,8 +183,8 @@ def test_accessor_beyond_its_view_is_refused(tmp_path: Path) -> None:
     _refused(file.glb(tmp_path / "a.glb"), "ends at byte 48 of a buffer view of 36 bytes")
 
 
-def test_normalized_indices_are_whole_and_normalized_floats_unchanged(tmp_path: Path) -> None:
-    """The specification forbids both; what is meant is plain, so both are read with a warning."""
+def test_the_flag_normalized_changes_neither_indices_nor_floats(tmp_path: Path) -> None:
+    """The specification forbids both; the meaning is clear, so both are read with a warning."""
     file = GltfFile()
     whole = [file.accessor([0, 3, 255], "SCALAR", kind, normalized=True) for kind in ("u1", "u2", "u4")]
     real = file.accessor([0.0, 0.5, 9.0], "SCALAR", normalized=True)
@@ -200,7 +200,7 @@ def test_normalized_indices_are_whole_and_normalized_floats_unchanged(tmp_path: 
         document.floats(whole[2], "SCALAR")
 
 
-def test_numbers_for_text_and_null_for_absent_are_understood(tmp_path: Path) -> None:
+def test_a_number_in_place_of_text_and_null_in_place_of_nothing_are_accepted(tmp_path: Path) -> None:
     file = sliding_triangle()
     file.json["asset"] = {"version": 2.0, "minVersion": None, "generator": 7}
     file.json["nodes"][0] |= {"name": 3, "translation": None, "skin": None, "matrix": None}
@@ -234,7 +234,7 @@ def test_warnings_are_logged_once_and_clean(tmp_path: Path, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("uri", ["pipe", "folder"])
-def test_side_files_that_are_no_ordinary_files_are_refused(tmp_path: Path, uri: str) -> None:
+def test_side_files_that_are_not_regular_files_are_refused(tmp_path: Path, uri: str) -> None:
     import os
 
     os.mkfifo(tmp_path / "pipe")

@@ -1,4 +1,4 @@
-"""Samplers, by hand and against SciPy's own interpolators."""
+"""Animation samplers agree with values computed by hand and with SciPy's interpolators."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def _read(file: GltfFile, path: Path) -> Animation:
     return read_animation(document, 0, read_nodes(document), target_counts(document))
 
 
-def test_step_holds_the_last_key() -> None:
+def test_step_keeps_the_value_of_the_last_keyframe() -> None:
     times, values = np.array([0.0, 1.0, 3.0]), np.array([[1.0], [2.0], [3.0]])
     at = np.array([-1.0, 0.0, 0.999, 1.0, 2.9, 3.0, 9.0])
     assert sample_step(times, values, at).ravel().tolist() == [1, 1, 1, 2, 2, 3, 3]
 
 
-def test_step_takes_the_key_that_rounding_put_just_after_the_time() -> None:
+def test_step_uses_a_keyframe_that_rounding_moved_just_after_the_time() -> None:
     times = (np.arange(31, dtype=np.float32) / np.float32(30)).astype(np.float64)
     at = np.linspace(times[0], times[-1], 31)
     assert (at < times).any()
@@ -50,7 +50,7 @@ def test_slerp_by_hand() -> None:
 
 
 def test_slerp_takes_the_shorter_arc() -> None:
-    """The same rotation written with the opposite sign must not send the object round the long way."""
+    """The same rotation written with the opposite sign must not rotate the object the long way around."""
     near = np.array([0, 0, np.sin(0.1), np.cos(0.1)])
     keys = np.array([[0, 0, 0, 1.0], -near])
     turned = sample_slerp(np.array([0.0, 1.0]), keys, np.array([0.5]))
@@ -98,7 +98,7 @@ def test_cubic_rotations_are_scaled_to_unit_length(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["LINEAR", "STEP", "CUBICSPLINE"])
-def test_weights_hold_one_value_a_target_at_each_key(tmp_path: Path, mode: str) -> None:
+def test_weights_have_one_value_per_target_at_each_keyframe(tmp_path: Path, mode: str) -> None:
     file = GltfFile()
     node = file.node(mesh=file.triangle_mesh(targets=[TRIANGLE, TRIANGLE]))
     keys = np.array([[0.0, 1.0], [1.0, 0.5]])
@@ -186,7 +186,9 @@ def test_an_animated_node_with_a_matrix_is_decomposed_with_a_warning(tmp_path: P
 
 
 @pytest.mark.parametrize(("number", "meant"), [(0, "LINEAR"), (0.0, "LINEAR"), (1, "STEP"), (2, "CUBICSPLINE")])
-def test_an_interpolation_given_as_a_number_is_its_place_in_the_list(tmp_path: Path, number: float, meant: str) -> None:
+def test_an_interpolation_given_as_a_number_is_an_index_into_the_list(
+    tmp_path: Path, number: float, meant: str
+) -> None:
     file = GltfFile()
     node = file.node()
     file.animation()

@@ -1,4 +1,4 @@
-"""Draco: what was encoded comes back, and what is not what it says is refused by name."""
+"""Draco meshes decode to what was encoded; a stream that contradicts its accessors is refused with the reason."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_compressed_cube_bakes_like_a_plain_one(tmp_path: Path, options: dict[
 
 
 @pytest.mark.parametrize("component", ["u1", "u2"])
-def test_every_attribute_comes_by_its_number_and_in_its_type(tmp_path: Path, component: str) -> None:
+def test_attributes_are_found_by_id_and_have_the_type_of_their_accessor(tmp_path: Path, component: str) -> None:
     joints = JOINTS.astype(component)
     generic = {"WEIGHTS_0": WEIGHTS, "JOINTS_0": joints, "JOINTS_1": joints[:, ::-1].copy(), "WEIGHTS_1": WEIGHTS}
     components = {"JOINTS_0": component, "JOINTS_1": component}
@@ -112,7 +112,7 @@ def test_every_attribute_comes_by_its_number_and_in_its_type(tmp_path: Path, com
     np.testing.assert_allclose(document.floats(primitive.uv_accessors[0], "VEC2"), UVS[order], atol=1e-6)
 
 
-def test_joints_stored_as_floats_are_whole_again(tmp_path: Path) -> None:
+def test_joints_stored_as_floats_become_integers(tmp_path: Path) -> None:
     primitive, _ = _read(
         compressed({"JOINTS_0": JOINTS.astype(np.float32), "WEIGHTS_0": WEIGHTS}, {"JOINTS_0": "u2"}), tmp_path
     )
@@ -155,7 +155,7 @@ def test_broken_streams_are_refused(tmp_path: Path) -> None:
         _refused(compressed(stream=stream), tmp_path, words)
 
 
-def test_what_its_accessors_say_is_held_against_the_stream(tmp_path: Path) -> None:
+def test_the_stream_is_compared_with_its_accessors(tmp_path: Path) -> None:
     def _count(name: str, value: int) -> GltfFile:
         file = compressed({"JOINTS_0": JOINTS, "WEIGHTS_0": WEIGHTS})
         place = _primitive(file)["indices"] if name == "indices" else _primitive(file)["attributes"][name]
@@ -190,7 +190,7 @@ def test_broken_extensions_are_refused_by_name(tmp_path: Path, change: Any, word
     _refused(file, tmp_path, words)
 
 
-def test_the_size_is_judged_before_anything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_is_checked_before_anything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = compressed(stream=b"DRACO")
     monkeypatch.setattr(DracoPy, "decode", lambda stream: pytest.fail("decoded"))
     with pytest.raises(ClipError, match="has 12 triangles") as caught:

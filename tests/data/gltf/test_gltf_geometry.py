@@ -1,4 +1,4 @@
-"""Triangles, joint sets and sizes."""
+"""Triangles, joint sets and sizes of meshes."""
 
 from __future__ import annotations
 

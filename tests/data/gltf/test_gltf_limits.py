@@ -159,7 +159,7 @@ CLAIMS: list[Callable[[GltfFile], None]] = [
 ]
 
 
-def test_what_a_file_claims_takes_no_memory(tmp_path: Path) -> None:
+def test_a_declared_size_allocates_no_memory(tmp_path: Path) -> None:
     paths = []
     for claim in CLAIMS:
         file = skinned_strip()
@@ -225,7 +225,7 @@ def test_other_data_that_a_compression_may_hold_is_refused_too(tmp_path: Path, n
     _refused(file, tmp_path, "ACME_mesh_compression")
 
 
-def test_an_attribute_without_data_is_zero_where_nothing_hides_it(tmp_path: Path) -> None:
+def test_an_attribute_without_data_is_zero_if_no_extension_may_hold_it(tmp_path: Path) -> None:
     """Blender writes morph targets that move nothing in this way; an extension that holds no data does not matter."""
     file = skinned_strip()
     primitive = file.json["meshes"][0]["primitives"][0]
@@ -237,7 +237,7 @@ def test_an_attribute_without_data_is_zero_where_nothing_hides_it(tmp_path: Path
     np.testing.assert_allclose(mesh.vertices[0], [[0, 0, 0], [1, 0, 0], [0, 2, 0], [1, 2, 0]], atol=1e-6)
 
 
-def test_positions_that_are_all_zero_show_nothing(tmp_path: Path) -> None:
+def test_positions_that_are_all_zero_are_refused(tmp_path: Path) -> None:
     file = sliding_triangle(distance=0.0)
     _attributes(file)["POSITION"] = _empty(file, 3)
     _refused(file, tmp_path, "all vertices are in one place")

@@ -1,4 +1,4 @@
-"""Materials: base colour, emission, unlit, their textures, and what is said of textures that cannot be read."""
+"""Materials: base colour, emission, unlit, their textures, and the messages about textures that cannot be read."""
 
 from __future__ import annotations
 
@@ -171,7 +171,9 @@ def textured(texture: dict[str, Any], tmp_path: Path) -> Any:
     return read_gltf(file.glb(tmp_path / "a.glb"))
 
 
-def test_a_texture_without_image_leaves_the_factor(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_an_image_only_the_factor_of_a_texture_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         source = read_material(textured({"sampler": 0}, tmp_path), 0)
     assert source.texture is None

@@ -1,4 +1,4 @@
-"""Node hierarchy."""
+"""The node hierarchy and its transforms."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_only_the_default_scene_counts_in_depth_first_order(tmp_path: Path) -> N
         ([{"children": [1]}, {}], [0, 1], "child of node 0"),
     ],
 )
-def test_graphs_that_are_no_tree_are_refused(
+def test_graphs_that_are_not_trees_are_refused(
     tmp_path: Path, nodes: list[dict[str, Any]], roots: list[int], words: str
 ) -> None:
     with pytest.raises(ClipError, match=words):
@@ -124,7 +124,7 @@ def test_degenerate_matrices_decompose_too(scale: list[float]) -> None:
     assert shear == pytest.approx(0.0, abs=1e-12)
 
 
-def test_shear_is_told_and_lost() -> None:
+def test_shear_is_measured_and_lost() -> None:
     """Columns at 60 degrees: the nearest rotation is 15 degrees from either, and a chord of 15 degrees is 0.2611."""
     matrix = np.eye(4)
     matrix[:2, 1] = np.cos(np.pi / 3), np.sin(np.pi / 3)
@@ -151,5 +151,5 @@ def test_a_deep_hierarchy_needs_no_deep_stack(tmp_path: Path) -> None:
     assert tree.world_matrices(tree.mesh_nodes, {})[5000][0, 0, 3] == 5000.0
 
 
-def test_a_quaternion_of_no_length_turns_nothing() -> None:
+def test_a_quaternion_of_length_zero_is_the_identity() -> None:
     np.testing.assert_array_equal(unit_quaternions(np.zeros((2, 4))), [[0, 0, 0, 1]] * 2)

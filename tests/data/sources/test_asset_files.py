@@ -1,4 +1,4 @@
-"""The glTF files below a folder."""
+"""The search for glTF files in a folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_files_come_sorted_and_links_are_followed(folder: Path) -> None:
     assert _names(folder.parent / "door") == _names(folder)
 
 
-def test_each_file_counts_once_and_under_its_own_place(folder: Path) -> None:
+def test_each_file_counts_once_under_its_own_path(folder: Path) -> None:
     (folder / "a-link-to-b").symlink_to(folder / "b")
     (folder / "0.glb").symlink_to(folder / "b/x.GLB")
     (folder / "b/in").symlink_to(folder)
@@ -72,10 +72,10 @@ def test_a_folder_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest
     assert [path.name for path in found.paths] == ["a.gltf"]
 
 
-def test_a_file_that_cannot_be_reached_is_named_and_costs_no_other(
+def test_a_file_that_cannot_be_reached_is_named_and_others_are_found(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a folder that may be listed but not entered, or under a path longer than the system takes."""
+    """As in a folder that may be listed but not entered, or under a path longer than the system accepts."""
     status = Path.stat
 
     def refused(path: Path, **options: bool) -> os.stat_result:
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_reached_is_named_and_costs_no_other(
     assert [path.name for path in found.paths] == ["a.gltf"]
 
 
-def test_what_macos_leaves_in_archives_is_counted_and_left_out(folder: Path) -> None:
+def test_metadata_files_of_macos_are_counted_and_left_out(folder: Path) -> None:
     (folder / "__MACOSX/b").mkdir(parents=True)
     for name in ("._a.gltf", "b/._x.GLB", "__MACOSX/b/._x.GLB", "__MACOSX/._a.gltf", "__MACOSX/._notes.txt"):
         (folder / name).touch()
