@@ -81,7 +81,10 @@ def test_differences_are_told() -> None:
         (table.assign(clip_id=table["clip_id"].mask(other, "x--y")), "x--y is held out here and not on the list"),
         (table.assign(asset_sha256=table["asset_sha256"].mask(other, "2")), "its asset is another one"),
         (table.assign(mesh_sha256=table["mesh_sha256"].mask(other, "2")), "its mesh is another one"),
-        (table.assign(mesh_sha256=table["mesh_sha256"].mask(other, "1")), "the training clip other--run has the same mesh"),
+        (
+            table.assign(mesh_sha256=table["mesh_sha256"].mask(other, "1")),
+            "the training clip other--run has the same mesh",
+        ),
     ):
         assert any(words in line for line in sets.differences("procedural", change))
         assert sets.name_of(change) is None
