@@ -90,6 +90,24 @@ def descriptions() -> dict[str, str]:
     return {key: " ".join(text.split()) for key, text in found.items()}
 
 
+def metrics() -> str:
+    """Return the table of metrics, from the table that scoring and the report read."""
+    from gvf.metrics.table import METRICS
+
+    rows = [
+        (
+            f"`{name}`",
+            f"{metric.title}, {metric.unit}" if metric.unit else metric.title,
+            "higher" if metric.higher_is_better else "lower",
+            metric.basis,
+            "yes" if metric.weights else "no",
+            metric.definition,
+        )
+        for name, metric in METRICS.items()
+    ]
+    return table(("name", "title", "better", "compares", "needs weights", "definition"), rows)
+
+
 def data_sources() -> str:
     """Return one table per file of conf/data: the keys it sets, their values, and its comments."""
     import yaml
@@ -152,6 +170,7 @@ FILLINGS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "parameters": parameters,
     "data sources": data_sources,
+    "metrics": metrics,
     "CONTRIBUTING.md": lambda: included("CONTRIBUTING.md"),
     "CHANGELOG.md": lambda: included("CHANGELOG.md"),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gvf.metrics.table import METRICS
 from tests.docs.shown import ROOT
 from tools import architecture_picture, docs_tables
 
@@ -63,6 +64,13 @@ def test_every_parameter_has_a_meaning() -> None:
     keys = [key for key, _ in docs_tables.flatten(PARAMS)]
     assert [key for key in keys if not meanings.get(key)] == []
     assert meanings["train_dit.training.max_grad_norm"]
+
+
+def test_the_table_of_metrics_lists_every_metric(site: Path) -> None:
+    page = (site / "evaluation.html").read_text(encoding="utf-8")
+    assert all(f"<code>{name}</code>" in page for name in METRICS)
+    (row,) = [row for row in docs_tables.metrics().splitlines() if row.startswith("| `psnr` |")]
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:5] == ["PSNR, dB", "higher", "image pairs", "no"]
 
 
 def test_comments_of_yaml_are_found_by_dotted_key(tmp_path: Path) -> None:
