@@ -1,4 +1,4 @@
-"""The cosine schedule against its definition, and velocities there and back (Eq. 10)."""
+"""The cosine schedule against its definition, and velocities (Eq. 10)."""
 
 import math
 

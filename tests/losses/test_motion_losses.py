@@ -1,4 +1,4 @@
-"""KL divergence and mesh-guided loss against closed forms."""
+"""KL divergence, mesh-guided, variation and velocity losses against closed forms."""
 
 from itertools import combinations
 
@@ -7,8 +7,13 @@ import torch
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as reference_kl
 
+from gvf.config.train_vae_joint import VariationLossConfig
+from gvf.diffusion.velocity import add_noise
 from gvf.losses.kl import kl_divergence
 from gvf.losses.mesh_guided import mesh_guided_loss
+from gvf.losses.variation import variation_loss
+from gvf.losses.velocity import velocity_loss
+from gvf.models.layers.posterior import Posterior
 
 
 def test_kl_equals_the_closed_form_of_torch() -> None:
@@ -50,14 +55,25 @@ def test_the_expectation_over_draws_is_the_loss_of_all_frames(drawn: int, norm: 
     torch.testing.assert_close(*gradients)
 
 
-def test_padding_does_not_count() -> None:
-    predicted, target = torch.randn(2, 3, 5, 3), torch.randn(2, 3, 5, 3)
-    valid = torch.tensor([[True] * 5, [True, True, False, False, False]])
-    expected = torch.cat([(predicted[0] - target[0]).mT, (predicted[1, :, :2] - target[1, :, :2]).mT], dim=-1)
-    torch.testing.assert_close(
-        mesh_guided_loss(predicted, target, num_frames=3, valid=valid), expected.square().sum((0, 1)).mean()
-    )
-    predicted[1, :, 2:] = 1e6
-    torch.testing.assert_close(
-        mesh_guided_loss(predicted, target, num_frames=3, valid=valid), expected.square().sum((0, 1)).mean()
-    )
+def test_the_velocity_loss_is_zero_at_the_derivative_and_a_mean_elsewhere() -> None:
+    """With alpha = cos(phi) and sigma = sin(phi), the velocity is d z / d phi (Eq. 10)."""
+    data, noise = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    phi = torch.tensor([0.3, 1.2]).view(2, 1, 1, 1)
+    velocity = (add_noise(data, noise, (phi + 1e-3).cos(), (phi + 1e-3).sin()) - add_noise(
+        data, noise, (phi - 1e-3).cos(), (phi - 1e-3).sin()
+    )) / 2e-3
+    assert velocity_loss(velocity, data, noise, phi.cos(), phi.sin()) < 1e-6
+    loss = velocity_loss(velocity + torch.tensor([3.0, 0, 0, 0, 0]), data, noise, phi.cos(), phi.sin())
+    torch.testing.assert_close(loss, torch.tensor(9.0 / 5), atol=1e-3, rtol=0)
+
+
+def test_the_variation_loss_weighs_its_terms() -> None:
+    weights = VariationLossConfig(ssim=0.2, lpips=0.0, mesh_guided=7.5, mesh_guided_norm="l2", kl=0.5)
+    images, moved = torch.rand(1, 2, 16, 16, 3), torch.zeros(1, 2, 4, 3)
+    posterior = Posterior(torch.full((1, 2, 3, 4), 2.0), torch.zeros(1, 2, 3, 4))
+    shift = torch.tensor([0.0, 0.1, 0.2])
+    loss, terms = variation_loss(images, images, moved + shift, moved, posterior, 6, weights)
+    # Equal images: L1 0, SSIM 1. Six frames of squared length 0.05. KL (4 + 1 - 1 - 0) / 2.
+    expected = {"l1": 0.0, "ssim": 1.0, "mesh_guided": 0.3, "kl": 2.0}
+    assert {name: float(value) for name, value in terms.items()} == pytest.approx(expected, abs=1e-6)
+    assert float(loss) == pytest.approx(7.5 * 0.3 + 0.5 * 2.0, rel=1e-5)

@@ -1,4 +1,4 @@
-"""The engine and the loop in one process: steps, clipping, ZeRO stages, samples, failures, resuming."""
+"""The engine and the loop in one process: steps, clipping, ZeRO stages, the average, failures, resuming."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gvf.training.checkpoint import Checkpoints, TrainingState
 from gvf.training.engine import Engine
 from gvf.training.loop import TrainingResult, _resume
 from gvf.training.optimizer import learning_rate, parameter_group
-from gvf.training.world import World, join
+from gvf.training.world import World, init
 from tests.sections import execution_section
 from tests.training import toy_training
 from tests.training.toy_training import CONFIG, ToyModel, noisy_loss, plain_loss, run
@@ -67,7 +67,7 @@ def test_it_is_torch_s_own_training(plain: tuple[TrainingResult, Engine], tmp_pa
     fast, slow = [*model.embed.parameters(), model.unused], list(model.body.parameters())
     optimizer = torch.optim.AdamW([{"params": fast}, {"params": slow}], betas=CONFIG.betas, weight_decay=0.01)
     average = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
-    batches = toy_training.Batches(toy_training.NUM_ITEMS, toy_training.load, CONFIG, 7, join("cpu"))
+    batches = toy_training.Batches(toy_training.NUM_ITEMS, toy_training.load, CONFIG, 7, init("cpu"))
     losses = []
     for draw, batch in batches.after(0):
         for group, rate in zip(optimizer.param_groups, (1.0, 0.1)):
@@ -131,7 +131,19 @@ def test_groups_must_hold_every_parameter_once() -> None:
     model = ToyModel()
     for modules in ([model.embed], [model, model.embed]):
         with pytest.raises(ValueError, match="exactly once"):
-            Engine(model, [parameter_group([module]) for module in modules], CONFIG, join("cpu"))
+            Engine(model, [parameter_group([module]) for module in modules], CONFIG, init("cpu"))
+
+
+def test_the_average_is_in_place_inside_the_block_only(uninterrupted: tuple[TrainingResult, Engine]) -> None:
+    engine = uninterrupted[1]
+    before = weights(engine)
+    engine.model.train()
+    with engine.averaged():
+        assert not engine.model.training
+        assert torch.equal(engine.model.embed.weight, before["average.embed.weight"])
+        assert not torch.equal(engine.model.embed.weight, before["embed.weight"])
+    assert engine.model.training
+    assert all(torch.equal(value, before[name]) for name, value in weights(engine).items())
 
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
@@ -196,7 +208,7 @@ def test_other_ranks_resume_from_what_rank_0_has_chosen(tmp_path: Path, caplog: 
     class Rank1:
         world = World(1, 2, torch.device("cpu"))
 
-        def first(self, value: int) -> int:
+        def broadcast_from_main(self, value: int) -> int:
             return 8
 
         def restore(self, state: TrainingState, source: str) -> None:
@@ -248,7 +260,7 @@ def test_an_infinite_gradient_is_never_applied(stage: int, tmp_path: Path) -> No
             error = error + (model.unused - model.unused.detach()).sum().sqrt()  # value 0, slope infinite
         return error, terms
 
-    world = join("cpu")
+    world = init("cpu")
     config = replace(CONFIG, zero_stage=stage, weight_decay=0.0)
     model = ToyModel()
     engine = Engine(model, [parameter_group([model])], config, world)

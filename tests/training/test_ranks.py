@@ -15,7 +15,7 @@ import torch
 
 from gvf.errors import UserError
 from gvf.training.checkpoint import Checkpoints
-from gvf.training.world import join
+from gvf.training.world import init
 from tests.training import toy_training
 from tests.training.toy_training import CONFIG, plain_loss, run
 
@@ -81,11 +81,11 @@ def test_half_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(UserError, match="MASTER_ADDR"):
-        join("cpu")
+        init("cpu")
 
 
 def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UserError, match=r"run\.device is cuda"):
-        join("cuda")
-    assert join("auto").device == torch.device("cpu")
+        init("cuda")
+    assert init("auto").device == torch.device("cpu")

@@ -27,7 +27,7 @@ from gvf.training.checkpoint import Checkpoints
 from gvf.training.engine import Engine
 from gvf.training.loop import TrainingResult, train, write_curve
 from gvf.training.optimizer import parameter_group
-from gvf.training.world import join
+from gvf.training.world import init
 from tests.sections import execution_section
 
 CONFIG = TrainingConfig(
@@ -99,14 +99,14 @@ def run(
     config: TrainingConfig = CONFIG,
     loss: Any = noisy_loss,
     log: Any = lambda step, values: None,
-    rates: tuple[float, float] = (1.0, 0.1),
+    lr_scales: tuple[float, float] = (1.0, 0.1),
     execution: ExecutionConfig = EXECUTION,
 ) -> tuple[TrainingResult, Engine]:
     """Train the toy model with checkpoints in `directory`/work and the curve in `directory`/curve.csv."""
     torch.set_num_threads(1)
-    world = join("cpu")
+    world = init("cpu")
     model = ToyModel()
-    groups = [parameter_group([model.embed], rates[0]), parameter_group([model.body], rates[1])]
+    groups = [parameter_group([model.embed], lr_scales[0]), parameter_group([model.body], lr_scales[1])]
     groups[0] = replace(groups[0], parameters=[*groups[0].parameters, model.unused])
     engine = Engine(model, groups, config, world)
     checkpoints = Checkpoints(directory / "work", {"toy": config.identity()})

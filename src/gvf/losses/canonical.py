@@ -1,4 +1,4 @@
-"""The loss of canonical Gaussians, alone in stage 1 and kept in stage 2: pictures, KL, small and opaque Gaussians."""
+"""The loss of canonical Gaussians: the whole of stage 1's, and a part of stage 2's."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def canonical_loss(
     voxel_size: float,
     weights: CanonicalLossConfig,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """rendered, target: [B, V, H, W, 3]; posterior: of the structured latents; gaussians: [B, N]; valid: [B, N];
-    voxel_size: object units. Returns the loss and its terms by name.
+    """Compute L_img (Eq. 8) + kl KL + volume V + opacity O, with the configured weights.
+
+    rendered, target: [B, V, H, W, 3] in [0, 1]; posterior: of the structured latents S_1; gaussians: [B, N];
+    valid: [B, N], false for padding; voxel_size: object units. Returns the loss, a scalar, and its terms by name.
     """
     image, terms = reconstruction_loss(rendered, target, ssim_weight=weights.ssim, lpips_weight=weights.lpips)
     terms["kl"] = kl_divergence(posterior.mean, posterior.logvar)
@@ -32,14 +34,17 @@ def canonical_loss(
 
 
 def volume_penalty(gaussians: Gaussians, valid: Tensor, voxel_size: float) -> Tensor:
-    """Mean product of the three scales in units of the voxel's volume, over the Gaussians that are not padding.
+    """Compute V, the mean product of the three scales in units of the voxel's volume, without padding.
 
-    gaussians: [B, N]; valid: [B, N]; voxel_size: object units. Returns a scalar.
+    gaussians: [B, N]; valid: [B, N], false for padding; voxel_size: object units. Returns a scalar.
     """
     volumes = (gaussians.scales / voxel_size).prod(-1)
     return (volumes * valid).sum() / valid.sum()
 
 
 def opacity_penalty(gaussians: Gaussians, valid: Tensor) -> Tensor:
-    """Mean of (opacity - 1)^2 over the Gaussians that are not padding. Arguments as above."""
+    """Compute O, the mean of (opacity - 1)^2, without padding.
+
+    gaussians: [B, N]; valid: [B, N], false for padding. Returns a scalar.
+    """
     return ((gaussians.opacities - 1.0).square() * valid).sum() / valid.sum()

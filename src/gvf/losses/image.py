@@ -1,4 +1,4 @@
-"""Photometric losses between pictures; each returns one value a picture, the caller reduces."""
+"""Photometric losses between images; each returns one value per image, and the caller reduces them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ C1, C2 = 0.01**2, 0.03**2
 
 
 def l1(rendered: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference. rendered, target: [..., H, W, 3]. Returns [...]."""
+    """Compute the mean absolute difference per image. rendered, target: [..., H, W, 3]. Returns [...]."""
     return (rendered - target).abs().mean((-3, -2, -1))
 
 
 def ssim(rendered: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004) of data in [0, 1], as the release's loss has it: a Gaussian window of
-    11 x 11 pixels and sigma 1.5, zeros outside the picture, means over all pixels and channels.
+    """Compute the structural similarity per image (Wang et al. 2004), as in the loss of the paper's released code.
 
-    rendered, target: [..., H, W, 3] of one shape; computed in float32 also under autocast. Returns [...].
+    The window is a Gaussian of 11 x 11 pixels and sigma 1.5; pixels outside the image count as zeros; the result is the
+    mean over all pixels and channels. rendered, target: [..., H, W, 3] in [0, 1], the same shape; computed in float32
+    even under autocast. Returns [...].
     """
     with torch.autocast(rendered.device.type, enabled=False):
         x, y = (image.float().movedim(-1, -3).flatten(0, -3) for image in (rendered, target))
-        # Only the sum of the two variances enters, so four local means do.
+        # Only the sum of the two variances is needed, so four local means suffice.
         mean_x, mean_y, squares, product = _blur(torch.stack((x, y, x * x + y * y, x * y)))
         both = mean_x * mean_y
         means = mean_x.square() + mean_y.square()
@@ -33,7 +34,7 @@ def ssim(rendered: Tensor, target: Tensor) -> Tensor:
 
 
 def _blur(planes: Tensor) -> Tensor:
-    """Gaussian window of every plane [..., H, W]: down, then across, all planes as channels of one image."""
+    """Blur every plane of [..., H, W], columns first and then rows, with all planes as channels of one image."""
     offsets = torch.arange(WINDOW, device=planes.device, dtype=planes.dtype) - (WINDOW - 1) / 2
     weights = torch.exp(-offsets.square() / (2 * SIGMA**2))
     weights = weights / weights.sum()

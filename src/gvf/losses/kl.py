@@ -6,8 +6,8 @@ from torch import Tensor
 
 
 def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
-    """Mean over all elements of KL(N(mean, exp(logvar)) || N(0, 1)) = (mean^2 + var - 1 - logvar) / 2.
+    """Compute the mean over all elements of KL(N(mean, var) || N(0, 1)) = (mean^2 + var - 1 - log var) / 2.
 
-    mean, logvar: [...], alike in shape. Returns a scalar.
+    mean, logvar: [...], the same shape. Returns a scalar.
     """
     return 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()

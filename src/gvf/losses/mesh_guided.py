@@ -8,16 +8,16 @@ NORMS = ("l2", "l1")
 
 
 def mesh_guided_loss(
-    predicted: Tensor, target: Tensor, *, num_frames: int, norm: str = "l2", valid: Tensor | None = None
+    predicted: Tensor, target: Tensor, *, num_frames: int, norm: str = "l2"
 ) -> Tensor:
-    """Compute the loss between predicted and interpolated displacements, estimated from some of the frames.
+    """Compute L_mg = sum_t ||dp_t - dp_interp_t||^2 (Eq. 9), estimated from some of the frames.
 
     `l2` is Eq. 9: squared length, summed over all T frames of a clip, mean over Gaussians and clips. The sum over F
     frames drawn uniformly without replacement is scaled by T / F, so that its expectation is the sum over T for any F.
     The canonical frame, whose target is zero, is one of the T frames and drawn like any other. `l1` follows the
     release: absolute difference, mean over frames, Gaussians and the three axes.
 
-    predicted, target: [..., F, N, 3], object units; num_frames: T; valid: [..., N], false for padding. Returns a scalar.
+    predicted, target: [..., F, N, 3], object units, without padding; num_frames: T. Returns a scalar.
     """
     if norm not in NORMS:
         raise ValueError(f"norm is {norm!r}, must be one of {NORMS}")
@@ -26,7 +26,4 @@ def mesh_guided_loss(
         errors = difference.square().sum(-1).sum(-2) * (num_frames / difference.shape[-3])  # [..., N]
     else:
         errors = difference.abs().mean(-1).mean(-2)
-    if valid is None:
-        return errors.mean()
-    weights = valid.to(errors.dtype)
-    return (errors * weights).sum() / weights.sum().clamp_min(1.0)
+    return errors.mean()

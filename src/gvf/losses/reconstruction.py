@@ -1,4 +1,4 @@
-"""The image loss of both VAE phases: L1 + lambda_ssim (1 - SSIM) + lambda_lpips LPIPS (Eq. 8)."""
+"""The image loss of both VAE phases (Eq. 8)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from gvf.losses.image import l1, ssim
 def reconstruction_loss(
     rendered: Tensor, target: Tensor, *, ssim_weight: float, lpips_weight: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """rendered, target: [..., H, W, 3] in [0, 1]. Returns the loss and its terms by name, means over all pictures.
+    """Compute L_img = L1 + lambda_ssim (1 - SSIM) + lambda_lpips LPIPS (Eq. 8), means over all images.
 
-    Raises UserError when LPIPS has a weight but its published network is not here.
+    rendered, target: [..., H, W, 3] in [0, 1]. Returns the loss, a scalar, and its terms by name (SSIM itself, not
+    1 - SSIM); a term of weight 0 is neither computed nor returned. Raises UserError when LPIPS has a weight but its
+    published network is not on this machine.
     """
     terms = {"l1": l1(rendered, target).mean()}
     loss = terms["l1"]

@@ -1,4 +1,4 @@
-"""The C library's memory allocator, told not to hand memory back between steps."""
+"""A setting of the C library's memory allocator: keep freed memory between steps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ KEPT = (1 << 31) - 1  # bytes
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next step; returns whether the allocator listened (glibc does).
+    """Keep freed memory for the next step; return whether the allocator supports it (glibc does).
 
-    A training step allocates and frees the same large tensors over and over. By default each of them is mapped anew and
-    its pages are cleared on first touch, about a tenth of a step on CPU.
+    A training step allocates and frees the same large tensors over and over. By default each of them is mapped again and
+    its pages are cleared on first use, which takes about a tenth of a step on CPU.
     """
     if sys.platform != "linux":
         return False

@@ -1,4 +1,4 @@
-"""Which items a step reads, as a function of the step alone: resuming needs no other position than its number."""
+"""Which items a step reads, as a function of the step alone, so that resuming needs only the step's number."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True)
 class Draw:
-    """One pass of one process: what it reads and how it draws.
+    """One pass of one process: its items and its randomness.
 
     step: the optimiser step it belongs to, from 1. indices: items, in [0, num_items). seed: of this pass alone.
-    generator: made from it, on CPU (augmentations, noise, timesteps); first `load` draws from it, then the loss.
+    generator: made from the seed, on CPU (augmentations, noise, timesteps); first `load` draws from it, then the loss.
     """
 
     step: int
@@ -34,7 +34,7 @@ class Draw:
 
 
 class Batches(Generic[Batch]):
-    """Batches over shuffled epochs: every item once an epoch, in an order drawn from the seed and the epoch.
+    """Batches over shuffled epochs: every item once per epoch, in an order drawn from the seed and the epoch.
 
     load: reads the items of a Draw. It may run in a thread ahead of its step, so it draws from `draw.generator` only.
     threads: how many of them read ahead; with 0 items are read between steps.
@@ -50,7 +50,7 @@ class Batches(Generic[Batch]):
         world: World,
         threads: int = 0,
     ) -> None:
-        """Raises UserError when there is no item, or the batch cannot be divided over the processes."""
+        """Raise UserError when there is no item, or the batch cannot be divided over the processes."""
         if num_items < 1:
             raise UserError("There is nothing to train on: no accepted training clip. See data/curated/clips.parquet.")
         parts = config.gradient_accumulation_steps * world.size
@@ -65,14 +65,14 @@ class Batches(Generic[Batch]):
         self._order = lru_cache(maxsize=3)(self._shuffle)
 
     def draw(self, step: int, part: int) -> Draw:
-        """The Draw of pass `part` (from 0) of optimiser step `step` (from 1) in this process."""
+        """Return the Draw of pass `part` (from 0) of optimiser step `step` (from 1) in this process."""
         start = (step - 1) * self._config.batch_size + (part * self._world.size + self._world.rank) * self._per_pass
         seed = derive_seed(self._seed, "step", step, part, self._world.rank)
         indices = tuple(self._item(position) for position in range(start, start + self._per_pass))
         return Draw(step, indices, seed, torch.Generator().manual_seed(seed))
 
     def after(self, step: int) -> Iterator[tuple[Draw, Batch]]:
-        """Every pass of the steps that follow `step`, up to the last; `gradient_accumulation_steps` of them make a step."""
+        """Yield every pass of the steps after `step`; `gradient_accumulation_steps` of them make a step."""
         draws = (
             self.draw(later, part)
             for later in range(step + 1, self._config.steps + 1)

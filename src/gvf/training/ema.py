@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights: what is sampled from and published, never what is trained."""
+"""Exponential moving average of the weights: used for sampling and publishing, never trained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Ema:
     """Float32 shadow of live weights: after step n it is decay^n w_0 + (1 - decay) sum_i decay^(n-i) w_i.
 
     live: returns the tensors that training changes; under ZeRO stage 3 this process's shards. The shadow is saved and
-    restored apart from them (the released code resumed training from the average).
+    restored separately from them (the released code resumed training from the average).
     """
 
     def __init__(self, live: Callable[[], Sequence[Tensor]], decay: float) -> None:
@@ -23,7 +23,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move the shadow towards the live weights; once an optimiser step."""
+        """Move the shadow towards the live weights; called once per optimiser step."""
         torch._foreach_lerp_(self.shadow, [tensor.to(torch.float32) for tensor in self._live()], 1.0 - self._decay)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The one place that knows DeepSpeed: it holds the model while it is trained.
+"""The only module that uses DeepSpeed: the engine holds the model while it is trained.
 
 It runs with one process or many, on CPU (gloo) and CUDA (NCCL), with or without a launcher, in ZeRO stages 0 to 3. The
 weights stay float32 and passes run under autocast: DeepSpeed's own bfloat16 mode would keep a second set of weights.
@@ -36,8 +36,8 @@ Objective = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]
 class Engine:
     """A model, its optimiser and its averaged weights, over the processes of a World.
 
-    model: where to call it outside training. Gradients of every trainable parameter are averaged over passes and
-    processes, clipped by their global norm and applied; then the average moves.
+    model: for calls outside training. Gradients of every trainable parameter are averaged over passes and processes,
+    clipped by their global norm and applied; then the average is updated.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Engine:
         self.ema = Ema(self._live, config.ema_decay)
 
     def backward(self, objective: Objective) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """One pass: the objective of the model under autocast, then its gradients. Returns it, detached."""
+        """Compute the objective under autocast and its gradients; return the loss and its values, detached."""
         values: dict[str, Tensor] = {}
 
         def call(model: nn.Module) -> Tensor:
@@ -74,7 +74,7 @@ class Engine:
         return loss.detach(), values
 
     def step(self, step: int) -> float:
-        """End a pass; the last of a step applies the gradients as optimiser step `step` (from 1).
+        """End a pass; the last pass of a step applies the gradients as optimiser step `step` (from 1).
 
         Returns the global gradient norm before clipping (nan when this was not the last pass). If it is not finite,
         nothing has been applied.
@@ -85,7 +85,7 @@ class Engine:
             set_learning_rate(self._optimizer, step, self._config)
             if self._config.zero_stage == 0:
                 for parameter in self._parameters:
-                    if parameter.grad is None:  # as ZeRO and several processes have it: a gradient of zero
+                    if parameter.grad is None:  # a zero gradient, as under ZeRO and with several processes
                         parameter.grad = torch.zeros_like(parameter)
                 norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.max_grad_norm))
                 if not math.isfinite(norm):
@@ -99,24 +99,24 @@ class Engine:
         return norm
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Mean over processes of some scalars, the same names everywhere."""
+        """Return the mean of each scalar over processes, all of which pass the same names."""
         stacked = torch.stack([value.float() for value in values.values()])
         if self.world.size > 1:
             dist.all_reduce(stacked)
             stacked /= self.world.size
         return dict(zip(values, stacked.tolist()))
 
-    def first(self, value: int) -> int:
-        """The main process's value, in every process."""
+    def broadcast_from_main(self, value: int) -> int:
+        """Return rank 0's value, in every process."""
         if self.world.size == 1:
             return value
-        told = torch.tensor(value, device=self.world.device)
-        dist.broadcast(told, src=0)
-        return int(told)
+        received = torch.tensor(value, device=self.world.device)
+        dist.broadcast(received, src=0)
+        return int(received)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Inside, `model` holds the averaged weights, whole, in evaluation mode; every process enters it."""
+        """Put the averaged weights, whole, into `model` and switch it to eval mode inside the block; every process enters it."""
         training = self.model.training
         with self.ema.swapped(), self._whole_weights():
             self.model.eval()
@@ -126,7 +126,7 @@ class Engine:
                 self.model.train(training)
 
     def state(self, step: int, progress: Mapping[str, Any]) -> TrainingState:
-        """Copies of everything there is to restore; every process calls it."""
+        """Return copies of everything that `restore` needs; every process calls it."""
         with self._whole_weights():
             model = whole_state(self.model)
         with self.ema.swapped(), self._whole_weights():
@@ -134,7 +134,7 @@ class Engine:
         return TrainingState(step, model, average, self._optimizer_state(), progress)
 
     def restore(self, state: TrainingState, source: str) -> None:
-        """Go on from a state. Raises UserError, naming `source`, when it is of another model."""
+        """Restore a state. Raises UserError, naming `source`, when it belongs to another model."""
         with self._whole_weights(write=True):
             restore_state(self.model, {**state.model, **state.average}, source)
         self.ema.shadow = [tensor.to(torch.float32, copy=True) for tensor in self._live()]
@@ -151,7 +151,7 @@ class Engine:
 
     @contextmanager
     def _whole_weights(self, write: bool = False) -> Iterator[None]:
-        """Inside, every parameter is whole in every process; with `write`, what the main process changes is kept."""
+        """Make every parameter whole in every process inside the block; with `write`, rank 0's changes are kept."""
         if not self._partitions_weights:
             yield
             return
@@ -161,7 +161,7 @@ class Engine:
             yield
 
     def _optimizer_state(self) -> dict[str, Tensor]:
-        """Moments and step count of each parameter, whole."""
+        """Return moments and step count of each parameter, whole."""
         from deepspeed.utils import safe_get_full_optimizer_state
 
         tensors: dict[str, Tensor] = {}
@@ -189,12 +189,12 @@ class Engine:
                 safe_set_full_optimizer_state(parameter, moments[key], key)
 
     def _flat_partitions(self) -> list[Tensor]:
-        """What ZeRO hands to AdamW in place of the parameters: this process's part of each group, flat."""
+        """Return what ZeRO hands to AdamW in place of the parameters: this process's part of each group, flat."""
         zero = self._deepspeed.optimizer
         return zero.fp32_partitioned_groups_flat if self._partitions_weights else zero.single_partition_of_fp32_groups
 
     def _start_flat_partitions(self) -> None:
-        """Give AdamW the state it would only make at its first step, and link the parameters' fragments to it.
+        """Give AdamW the state it would only create at its first step, and link the parameters' fragments to it.
 
         DeepSpeed itself links after the first group's first step, when the other groups have no state yet.
         """
@@ -209,7 +209,7 @@ class Engine:
 
 
 class _Call(nn.Module):
-    """Hands the model to whatever is called with it, so that any objective runs inside DeepSpeed's forward pass."""
+    """Passes the model to the function it is called with, so that any objective runs inside DeepSpeed's forward pass."""
 
     def __init__(self, model: nn.Module, precision: str, device: torch.device) -> None:
         super().__init__()
@@ -222,12 +222,12 @@ class _Call(nn.Module):
 
 
 def _initialise(module: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, world: World) -> Any:
-    """A DeepSpeed engine that only does what is asked: no timers, no reports, no collectives with nobody to talk to."""
+    """Return a DeepSpeed engine without timers, reports and, in a single process, collectives."""
     deepspeed = _deepspeed(world.device)
     settings = {
         "train_micro_batch_size_per_gpu": config.batch_size // config.gradient_accumulation_steps // world.size,
         "gradient_accumulation_steps": config.gradient_accumulation_steps,
-        # Without ZeRO its clipping does not tell the norm, which decides whether the step is taken.
+        # Without ZeRO its clipping does not return the norm, which decides whether the step is taken.
         "gradient_clipping": config.max_grad_norm if config.zero_stage > 0 else 0.0,
         "zero_optimization": {
             "stage": config.zero_stage,
@@ -242,7 +242,7 @@ def _initialise(module: nn.Module, optimizer: torch.optim.Optimizer, config: Tra
 
 
 def _deepspeed(device: torch.device) -> ModuleType:
-    """Import DeepSpeed for a device, without what training has no use for.
+    """Import DeepSpeed for a device, without the parts that training does not use.
 
     Its autotuner imports mlflow (5 s). Its CPU backend compiles a shared-memory all-reduce (40 s, needs a compiler)
     that only inference calls.
@@ -258,7 +258,7 @@ def _deepspeed(device: torch.device) -> ModuleType:
 
 @contextmanager
 def _hidden(name: str) -> Iterator[None]:
-    """Inside, importing the module fails as if it were not installed."""
+    """Make importing the module fail inside the block, as if it were not installed."""
     sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield

@@ -27,10 +27,10 @@ from gvf.training.optimizer import learning_rate
 from gvf.training.randomness import deterministic, seed_everything
 
 Batch = TypeVar("Batch")
-# (model, batch, draw) -> (mean loss over the batch's items, scalars worth a curve). It runs under autocast: what needs
-# float32 (rendering, solvers) opens its own `torch.autocast(..., enabled=False)`.
 LossFunction = Callable[[Any, Batch, Draw], tuple[Tensor, Mapping[str, Tensor]]]
+"""Takes a model, a batch and its Draw; returns the mean loss over the batch's items and scalars to plot."""
 Log = Callable[[int, Mapping[str, float]], None]
+"""Takes a step and the values of every curve at that step."""
 
 # What rank 0 broadcasts after a step: 0 to continue, 1 to write a checkpoint, this value to write one and stop.
 _TERMINATE = 2
@@ -38,20 +38,23 @@ _TERMINATE = 2
 
 @dataclass
 class Curves:
-    """rows: points so far, each with `step`, the loss and its terms. sums, count: the steps since the last point."""
+    """The curves of a run so far.
+
+    rows: one point each, with `step`, the loss and its terms. sums, count: of the steps since the last point.
+    """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Take in one step."""
+        """Add the values of one step."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
 
     def point(self, step: int) -> dict[str, float]:
-        """End the window with a point at `step`: the mean of every value over its steps."""
+        """Add a point at `step`, the mean of every value since the last one, and return it."""
         row = {name: total / self.count for name, total in self.sums.items()}
         self.rows.append({"step": step, **row})
         self.sums, self.count = {}, 0
@@ -60,14 +63,10 @@ class Curves:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """rows: the whole curve, also of the part before resuming. resumed_from: step of the checkpoint, 0 for none.
-
-    seconds_per_step: of this process, checkpoints included; 0 when nothing was left to do.
-    """
+    """rows: the whole curve, including the part before resuming. resumed_from: step of the checkpoint, 0 for none."""
 
     rows: Sequence[Mapping[str, float]]
     resumed_from: int
-    seconds_per_step: float
 
 
 def train(
@@ -83,8 +82,8 @@ def train(
 ) -> TrainingResult:
     """Train to `config.steps` optimiser steps, from the newest checkpoint if there is one.
 
-    log: called by the main process with every point of the curves; after resuming with the earlier ones again, so that
-    a new tracking run has them all. describe: shown before the progress bar.
+    log: called by rank 0 with every point of the curves; after resuming with the earlier ones again, so that a new
+    tracking run has them all. describe: shown before the progress bar.
     After SIGTERM, training finishes the current step, writes a checkpoint and raises SystemExit(143). Raises StageError
     when a loss or gradient is not finite (the last good checkpoint is kept).
     """
@@ -95,7 +94,7 @@ def train(
             log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
     engine.model.train()
     passes = batches.after(start)
-    began = saved = time.monotonic()
+    saved = time.monotonic()
     with (
         deferred_termination() as terminating,
         deterministic(world.device),
@@ -111,7 +110,7 @@ def train(
                 if world.is_main:
                     log(step, row)
             late = time.monotonic() - saved >= execution.checkpoint_seconds
-            due = engine.first(_TERMINATE if terminating() else int(late))
+            due = engine.broadcast_from_main(_TERMINATE if terminating() else int(late))
             if due or step % execution.checkpoint_every == 0 or step == config.steps:
                 state = engine.state(step, asdict(curves))
                 if world.is_main:
@@ -121,12 +120,11 @@ def train(
                 if world.is_main:
                     tqdm.write(f"Terminated after step {step}; the next run resumes from {checkpoints.path(step)}.")
                 raise SystemExit(TERMINATED)
-    done = config.steps - start
-    return TrainingResult(curves.rows, start, (time.monotonic() - began) / done if done else 0.0)
+    return TrainingResult(curves.rows, start)
 
 
 def write_curve(rows: Sequence[Mapping[str, float]], path: PathLike) -> None:
-    """Write the curve as CSV: a column `step` and one a value."""
+    """Write the curve as CSV: a column `step` and one per value."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
@@ -142,7 +140,7 @@ def _step(
     step: int,
     checkpoints: Checkpoints,
 ) -> dict[str, float]:
-    """One optimiser step; returns its loss, the loss's terms, the gradient norm and the learning rate."""
+    """Take one optimiser step; return its loss, the loss's terms, the gradient norm and the learning rate."""
     sums: dict[str, Tensor] = {}
     for part in range(config.gradient_accumulation_steps):
         draw, batch = next(passes)
@@ -169,15 +167,15 @@ def _demand_finite(what: str, value: float, values: Mapping[str, float], step: i
     last = checkpoints.newest()
     kept = f"The last good checkpoint is {last}." if last else "No checkpoint had been written yet."
     raise StageError(
-        f"the {what} is {value} at step {step} ({terms}). {kept} Resuming would meet it again: lower "
-        "training.learning_rate or training.max_grad_norm, or train in float32; training then starts afresh."
+        f"the {what} is {value} at step {step} ({terms}). {kept} Resuming would fail in the same way: lower "
+        "training.learning_rate or training.max_grad_norm, or train in float32; training then starts from the beginning."
     )
 
 
 def _resume(engine: Engine, checkpoints: Checkpoints, config: TrainingConfig) -> tuple[int, Curves]:
     """Resume from the newest checkpoint: rank 0 chooses it, and the other ranks read the same one."""
     state = checkpoints.latest(config.steps) if engine.world.is_main else None
-    step = engine.first(0 if state is None else state.step)
+    step = engine.broadcast_from_main(0 if state is None else state.step)
     if step == 0:
         return 0, Curves()
     if state is None:

@@ -14,20 +14,20 @@ from gvf.config.training import TrainingConfig
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that share a learning rate: `rate` times the configured one (D_GS in the joint phase: 0.1)."""
+    """Parameters that share a learning rate: `lr_scale` times the configured one (D_GS in the joint phase: 0.1)."""
 
     parameters: Sequence[nn.Parameter]
-    rate: float
+    lr_scale: float
 
 
-def parameter_group(modules: Iterable[nn.Module], rate: float = 1.0) -> ParameterGroup:
-    """The trainable parameters of some modules as one group."""
-    return ParameterGroup([p for module in modules for p in module.parameters() if p.requires_grad], rate)
+def parameter_group(modules: Iterable[nn.Module], lr_scale: float = 1.0) -> ParameterGroup:
+    """Return the trainable parameters of some modules as one group."""
+    return ParameterGroup([p for module in modules for p in module.parameters() if p.requires_grad], lr_scale)
 
 
 def adamw(groups: Sequence[ParameterGroup], config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW with one optimiser group for each parameter group; its learning rates are those of step 1."""
-    options = [{"params": list(group.parameters), "rate": group.rate} for group in groups]
+    """Return AdamW with one optimiser group per parameter group; its learning rates are those of step 1."""
+    options = [{"params": list(group.parameters), "lr_scale": group.lr_scale} for group in groups]
     optimizer = torch.optim.AdamW(
         options, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )
@@ -36,7 +36,7 @@ def adamw(groups: Sequence[ParameterGroup], config: TrainingConfig) -> torch.opt
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Rate of optimiser step `step` (from 1) for groups of rate 1.
+    """Return the learning rate of optimiser step `step` (from 1) for groups with `lr_scale` 1.
 
     Linear warm-up to the full rate at step `warmup_steps`, then constant, or half a cosine down to 0 after `steps`.
     """
@@ -49,8 +49,8 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, config: TrainingConfig) -> float:
-    """Give every group its rate for a step; returns the rate for groups of rate 1."""
+    """Set every group's learning rate for a step; return the one for groups with `lr_scale` 1."""
     rate = learning_rate(step, config)
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["rate"]
+        group["lr"] = rate * group["lr_scale"]
     return rate

@@ -1,4 +1,4 @@
-"""In which number format a pass through a model is computed."""
+"""The number format in which a pass through a model is computed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Context in which matrix products run in bfloat16, or in which nothing changes.
+    """Return a context in which matrix products run in bfloat16, or one that changes nothing.
 
-    precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the device multiplies it natively, so that it pays.
+    precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the device multiplies it natively, and so faster.
     """
     if precision == "bfloat16" or (precision == "auto" and multiplies_bfloat16(device)):
         return torch.autocast(device.type, torch.bfloat16)
@@ -18,7 +18,7 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device has bfloat16 matrix instructions (CUDA: Ampere and later; x86: AVX512-BF16 or AMX)."""
+    """Return whether the device has bfloat16 matrix instructions (CUDA: Ampere and later; x86: AVX512-BF16 or AMX)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     features = torch.cpu.get_capabilities()

@@ -1,4 +1,4 @@
-"""The processes that train together, and this one's place and device among them."""
+"""The processes that train together, and this one's rank and device."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import torch.distributed as dist
 
 from gvf.errors import StageError, UserError
 
-# Rank 0 writes checkpoints and draws samples while the others wait.
+# Rank 0 writes checkpoints while the others wait.
 _TIMEOUT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class World:
-    """rank: 0 .. size - 1, over all machines. device: where this process computes."""
+    """This process among all that train together.
+
+    rank: 0 .. size - 1, over all machines. device: where this process computes.
+    """
 
     rank: int
     size: int
@@ -26,21 +29,21 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files, logs and draws the progress bar."""
+        """Return whether this is rank 0, which writes files, logs and draws the progress bar."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Return when every process has come here: nobody leaves while another writes or still has to hear from it."""
+        """Return when every process has called this, so that none exits while another still writes or needs it."""
         if self.size > 1:
             dist.barrier()
 
 
-def join(device: str) -> World:
-    """Enter the process group that a launcher (`deepspeed`, `torchrun`) has described, or one of this process alone.
+def init(device: str) -> World:
+    """Join the process group that a launcher (`deepspeed`, `torchrun`) describes, or create one of this process alone.
 
-    device: `auto`, `cpu` or `cuda`. Without a launcher no port has to be agreed on and no variable set. Calling it
-    again returns the same place. Raises UserError when the GPU or the launcher's description is missing,
-    StageError when this process has joined with another kind of device.
+    device: `auto`, `cpu` or `cuda`. Without a launcher it needs no port and no environment variable. Calling it again
+    returns an equal World. Raises UserError when the GPU or part of the launcher's description is missing, StageError
+    when this process has joined with another kind of device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -53,7 +56,7 @@ def join(device: str) -> World:
     if not dist.is_initialized():
         _initialise(backend)
     elif dist.get_backend() != backend:
-        raise StageError(f"this process trains on another kind of device already; train on {device} in a new one.")
+        raise StageError(f"this process already trains on another kind of device; train on {device} in a new process.")
     place = torch.device("cuda", local_rank) if device == "cuda" else torch.device("cpu")
     return World(dist.get_rank(), dist.get_world_size(), place)
 

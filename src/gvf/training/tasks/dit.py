@@ -1,0 +1,124 @@
+"""Training of the variation field diffusion transformer, conditioned on video and canonical Gaussians (Sec. 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from gvf.config.load import as_dict
+from gvf.config.train_dit import TrainDitConfig
+from gvf.config.training import TrainingConfig
+from gvf.config.variation_dit import VariationDitConfig
+from gvf.data.latents import LatentClip, LatentStatistics
+from gvf.diffusion.schedule import NoiseSchedule, cosine_schedule
+from gvf.diffusion.velocity import add_noise
+from gvf.losses.velocity import velocity_loss
+from gvf.models.layers.posterior import Posterior
+from gvf.models.variation.dit import VariationDiT
+from gvf.training.batches import Draw
+from gvf.training.checkpoint import export
+from gvf.training.optimizer import ParameterGroup, parameter_group
+
+ReadLatents = Callable[[str], LatentClip]
+"""Takes a clip's id; returns its latents, as `gvf.data.latents.load_latents` does."""
+
+ReadVideos = Callable[[str], Tensor]
+"""Takes a clip's id; returns the image tokens of its conditioning videos, [A, T, K, D]."""
+
+
+@dataclass(frozen=True)
+class DiffusionBatch:
+    """Latents of B clips with their conditions, noise and diffusion timesteps.
+
+    latents: [B, T, L, C] and static: [B, S, 14], both normalised; positions: [B, L, 3], object units; video:
+    [B, T, K, D], zeros where it is dropped; noise: like the latents; timesteps: [B], 0 to S - 1.
+    """
+
+    latents: Tensor
+    static: Tensor
+    positions: Tensor
+    video: Tensor
+    noise: Tensor
+    timesteps: Tensor
+
+
+@dataclass(frozen=True)
+class DitTask:
+    """Train on latents sampled from their posteriors, each clip seen through one of its conditioning videos.
+
+    model_config, config: sections `variation_dit` and `train_dit`. clips: ids of the training clips. read_latents,
+    read_videos: read a clip's data. statistics: of the latents of all training clips. inputs: files that the clips and
+    statistics come from.
+    """
+
+    model_config: VariationDitConfig
+    config: TrainDitConfig
+    clips: Sequence[str]
+    read_latents: ReadLatents
+    read_videos: ReadVideos
+    statistics: LatentStatistics
+    inputs: Sequence[Path]
+    name: ClassVar[str] = "train-dit"
+
+    @property
+    def training(self) -> TrainingConfig:
+        """Return the settings of the optimiser and the loop."""
+        return self.config.training
+
+    @property
+    def sections(self) -> Mapping[str, Any]:
+        """Return the configuration sections that decide the result."""
+        return {"variation_dit": self.model_config, "train_dit": self.config}
+
+    @cached_property
+    def schedule(self) -> NoiseSchedule:
+        """Return the noise schedule."""
+        return cosine_schedule(self.config.num_diffusion_steps)
+
+    def build(self) -> VariationDiT:
+        """Return a diffusion transformer with random weights."""
+        return VariationDiT(self.model_config, len(self.statistics.latent_mean))
+
+    def parameter_groups(self, model: VariationDiT) -> list[ParameterGroup]:
+        """Return all parameters as one group."""
+        return [parameter_group([model])]
+
+    def load(self, draw: Draw) -> DiffusionBatch:
+        """Load the drawn clips and draw, in this order, their latents, videos, noise and timesteps."""
+        generator, chosen = draw.generator, [self.clips[index] for index in draw.indices]
+        records = [self.read_latents(clip) for clip in chosen]
+        latents = self.statistics.normalize(
+            torch.stack([Posterior(record.mean, record.logvar).sample(generator) for record in records])
+        )
+        return DiffusionBatch(
+            latents,
+            self.statistics.normalize_static(torch.stack([record.static for record in records])),
+            torch.stack([record.positions for record in records]),
+            torch.stack([self._video(clip, generator) for clip in chosen]),
+            torch.randn(latents.shape, generator=generator),
+            torch.randint(self.schedule.num_steps, (len(chosen),), generator=generator),
+        )
+
+    def loss(self, model: VariationDiT, batch: DiffusionBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predict the velocity of noised latents; return its loss, which has no further terms."""
+        alpha, sigma = self.schedule.coefficients(batch.timesteps, batch.latents)
+        noised = add_noise(batch.latents, batch.noise, alpha, sigma)
+        velocity = model(noised, batch.timesteps, batch.video, batch.static, batch.positions)
+        return velocity_loss(velocity, batch.latents, batch.noise, alpha, sigma), {}
+
+    def save(self, model: VariationDiT, folder: Path) -> None:
+        """Write the transformer's weights with the sections it was trained with."""
+        export(model, {name: as_dict(section) for name, section in self.sections.items()}, folder)
+
+    def _video(self, clip: str, generator: torch.Generator) -> Tensor:
+        """Return the tokens of one of the clip's videos, [T, K, D], or zeros where the condition is dropped."""
+        tokens = self.read_videos(clip)
+        video = tokens[int(torch.randint(len(tokens), (), generator=generator))].float()
+        dropped = float(torch.rand((), generator=generator)) < self.config.cond_drop_prob
+        return torch.zeros_like(video) if dropped else video

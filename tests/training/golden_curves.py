@@ -1,0 +1,53 @@
+"""The stored curves in `golden/`: `python tests/training/golden_curves.py` records them again after a deliberate change."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from gvf.training.fit import fit  # noqa: E402
+from gvf.workspace import Workspace  # noqa: E402
+from tests.sections import execution_section, run_section  # noqa: E402
+from tests.training import tiny_tasks  # noqa: E402
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+TASKS = {"train-vae-static": tiny_tasks.static_vae, "train-vae-joint": tiny_tasks.joint_vae, "train-dit": tiny_tasks.dit}
+
+
+def record(name: str, folder: Path) -> list[dict[str, float]]:
+    """Train one of the tiny tasks for ten steps in a folder; return its curve as written there."""
+    workspace = Workspace(folder)
+    execution = execution_section(log_every=1, checkpoint_every=1000)
+    fit(TASKS[name](), folder / "model", run_section(), execution, workspace, log=_ignore)
+    return read_curve(workspace.curve(name))
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """Return the rows of a curve."""
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def write_curve(rows: list[dict[str, float]], path: Path) -> None:
+    """Write rows as CSV, with seven digits."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: f"{value:.7g}" for name, value in row.items()} for row in rows)
+
+
+def _ignore(step: int, values: Mapping[str, Any]) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    for task_name in TASKS:
+        with tempfile.TemporaryDirectory() as temporary:
+            write_curve(record(task_name, Path(temporary)), GOLDEN / f"{task_name}.csv")

@@ -1,0 +1,57 @@
+"""The three trainings as tasks over the clips in `tiny_clips`."""
+
+from __future__ import annotations
+
+import torch
+
+from gvf.models.canonical.static_vae import StaticVAE
+from gvf.training.tasks.dit import DitTask
+from gvf.training.tasks.joint_vae import JointVaeTask
+from gvf.training.tasks.static_vae import StaticVaeTask
+from tests.training import tiny_clips as tiny
+
+
+def static_vae() -> StaticVaeTask:
+    """Return stage 1, from random weights."""
+    return StaticVaeTask(
+        model_config=tiny.STATIC_VAE,
+        config=tiny.TRAIN_STATIC,
+        clips=tiny.CLIPS,
+        read_features=tiny.load_features,
+        read_views=tiny.load_views,
+        initialize=lambda model: None,
+        inputs=[],
+    )
+
+
+def joint_vae() -> JointVaeTask:
+    """Return stage 2, from a static VAE that is always the same."""
+
+    def initialize(model: StaticVAE) -> None:
+        torch.manual_seed(5)
+        model.load_state_dict(StaticVAE(tiny.STATIC_VAE).state_dict())
+
+    return JointVaeTask(
+        static_config=tiny.STATIC_VAE,
+        variation_config=tiny.VARIATION_VAE,
+        config=tiny.TRAIN_JOINT,
+        clips=tiny.CLIPS,
+        read_features=tiny.load_features,
+        read_views=tiny.load_views,
+        read_points=tiny.load_points,
+        initialize=initialize,
+        inputs=[],
+    )
+
+
+def dit() -> DitTask:
+    """Return the training of the diffusion transformer."""
+    return DitTask(
+        model_config=tiny.VARIATION_DIT,
+        config=tiny.TRAIN_DIT,
+        clips=tiny.CLIPS,
+        read_latents=tiny.load_latents,
+        read_videos=lambda clip: tiny.load_features(clip)["video_tokens"],
+        statistics=tiny.statistics(),
+        inputs=[],
+    )
