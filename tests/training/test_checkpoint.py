@@ -171,12 +171,12 @@ def test_a_damaged_checkpoint_costs_one_warning_and_the_one_before_is_taken(
     assert len(caplog.messages) == 1
 
 
-def test_without_a_whole_checkpoint_training_starts_afresh(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_an_intact_checkpoint_training_starts_from_the_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for first in (10, 30, 50):
         for step in (first, first + 10):
             cut(checkpoints(tmp_path).save(state(step)) / "model.safetensors")
         assert checkpoints(tmp_path).latest() is None
-        assert "training starts afresh" in caplog.messages[-1]
+        assert "training starts from the beginning" in caplog.messages[-1]
     assert len(caplog.messages) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-step-00000050", "damaged-step-00000060"]
 
@@ -216,7 +216,7 @@ def test_the_digest_of_shapes_tells_models_apart() -> None:
     assert shapes_digest(nn.Linear(2, 3)) == shapes_digest(nn.Linear(2, 3))
 
 
-def test_clear_lets_the_next_run_start_afresh(tmp_path: Path) -> None:
+def test_clear_lets_the_next_run_start_from_the_beginning(tmp_path: Path) -> None:
     checkpoints(tmp_path / "work").save(state(4))
     checkpoints(tmp_path / "work").clear()
     assert checkpoints(tmp_path / "work").latest() is None

@@ -1,7 +1,7 @@
 """DPM-Solver++ of order 2 (Lu et al. 2022), adaptive or in fixed steps, for networks that predict the velocity.
 
-Times t run from 1 (noise) to almost 0 (data) and are continuous; lambda = log(alpha/sigma) is the variable the solver
-takes its steps in. What the numbers below are was checked against the published sampler.
+Times t are continuous and run from 1 (noise) to almost 0 (data); the solver takes its steps in lambda = log(alpha/sigma).
+The constants below were checked against the published sampler.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ class ContinuousSchedule:
         self.times = torch.arange(1, len(self.log_alphas) + 1, dtype=torch.float64) / len(self.log_alphas)
 
     def log_alpha(self, time: Tensor) -> Tensor:
-        """time: any shape, float64."""
+        """Return log alpha at a time (any shape, float64)."""
         return _interpolate(time, self.times, self.log_alphas)
 
     def alpha_sigma_lambda(self, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Factor of the data, factor of the noise and the logarithm of their ratio."""
+        """Return the factor of the data, the factor of the noise and the logarithm of their ratio."""
         log_alpha = self.log_alpha(time)
         log_sigma = 0.5 * torch.log(-torch.expm1(2.0 * log_alpha))
         return log_alpha.exp(), log_sigma.exp(), log_alpha - log_sigma
 
     def time_of_lambda(self, value: Tensor) -> Tensor:
-        """Inverse of lambda(t)."""
+        """Return the time at which lambda has this value: the inverse of lambda(t)."""
         log_alpha = -0.5 * torch.nn.functional.softplus(-2.0 * value)
         return _interpolate(log_alpha, self.log_alphas.flip(0), self.times.flip(0))
 
     def timestep(self, time: Tensor) -> Tensor:
-        """What the network is told: about 999 at t = 1, slightly below 0 at the end."""
+        """Return the timestep given to the network: about 999 at t = 1, slightly below 0 at the end."""
         return (time - 1.0 / len(self.log_alphas)) * self.num_steps
 
 
 def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
-    """Piecewise linear function through (xs, ys), xs ascending; its first and last pieces go on outside."""
+    """Interpolate linearly between the points (xs, ys), xs ascending; the first and last pieces are extended outside."""
     upper = torch.searchsorted(xs, x.contiguous()).clamp(1, len(xs) - 1)
     x0, x1, y0, y1 = xs[upper - 1], xs[upper], ys[upper - 1], ys[upper]
     return y0 + (x - x0) * (y1 - y0) / (x1 - x0)
@@ -77,8 +77,8 @@ class Point(NamedTuple):
 class Solution(NamedTuple):
     """The solver's result and its cost.
 
-    num_calls: network evaluations for the whole batch (of the guided prediction, where there is guidance), which
-    determine the run time. num_evaluations: [B], the evaluations that each item needed, the same in any batch.
+    num_calls: network calls for the whole batch (of the guided prediction, where there is guidance), which determine the
+    run time. num_evaluations: [B], the network calls that each item needed, the same in any batch.
     num_steps, num_rejected: [B], steps tried by each item, and how many of them were rejected.
     """
 
@@ -104,7 +104,7 @@ class Tolerances:
 
 
 class DpmSolver:
-    """Integrates from noise to data with a prediction of the velocity; any callable will do."""
+    """Integrates from noise to data with a prediction of the velocity, which may be any callable."""
 
     def __init__(self, schedule: NoiseSchedule, velocity: Prediction) -> None:
         self.schedule = ContinuousSchedule(schedule)
@@ -115,10 +115,10 @@ class DpmSolver:
     def sample_adaptive(
         self, noise: Tensor, tolerances: Tolerances, report: Callable[[Tensor], None] | None = None
     ) -> Solution:
-        """Sample with steps sized by the difference between a first- and a second-order step; two evaluations each.
+        """Sample with steps sized by the difference between a first- and a second-order step; two network calls each.
 
         noise: [B, ...]. Every item has its own time, step size and acceptance, so its result does not depend on the
-        rest of the batch; the network is evaluated for all items at once, each at its own timestep. Finished items
+        rest of the batch; the network is called for all items at once, each at its own timestep. Finished items
         remain unchanged until the last one finishes. report: called with the times [B] after each step.
         Raises StageError when an error estimate is not finite or the number of steps exceeds its limit.
         """
@@ -156,7 +156,7 @@ class DpmSolver:
     def sample_multistep(
         self, noise: Tensor, num_steps: int, report: Callable[[Tensor], None] | None = None
     ) -> Solution:
-        """Sample with second-order multistep steps, uniform in time, from the last two predictions; one evaluation each.
+        """Sample with second-order multistep steps, uniform in time, from the last two predictions; one network call each.
 
         noise: [B, ...]. With fewer than 10 steps, the last step is of first order, for stability. report: as above.
         """
@@ -193,12 +193,12 @@ class DpmSolver:
         return data_from_velocity(x, velocity, _factor(point.alpha, x), _factor(point.sigma, x))
 
     def _first_order(self, x: Tensor, data: Tensor, here: Point, there: Point) -> Tensor:
-        """Exact for a prediction that stays as it is over the step."""
+        """Take a first-order step, which is exact if the prediction is constant over the step."""
         decay = torch.expm1(here.lambda_ - there.lambda_)
         return _factor(there.sigma / here.sigma, x) * x - _factor(there.alpha * decay, x) * data
 
     def _second_order(self, x: Tensor, data: Tensor, here: Point, there: Point) -> Tensor:
-        """A first-order step half the way in lambda, then the whole way with the prediction from there."""
+        """Take a first-order step to the middle in lambda, then the whole step with the prediction from there."""
         middle = self._at_lambda(0.5 * (here.lambda_ + there.lambda_))
         data_middle = self._predict_data(self._first_order(x, data, here, middle), middle)
         # With r1 = 1/2 the release's data + (data_middle - data) / (2 r1) is the prediction at the middle.

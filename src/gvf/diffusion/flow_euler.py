@@ -1,4 +1,4 @@
-"""Euler sampler of rectified flows, as TRELLIS's image-to-3D networks are sampled.
+"""Euler sampler of rectified flows, for TRELLIS's image-to-3D networks.
 
 x = (1 - t) data + t noise; the network predicts dx/dt. Times run from 1 (noise) to 0 (data).
 """
@@ -14,18 +14,20 @@ from torch import Tensor
 
 from gvf.errors import UserError
 
-NETWORK_TIME = 1000.0  # what the networks are told: 1000 t
+NETWORK_TIME = 1000.0  # the networks take 1000 t
 
 FlowPrediction = Callable[[Tensor, float], Tensor]
-"""A network with its conditions: (noised [B, ...], network time) -> velocity, alike."""
+"""A network with its conditions: (noised [B, ...], network time) -> velocity [B, ...]."""
 
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """num_steps: evaluations. guidance: s of (1 + s) conditional - s unconditional; 0 is none.
+    """Steps and guidance of the sampler; the defaults are those of the published pipeline.
+
+    num_steps: number of steps. guidance: s in (1 + s) conditional - s unconditional; 0 means no guidance.
 
     guided_from, guided_to: times between which, both included, guidance acts. rescale: r of t = r u / (1 + (r - 1) u),
-    u uniform: above 1 it puts more steps at the noisy end. The defaults are those of the published pipeline.
+    u uniform: above 1 it puts more steps at the noisy end.
     """
 
     num_steps: int = 25
@@ -39,12 +41,12 @@ class FlowSettings:
             raise UserError(f"{self}: needs num_steps >= 1, rescale > 0 and guidance >= 0.")
 
     def times(self) -> list[float]:
-        """num_steps + 1 times from 1 down to 0."""
+        """Return num_steps + 1 times from 1 down to 0."""
         uniform = [(self.num_steps - index) / self.num_steps for index in range(self.num_steps + 1)]
         return [self.rescale * u / (1.0 + (self.rescale - 1.0) * u) for u in uniform]
 
     def guides(self, time: float) -> bool:
-        """Whether guidance acts at that time."""
+        """Return whether guidance acts at this time."""
         return self.guidance > 0.0 and self.guided_from <= time <= self.guided_to
 
 
@@ -58,9 +60,9 @@ def sample_flow(
 ) -> Tensor:
     """Integrate from noise [B, ...] to data.
 
-    conditional: takes the noised values as they are. both: takes them twice, one after the other along the first axis,
-    and answers for the first half with the condition and for the second without, in one batch; it is called where
-    guidance acts, `conditional` elsewhere. report: called with the time reached after each step.
+    conditional: predicts with the condition. both: takes the noised values twice, concatenated along the first axis, and
+    predicts the first half with the condition and the second half without, in one batch; it is called where guidance
+    acts, `conditional` elsewhere. report: called with the time reached after each step.
     """
     x = noise
     for time, following in pairwise(settings.times()):

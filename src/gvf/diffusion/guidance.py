@@ -21,8 +21,8 @@ def guided(
     """Combine three conditionings: n00 + static_scale (n01 - n00) + video_scale (n11 - n01).
 
     n11 is `full`, n01 `without_video`, n00 `without_both` (zeros for the video's tokens, and for the static ones too).
-    Velocity and noise predictions may be combined alike: at a given timestep one is the other up to a linear map that
-    all three share. Terms that cancel are not computed: with both scales 1 (the paper's sampling) it is `full` itself.
+    Velocity and noise predictions are combined in the same way: at a given timestep one is the other up to a linear map
+    that all three share. Terms that cancel are not computed: with both scales 1 (the paper's sampling) it is `full` itself.
     """
     weights = [
         (1.0 - static_scale, without_both),

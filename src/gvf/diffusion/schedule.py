@@ -22,26 +22,26 @@ class NoiseSchedule:
 
     @property
     def num_steps(self) -> int:
-        """S."""
+        """Return S, the number of diffusion steps."""
         return len(self.betas)
 
     @cached_property
     def log_alphas(self) -> Tensor:
-        """[S], half the cumulative sum of log(1 - beta)."""
+        """Return log alpha [S], half the cumulative sum of log(1 - beta)."""
         return 0.5 * torch.log1p(-self.betas).cumsum(0)
 
     @cached_property
     def alphas(self) -> Tensor:
-        """[S], factor of the data."""
+        """Return the factors of the data, [S]."""
         return self.log_alphas.exp()
 
     @cached_property
     def sigmas(self) -> Tensor:
-        """[S], factor of the noise."""
+        """Return the factors of the noise, [S]."""
         return torch.sqrt(-torch.expm1(2.0 * self.log_alphas))
 
     def coefficients(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha and sigma of whole timesteps [B], shaped to multiply `like` [B, ...] and of its dtype and device."""
+        """Return alpha and sigma of integer timesteps [B], shaped to multiply `like` [B, ...], in its dtype and on its device."""
         shape = (-1, *(1,) * (like.dim() - 1))
         index = timesteps.cpu()
         alpha, sigma = (table[index].to(like).view(shape) for table in (self.alphas, self.sigmas))
@@ -49,7 +49,7 @@ class NoiseSchedule:
 
 
 def cosine_schedule(num_steps: int) -> NoiseSchedule:
-    """beta_i = min(1 - a((i+1)/S) / a(i/S), 0.999) with a(u) = cos^2((u + 0.008)/1.008 pi/2)."""
+    """Return the schedule beta_i = min(1 - a((i+1)/S) / a(i/S), 0.999), where a(u) = cos^2((u + 0.008)/1.008 pi/2)."""
     curve = [math.cos((i / num_steps + OFFSET) / (1.0 + OFFSET) * math.pi / 2.0) ** 2 for i in range(num_steps + 1)]
     betas = [min(1.0 - after / before, MAX_BETA) for before, after in pairwise(curve)]
     return NoiseSchedule(torch.tensor(betas, dtype=torch.float64))

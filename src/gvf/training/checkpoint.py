@@ -1,10 +1,10 @@
-"""State to resume training from, and the weights that training hands on.
+"""Checkpoints to resume training from, and the export of trained weights.
 
 A checkpoint is a directory `step-00001200` with model, average and optimiser as safetensors and the rest as JSON. It is
 written under a temporary name, flushed and renamed, so an incomplete one is never read. Tensors are stored whole, one per
 parameter, however the processes sharded them: a run with another number of processes or ZeRO stage can resume from it.
 
-No checkpoint blocks a run. A damaged one is renamed to `damaged-step-...`; those of other settings, data or models are
+A checkpoint never prevents a run. A damaged one is renamed to `damaged-step-...`; those of other settings, data or models are
 moved to a sibling folder, `train_dit.other-settings-<key>`, and moved back when that configuration is run again.
 """
 
@@ -131,7 +131,7 @@ class Checkpoints:
             kept = sorted(self.directory.glob("damaged-step-*"), key=lambda path: int(path.name.rpartition("-")[2]))
             for old in kept[:-_KEPT_DAMAGED]:
                 shutil.rmtree(old, ignore_errors=True)
-            then = f"resuming from {self.path(state.step)}" if state else "no whole one is left: training starts afresh"
+            then = f"resuming from {self.path(state.step)}" if state else "no intact one is left: training starts from the beginning"
             _logger.warning("Damaged checkpoints are set aside as damaged-*: %s; %s.", "; ".join(damaged), then)
         return state
 
@@ -155,7 +155,7 @@ class Checkpoints:
         return self.directory / f"step-{step:08d}"
 
     def clear(self) -> None:
-        """Remove every checkpoint: what they led to has been exported, and the next run starts afresh."""
+        """Remove every checkpoint: the model has been exported, and the next run starts from the beginning."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _paths(self) -> list[Path]:
@@ -244,7 +244,7 @@ class Checkpoints:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted names of nested mappings; tuples become lists, as a trip through JSON makes them."""
+    """Return nested mappings as one with dotted names; tuples become lists, as JSON makes them."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -262,7 +262,7 @@ def shapes_digest(model: nn.Module) -> str:
 
 
 def export(model: nn.Module, config: Mapping[str, Any], directory: PathLike) -> None:
-    """Write `model.safetensors` and `config.json` as one: what the stages after training load.
+    """Write `model.safetensors` and `config.json` atomically, as the stages after training load them.
 
     config: plain values the model can be built from again. The weights are those in `model` now; to publish the average
     call it inside `Engine.averaged()`.
@@ -273,7 +273,7 @@ def export(model: nn.Module, config: Mapping[str, Any], directory: PathLike) -> 
 
 
 def whole_state(model: nn.Module) -> dict[str, Tensor]:
-    """Copies on the CPU of every weight and persistent buffer; tied weights are written once for each name."""
+    """Return copies on the CPU of every weight and persistent buffer; tied weights appear once per name."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
 
 
