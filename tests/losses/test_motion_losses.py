@@ -59,9 +59,10 @@ def test_the_velocity_loss_is_zero_at_the_derivative_and_a_mean_elsewhere() -> N
     """With alpha = cos(phi) and sigma = sin(phi), the velocity is d z / d phi (Eq. 10)."""
     data, noise = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
     phi = torch.tensor([0.3, 1.2]).view(2, 1, 1, 1)
-    velocity = (add_noise(data, noise, (phi + 1e-3).cos(), (phi + 1e-3).sin()) - add_noise(
-        data, noise, (phi - 1e-3).cos(), (phi - 1e-3).sin()
-    )) / 2e-3
+    velocity = (
+        add_noise(data, noise, (phi + 1e-3).cos(), (phi + 1e-3).sin())
+        - add_noise(data, noise, (phi - 1e-3).cos(), (phi - 1e-3).sin())
+    ) / 2e-3
     assert velocity_loss(velocity, data, noise, phi.cos(), phi.sin()) < 1e-6
     loss = velocity_loss(velocity + torch.tensor([3.0, 0, 0, 0, 0]), data, noise, phi.cos(), phi.sin())
     torch.testing.assert_close(loss, torch.tensor(9.0 / 5), atol=1e-3, rtol=0)

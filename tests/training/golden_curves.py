@@ -18,7 +18,11 @@ from tests.sections import execution_section, run_section  # noqa: E402
 from tests.training import tiny_tasks  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
-TASKS = {"train-vae-static": tiny_tasks.static_vae, "train-vae-joint": tiny_tasks.joint_vae, "train-dit": tiny_tasks.dit}
+TASKS = {
+    "train-vae-static": tiny_tasks.static_vae,
+    "train-vae-joint": tiny_tasks.joint_vae,
+    "train-dit": tiny_tasks.dit,
+}
 
 
 def record(name: str, folder: Path) -> list[dict[str, float]]:

@@ -171,7 +171,9 @@ def test_a_damaged_checkpoint_costs_one_warning_and_the_one_before_is_taken(
     assert len(caplog.messages) == 1
 
 
-def test_without_an_intact_checkpoint_training_starts_from_the_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_an_intact_checkpoint_training_starts_from_the_beginning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for first in (10, 30, 50):
         for step in (first, first + 10):
             cut(checkpoints(tmp_path).save(state(step)) / "model.safetensors")

@@ -190,7 +190,9 @@ def test_seconds_also_make_a_checkpoint(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path / "work", {"toy": CONFIG.identity()}).newest() == tmp_path / "work" / "step-00000007"
 
 
-def test_fewer_steps_than_done_start_from_the_beginning_and_more_resume(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_fewer_steps_than_done_start_from_the_beginning_and_more_resume(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = replace(CONFIG, schedule="constant")
     run(tmp_path, replace(config, steps=4))
     assert run(tmp_path, replace(config, steps=2))[0].resumed_from == 0

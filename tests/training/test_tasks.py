@@ -56,7 +56,7 @@ def test_a_tiny_model_learns_one_batch(make: Callable[[], Any], steps: int, lear
 
 @pytest.mark.parametrize("make", [tiny_tasks.static_vae, tiny_tasks.joint_vae, tiny_tasks.dit])
 def test_a_batch_depends_on_the_draw_alone(make: Callable[[], Any]) -> None:
-    first, again, other = (make().load(draw(2, 0, seed=seed)) for seed in (3, 3, 4))
+    first, again, other = (make().load(draw(2, 0, seed=seed)) for seed in (3, 3, 8))
     assert equal(first, again)
     assert not equal(first, other)
 

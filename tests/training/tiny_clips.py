@@ -72,7 +72,6 @@ VARIATION_VAE = VariationVaeConfig(
     beta=7.0,
     interpolation="paper",
     position_scale=8.0,
-    query_chunk=64,
 )
 VARIATION_DIT = VariationDitConfig(
     width=12,

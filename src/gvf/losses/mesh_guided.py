@@ -7,9 +7,7 @@ from torch import Tensor
 NORMS = ("l2", "l1")
 
 
-def mesh_guided_loss(
-    predicted: Tensor, target: Tensor, *, num_frames: int, norm: str = "l2"
-) -> Tensor:
+def mesh_guided_loss(predicted: Tensor, target: Tensor, *, num_frames: int, norm: str = "l2") -> Tensor:
     """Compute L_mg = sum_t ||dp_t - dp_interp_t||^2 (Eq. 9), estimated from some of the frames.
 
     `l2` is Eq. 9: squared length, summed over all T frames of a clip, mean over Gaussians and clips. The sum over F

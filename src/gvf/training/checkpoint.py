@@ -131,7 +131,11 @@ class Checkpoints:
             kept = sorted(self.directory.glob("damaged-step-*"), key=lambda path: int(path.name.rpartition("-")[2]))
             for old in kept[:-_KEPT_DAMAGED]:
                 shutil.rmtree(old, ignore_errors=True)
-            then = f"resuming from {self.path(state.step)}" if state else "no intact one is left: training starts from the beginning"
+            then = (
+                f"resuming from {self.path(state.step)}"
+                if state
+                else "no intact one is left: training starts from the beginning"
+            )
             _logger.warning("Damaged checkpoints are set aside as damaged-*: %s; %s.", "; ".join(damaged), then)
         return state
 

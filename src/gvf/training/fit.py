@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from gvf.config.load import as_dict
 from gvf.config.execution import ExecutionConfig
+from gvf.config.load import as_dict
 from gvf.config.run import RunConfig
 from gvf.storage.files import sha256
 from gvf.training.allocator import keep_freed_memory
