@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from gvf.errors import UserError
 from gvf.models.canonical.static_vae import StaticVAE
 from gvf.stages import train_vae_static
 from gvf.storage.files import save_tensors
+from gvf.training.tasks.static_vae import StaticVaeTask
 from gvf.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,18 +36,9 @@ def handed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}
 
-    def fit(
-        stage: str,
-        workspace: Workspace,
-        run: Any,
-        training: Any,
-        build: Callable[[], StaticVAE],
-        groups: Any,
-        *_: Any,
-        **kept: Any,
-    ):
-        model = build()
-        found.update(model=model, groups=groups(model), inputs=kept["inputs"])
+    def fit(task: StaticVaeTask, output: Path, *_: Any) -> dict[str, float]:
+        model = task.build()
+        found.update(model=model, groups=task.parameter_groups(model), inputs=task.inputs)
         return {}
 
     monkeypatch.setattr(train_vae_static, "fit", fit)
@@ -69,7 +60,7 @@ def test_from_random_weights_both_networks_are_trained(handed: dict[str, Any]) -
     train_vae_static.run(with_initial(None, None, True), Workspace())
     trained = {id(p) for group in handed["groups"] for p in group.parameters}
     assert trained == {id(p) for p in handed["model"].parameters()}
-    assert handed["inputs"] == []
+    assert handed["inputs"] == [Workspace().curated_manifest]
 
 
 def test_a_frozen_encoder_starts_from_its_file_and_is_not_trained(handed: dict[str, Any]) -> None:
@@ -84,4 +75,4 @@ def test_a_frozen_encoder_starts_from_its_file_and_is_not_trained(handed: dict[s
     )
     trained = {id(p) for group in handed["groups"] for p in group.parameters}
     assert trained == {id(p) for p in model.decoder.parameters()}
-    assert handed["inputs"] == [Path("start.safetensors")], "its digest is a part of a checkpoint's identity"
+    assert handed["inputs"] == [Workspace().curated_manifest, Path("start.safetensors")], "identity of checkpoints"
