@@ -3,11 +3,13 @@
 from prefect import flow
 
 from flows.dvc_stage import CURATE, run_stages
+from flows.settings import Settings, apply
 
 
 @flow(name="curate")
-def curate() -> None:
+def curate(settings: Settings | None = None) -> None:
     """Gather clips, bake and choose them, render their ground truth, compute their features."""
+    apply(settings)
     run_stages(CURATE)
 
 

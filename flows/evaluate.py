@@ -3,11 +3,13 @@
 from prefect import flow
 
 from flows.dvc_stage import EVALUATE, run_stages
+from flows.settings import Settings, apply
 
 
 @flow(name="evaluate")
-def evaluate() -> None:
+def evaluate(settings: Settings | None = None) -> None:
     """Generate for the held-out videos, measure, write the report."""
+    apply(settings)
     run_stages(EVALUATE)
 
 

@@ -3,11 +3,13 @@
 from prefect import flow
 
 from flows.dvc_stage import CURATE, EVALUATE, TRAIN_DIT, TRAIN_VAE, run_stages
+from flows.settings import Settings, apply
 
 
 @flow(name="pipeline")
-def pipeline() -> None:
+def pipeline(settings: Settings | None = None) -> None:
     """Every stage in order, from the data source to the report; what is up to date is skipped."""
+    apply(settings)
     run_stages((*CURATE, *TRAIN_VAE, *TRAIN_DIT, *EVALUATE))
 
 

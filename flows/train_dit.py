@@ -3,11 +3,13 @@
 from prefect import flow
 
 from flows.dvc_stage import TRAIN_DIT, run_stages
+from flows.settings import Settings, apply
 
 
 @flow(name="train-dit")
-def train_dit() -> None:
+def train_dit(settings: Settings | None = None) -> None:
     """Train the diffusion transformer."""
+    apply(settings)
     run_stages(TRAIN_DIT)
 
 

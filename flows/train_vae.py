@@ -3,11 +3,13 @@
 from prefect import flow
 
 from flows.dvc_stage import TRAIN_VAE, run_stages
+from flows.settings import Settings, apply
 
 
 @flow(name="train-vae")
-def train_vae() -> None:
+def train_vae(settings: Settings | None = None) -> None:
     """Train the VAE in its two phases and encode every clip with it."""
+    apply(settings)
     run_stages(TRAIN_VAE)
 
 

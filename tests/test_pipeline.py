@@ -20,6 +20,7 @@ from gvf.storage.files import load_npz, load_tensors, read_json, save_tensors, s
 from gvf.workspace import Workspace
 from gvf_evaluation.commands import report_ablations
 from gvf_evaluation.commands.ablate import ablate
+from tests.parameter_reads import recorded
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
@@ -38,6 +39,7 @@ ORDER = [
 PACKAGES = dict.fromkeys(ORDER, "gvf.stages") | dict.fromkeys(("evaluate", "report"), "gvf_evaluation.stages")
 STEPS, LATENTS, CHANNELS = 3, 8, 4
 FRAMES, SAMPLED_FRAMES = 3, 5  # of training clips and of held-out ones
+READS: dict[str, set[str]] = {}  # stage -> parameters that it reads
 
 
 def tiny_params(folder: Path) -> Path:
@@ -75,10 +77,23 @@ def results(tmp_path_factory):
         params = load_params(tiny_params(folder))
         metrics, workspace = {}, Workspace()
         for stage in ORDER:
-            metrics[stage] = importlib.import_module(f"{PACKAGES[stage]}.{stage}").run(params, workspace)
             name = stage.replace("_", "-")
+            with recorded(params) as reads:
+                metrics[stage] = importlib.import_module(f"{PACKAGES[stage]}.{stage}").run(params, workspace)
+            READS[name] = {key for key in reads if not key.startswith(("execution.", "tracking."))}
             write_json(Path("reports/metrics") / f"{name}.json", metrics[stage])
     return metrics, folder
+
+
+def test_every_stage_lists_the_parameters_that_it_reads_and_no_others(results):
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        listed = set(stage["params"])
+        sections = {key for key in listed if "." not in key}
+        covered = {key for key in READS[name] if key in listed or key.split(".")[0] in sections}
+        assert READS[name] == covered, f"{name} reads {sorted(READS[name] - covered)}, which dvc.yaml does not list"
+        # The preset's name is read in no other way than with a copy of all parameters, for the record of a measurement.
+        used = {key for key in listed if any(read == key or read.startswith(f"{key}.") for read in READS[name])}
+        assert listed - used <= {"run.preset"}, f"{name} reads nothing of {sorted(listed - used)}"
 
 
 def test_every_metric_is_a_finite_number(results):

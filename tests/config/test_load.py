@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 import subprocess
 import sys
@@ -16,24 +15,7 @@ import yaml
 from gvf.config.load import as_dict, load_params, parse, read_yaml
 from gvf.config.params import Params
 from gvf.errors import ConfigError, UserError
-
-ROOT = Path(__file__).resolve().parents[2]
-VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())
-
-
-def changed(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of params.yaml with some changed by their dotted names; `...` removes one."""
-    values = copy.deepcopy(VALUES)
-    for key, value in changes.items():
-        *path, name = key.split(".")
-        section = values
-        for part in path:
-            section = section[part]
-        if value is ...:
-            del section[name]
-        else:
-            section[name] = value
-    return values
+from tests.config.values import ROOT, changed
 
 
 def refused(changes: dict[str, Any]) -> ConfigError:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gvf.config.ablations import MODELS, load_ablations, merged
+from gvf.config.ablations import MODELS, load_ablations
 from gvf.config.load import parse
 from gvf.config.params import Params
-from gvf.errors import ConfigError, UserError
+from gvf.errors import UserError
 from gvf_evaluation.ablations import METRICS, TABLES, AblationTable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,21 +77,37 @@ def test_a_variant_differs_in_what_it_names_and_in_the_seed() -> None:
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no variant 'E'"):
+    with pytest.raises(UserError, match=r"params\.yaml: vae has no variant 'E'"):
         ABLATIONS.values(VALUES, "vae", "E", 0)
-    with pytest.raises(ConfigError, match=r"variation_vae\.betta.*no such field"):
-        merged(VALUES, {"variation_vae": {"betta": 1.0}})
-    with pytest.raises(ConfigError, match=r"variation_vae: must be a mapping"):
-        merged(VALUES, {"variation_vae": 3})
-    with pytest.raises(ConfigError, match=r"variation_vae\.beta: must be a value"):
-        merged(VALUES, {"variation_vae": {"beta": {"is": 1}}})
     path = tmp_path / "params.yaml"
     for text, message in (
-        ("seeds: [0]\nvea: {}\n", "no section 'vea'"),
-        ("seeds: 3\n", "list of whole numbers"),
-        ("- 1\n", "must be a mapping"),
-        ("seeds: [0]\nvae: {A: {variation_vae: {query: sideways}}}\n", r"variation_vae\.query"),
+        ("seeds: [0]\nvea: {}\n", "vea: no such field. Did you mean 'vae'?"),
+        ("seeds: 3\n", "seeds: is 3, but must be a list."),
+        ("seeds: []\n", "seeds: has 0 values, but must have at least 1."),
+        ("seeds: [true]\n", "seeds[0]: is true, but must be a whole number."),
+        ("- 1\n", "must be a mapping of sections, but is a list of 1."),
+        (
+            "seeds: [0]\nvae: {A: {variation_vae: {betta: 1.0}}}\n",
+            "vae.A: variation_vae.betta: no such field. Did you mean 'beta'?",
+        ),
+        (
+            "seeds: [0]\nbase: {variation_vae: 3}\nvae: {A: }\n",
+            "base: variation_vae: must be a mapping, as in params.yaml.",
+        ),
+        (
+            "seeds: [0]\nvae: {A: {variation_vae: {beta: {is: 1}}}}\n",
+            "vae.A: variation_vae.beta: must be a value, as in params.yaml.",
+        ),
+        (
+            "seeds: [0]\nvae: {A: {variation_vae: {query: sideways}}}\n",
+            "vae.A: variation_vae.query: is 'sideways', but must be 'motion' or 'position'.",
+        ),
+        (
+            "seeds: [0]\nvae: {A: {static_vae: {resolution: 8}}}\n",
+            "vae.A: static_vae.resolution: is 8, but must equal featurize.voxel_resolution, which is 16.",
+        ),
     ):
         path.write_text(text)
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError) as caught:
             load_ablations(path, VALUES)
+        assert str(caught.value) == f"{path}: {message}"

@@ -29,6 +29,7 @@ COMMANDS = {
         "Tables 2, 3, 5 and 6 from ablations/results.",
     ),
     "bake": ("gvf.cli.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
+    "params": ("gvf.cli.params:command", "Check a parameter file; write its JSON schema."),
     "test-sets": ("gvf_evaluation.commands.test_sets:command", "Public test sets: list, verify, identify, reserve."),
     "summary": ("gvf.cli.summary:command", "Parameters and activation memory of a preset's networks."),
     "weights": ("gvf.cli.weights:command", "Published weights: list, pull, convert."),

@@ -3,70 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from gvf.config.load import parse, read_yaml
-from gvf.config.params import Params
+from pydantic import Field, NonNegativeInt, dataclasses
+
+from gvf.config.fields import STRICT
+from gvf.config.load import parse, parse_params, read_yaml
+from gvf.config.messages import unknown_field
 from gvf.errors import ConfigError, UserError
 
 MODELS = ("vae", "dit")
+FILE = "ablations/params.yaml"
 
 
 @dataclass(frozen=True)
 class Ablations:
-    """seeds: of which each variant is trained once. base: changes of every variant. variants: model -> name -> changes.
+    """Variants to train.
 
-    Changes are nested sections of `params.yaml`.
+    seeds: one training run per variant and seed. base: changes of every variant. variants: model -> name -> changes.
+    Changes are nested sections of `params.yaml`. file: where they come from, for messages.
     """
 
     seeds: tuple[int, ...]
     base: Mapping[str, Any]
     variants: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    file: str = FILE
 
     def values(self, root: Mapping[str, Any], model: str, variant: str, seed: int) -> dict[str, Any]:
-        """The values of one variant. Raises UserError for one that is not listed, ConfigError for a key that is not there."""
+        """Return the values of one variant.
+
+        Raises UserError for a variant that is not listed, ConfigError for a change of a field that does not exist.
+        """
         listed = self.variants[model]
         if variant not in listed:
-            raise UserError(f"{model} has no variant {variant!r} in ablations/params.yaml. It has {', '.join(listed)}.")
-        values = merged(merged(root, self.base), listed[variant])
-        return merged(values, {"run": {"seed": seed}})
+            raise UserError(f"{self.file}: {model} has no variant {variant!r}. It has {', '.join(listed)}.")
+        values = merged(root, self.base, f"{self.file}: base")
+        values = merged(values, listed[variant], f"{self.file}: {model}.{variant}")
+        return merged(values, {"run": {"seed": seed}}, self.file)
+
+
+@dataclasses.dataclass(frozen=True, config=STRICT)
+class _File:
+    """Sections of the file. A variant without changes may be empty."""
+
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    base: dict[str, Any] | None = None
+    vae: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    dit: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
 
 def load_ablations(path: str | Path, root: Mapping[str, Any]) -> Ablations:
-    """Read the variants and check every one of them against the root's values.
+    """Read the variants and check every one of them laid over the root's values.
 
-    Raises ConfigError naming the key, UserError when the file cannot be read.
+    Raises ConfigError naming the variant and the key, UserError when the file cannot be read.
     """
-    values = read_yaml(path)
-    unknown = sorted(set(values) - {"seeds", "base", *MODELS})
-    if unknown:
-        raise UserError(f"{path}: has no section {unknown[0]!r}. Its sections are seeds, base, {', '.join(MODELS)}.")
-    seeds = values.get("seeds")
-    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise UserError(f"{path}: seeds must be a list of whole numbers from 0 on.")
-    variants = {
-        model: {str(name): changes or {} for name, changes in (values.get(model) or {}).items()} for model in MODELS
-    }
-    ablations = Ablations(tuple(seeds), values.get("base") or {}, variants)
+    file = parse(_File, read_yaml(path), file=str(path))
+    variants = {model: {name: changes or {} for name, changes in getattr(file, model).items()} for model in MODELS}
+    ablations = Ablations(file.seeds, file.base or {}, variants, str(path))
+    parse_params(dict(root))
     for model in MODELS:
         for variant in variants[model]:
-            parse(Params, ablations.values(root, model, variant, seeds[0]), "")
+            values = ablations.values(root, model, variant, file.seeds[0])
+            parse_params(values, f"{path}: {model}.{variant}")
     return ablations
 
 
-def merged(values: Mapping[str, Any], changes: Mapping[str, Any], key: str = "") -> dict[str, Any]:
-    """Values with changes laid over them. Raises ConfigError for a change of what is not there."""
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any], file: str = FILE, key: str = "") -> dict[str, Any]:
+    """Return values with changes laid over them. Raises ConfigError for a change of a field that does not exist.
+
+    file: where the changes come from, for messages. key: dotted name of the values.
+    """
     result = dict(values)
     for name, change in changes.items():
         dotted = f"{key}.{name}" if key else str(name)
         if name not in values:
-            raise ConfigError(dotted, "is changed by a variant, but params.yaml has no such field.")
+            raise ConfigError(dotted, unknown_field(name, values), file)
         nested = isinstance(values[name], Mapping)
         if nested != isinstance(change, Mapping):
-            raise ConfigError(
-                dotted, f"must be {'a mapping' if nested else 'a value'} in a variant, as in params.yaml."
-            )
-        result[name] = merged(values[name], change, dotted) if nested else change
+            raise ConfigError(dotted, f"must be {'a mapping' if nested else 'a value'}, as in params.yaml.", file)
+        result[name] = merged(values[name], change, file, dotted) if nested else change
     return result

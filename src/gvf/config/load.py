@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gvf.config.messages import kind_of, problems
 from gvf.config.params import Params
+from gvf.config.rules import clashes
 from gvf.errors import ConfigError, UserError
 
 Config = TypeVar("Config")
@@ -20,7 +21,15 @@ PARAMS = "params.yaml"
 
 def load_params(path: str | Path = PARAMS) -> Params:
     """Read and check every section. Raises ConfigError naming the keys, UserError when the file cannot be read."""
-    return parse(Params, read_yaml(path), file=str(path))
+    return parse_params(read_yaml(path), str(path))
+
+
+def parse_params(values: Any, file: str = PARAMS) -> Params:
+    """Return all sections built from plain values, checked one by one and against each other. Raises ConfigError."""
+    params = parse(Params, values, file=file)
+    if found := list(clashes(params)):
+        raise _error(found, file)
+    return params
 
 
 def parse(config_type: type[Config], values: Any, key: str = "", file: str = PARAMS) -> Config:
@@ -34,8 +43,7 @@ def parse(config_type: type[Config], values: Any, key: str = "", file: str = PAR
             json.dumps(values, default=str)
         )
     except ValidationError as error:
-        (first, message), *more = problems(error, config_type, key)
-        raise ConfigError(first, message, file, tuple(more)) from None
+        raise _error(problems(error, config_type, key), file) from None
 
 
 def as_dict(config: Any) -> dict[str, Any]:
@@ -58,6 +66,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path}: must be a mapping of sections, but is {kind_of(values)}.")
     return values
+
+
+def _error(found: list[tuple[str, str]], file: str) -> ConfigError:
+    (key, message), *more = found
+    return ConfigError(key, message, file, tuple(more))
 
 
 @lru_cache

@@ -65,7 +65,12 @@ def unknown_field(name: object, known: typing.Iterable[str]) -> str:
 
 
 def _problems(error: ValidationError, config_type: type, key: str) -> Iterator[tuple[str, str]]:
-    for found in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    places = [found["loc"] for found in errors]
+    for found in errors:
+        below = any(place != found["loc"] and place[: len(found["loc"])] == found["loc"] for place in places)
+        if found["type"] == "too_short" and below:
+            continue  # a list of which no item is left after those that are reported themselves
         place, context = found["loc"], found.get("ctx", {})
         if found["type"] == "clash":
             place = (*place, context["field"])

@@ -1,0 +1,81 @@
+"""Rules across sections: what would otherwise fail hours into a run, or be silently changed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gvf.config.params import Params
+
+
+class EncoderChannels(NamedTuple):
+    """Channels of an image encoder's features on a voxel, and of its tokens of a video frame."""
+
+    voxel: int
+    token: int
+
+
+ENCODERS = {"efficientnet_lite0": EncoderChannels(180, 384), "dinov2": EncoderChannels(1024, 1024)}
+"""Channels per image encoder; of DINOv2, those of its published weights."""
+EFFICIENTNET_STRIDE = 16
+"""EfficientNet features need images whose sides are multiples of this many pixels."""
+
+
+def clashes(params: Params) -> Iterator[tuple[str, str]]:
+    """Yield the dotted key and the message of every field that does not fit another section."""
+    yield from _image_features(params)
+    yield from _frames_and_views(params)
+    if params.variation_vae.num_neighbors > params.curate.num_points:
+        yield (
+            "variation_vae.num_neighbors",
+            f"is {params.variation_vae.num_neighbors}, but must be at most curate.num_points, which is "
+            f"{params.curate.num_points}.",
+        )
+    if params.sample.video_guidance != 1.0 and params.train_dit.cond_drop_prob == 0.0:
+        yield (
+            "sample.video_guidance",
+            f"is {params.sample.video_guidance:g}, but must be 1 (no guidance) when train_dit.cond_drop_prob is 0: the "
+            "model then never learns to generate without a video.",
+        )
+
+
+def _image_features(params: Params) -> Iterator[tuple[str, str]]:
+    featurize, static = params.featurize, params.static_vae
+    if static.resolution != featurize.voxel_resolution:
+        yield (
+            "static_vae.resolution",
+            f"is {static.resolution}, but must equal featurize.voxel_resolution, which is {featurize.voxel_resolution}.",
+        )
+    if featurize.weights is None:  # a folder with other weights may have other channels
+        channels = ENCODERS[featurize.encoder]
+        for key, value, expected in (
+            ("static_vae.feature_channels", static.feature_channels, channels.voxel),
+            ("variation_dit.image_channels", params.variation_dit.image_channels, channels.token),
+        ):
+            if value != expected:
+                yield key, f"is {value}, but must be {expected} when featurize.encoder is {featurize.encoder}."
+    if featurize.encoder == "efficientnet_lite0" and params.render.image_size % EFFICIENTNET_STRIDE:
+        yield (
+            "render.image_size",
+            f"is {params.render.image_size}, but must be a multiple of {EFFICIENTNET_STRIDE} when featurize.encoder is "
+            f"{featurize.encoder}.",
+        )
+
+
+def _frames_and_views(params: Params) -> Iterator[tuple[str, str]]:
+    for key, drawn, bound_key, bound in (
+        (
+            "train_vae_joint.frames_per_clip",
+            params.train_vae_joint.frames_per_clip,
+            "curate.num_frames",
+            params.curate.num_frames,
+        ),
+        (
+            "train_vae_static.views_per_clip",
+            params.train_vae_static.views_per_clip,
+            "render.canonical_views",
+            params.render.canonical_views,
+        ),
+    ):
+        if drawn > bound:
+            yield key, f"is {drawn}, but must be at most {bound_key}, which is {bound}."

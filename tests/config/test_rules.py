@@ -1,0 +1,85 @@
+"""Rules across sections: each clash is found before anything runs, under the key of one side with the other named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from gvf.config.load import load_params, parse_params
+from gvf.config.rules import EFFICIENTNET_STRIDE, ENCODERS
+from gvf.errors import ConfigError
+from tests.config.values import changed
+
+DINOV2 = {"featurize.encoder": "dinov2", "featurize.token_grid": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"featurize.voxel_resolution": 32},
+            "static_vae.resolution: is 16, but must equal featurize.voxel_resolution, which is 32.",
+        ),
+        (
+            {"static_vae.feature_channels": 1024},
+            "static_vae.feature_channels: is 1024, but must be 180 when featurize.encoder is efficientnet_lite0.",
+        ),
+        (
+            {"variation_dit.image_channels": 1024},
+            "variation_dit.image_channels: is 1024, but must be 384 when featurize.encoder is efficientnet_lite0.",
+        ),
+        (
+            {"render.image_size": 100},
+            "render.image_size: is 100, but must be a multiple of 16 when featurize.encoder is efficientnet_lite0.",
+        ),
+        (
+            {"curate.num_frames": 5},
+            "train_vae_joint.frames_per_clip: is 6, but must be at most curate.num_frames, which is 5.",
+        ),
+        (
+            {"train_vae_static.views_per_clip": 13},
+            "train_vae_static.views_per_clip: is 13, but must be at most render.canonical_views, which is 12.",
+        ),
+        (
+            {"curate.num_points": 7},
+            "variation_vae.num_neighbors: is 8, but must be at most curate.num_points, which is 7.",
+        ),
+        (
+            {"train_dit.cond_drop_prob": 0.0, "sample.video_guidance": 1.5},
+            "sample.video_guidance: is 1.5, but must be 1 (no guidance) when train_dit.cond_drop_prob is 0: the model "
+            "then never learns to generate without a video.",
+        ),
+    ],
+)
+def test_a_clash_is_found_before_anything_runs(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_params(changed(changes))
+    assert str(caught.value) == f"params.yaml: {message}"
+
+
+def test_all_clashes_of_another_encoder_are_reported_together(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(changed(DINOV2 | {"render.image_size": 100})))
+    with pytest.raises(ConfigError) as caught:
+        load_params(path)
+    assert str(caught.value).splitlines() == [
+        f"{path}: static_vae.feature_channels: is 180, but must be 1024 when featurize.encoder is dinov2.",
+        f"{path}: variation_dit.image_channels: is 384, but must be 1024 when featurize.encoder is dinov2.",
+    ]
+
+
+def test_what_fits_passes() -> None:
+    parse_params(changed({"train_dit.cond_drop_prob": 0.0}))
+    parse_params(changed({"sample.video_guidance": 1.5}))
+    parse_params(changed(DINOV2 | {"static_vae.feature_channels": 1024, "variation_dit.image_channels": 1024}))
+    parse_params(changed(DINOV2 | {"featurize.weights": "a folder with other weights"}))
+
+
+def test_the_channels_are_those_of_the_encoders() -> None:
+    from gvf.models.encoders.image_encoder import EfficientNetEncoder
+
+    encoder = EfficientNetEncoder(5)
+    assert ENCODERS["efficientnet_lite0"] == (encoder.voxel_dim, encoder.token_dim)
+    assert max(encoder.VOXEL_STRIDES) == EFFICIENTNET_STRIDE
