@@ -11,7 +11,7 @@ import torch
 from gvf.data.mesh import WRAP_MODES, AnimatedMesh, Material
 from gvf.geometry.camera import intrinsics, orbit
 from gvf.rendering.mesh_shading import GROUND, LAMPS, SKY, irradiance, smoothing_groups
-from gvf.rendering.mesh_views import render_clip, render_mesh
+from gvf.rendering.mesh_views import MeshRenderer, render_mesh
 from gvf.rendering.texture import pack_textures, sample_texture, srgb_code, srgb_to_linear
 
 PLAIN = Material(
@@ -283,7 +283,8 @@ def test_every_frame_and_camera_is_rendered_as_alone() -> None:
     mesh = make_mesh(np.stack([corners, corners * [0.5, 1, 1] + [0.1, 0, 0]]), faces)
     viewmats = orbit(rng.uniform(-60, 60, (2, 3)), rng.uniform(-15, 45, (2, 3)), 2.0)
     Ks = intrinsics(rng.uniform(30, 60, (2, 3)))
-    images = render_clip(mesh, viewmats, Ks, 24, 2)
+    renderer = MeshRenderer(mesh)
+    images = np.stack([renderer.render(*frame, 24, 2) for frame in zip(mesh.vertices, viewmats, Ks)])
     assert images.shape == (2, 3, 24, 24, 4)
     for frame in range(2):
         for camera in range(3):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gvf.rendering.cpu_tiles import transpose_bits
 from gvf.rendering.kernels import helper
-from gvf.rendering.simd import exp2, interval_bits, load, store, sum_lanes
+from gvf.rendering.simd import exp2, interval_bits, load, store, sum_lanes, transpose_bits
 
 
 @helper

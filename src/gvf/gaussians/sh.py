@@ -10,8 +10,3 @@ SH_C0 = 0.28209479177387814  # 1 / (2 sqrt(pi)), the constant basis function
 def rgb_from_sh(coefficients: Tensor) -> Tensor:
     """Return the colours in [0, inf) of degree-0 coefficients: max(0, C0 c + 0.5). [..., 3] to [..., 3]."""
     return (SH_C0 * coefficients + 0.5).clamp_min(0.0)
-
-
-def sh_from_rgb(rgb: Tensor) -> Tensor:
-    """Return the degree-0 coefficients of colours, the inverse of `rgb_from_sh` on (0, inf). [..., 3] to [..., 3]."""
-    return (rgb - 0.5) / SH_C0

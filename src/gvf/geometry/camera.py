@@ -33,24 +33,6 @@ CONSISTENT4D_ORBIT = Orbit(azimuths=(-75.0, 15.0, 105.0, 195.0), elevation=0.0, 
 """The views in which Consistent4D's test set shows its objects; held-out clips are rendered in them too."""
 
 
-def look_at(eyes: ArrayLike, targets: ArrayLike = (0.0, 0.0, 0.0), up: ArrayLike = (0.0, 0.0, 1.0)) -> Array:
-    """Return cameras at `eyes` that look at `targets`, with `up` pointing up in the image.
-
-    eyes, targets, up: [..., 3], broadcast against each other. Returns viewmats [..., 4, 4] float64.
-    Raises ValueError where the direction of view is zero or parallel to `up`: the roll would be arbitrary.
-    """
-    eye, target, upward = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (eyes, targets, up)))
-    forward = target - eye
-    right = np.cross(forward, upward)
-    lengths = np.linalg.norm(right, axis=-1, keepdims=True)
-    scale = np.linalg.norm(forward, axis=-1, keepdims=True) * np.linalg.norm(upward, axis=-1, keepdims=True)
-    if np.any(lengths <= 1e-9 * np.maximum(scale, 1e-12)):
-        raise ValueError("look_at: the direction of view is zero or parallel to up; give another up vector")
-    right = right / lengths
-    forward = forward / np.linalg.norm(forward, axis=-1, keepdims=True)
-    return _viewmats(right, np.cross(forward, right), forward, eye)
-
-
 def orbit(azimuth_deg: ArrayLike, elevation_deg: ArrayLike, radius: ArrayLike) -> Array:
     """Return cameras on a sphere around the origin that look at it, without roll; defined at the poles too.
 

@@ -39,6 +39,7 @@ from gvf.rendering.simd import (
     store,
     sum_lanes,
     take_next,
+    transpose_bits,
 )
 
 BLOCKS = TILE // BLOCK
@@ -207,22 +208,6 @@ def gather_tile(records, entries, start, count, x0, y0, local):
     for k in range(count):
         prefetch(records, np.int64(entries[start + min(k + _AHEAD, count - 1)]) * RECORD)
         store(local, k * RECORD, load(records, np.int64(entries[start + k]) * RECORD) - offset)
-
-
-@helper
-def transpose_bits(bits, first):
-    """Turn 64 values of uint64 from `first` on into each other's bits: bit b of value k becomes bit k of value b."""
-    half = 32
-    mask = np.uint64(0xFFFFFFFF)
-    while half > 0:
-        shift = np.uint64(half)
-        for group in range(first, first + 64, 2 * half):
-            for k in range(group, group + half):
-                swapped = ((bits[k] >> shift) ^ bits[k + half]) & mask
-                bits[k] ^= swapped << shift
-                bits[k + half] ^= swapped
-        half //= 2
-        mask ^= mask << np.uint64(half)
 
 
 @helper

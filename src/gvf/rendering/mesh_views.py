@@ -64,15 +64,6 @@ class MeshRenderer:
         return images
 
 
-def render_clip(
-    mesh: AnimatedMesh, viewmats: NDArray[np.floating], Ks: NDArray[np.floating], size: int, samples: int
-) -> NDArray[np.uint8]:
-    """Render every frame of a clip. viewmats: [T, C, 4, 4], Ks: [T, C, 3, 3]. Returns [T, C, size, size, 4] uint8."""
-    renderer = MeshRenderer(mesh)
-    frames = zip(mesh.vertices, viewmats, Ks, strict=True)
-    return np.stack([renderer.render(*frame, size, samples) for frame in frames])
-
-
 def render_mesh(
     vertices: NDArray[np.floating],
     mesh: AnimatedMesh,

@@ -393,6 +393,22 @@ def float_bits(typingctx, value):
     return types.uint32(value), codegen
 
 
+@helper
+def transpose_bits(bits, first):
+    """Turn 64 values of uint64 from `first` on into each other's bits: bit b of value k becomes bit k of value b."""
+    half = 32
+    mask = np.uint64(0xFFFFFFFF)
+    while half > 0:
+        shift = np.uint64(half)
+        for group in range(first, first + 64, 2 * half):
+            for k in range(group, group + half):
+                swapped = ((bits[k] >> shift) ^ bits[k + half]) & mask
+                bits[k] ^= swapped << shift
+                bits[k + half] ^= swapped
+        half //= 2
+        mask ^= mask << np.uint64(half)
+
+
 @intrinsic
 def take_next(typingctx, counter):
     """Atomically read counter[0] (int64) and add one: how threads share out work items."""
