@@ -19,11 +19,10 @@ SOURCE = ROOT / "src" / "gvf"
 # docs/architecture.svg is drawn from this list.
 LEVELS = [
     {"text", "errors", "lifetime"},
-    {"storage", "geometry"},
+    {"storage", "workspace", "locks", "geometry"},
     {"metrics"},
     {"config"},
-    {"workspace"},
-    {"locks", "execution", "tracking", "gaussians", "diffusion"},
+    {"execution", "tracking", "gaussians", "diffusion"},
     {"data", "procedural", "models", "losses", "rendering"},
     {"training", "weights"},
     {"pipelines"},
