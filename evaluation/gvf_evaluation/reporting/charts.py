@@ -26,11 +26,9 @@ SMOOTHING = 0.06  # half width of the smoothing window, as a share of the points
 LOG_RATIO = 20.0  # a curve that spans more than this factor gets a logarithmic axis
 LOWEST_GAP = -1.0  # gaps below this are drawn at the edge
 LONGEST_NAME = 20  # characters of a clip's name beside its row
-# Colours are written as placeholders that `_svg` replaces by the CSS variables of style.css.
-_PLACEHOLDERS = {
-    name: f"#c0ffe{digit}"
-    for digit, name in enumerate(("ink", "quiet", "line", "paper", "dit", "vae", "kept", "dropped"))
-}
+# Colours are written as placeholders, which `_svg` replaces by the CSS variables of style.css.
+VARIABLES = ("ink", "quiet", "line", "dit", "vae", "kept", "dropped")
+INK, QUIET, LINE, DIT, VAE, KEPT, DROPPED = PLACEHOLDERS = tuple(f"#c0ffe{digit}" for digit in range(len(VARIABLES)))
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout depends on no machine's fonts
@@ -40,15 +38,13 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.labelcolor": _PLACEHOLDERS["quiet"],
-    "axes.edgecolor": _PLACEHOLDERS["line"],
-    "grid.color": _PLACEHOLDERS["line"],
+    "axes.labelcolor": QUIET,
+    "axes.edgecolor": LINE,
+    "grid.color": LINE,
     "grid.linewidth": 0.6,
-    "xtick.color": _PLACEHOLDERS["line"],
-    "ytick.color": _PLACEHOLDERS["line"],
-    "xtick.labelcolor": _PLACEHOLDERS["quiet"],
-    "ytick.labelcolor": _PLACEHOLDERS["quiet"],
-    "text.color": _PLACEHOLDERS["ink"],
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "text.color": INK,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
@@ -58,10 +54,10 @@ _FIGURE = Markup(
 )
 # How each method is drawn; dashes tell the lines apart without colour too.
 _LINES: dict[str, dict[str, Any]] = {
-    "static": {"color": _PLACEHOLDERS["dropped"], "linestyle": ":"},
-    "interpolated": {"color": _PLACEHOLDERS["kept"], "linestyle": "--"},
-    "vae": {"color": _PLACEHOLDERS["vae"], "linestyle": "-."},
-    "dit": {"color": _PLACEHOLDERS["dit"], "linestyle": "-"},
+    "static": {"color": DROPPED, "linestyle": ":"},
+    "interpolated": {"color": KEPT, "linestyle": "--"},
+    "vae": {"color": VAE, "linestyle": "-."},
+    "dit": {"color": DIT, "linestyle": "-"},
 }
 
 
@@ -86,9 +82,9 @@ def training_curve(stage: str, name: str, steps: Sequence[float], values: Sequen
     if is_log:
         axes.set_yscale("log")
         _label_powers(axes.yaxis, curve)
-    axes.plot(curve.index, curve, color=_PLACEHOLDERS["dit"], linewidth=0.8, alpha=0.4)
+    axes.plot(curve.index, curve, color=DIT, linewidth=0.8, alpha=0.4)
     mean = np.exp(smoothed(np.log(curve.to_numpy()))) if is_log else smoothed(curve.to_numpy())
-    axes.plot(curve.index, mean, color=_PLACEHOLDERS["dit"])
+    axes.plot(curve.index, mean, color=DIT)
     first, last = curve.index[[0, -1]]
     return _svg(
         axes,
@@ -136,29 +132,18 @@ def gap_closed(gaps: pd.DataFrame) -> Markup:
     lowest = gaps.min().min()
     low = max(LOWEST_GAP, min(-0.25, np.floor(4 * lowest) / 4)) if np.isfinite(lowest) else -0.25
     clipped = gaps.clip(low, 1.0)
-    axes.plot(
-        clipped["vae"],
-        rows,
-        "o",
-        markersize=8,
-        markerfacecolor="none",
-        color=_PLACEHOLDERS["vae"],
-        label="VAE, from the mesh",
-    )
-    axes.plot(clipped["dit"], rows, "o", markersize=5, color=_PLACEHOLDERS["dit"], label="DiT, from the video")
+    marks: tuple[dict[str, Any], ...] = {"fillstyle": "none", "color": VAE, "markersize": 8}, {"color": DIT, "markersize": 5}
+    for name, label, mark in zip(("vae", "dit"), ("VAE, from the mesh", "DiT, from the video"), marks):
+        axes.plot(clipped[name], rows, "o", label=label, **mark)
     for row in np.flatnonzero(gaps.isna().all(axis=1)):
-        axes.text(0.02, float(row), "no motion in these views", va="center", color=_PLACEHOLDERS["quiet"])
-    axes.axvline(0, color=_PLACEHOLDERS["quiet"], linewidth=1)
+        axes.text(0.02, float(row), "no motion in these views", va="center", color=QUIET)
+    axes.axvline(0, color=QUIET, linewidth=1)
     axes.set(xlim=(low - 0.04, 1.04), ylim=(len(gaps) - 0.4, -0.6), yticks=rows)
     axes.set_yticklabels([_shortened(str(name)) for name in gaps.index])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.xaxis.set_major_locator(MultipleLocator(0.25 if low > -0.5 else 0.5))
     _legend(axes)
-    return _svg(
-        axes,
-        "Gap closed, by held-out clip",
-        "One row per clip, in the order of the table of values below it.",
-    )
+    return _svg(axes, "Gap closed, by held-out clip", "One row per clip, in the order of the table of values below it.")
 
 
 @_style()
@@ -172,43 +157,33 @@ def quality_against_time(points: pd.DataFrame) -> Markup | None:
     axes = _axes("seconds per object, logarithmic axis", height=1.2 * HEIGHT, margin=0.12)
     axes.set_xscale("log")
     for is_published, group in points.groupby("is_published"):
-        fill = "none" if is_published else _PLACEHOLDERS["dit"]
-        label = "published" if is_published else "measured"
-        axes.plot(group["seconds"], group["psnr"], "o", color=_PLACEHOLDERS["dit"], markerfacecolor=fill, label=label)
+        fill, label = ("none", "published") if is_published else ("full", "measured")
+        axes.plot(group["seconds"], group["psnr"], "o", color=DIT, fillstyle=fill, label=label)
     middle = np.sqrt(points["seconds"].min() * points["seconds"].max())
-    for point in points.itertuples():
-        side = ("right", -7) if float(point.seconds) > middle else ("left", 7)  # type: ignore[arg-type]
-        axes.annotate(
-            str(point.method),
-            (point.seconds, point.psnr),
-            (side[1], 0),
-            textcoords="offset points",
-            ha=side[0],
-            va="center",  # type: ignore[arg-type]
-        )
+    for method, seconds, psnr in points[["method", "seconds", "psnr"]].values.tolist():
+        align, offset = ("right", -7) if seconds > middle else ("left", 7)  # towards the middle, where there is room
+        axes.annotate(method, (seconds, psnr), (offset, 0), textcoords="offset points", ha=align, va="center")
     _label_powers(axes.xaxis, points["seconds"])
     _legend(axes)
-    told = "; ".join(f"{p.method} {p.psnr:.2f} dB in {p.seconds:g} s" for p in points.itertuples())
-    return _svg(axes, "PSNR [dB] by generation time", f"{told}.")
+    values = "; ".join(f"{p.method} {p.psnr:.2f} dB in {p.seconds:g} s" for p in points.itertuples())
+    return _svg(axes, "PSNR [dB] by generation time", f"{values}.")
 
 
 @_style()
 def clip_counts(counts: pd.DataFrame) -> Markup:
     """Draw how many clips were accepted and rejected. counts: columns label, count and is_accepted, one row per bar."""
     axes = _axes(height=HEIGHT / 3 + ROW_HEIGHT * len(counts), margin=0.05)
-    colors = [_PLACEHOLDERS["kept" if accepted else "dropped"] for accepted in counts["is_accepted"]]
-    bars = axes.barh(
-        range(len(counts)), counts["count"], color=colors, height=0.75, tick_label=counts["label"].tolist()
-    )
+    colors = [KEPT if accepted else DROPPED for accepted in counts["is_accepted"]]
+    rows, labels = range(len(counts)), counts["label"].tolist()
+    bars = axes.barh(rows, counts["count"], color=colors, height=0.75, tick_label=labels)
     axes.bar_label(bars, padding=3)
     axes.set_xlim(0, 1.12 * max(counts["count"].max(), 1))
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)
-    return _svg(
-        axes, "Number of clips by decision", "; ".join(f"{row.label}: {row.count}" for row in counts.itertuples()) + "."
-    )
+    values = "; ".join(f"{label}: {count}" for label, count in zip(labels, counts["count"]))
+    return _svg(axes, "Number of clips by decision", f"{values}.")
 
 
 def _axes(xlabel: str = "", height: float = HEIGHT, margin: float = 0.0) -> Axes:
@@ -254,8 +229,8 @@ def _svg(axes: Axes, title: str, description: str, context: str = "") -> Markup:
     body = body[body.index("<g id=") :]
     body = re.sub(r' id="[\w.]+_\d+"', "", body)  # matplotlib's names of groups, the same in every chart
     body = re.sub(r"font-family: [^;\"]+(; )?", "", body)
-    for name, placeholder in _PLACEHOLDERS.items():
-        body = body.replace(placeholder, f"var(--{name})")
+    for variable, placeholder in zip(VARIABLES, PLACEHOLDERS):
+        body = body.replace(placeholder, f"var(--{variable})")
     width, height = (round(72 * inches) for inches in figure.get_size_inches())
     return _FIGURE.format(context=context, title=title, description=description, width=width, height=height) + Markup(
         f"{body}</figure>"
