@@ -19,7 +19,7 @@ from gvf_evaluation import published
 from gvf_evaluation.tables import column
 
 COMMON = ("preset", "data", "data_digest")  # fields that all results must agree in to be compared
-METRICS = ("psnr", "ssim", "lpips", "clip", "fvd")
+PUBLISHED_METRICS = ("psnr", "ssim", "lpips", "clip", "fvd")  # of which each table has some
 MOST_LISTED = 6  # pairs of variants listed in a sentence; more are only counted
 SIGNIFICANCE = 0.05  # probability of calling any pair of a table significant when all its variants are equal
 
@@ -104,14 +104,14 @@ def ablation_frame(table: AblationTable, results: Sequence[Mapping[str, Any]]) -
     rows = []
     for variant, row in zip(table.rows, table.published.to_dict("records"), strict=True):
         metrics = pd.DataFrame([r["figures"] for r in results if r["model"] == table.model and r["variant"] == variant])
-        settings = {str(name): value for name, value in row.items() if name not in METRICS}
+        settings = {str(name): value for name, value in row.items() if name not in PUBLISHED_METRICS}
         values: dict[str, Any] = {"variant": variant, **settings}
         values["seeds"] = len(metrics)
-        for name in (*METRICS, "gap_closed"):
-            if name in METRICS and name not in row:
+        for name in (*PUBLISHED_METRICS, "gap_closed"):
+            if name in PUBLISHED_METRICS and name not in row:
                 continue
             measured = metrics.get(f"{table.model}_{name}", pd.Series(dtype=float)).dropna()
-            if name in METRICS:
+            if name in PUBLISHED_METRICS:
                 values[f"{name}_published"] = row[name]
             values[name] = measured.mean()
             values[f"{name}_std"] = measured.std()

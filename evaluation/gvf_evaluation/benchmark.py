@@ -118,7 +118,7 @@ def summarize(
         "method": submission.method,
         "protocol": protocol.name,
         "data": _data_label([pair.name for pair in pairs], submission.ground_truth_folder),
-        "truth_sha256": joint_digest([item.ground_truth for item in scores]),
+        "ground_truth_sha256": joint_digest([item.ground_truth for item in scores]),
         "predictions_sha256": joint_digest([item.prediction for item in scores]),
         "num_objects": len(pairs),
         "num_views": protocol.num_views,

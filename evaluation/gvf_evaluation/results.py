@@ -12,17 +12,20 @@ import pandas as pd
 
 from gvf.data.manifest import slug
 from gvf.errors import UserError
+from gvf.metrics.metric import PointMetric
+from gvf.metrics.table import METRICS
 from gvf.storage.files import read_json, write_json
 from gvf.workspace import Workspace
 from gvf_evaluation.frame_folders import joint_digest
 from gvf_evaluation.published import TABLE_1_DEVICE, table_1
 
 PUBLISHED, MEASURED = "published", "measured"
-_MEASURES = ("psnr", "lpips", "ssim", "ssim_cropped", "clip", "fvd")
+# Video to 4D has no ground-truth surface to compare points with.
+_METRICS = [name for name, metric in METRICS.items() if not isinstance(metric, PointMetric)]
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}  # of times, in seconds
-_COLUMNS = ("method", "source", *_MEASURES, "time", "time_in_all", "protocol", "data", "device")
+_COLUMNS = ("method", "source", *_METRICS, "time", "time_in_all", "protocol", "data", "device")
 # Fields of a result that Table 1 reads as text, and the times among its others.
-_TEXTS = ("method", "protocol", "data", "truth_sha256", "device")
+_TEXTS = ("method", "protocol", "data", "ground_truth_sha256", "device")
 _TIMES = ("seconds", "seconds_in_all")
 
 TABLE_1_CAPTION = (
@@ -31,9 +34,9 @@ TABLE_1_CAPTION = (
     "are the last run of this pipeline and methods scored with gvf evaluate --predictions (files in reports/benchmark); the "
     "column Data says over how many objects or clips they are averaged. SSIM covers all pixels, as in torchmetrics since "
     "release 1.4.2 (September 2024); SSIM without border leaves out 5 pixels on each side, as earlier releases did, and holds "
-    "the published values. Measured LPIPS uses VGG16. The generation time of this pipeline is on the page "
-    "(reports/index.html) and not in the table, so that the same models always give the same table. Compare only rows with "
-    "the same protocol and data."
+    "the published values. Measured LPIPS uses VGG16, unless its column says AlexNet. The generation time of this pipeline is "
+    "on the page (reports/index.html) and not in the table, so that the same models always give the same table. Compare only "
+    "rows with the same protocol and data."
 )
 
 
@@ -45,14 +48,14 @@ def file_name(method: str, protocol: str, data: str) -> str:
     return f"{slug(method)}--{protocol}--{joint_digest([method, data])[:8]}"
 
 
-def result_path(workspace: Workspace, method: str, protocol: str, truth_sha256: str) -> Path:
+def result_path(workspace: Workspace, method: str, protocol: str, ground_truth_sha256: str) -> Path:
     """Return the path of the result of a method under a protocol on a data set, given by its ground truth's digest."""
-    return workspace.benchmark / f"{file_name(method, protocol, truth_sha256)}.json"
+    return workspace.benchmark / f"{file_name(method, protocol, ground_truth_sha256)}.json"
 
 
 def write_result(workspace: Workspace, result: Mapping[str, Any]) -> Path:
     """Write a result to its `result_path`, replacing an earlier one of the same method, protocol and ground truth."""
-    path = result_path(workspace, result["method"], result["protocol"], result["truth_sha256"])
+    path = result_path(workspace, result["method"], result["protocol"], result["ground_truth_sha256"])
     write_json(path, result)
     return path
 
@@ -73,6 +76,8 @@ def read_results(workspace: Workspace) -> list[dict[str, Any]]:
 def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """Return Table 1: published rows, the row of this pipeline, then other measured ones.
 
+    Metrics and times that no row has are left out.
+
     results: of `read_results`. pipeline: of `pipeline_row`. Published SSIM is in the column `ssim_cropped`.
     """
     published = (
@@ -87,7 +92,8 @@ def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Mapping[str, An
         *([pipeline] if pipeline else []),
         *(_row(result) for result in results),
     ]
-    return pd.DataFrame([{name: row.get(name) for name in _COLUMNS} for row in rows], columns=list(_COLUMNS))
+    table = pd.DataFrame([{name: row.get(name) for name in _COLUMNS} for row in rows])
+    return table.dropna(axis="columns", how="all")
 
 
 def pipeline_row(summary: pd.DataFrame, measurement: Mapping[str, Any], generated_on: str) -> dict[str, Any]:
@@ -99,7 +105,7 @@ def pipeline_row(summary: pd.DataFrame, measurement: Mapping[str, Any], generate
     (row,) = summary[(summary["group"] == "all") & (summary["method"] == "dit")].to_dict("records")
     return {
         "method": f"gvf, preset {measurement['preset']} (DiT)",
-        **{name: row.get(name) for name in _MEASURES},
+        **{name: row.get(name) for name in _METRICS},
         "source": MEASURED,
         "protocol": "gvf's formulas, {num_frames} frames of {image_size} pixels, canonical from the mesh".format(
             **measurement
@@ -124,7 +130,7 @@ def _row(result: Mapping[str, Any]) -> dict[str, Any]:
         "time_in_all": None if in_all is None else time_of(in_all),
         "source": MEASURED,
         "protocol": result["protocol"],
-        "data": f"{result['data']} #{result['truth_sha256'][:8]}",
+        "data": f"{result['data']} #{result['ground_truth_sha256'][:8]}",
         "device": devices(generation["device"], result["device"]),
     }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gvf.metrics.table import METRICS
 from gvf.storage.files import atomic_path
 
 ABSENT = "n/a"
@@ -33,18 +34,12 @@ class Column:
         return self.title if self.higher_is_better is None else f"{self.title} {'↑' if self.higher_is_better else '↓'}"
 
 
+# Columns that are not metrics and whose names are not titles.
 _COLUMNS = {
     "num_clips": Column("Clips"),
     "clip_id": Column("Clip"),
     "gap_closed": Column("Gap closed", "{:.1%}", higher_is_better=True),
     "time_in_all": Column("Time with alignment and rendering"),
-    "psnr": Column("PSNR", "{:.2f}", True),
-    "ssim": Column("SSIM", "{:.3f}", True),
-    "ssim_cropped": Column("SSIM without border", "{:.3f}", True),
-    "lpips": Column("LPIPS", "{:.3f}", False),
-    "clip": Column("CLIP", "{:.3f}", True),
-    "fvd": Column("FVD", "{:.2f}", False),
-    "chamfer": Column("Chamfer", "{:.4f}", False),
 }
 
 
@@ -53,7 +48,15 @@ def column(name: str) -> Column:
     if name.endswith("_published"):
         measured = column(name.removesuffix("_published"))
         return replace(measured, title=f"{measured.title} (published)")
+    if name in METRICS:
+        metric = METRICS[name]
+        return Column(metric.title, metric.format, metric.higher_is_better)
     return _COLUMNS.get(name, Column(_sentence_case(name)))
+
+
+def definitions(table: pd.DataFrame) -> dict[str, str]:
+    """Return what each metric of a table measures, by title."""
+    return {METRICS[name].title: METRICS[name].definition for name in METRICS if name in table.columns}
 
 
 def numeric_columns(table: pd.DataFrame) -> list[bool]:

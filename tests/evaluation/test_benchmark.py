@@ -291,7 +291,7 @@ def test_scored_objects_are_kept_until_something_changes(
     assert scored[3:] == ["owl"]
     assert changed["objects"]["fox"] == first["objects"]["fox"]
     assert changed["objects"]["owl"] != first["objects"]["owl"]
-    assert changed["truth_sha256"] == first["truth_sha256"]
+    assert changed["ground_truth_sha256"] == first["ground_truth_sha256"]
     assert changed["predictions_sha256"] != first["predictions_sha256"]
     (kept,) = Workspace().benchmark_scores.glob("*/fox.npz")
     kept.write_bytes(kept.read_bytes()[:-30])
@@ -345,7 +345,9 @@ def test_the_command_writes_the_result_and_an_mlflow_run(
             "SELECT e.name, r.name, r.status, m.key, m.value FROM runs r JOIN experiments e USING (experiment_id) "
             "JOIN latest_metrics m USING (run_uuid) WHERE m.key IN ('psnr', 'ssim')"
         ).fetchall()
-        ((digest,),) = connection.execute("SELECT value FROM params WHERE key = 'benchmark.truth_sha256'").fetchall()
+        ((digest,),) = connection.execute(
+            "SELECT value FROM params WHERE key = 'benchmark.ground_truth_sha256'"
+        ).fetchall()
     finally:
         connection.close()
     assert {row[0] for row in rows} == {"benchmark"}
@@ -353,7 +355,7 @@ def test_the_command_writes_the_result_and_an_mlflow_run(
     assert {row[3]: row[4] for row in rows} == pytest.approx(
         {name: result["metrics"][name] for name in ("psnr", "ssim")}
     )
-    assert digest == result["truth_sha256"]
+    assert digest == result["ground_truth_sha256"]
     (picture,) = Path("work/runs/benchmark").glob("worst-owl*.png")
     assert Image.open(picture).size[0] > 4 * 20
 

@@ -280,7 +280,7 @@ def test_times_are_on_the_page_only_and_both_devices_everywhere(here: Path, monk
 
 def test_the_chart_takes_times_from_results_and_published_words(here: Path) -> None:
     generation = {"seconds": 1208.0, "seconds_in_all": None, "device": "a card"}
-    result = {"method": "Peer", "protocol": "gvf", "data": "2 objects", "truth_sha256": "0", "device": "a CPU"}
+    result = {"method": "Peer", "protocol": "gvf", "data": "2 objects", "ground_truth_sha256": "0", "device": "a CPU"}
     result |= {"generation": generation, "metrics": {"psnr": 17.0}}
     untimed = {**result, "generation": {**generation, "seconds": None}}
     methods = report_page.timed_methods([result, untimed, {**result, "metrics": {"ssim": 0.5}}])

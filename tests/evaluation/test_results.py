@@ -29,7 +29,7 @@ RESULT: dict[str, Any] = {
     "method": "Peer & Co",
     "protocol": "consistent4d",
     "data": "Consistent4D's 7 objects",
-    "truth_sha256": "0123456789abcdef",
+    "ground_truth_sha256": "0123456789abcdef",
     "device": "a CPU, 2 cores",
     "generation": {"seconds": 3.5, "seconds_in_all": 61.25, "device": "one A100"},
     "metrics": {"psnr": 17.5, "ssim": 0.9, "lpips_alex": 0.1},
@@ -83,11 +83,15 @@ def test_the_table_reads_in_every_format(here: Path) -> None:
     table = table_1_rows([RESULT])
     markdown = to_markdown(table, TABLE_1_CAPTION)
     cells = [cell.strip() for cell in markdown.splitlines()[-1].split("|")[1:-1]]
-    assert cells[:10] == ["Peer & Co", "measured", "17.50", "n/a", "0.900", "n/a", "n/a", "n/a", "3.5 s", "1.02 min"]
-    assert cells[10:12] == ["consistent4d", "Consistent4D's 7 objects #01234567"]
-    assert r"Peer \& Co & measured & 17.50 & n/a & 0.900 & n/a & n/a & n/a & 3.5 s" in to_latex(
-        table, TABLE_1_CAPTION, "table_1"
-    )
+    values = ["Peer & Co", "measured", "17.50", "0.900", "n/a", "n/a", "0.100", "n/a", "n/a", "3.5 s", "1.02 min"]
+    assert cells[:11] == values
+    assert cells[11:13] == ["consistent4d", "Consistent4D's 7 objects #01234567"]
+    assert " & ".join(values[:10]).replace("Peer &", r"Peer \&") in to_latex(table, TABLE_1_CAPTION, "table_1")
+
+
+def test_metrics_and_times_that_no_row_has_are_left_out() -> None:
+    assert {"psnr_object", "lpips_alex", "ssim", "chamfer", "time_in_all"}.isdisjoint(table_1_rows([]).columns)
+    assert table_1_rows([{**RESULT, "metrics": {"lpips_alex": 0.1}}]).iloc[-1]["lpips_alex"] == 0.1
 
 
 def test_a_device_that_nobody_named_is_left_out() -> None:
@@ -100,7 +104,7 @@ def test_only_the_same_method_on_the_same_truth_by_the_same_protocol_replaces_a_
         {"method": name}
         for name in ("Peer+Co", "PEER & Co", "peer-co", "Метод", "方法", "手法", "L4GM", "L4GM+", "L4GM*")
     ]
-    others += [{"truth_sha256": "fedcba9876543210"}, {"protocol": "gvf"}]
+    others += [{"ground_truth_sha256": "fedcba9876543210"}, {"protocol": "gvf"}]
     written = [{**RESULT, **changes} for changes in ({}, *others)]
     paths = [write_result(Workspace(), result) for result in written]
     assert len(set(paths)) == len(written)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from gvf_evaluation.ablations import (
-    METRICS,
+    PUBLISHED_METRICS,
     AblationTable,
     ablation_frame,
     compare_order,
@@ -97,7 +97,7 @@ def presented(frame: pd.DataFrame) -> pd.DataFrame:
         if name.endswith("_published"):
             decimals = max(len(repr(value).partition(".")[2]) for value in frame[name].tolist())
             columns[name] = [f"{value:.{decimals}f}" for value in frame[name]]
-        elif name in (*METRICS, "gap_closed"):
+        elif name in (*PUBLISHED_METRICS, "gap_closed"):
             columns[name] = [_mean_and_deviation(name, *pair) for pair in zip(frame[name], frame[f"{name}_std"])]
         else:
             columns[name] = frame[name]

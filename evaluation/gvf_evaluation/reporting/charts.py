@@ -132,7 +132,10 @@ def gap_closed(gaps: pd.DataFrame) -> Markup:
     lowest = gaps.min().min()
     low = max(LOWEST_GAP, min(-0.25, np.floor(4 * lowest) / 4)) if np.isfinite(lowest) else -0.25
     clipped = gaps.clip(low, 1.0)
-    marks: tuple[dict[str, Any], ...] = {"fillstyle": "none", "color": VAE, "markersize": 8}, {"color": DIT, "markersize": 5}
+    marks: tuple[dict[str, Any], ...] = (
+        {"fillstyle": "none", "color": VAE, "markersize": 8},
+        {"color": DIT, "markersize": 5},
+    )
     for name, label, mark in zip(("vae", "dit"), ("VAE, from the mesh", "DiT, from the video"), marks):
         axes.plot(clipped[name], rows, "o", label=label, **mark)
     for row in np.flatnonzero(gaps.isna().all(axis=1)):
@@ -166,7 +169,7 @@ def quality_against_time(points: pd.DataFrame) -> Markup | None:
     _label_powers(axes.xaxis, points["seconds"])
     _legend(axes)
     values = "; ".join(f"{p.method} {p.psnr:.2f} dB in {p.seconds:g} s" for p in points.itertuples())
-    return _svg(axes, "PSNR [dB] by generation time", f"{values}.")
+    return _svg(axes, "PSNR, dB, by generation time", f"{values}.")
 
 
 @_style()

@@ -47,12 +47,13 @@ class RunLink:
 class Page:
     """Everything the template shows, in its order; charts are HTML.
 
-    curves, stage_metrics: one entry per stage, with its name.
+    definitions: what each metric measures. curves, stage_metrics: one entry per stage, with its name.
     """
 
     measurement: Mapping[str, Any]
     tiles: Sequence[Tile]
     quality: Table
+    definitions: Mapping[str, str]
     groups: Table
     shown: Sequence[ShownClip]
     failures: Sequence[ShownClip]

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from gvf.metrics.table import METRICS
 from gvf.tracking import run_records
 from gvf_evaluation import published
 from gvf_evaluation.reporting import charts
@@ -16,8 +17,9 @@ from gvf_evaluation.reporting.inputs import COMPARED, STAGES, TRAINED, ReportInp
 from gvf_evaluation.reporting.page import Page, RunLink, Table, Tile, table_of
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS, ShownClip
 from gvf_evaluation.results import MEASURED, TABLE_1_CAPTION, devices, seconds_of, time_of
+from gvf_evaluation.tables import definitions
 
-DRAWN_OVER_TIME = {"psnr": "PSNR [dB]", "chamfer": "Chamfer distance"}  # the table holds the other metrics too
+DRAWN_OVER_TIME = ("psnr", "chamfer")  # the table holds the other metrics too
 NOT_CURVES = ("step", "learning_rate")  # columns of a curve file that are settings
 MOST_REJECTED = 50  # rows shown of the table of rejected clips
 
@@ -33,6 +35,7 @@ def build_page(inputs: ReportInputs, shown: Sequence[ShownClip], failures: Seque
         measurement=measurement,
         tiles=_tiles(inputs.summary, measurement),
         quality=table_of(tables.overall(inputs.summary), lambda row: row[0] in compared),
+        definitions=definitions(inputs.summary),
         groups=table_of(tables.labelled(inputs.summary[inputs.summary["group"] != "all"])),
         shown=shown,
         failures=failures,
@@ -61,7 +64,7 @@ def over_time_charts(means: pd.DataFrame) -> list[Markup]:
     names = [name for name in DRAWN_OVER_TIME if name in means.columns]
     drawn = [
         charts.quality_over_time(
-            DRAWN_OVER_TIME[name], means.pivot(index="frame", columns="method", values=name), METHOD_LABELS
+            METRICS[name].axis_title, means.pivot(index="frame", columns="method", values=name), METHOD_LABELS
         )
         for name in names
     ]

@@ -13,13 +13,11 @@ from gvf.storage.files import fresh_directory
 from gvf_evaluation.reporting.inputs import ReportInputs
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
 from gvf_evaluation.results import TABLE_1_CAPTION, pipeline_row, table_1_rows
-from gvf_evaluation.tables import write_table
+from gvf_evaluation.tables import definitions, write_table
 
 OVER_TIME_CAPTION = (
     "Quality at each frame, averaged over views and clips. The canonical Gaussians represent the first frame, so all methods "
-    "start from nearly the same quality. Chamfer distance compares the centres of the Gaussians with points on the "
-    "ground-truth surface: half the sum of the two mean nearest-neighbour distances, in units of the object's longest side, "
-    "without alignment."
+    "start from nearly the same quality."
 )
 LABELS = {
     **METHOD_LABELS,
@@ -34,13 +32,21 @@ LABELS = {
 def write_tables(inputs: ReportInputs, folder: Path) -> None:
     """Write every table as csv, md and tex; the same inputs give the same bytes."""
     source = measured_caption(inputs.measurement)
+    defined = " ".join(f"{title}: {text}" for title, text in definitions(inputs.summary).items())
     with fresh_directory(folder) as fresh:
-        write_table(overall(inputs.summary), fresh, "quality", f"Mean quality on held-out clips. {source}")
+        write_table(overall(inputs.summary), fresh, "quality", f"Mean quality on held-out clips. {source} {defined}")
         write_table(
-            labelled(inputs.summary), fresh, "quality_by_group", f"Mean quality by training split and family. {source}"
+            labelled(inputs.summary),
+            fresh,
+            "quality_by_group",
+            f"Mean quality by training split and family. {source} {defined}",
         )
-        write_table(labelled(inputs.clips), fresh, "quality_by_clip", f"Quality on each held-out clip. {source}")
-        write_table(labelled(over_time(inputs.frames)), fresh, "quality_over_time", f"{OVER_TIME_CAPTION} {source}")
+        write_table(
+            labelled(inputs.clips), fresh, "quality_by_clip", f"Quality on each held-out clip. {source} {defined}"
+        )
+        write_table(
+            labelled(over_time(inputs.frames)), fresh, "quality_over_time", f"{OVER_TIME_CAPTION} {source} {defined}"
+        )
         write_table(
             decisions_by_family(inputs.manifest), fresh, "curation", f"Number of clips by family and decision. {source}"
         )
