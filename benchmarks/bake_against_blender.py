@@ -127,7 +127,7 @@ def _bake(file: Path, clip: str, frames: int, output: Path) -> np.ndarray:
     command = [
         sys.executable,
         "-m",
-        "gvf.cli.main",
+        "gvf.cli",
         "bake",
         str(file),
         "--clip",

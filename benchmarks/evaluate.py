@@ -94,7 +94,7 @@ def main() -> None:
     values = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     values["tracking"]["enabled"] = False
     (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    command = [sys.executable, "-m", "gvf.cli.main", "evaluate", "--predictions", str(folder / "pred"), "--method"]
+    command = [sys.executable, "-m", "gvf.cli", "evaluate", "--predictions", str(folder / "pred"), "--method"]
     results = {"objects": options.objects, "protocol": protocol.name, "size": size, "device": device_name("cpu")}
     method = f"random frames {os.getpid()}"
     for kind in ("scored", "kept"):  # the second time everything has been scored

@@ -151,8 +151,8 @@ def outcome(stage: str) -> Outcome:
     done = subprocess.run(
         [sys.executable, "-m", "gvf.tracking.run_records", stage], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    found = json.loads(done.stdout) if done.returncode == 0 else {"run": None, "pictures": []}
-    return Outcome(found["run"], figures, [ROOT / name for name in found["pictures"]][-MAX_PICTURES:])
+    found = json.loads(done.stdout) if done.returncode == 0 else {"run": None, "images": []}
+    return Outcome(found["run"], figures, [ROOT / name for name in found["images"]][-MAX_PICTURES:])
 
 
 def variant_outcome(stage: str) -> Outcome:

@@ -16,12 +16,13 @@ from typing import Any
 
 from gvf import lifetime
 from gvf.cli import main as cli
+from gvf.cli import table
 
 # A child in a session of its own, as launchers and pools have them, that ignores SIGTERM.
 CHILD = "trap '' TERM; while true; do sleep 1; done"
 
 
-def waits(params: Any) -> dict[str, float]:
+def waits(params: Any, workspace: Any) -> dict[str, float]:
     child = subprocess.Popen(["bash", "-c", CHILD], start_new_session=True)
     Path("ready.tmp").write_text(f"{os.getpid()} {child.pid}")
     os.replace("ready.tmp", "ready")
@@ -29,7 +30,7 @@ def waits(params: Any) -> dict[str, float]:
     return {}
 
 
-def hangs(params: Any) -> dict[str, float]:
+def hangs(params: Any, workspace: Any) -> dict[str, float]:
     """Inside a library: the interpreter gets no turn, as in a collective whose other ranks are gone."""
     import ctypes
 
@@ -42,19 +43,19 @@ def hangs(params: Any) -> dict[str, float]:
     return {}
 
 
-def finishes(params: Any) -> dict[str, float]:
+def finishes(params: Any, workspace: Any) -> dict[str, float]:
     return {"clips": 1.0}
 
 
-def fails(params: Any) -> dict[str, float]:
+def fails(params: Any, workspace: Any) -> dict[str, float]:
     raise KeyError("a bug")
 
 
-def fills_the_disk(params: Any) -> dict[str, float]:
+def fills_the_disk(params: Any, workspace: Any) -> dict[str, float]:
     raise OSError(errno.ENOSPC, "No space left on device", "data/raw/clip.glb")
 
 
-def is_interrupted(params: Any) -> dict[str, float]:
+def is_interrupted(params: Any, workspace: Any) -> dict[str, float]:
     raise KeyboardInterrupt
 
 
@@ -62,5 +63,5 @@ if __name__ == "__main__":
     stage = ModuleType("stand_in")
     stage.run = globals()[sys.argv.pop(1)]  # type: ignore[attr-defined]
     sys.modules["stand_in"] = stage
-    cli.STAGES["collect"] = ("stand_in", "")
+    table.STAGES["collect"] = table.Entry("stand_in", "")
     cli.main()

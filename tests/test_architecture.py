@@ -19,7 +19,7 @@ SOURCE = ROOT / "src" / "gvf"
 # docs/architecture.svg is drawn from this list.
 LEVELS = [
     {"text", "errors", "lifetime"},
-    {"storage", "workspace", "locks", "geometry"},
+    {"storage", "workspace", "locks", "geometry", "methods", "devices", "stage_table"},
     {"metrics"},
     {"config"},
     {"execution", "tracking", "gaussians", "diffusion"},

@@ -32,6 +32,7 @@ PLUMBING = (
     "src/gvf/__init__.py",  # the version number
     "src/gvf/config",  # its values are tracked as the stages' `params`
     "src/gvf/workspace.py",  # its paths are the stages' `deps` and `outs`
+    "src/gvf/devices.py",  # its choice is tracked as `run.device`
     "src/gvf/errors.py",
     "src/gvf/text.py",
     "src/gvf/lifetime.py",
@@ -176,7 +177,8 @@ def modules_of(root: Path, name: str, command: str, recipes: dict[str, list[str]
     """Return the files of the modules that a stage's command runs."""
     words = command.split()
     tool = f"evaluation/gvf_evaluation/commands/{words[1].replace('-', '_')}.py"
-    if (root / tool).is_file():
+    is_stage = any((root / f"{source}/stages/{words[1].replace('-', '_')}.py").is_file() for source in SOURCES)
+    if (root / tool).is_file() and not is_stage:
         return [tool, *(stage_file(root, stage) for stage in recipes.get(name, []))]
     return [stage_file(root, name)]
 

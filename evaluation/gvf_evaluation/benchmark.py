@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from gvf.config.load import load_params
 from gvf.config.params import Params
+from gvf.devices import resolve_device
 from gvf.errors import StageError, UserError
 from gvf.execution.clip_map import Rejected, map_clips
 from gvf.metrics.table import absences, require_weights, weights_digests
@@ -67,9 +67,9 @@ def run(submission: Submission, params_path: str, workspace: Workspace) -> None:
     params = load_params(params_path)
     pairs = pair_folders(submission.predictions, submission.ground_truth_folder, find_protocol(submission.protocol))
     scores = score_pairs(submission, pairs, params, workspace)
-    result = summarize(submission, pairs, scores, params)
+    result = summarize(submission, pairs, scores, params, workspace)
     path = write_result(workspace, result)
-    with tracking.stage_run(STAGE, _tracked(result), params.tracking):
+    with tracking.stage_run(STAGE, _tracked(result), params.tracking, workspace):
         tracking.log_metrics(result["metrics"])
         for index, item in enumerate(scores):
             tracking.log(index, {f"object_{name}": value for name, value in item.scores.means.items()})
@@ -93,7 +93,7 @@ def score_pairs(
     A mean over only some of the objects would be misleading, so one object that cannot be scored raises UserError or
     StageError. Damaged weights raise UserError before any object is scored.
     """
-    device, protocol = _device(params), find_protocol(submission.protocol)
+    device, protocol = resolve_device(params.run.device).type, find_protocol(submission.protocol)
     require_weights(protocol.metrics)
     scorer = joint_digest([code_digest(), *map(str, weights_digests(protocol.metrics).items())])
     name = file_name(submission.method, submission.protocol, str(submission.ground_truth_folder.resolve()))
@@ -109,7 +109,11 @@ def score_pairs(
 
 
 def summarize(
-    submission: Submission, pairs: Sequence[ObjectFrames], scores: Sequence[ObjectScores], params: Params
+    submission: Submission,
+    pairs: Sequence[ObjectFrames],
+    scores: Sequence[ObjectScores],
+    params: Params,
+    workspace: Workspace,
 ) -> dict[str, Any]:
     """Return the result as its file holds it."""
     protocol = find_protocol(submission.protocol)
@@ -126,8 +130,8 @@ def summarize(
         "frame_sizes": sorted({pair.size for pair in pairs}),
         "image_size": protocol.image_size,
         "fvd_variant": protocol.fvd_variant,
-        "device": device_name(_device(params)),
-        "code": str(code_version()),
+        "device": device_name(resolve_device(params.run.device).type),
+        "code": str(code_version(workspace.checkout)),
         "generation": asdict(submission.generation),
         "metrics": metrics,
         "objects": {item.name: item.scores.means for item in scores},
@@ -162,10 +166,6 @@ def _data_label(objects: Sequence[str], ground_truth: Path) -> str:
     if set(objects) == set(CONSISTENT4D.objects):
         return "Consistent4D's 7 objects"
     return f"{len(objects)} objects of {ground_truth.resolve().parent.name}/{ground_truth.name}"
-
-
-def _device(params: Params) -> str:
-    return "cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _tracked(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-STATIC, INTERPOLATED = "static", "interpolated"
-METHODS = (STATIC, INTERPOLATED, "vae", "dit")
+from gvf.methods import INTERPOLATED, METHODS, STATIC
+
 SMALLEST_GAP = 0.1  # dB; with a smaller gap the clip hardly moves in these views, and no share of it means anything
 
 

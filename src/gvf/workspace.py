@@ -34,6 +34,11 @@ class Workspace:
     shared: frozenset[str] = frozenset()
     _cache: _Cache = field(default_factory=lambda: _Cache(CACHE_BYTES), repr=False)
 
+    @property
+    def checkout(self) -> Path:
+        """Return the folder of the checkout that the workspace is or starts from."""
+        return self.root if self.base is None else self.base
+
     def path(self, relative: str) -> Path:
         """Return the place of a file or folder of the workspace."""
         return (self.base if self.base is not None and relative in self.shared else self.root) / relative

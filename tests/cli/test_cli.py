@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gvf import stage_runner
 from gvf.cli import main as cli
 from gvf.errors import UserError, advice, system_error
 from tests import command_under_test
@@ -60,7 +61,7 @@ def test_the_rank_that_a_launcher_passes_is_taken(
 ) -> None:
     """DeepSpeed's launcher puts it first, `torch.distributed.launch` as well; the variable, where set, has its say."""
     seen = []
-    monkeypatch.setattr(cli, "_run_stage", lambda *_: seen.append(os.environ["LOCAL_RANK"]))
+    monkeypatch.setattr(stage_runner, "run_stage", lambda *_: seen.append(os.environ["LOCAL_RANK"]))
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     cli._gvf.main(list(arguments), standalone_mode=False)
     monkeypatch.setenv("LOCAL_RANK", "3")

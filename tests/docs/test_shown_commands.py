@@ -101,7 +101,7 @@ def check_module(words: Sequence[str]) -> None:
 
 def check_launcher(words: Sequence[str]) -> None:
     """Fail unless the launched module is the command line and what follows is a command of it."""
-    start = words.index("gvf.cli.main")
+    start = words.index("gvf.cli")
     check_gvf(words[start + 1 :])
 
 
@@ -155,7 +155,7 @@ def test_a_shown_command_exists(command: Command) -> None:
         "dvc exp run -S preset=tiny",
         "prefect deployment run train/local",
         "python -m flows.train",
-        "torchrun -m gvf.cli.main train",
+        "torchrun -m gvf.cli train",
     ],
 )
 def test_a_wrong_command_is_found(line: str) -> None:

@@ -19,12 +19,13 @@ from gvf.config.evaluate import EvaluateConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
 from gvf.errors import StageError, UserError
+from gvf.stage_table import TRAINING_STAGES
 from gvf.storage.files import read_json, save_npz, save_tensors, write_json
 from gvf.workspace import Workspace
 from gvf_evaluation.held_out import METHODS
 from gvf_evaluation.reporting import inputs, report_page
 from gvf_evaluation.reporting.charts import quality_against_time
-from gvf_evaluation.reporting.inputs import STAGES, TRAINED
+from gvf_evaluation.reporting.inputs import SHOWN_STAGES
 from gvf_evaluation.reporting.report_tables import LABELS
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
 from gvf_evaluation.results import write_result
@@ -114,10 +115,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             save_npz(f"data/predictions/{clip}.npz", **draw_methods(keep))
             save_tensors(f"data/predictions/{clip}.safetensors", place_gaussians(keep))
         write_json(HERE.generation, {"device": "a card", "batch_size": 2})
-        for stage in TRAINED:
+        for stage in TRAINING_STAGES:
             Path("reports/curves").mkdir(parents=True, exist_ok=True)
             Path(f"reports/curves/{stage}.csv").write_text("step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n3,0.5,0.1\n")
-        for stage in STAGES:
+        for stage in SHOWN_STAGES:
             write_json(f"reports/metrics/{stage}.json", {"figure": 1.5})
         write_json("reports/metrics/sample.json", {"seconds_per_clip": 0.25, "drawing_seconds_per_clip": 0.125})
         write_json("reports/metrics/evaluate.json", evaluate.run(SECTIONS, Workspace()))
@@ -243,7 +244,9 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
     assert not re.search(r"@import|url\((?!#)|<script", text)  # url(#...) is a clip path inside a chart
     assert all(address.startswith("data:") for address in page.addresses)
     assert page.images == 3 * 6 * 2
-    assert text.count("<svg ") == len(TRAINED) + 5  # quality over time (2), gaps, curation, quality against time
+    assert (
+        text.count("<svg ") == len(TRAINING_STAGES) + 5
+    )  # quality over time (2), gaps, curation, quality against time
     assert text.count("<desc>") == text.count('role="img"') == text.count("<svg ")
     identifiers = re.findall(r' id="([^"]*)"', text)
     assert len(identifiers) == len(set(identifiers))

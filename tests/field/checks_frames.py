@@ -25,9 +25,7 @@ def _score(frame: Path, folder: Path) -> tuple[int, str, Path]:
     shutil.copyfile(frame, place)
     shutil.copyfile(Path(__file__).parents[2] / "params.yaml", folder / "params.yaml")
     arguments = ["evaluate", "--predictions", "pred", "--method", "Peer", "--ground-truth", "gt"]
-    done = subprocess.run(
-        [sys.executable, "-m", "gvf.cli.main", *arguments], cwd=folder, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "gvf.cli", *arguments], cwd=folder, capture_output=True, text=True)
     return done.returncode, done.stderr, place.relative_to(folder)
 
 

@@ -31,7 +31,7 @@ def dead_server(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < deadline:
                 time.sleep(0.1)
             done = subprocess.run(
-                [sys.executable, "-m", "gvf.cli.main", "collect"],
+                [sys.executable, "-m", "gvf.cli", "collect"],
                 cwd=tmp_path,
                 env={**os.environ, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"},
                 capture_output=True,

@@ -12,6 +12,7 @@ from dvc.repo import Repo
 
 from gvf.storage.files import write_json
 from gvf.tracking import run_records
+from gvf.workspace import Workspace
 
 GRAPH = """
 stages:
@@ -27,17 +28,18 @@ STAGE = """
 import json, os, sys
 from pathlib import Path
 from gvf.tracking import run_records
+from gvf.workspace import Workspace
 amount = int(Path("params.yaml").read_text().split()[1])
-run_records.started_path("render").unlink(missing_ok=True)
+run_records.started_path(Workspace(), "render").unlink(missing_ok=True)
 Path("work/runs").mkdir(parents=True, exist_ok=True)
-run_records.started_path("render").write_text(json.dumps({"run_name": f"run-{amount}"}))
+run_records.started_path(Workspace(), "render").write_text(json.dumps({"run_name": f"run-{amount}"}))
 if os.environ.get("STOP"):
     sys.exit(1)
 Path("out/sub").mkdir(parents=True)
 Path("out/sub/file").write_bytes(bytes(amount))
 Path("out/other").write_bytes(bytes(3))
 Path("metrics.json").write_text("{}")
-run_records.finish("render")
+run_records.finish(Workspace(), "render")
 """
 
 
@@ -48,7 +50,7 @@ def repro(amount: int) -> None:
 
 
 def found() -> str | None:
-    record = run_records.find("render")
+    record = run_records.find(Workspace(), "render")
     return record and record["run_name"]
 
 
@@ -66,7 +68,7 @@ def test_the_link_stays_with_the_outputs(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("STOP", "1")  # a run that ends early, by Ctrl-C say
     with pytest.raises(ReproductionError):
         repro(30)
-    assert json.loads(run_records.started_path("render").read_text())["run_name"] == "run-30"
+    assert json.loads(run_records.started_path(Workspace(), "render").read_text())["run_name"] == "run-30"
     assert found() == "run-20"
 
     (tmp_path / "dvc.lock").write_text(first)  # back to the first outputs, as by git checkout
@@ -80,26 +82,26 @@ def test_the_link_stays_with_the_outputs(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_outputs_of_an_untracked_run_have_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write_json(run_records.started_path("render"), {"run_name": "first"})
-    run_records.finish("render")
+    write_json(run_records.started_path(Workspace(), "render"), {"run_name": "first"})
+    run_records.finish(Workspace(), "render")
     assert found() == "first"
-    run_records.finish("render")  # the next run had no store
+    run_records.finish(Workspace(), "render")  # the next run had no store
     assert found() is None
 
 
-def test_pictures_are_those_of_the_run_that_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_those_of_the_run_that_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").write_text("stages: {render: {outs: [out.txt]}}")
     lock = "stages: {render: {outs: [{path: out.txt, md5: %s, size: 1}]}}"
     for name, md5 in (("a", "0cc175b9c0f1b6a831c399e269772661"), ("b", "92eb5ffee6ae2fec3ad71c777531578f")):
         (tmp_path / "out.txt").write_text(name)
         (tmp_path / "dvc.lock").write_text(lock % md5)
-        write_json(run_records.started_path("render"), {"run_name": name})
-        run_records.finish("render")
+        write_json(run_records.started_path(Workspace(), "render"), {"run_name": name})
+        run_records.finish(Workspace(), "render")
         assert found() == name
     picture = Path("work/runs/render/knight.png")
     picture.parent.mkdir(parents=True)
     picture.touch()
-    assert run_records.find_with_pictures("render") == ({"run_name": "b"}, [picture])
+    assert run_records.find_with_images(Workspace(), "render") == ({"run_name": "b"}, [picture])
     (tmp_path / "dvc.lock").write_text(lock % "0cc175b9c0f1b6a831c399e269772661")
-    assert run_records.find_with_pictures("render") == ({"run_name": "a"}, [])
+    assert run_records.find_with_images(Workspace(), "render") == ({"run_name": "a"}, [])

@@ -23,6 +23,7 @@ from gvf.config.tracking import TrackingConfig
 from gvf.storage.files import main_checkout
 from gvf.tracking import client as tracking
 from gvf.tracking import writer as mlflow_writer
+from gvf.workspace import Workspace
 
 ON = TrackingConfig(enabled=True, system_metrics_interval=1.0)
 PARAMS = {"run": {"preset": "cpu", "seed": 0}, "collect": {"source": "procedural"}, "train_dit": {"steps": 40}}
@@ -30,7 +31,8 @@ KILLED_STAGE = """
 import time
 from gvf.tracking import client as tracking
 from gvf.config.tracking import TrackingConfig
-with tracking.stage_run("train-dit", {"run": {"preset": "killed"}}, TrackingConfig(True, 10.0)):
+from gvf.workspace import Workspace
+with tracking.stage_run("train-dit", {"run": {"preset": "killed"}}, TrackingConfig(True, 10.0), Workspace()):
     tracking.log(1, {"loss": 1.0})
     print("open", flush=True)
     time.sleep(600)
@@ -71,7 +73,7 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
     weights.mkdir(parents=True)
     (weights / "model.safetensors").write_bytes(b"weights")
     (weights / "config.json").write_text("{}")
-    with tracking.stage_run("sample", PARAMS, ON):
+    with tracking.stage_run("sample", PARAMS, ON, Workspace()):
         for step in range(40):
             tracking.log(step, {"loss": 1 / (1 + step), "grad_norm": np.float32(step)})
         tracking.log_figure("knight / walk", np.zeros((4, 6, 3), np.uint8), step=7)
@@ -137,7 +139,7 @@ def test_runs_of_a_variant_have_a_parent_with_their_mean(workspace: Path) -> Non
     (weights / "model.safetensors").write_bytes(b"weights")
     for seed, psnr in ((0, 20.0), (1, 1000.0), (1, 23.0)):
         variant = tracking.Variant("vae-A", "0123abcd", seed, "vae_psnr", {"config": "A", "table": "2"})
-        with tracking.stage_run("ablations", PARAMS, ON, variant):
+        with tracking.stage_run("ablations", PARAMS, ON, Workspace(), variant):
             tracking.log(1, {"loss": 0.5})
             tracking.log_model(weights, "dit")
             tracking.log_metrics({"loss": 0.5})
@@ -169,10 +171,10 @@ def test_an_error_goes_up_and_the_server_being_down_does_not(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        with tracking.stage_run("encode", PARAMS, ON):
+        with tracking.stage_run("encode", PARAMS, ON, Workspace()):
             tracking.log(0, {"loss": 1.0})
         assert capfd.readouterr().err.count("cannot be reached") == 1
-        with pytest.raises(ZeroDivisionError), tracking.stage_run("encode", PARAMS, ON):
+        with pytest.raises(ZeroDivisionError), tracking.stage_run("encode", PARAMS, ON, Workspace()):
             tracking.log(0, {"loss": 1 / 0})
     assert not (workspace / "work/runs/encode.json").exists()
 
@@ -181,7 +183,7 @@ def test_a_writer_that_dies_costs_one_warning(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tracking.sys, "executable", "/bin/true")
-    with tracking.stage_run("encode", PARAMS, ON):
+    with tracking.stage_run("encode", PARAMS, ON, Workspace()):
         for _ in range(3):
             time.sleep(0.2)
             tracking.log_model("models", "dit")
@@ -206,7 +208,7 @@ def test_any_name_of_the_checkout_and_a_move_of_it(
     first, second = tmp_path / "a?b=c #d 100%20 é" / "gvf", tmp_path / "moved"
     first.mkdir(parents=True)
     monkeypatch.chdir(first)
-    with tracking.stage_run("encode", PARAMS, ON):
+    with tracking.stage_run("encode", PARAMS, ON, Workspace()):
         tracking.log_figure("knight", np.zeros((4, 6, 3), np.uint8))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a?b=c #d 100%20 é"]
     assert sorted(path.name for path in first.iterdir()) == ["mlflow.db", "mlflow.db.lock", "mlruns", "work"]
@@ -218,7 +220,7 @@ def test_any_name_of_the_checkout_and_a_move_of_it(
     first.rename(second)
     monkeypatch.chdir(second)
     capfd.readouterr()
-    with tracking.stage_run("encode", PARAMS, ON):
+    with tracking.stage_run("encode", PARAMS, ON, Workspace()):
         tracking.log_figure("knight", np.zeros((4, 6, 3), np.uint8))
     assert f"led to {first}/ and now lead to this folder" in capfd.readouterr().err
     found = addresses(second / "mlflow.db")
@@ -234,11 +236,11 @@ def test_a_temporary_copy_belongs_to_its_checkout(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     for folder in (".", "sub"):
         monkeypatch.chdir(tmp_path / copy / folder)
-        assert main_checkout() == tmp_path / folder
+        assert main_checkout(Path()) == tmp_path / folder
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "another project"))
-    assert main_checkout() == tmp_path / copy / "sub"
+    assert main_checkout(Path()) == tmp_path / copy / "sub"
     monkeypatch.delenv("DVC_ROOT")
-    assert main_checkout() == tmp_path / copy / "sub"
+    assert main_checkout(Path()) == tmp_path / copy / "sub"
 
 
 class SickServer:
@@ -287,7 +289,7 @@ def test_a_sick_server_costs_one_warning_at_the_start(
     workspace: Path, sick_server: SickServer, capfd: pytest.CaptureFixture[str], status: int | None
 ) -> None:
     sick_server.status = status
-    with tracking.stage_run("encode", PARAMS, ON):
+    with tracking.stage_run("encode", PARAMS, ON, Workspace()):
         for step in range(3):
             tracking.log(step, {"loss": 1.0})
             tracking.log_figure("knight", np.zeros((4, 6, 3), np.uint8), step)
@@ -366,7 +368,7 @@ def test_only_a_writer_that_does_something_is_waited_for(
     writer.chmod(0o755)
     monkeypatch.setattr(tracking.sys, "executable", str(writer))
     monkeypatch.setattr(tracking, "_IDLE_SECONDS", 2.0)
-    with tracking.stage_run("encode", PARAMS, ON):
+    with tracking.stage_run("encode", PARAMS, ON, Workspace()):
         pass
     assert len(caplog.records) == warnings
 
@@ -376,7 +378,7 @@ def test_off_and_on_other_ranks_nothing_happens(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, settings: TrackingConfig
 ) -> None:
     monkeypatch.setenv("RANK", "1" if settings.enabled else "0")
-    with tracking.stage_run("encode", PARAMS, settings):
+    with tracking.stage_run("encode", PARAMS, settings, Workspace()):
         tracking.log(0, {"loss": 1.0})
         tracking.log_figure("picture", np.zeros((2, 2, 3), np.uint8))
     tracking.log_metrics({"psnr": 1.0})
@@ -392,6 +394,6 @@ def test_a_run_that_a_signal_ends_is_marked_killed(
 ) -> None:
     sent = []
     monkeypatch.setattr(tracking._Session, "send", lambda self, **message: sent.append(message))
-    with pytest.raises(type(end)), tracking.stage_run("sample", PARAMS, ON):
+    with pytest.raises(type(end)), tracking.stage_run("sample", PARAMS, ON, Workspace()):
         raise end
     assert sent[-1]["status"] == status

@@ -1,19 +1,17 @@
 """Stage `ablate`: one variant of Tables 2, 3, 5 and 6, trained, sampled and scored with one seed.
 
-A variant has a workspace of its own, a folder with its `params.yaml` and links to what all variants share, and runs the
-same stages there as the root pipeline does. What it measured is `ablations/results/<model>-<variant>-<seed>.json`, with its
-training curve as CSV and a strip of one clip as PNG beside it; these are the same every time. How long it took and where
-MLflow has it is `work/runs/ablations/<model>-<variant>-<seed>.json`.
+A variant has a workspace of its own, which takes what all variants share from the checkout, and runs the same stages as
+the root pipeline does. Its results go to `ablations/results/<model>-<variant>-<seed>.json`, with its training curve as CSV
+and a strip of one clip's frames as PNG; these files are the same every time. `work/runs/ablations/` has a file per variant
+that says how long it took and where its MLflow run is.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from gvf.data.clips import accepted_clips
 from gvf.data.manifest import HELD_OUT
 from gvf.errors import UserError
 from gvf.locks import demand_writable, exclusive
-from gvf.storage.files import atomic_path, load_npz, main_checkout, read_json, write_json
+from gvf.storage.files import atomic_path, load_npz, read_json, write_json
 from gvf.tracking import client as tracking
 from gvf.tracking import run_records
 from gvf.tracking.provenance import flatten, identify
@@ -42,12 +40,12 @@ EXPERIMENT = "ablations"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model's variants are made. shared: of the root. stages: the first one trains.
+    """How a model's variants are made. shared: what they take from the checkout. stages: the first one trains.
 
     The method that is scored has the model's name.
     """
 
-    shared: tuple[str, ...]
+    shared: frozenset[str]
     stages: tuple[str, ...]
 
     @property
@@ -58,11 +56,11 @@ class Recipe:
 
 RECIPES = {
     "vae": Recipe(
-        ("data/curated", "data/renders", "data/features", "models/vae_static"),
+        frozenset({"data/curated", "data/renders", "data/features", "models/vae_static"}),
         ("train_vae_joint", "sample", "evaluate"),
     ),
     "dit": Recipe(
-        ("data/curated", "data/renders", "data/features", "data/latents", "models/vae_joint"),
+        frozenset({"data/curated", "data/renders", "data/features", "data/latents", "models/vae_joint"}),
         ("train_dit", "sample", "evaluate"),
     ),
 }
@@ -101,44 +99,43 @@ def record_file(workspace: Workspace, name: str) -> Path:
 
 
 def ablate(workspace: Workspace, model: str, variant: str, seed: int) -> None:
-    """Make one variant and write its result; what a killed run had trained is taken up.
+    """Make one variant and write its result, resuming the training of a run that was killed.
 
     Raises UserError for a variant that is not listed or when the root pipeline has not made what it starts from.
     """
     recipe = RECIPES[model]
-    root = read_yaml("params.yaml")
+    root = read_yaml(workspace.path("params.yaml"))
     values = load_ablations(workspace.ablation_params, root).values(root, model, variant, seed)
     values["sample"] = {**values["sample"], "methods": [model]}
     params = parse(Params, values, "")
     unseeded = {**values, "run": {**values["run"], "seed": None}}
     run = tracking.Variant(
         name=f"{model}-{variant}",
-        key=identify(EXPERIMENT, unseeded, workspace.curated_manifest).key,
+        key=identify(workspace, EXPERIMENT, unseeded, workspace.curated_manifest).key,
         seed=seed,
         headline=f"{model}_psnr",
         tags={"model": model, "config": variant, "table": " ".join(map(str, tables_of(model, variant)))},
     )
     name = f"{model}-{variant}-{seed}"
     folder = work_folder(workspace, name)
-    _furnish(folder, recipe.shared)
+    _demand_inputs(workspace, recipe.shared)
+    own = Workspace(folder, workspace.root, recipe.shared)
     began = time.monotonic()
-    store = main_checkout()
-    with _inside(folder), tracking.stage_run(EXPERIMENT, values, params.tracking, run, store):
-        here = Workspace()
+    with tracking.stage_run(EXPERIMENT, values, params.tracking, own, run):
         for stage in recipe.stages:
             package = "gvf_evaluation" if stage == "evaluate" else "gvf"
-            figures = importlib.import_module(f"{package}.stages.{stage}").run(params, here)
-            tracking.log_metrics(figures)
-        identity = identify(EXPERIMENT, values, here.curated_manifest)
-        clip, picture = _strip(here, model)
-        tracking.log_figure(clip, picture)
-    record = folder / run_records.newest_path(EXPERIMENT)
+            metrics = importlib.import_module(f"{package}.stages.{stage}").run(params, own)
+            tracking.log_metrics(metrics)
+        identity = identify(own, EXPERIMENT, values, own.curated_manifest)
+        clip, image = _strip(own, model)
+        tracking.log_figure(clip, image)
+    record = run_records.newest_path(own, EXPERIMENT)
     logged = read_json(record) if record.is_file() else {}
     result_file, curve_file, strip_file = result_files(workspace, name)
     with atomic_path(strip_file) as partial:
-        Image.fromarray(picture).save(partial)
+        Image.fromarray(image).save(partial)
     with atomic_path(curve_file) as partial:
-        shutil.copyfile(folder / here.curve(recipe.training), partial)
+        shutil.copyfile(own.curve(recipe.training), partial)
     write_json(record_file(workspace, name), {**logged, "minutes": (time.monotonic() - began) / 60.0})
     result = {
         "model": model,
@@ -151,7 +148,7 @@ def ablate(workspace: Workspace, model: str, variant: str, seed: int) -> None:
         "run": identity.name,
         "changes": {name: value for name, value in flatten(values).items() if flatten(root).get(name) != value},
         "clip": clip,
-        "figures": figures,
+        "figures": metrics,
     }
     write_json(result_file, result)
     shutil.rmtree(folder)
@@ -162,29 +159,11 @@ def _strip(workspace: Workspace, method: str) -> tuple[str, np.ndarray]:
     clips = accepted_clips(workspace, after=workspace.predictions)
     clips = clips[clips["split"] == HELD_OUT]
     clip = str(clips.sort_values(["motion", "clip_id"], ascending=[False, True])["clip_id"].iloc[0])
-    pictures = load_npz(workspace.predictions / f"{clip}.npz", [f"{method}_rgb"])[f"{method}_rgb"]
-    return clip, strip(pictures[:, VIEW])
+    images = load_npz(workspace.predictions / f"{clip}.npz", [f"{method}_rgb"])[f"{method}_rgb"]
+    return clip, strip(images[:, VIEW])
 
 
-def _furnish(workspace: Path, shared: tuple[str, ...]) -> None:
-    """Links to what the variant starts from; whatever else is there stays, so that training resumes."""
-    root = Path.cwd()
+def _demand_inputs(workspace: Workspace, shared: Iterable[str]) -> None:
     for name in (*shared, "dvc.lock"):
-        if not (root / name).exists():
-            raise UserError(f"{name}: no such file or folder. Run `dvc repro` in the project's root first.")
-        link = workspace / name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
-            with atomic_path(link) as partial:
-                partial.symlink_to(root / name)
-
-
-@contextmanager
-def _inside(workspace: Path) -> Iterator[None]:
-    """Make `workspace` the current folder inside the block."""
-    root = Path.cwd()
-    os.chdir(workspace)
-    try:
-        yield
-    finally:
-        os.chdir(root)
+        if not (path := workspace.path(name)).exists():
+            raise UserError(f"{path}: no such file or folder. Run `dvc repro` in the project's root first.")

@@ -35,7 +35,7 @@ def command() -> None:
 
 def report(workspace: Workspace) -> None:
     """Write the tables (csv, md, tex) and index.html. Raises UserError as `listed_results` does."""
-    ablations = load_ablations(workspace.ablation_params, read_yaml("params.yaml"))
+    ablations = load_ablations(workspace.ablation_params, read_yaml(workspace.path("params.yaml")))
     results = listed_results(workspace, ablations)
     source = measured_caption(results)
     with fresh_directory(workspace.ablation_page) as folder:

@@ -11,14 +11,16 @@ import pandas as pd
 
 from gvf.data.manifest import read_manifest
 from gvf.errors import UserError
+from gvf.methods import DIT, VAE
+from gvf.stage_table import STAGES, TRAINING_STAGES
 from gvf.storage.files import read_json
+from gvf.tracking import run_records
 from gvf.workspace import Workspace
 from gvf_evaluation.results import read_results
 from gvf_evaluation.score_files import ScoreFiles
 
-COMPARED = ("vae", "dit")  # methods that the page compares with the references and with each other
-TRAINED = ("train-vae-static", "train-vae-joint", "train-dit")
-STAGES = ("collect", "curate", "render", "featurize", *TRAINED[:2], "encode", *TRAINED[2:], "sample", "evaluate")
+COMPARED = (VAE, DIT)  # methods that the page compares with the references and with each other
+SHOWN_STAGES = tuple(name for name in STAGES if name != "report")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class ReportInputs:
     """Tables and records of the other stages.
 
     measurement, clips, summary, frames: as `evaluate` wrote them. manifest: the curated one. generation: on which device
-    `sample` generated, and in which batches. results: of `read_results`. curves, metrics: by stage.
+    `sample` generated, and in which batches. results: of `read_results`. curves, metrics: by stage. runs: records
+    of the MLflow runs behind the stages' outputs, of those that were tracked on this machine.
     """
 
     measurement: Mapping[str, Any]
@@ -38,6 +41,7 @@ class ReportInputs:
     results: Sequence[Mapping[str, Any]]
     curves: Mapping[str, pd.DataFrame]
     metrics: Mapping[str, Mapping[str, float]]
+    runs: Mapping[str, Mapping[str, Any]]
 
 
 def read_inputs(workspace: Workspace) -> ReportInputs:
@@ -54,8 +58,9 @@ def read_inputs(workspace: Workspace) -> ReportInputs:
         manifest=read_manifest(workspace.curated_manifest),
         generation=read_json(workspace.generation),
         results=read_results(workspace),
-        curves={stage: _read_table(workspace.curve(stage)) for stage in TRAINED},
-        metrics={stage: read_json(workspace.metrics(stage)) for stage in STAGES},
+        curves={stage: _read_table(workspace.curve(stage)) for stage in TRAINING_STAGES},
+        metrics={stage: read_json(workspace.metrics(stage)) for stage in SHOWN_STAGES},
+        runs={stage: record for stage in SHOWN_STAGES if (record := run_records.find(workspace, stage)) is not None},
     )
 
 

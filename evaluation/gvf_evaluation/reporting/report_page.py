@@ -9,11 +9,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from gvf.metrics.table import METRICS
-from gvf.tracking import run_records
+from gvf.stage_table import TRAINING_STAGES
 from gvf_evaluation import published
 from gvf_evaluation.reporting import charts
 from gvf_evaluation.reporting import report_tables as tables
-from gvf_evaluation.reporting.inputs import COMPARED, STAGES, TRAINED, ReportInputs
+from gvf_evaluation.reporting.inputs import COMPARED, SHOWN_STAGES, ReportInputs
 from gvf_evaluation.reporting.page import Page, RunLink, Table, Tile, table_of
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS, ShownClip
 from gvf_evaluation.results import MEASURED, TABLE_1_CAPTION, devices, seconds_of, time_of
@@ -45,7 +45,7 @@ def build_page(inputs: ReportInputs, shown: Sequence[ShownClip], failures: Seque
         over_time_caption=tables.OVER_TIME_CAPTION,
         gaps=charts.gap_closed(gaps),
         gaps_table=table_of(pd.DataFrame({"clip_id": gaps.index, **_percent(gaps)})),
-        curves=[(stage, training_curves(stage, inputs.curves[stage])) for stage in TRAINED],
+        curves=[(stage, training_curves(stage, inputs.curves[stage])) for stage in TRAINING_STAGES],
         decisions=charts.clip_counts(tables.decision_counts(inputs.manifest)),
         rejected=None if rejected.empty else table_of(rejected.head(MOST_REJECTED)),
         num_rejected=len(rejected),
@@ -54,8 +54,8 @@ def build_page(inputs: ReportInputs, shown: Sequence[ShownClip], failures: Seque
         quality_against_time=charts.quality_against_time(timed_methods(inputs.results)),
         timing=_timing(inputs.metrics["sample"], inputs.generation),
         device=devices(inputs.generation["device"], measurement["device"]),
-        runs=_runs(),
-        stage_metrics=[(stage, _metrics_table(inputs.metrics[stage])) for stage in STAGES],
+        runs=[RunLink(stage, record["run_name"], record["url"]) for stage, record in inputs.runs.items()],
+        stage_metrics=[(stage, _metrics_table(inputs.metrics[stage])) for stage in SHOWN_STAGES],
     )
 
 
@@ -125,12 +125,6 @@ def _timing(sample: Mapping[str, float], generation: Mapping[str, Any]) -> str:
         "from the mesh, so no time was spent on alignment. Rendering the evaluation views took another "
         f"{time_of(sample['drawing_seconds_per_clip'])} per clip."
     )
-
-
-def _runs() -> list[RunLink]:
-    """Return the MLflow run behind each stage's outputs, where it was tracked on this machine."""
-    records = [(stage, run_records.find(stage)) for stage in STAGES]
-    return [RunLink(stage, record["run_name"], record["url"]) for stage, record in records if record is not None]
 
 
 def _metrics_table(metrics: Mapping[str, float]) -> Table:

@@ -18,6 +18,7 @@ from gvf.data.curation.leakage import refuse_leaks
 from gvf.data.manifest import HELD_OUT, read_manifest
 from gvf.data.rejections import NAME as REJECTIONS
 from gvf.data.rejections import merge_rejections
+from gvf.devices import resolve_device
 from gvf.errors import UserError
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.metrics.metric import Metric
@@ -39,7 +40,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
 
     Raises UserError when there is no held-out clip with a prediction, or when weights are damaged.
     """
-    device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = resolve_device(params.run.device)
     metrics = [METRICS[name] for name in params.evaluate.metrics]
     require_weights(metrics)
     files = ScoreFiles(workspace.scores)
@@ -105,7 +106,7 @@ def _frame_rows(scored: Scored) -> pd.DataFrame:
 def _measurement(params: Params, workspace: Workspace, scored: Scored, device: torch.device) -> dict[str, Any]:
     """Return what the metrics were measured on, and with what."""
     frames, views, size = scored[-1][1].shape
-    identity = identify("evaluate", as_dict(params), workspace.curated_manifest)
+    identity = identify(workspace, "evaluate", as_dict(params), workspace.curated_manifest)
     return {
         "preset": identity.preset,
         "data": identity.data,

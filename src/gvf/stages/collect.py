@@ -53,7 +53,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
             sources = procedural_sources(config.procedural, folder, params.run.seed)
         else:
             assert config.glb is not None, "the config holds the source it names"
-            sources = glb_sources(config.glb, folder)
+            sources = glb_sources(config.glb, folder, workspace)
         results = map_clips(collect_asset, sources, params.execution, "collect", lambda source: str(source.path))
         taken: dict[str, int] = {}
         rows: list[dict[str, Any]] = []
@@ -81,11 +81,11 @@ def procedural_sources(config: ProceduralSourceConfig, folder: Path, seed: int) 
     return [Source(path, folder, folder, path.relative_to(folder), path.stem.rpartition("-")[0]) for path in paths]
 
 
-def glb_sources(config: GlbSourceConfig, folder: Path) -> list[Source]:
+def glb_sources(config: GlbSourceConfig, folder: Path, workspace: Workspace) -> list[Source]:
     """Find the files of a directory and its subfolders, sorted by path; each is copied to its own assets subfolder."""
-    directory = Path(config.directory)
+    directory = workspace.root / config.directory
     if not directory.exists():  # seen from a temporary copy of the checkout, which has what Git tracks
-        directory = main_checkout() / directory
+        directory = main_checkout(workspace.root) / config.directory
     if not directory.is_dir():
         raise ConfigError("collect.glb.directory", f"{directory} is not a folder.")
     found = find_assets(directory)

@@ -9,6 +9,7 @@ from gvf.config.params import Params
 from gvf.data.clips import clip_ids, load_features, load_points
 from gvf.data.latents import LatentClip, StatisticsOfClips, save
 from gvf.data.rejections import record_rejections
+from gvf.devices import resolve_device
 from gvf.errors import ClipError, StageError
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.models.variation.joint_vae import JointVAE
@@ -20,7 +21,7 @@ from gvf.workspace import Workspace
 
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Encode training and held-out clips with mean canonical latents; statistics are of the training clips alone."""
-    device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = resolve_device(params.run.device)
     vae = load_joint_vae(workspace.vae_joint, device)
     before = workspace.features
     train, held_out = clip_ids(workspace, "train", after=before), clip_ids(workspace, "held_out", after=before)

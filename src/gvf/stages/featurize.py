@@ -14,6 +14,7 @@ from gvf.config.featurize import FeaturizeConfig
 from gvf.data.clips import Views, accepted_clips
 from gvf.data.mesh import AnimatedMesh
 from gvf.data.rejections import record_rejections
+from gvf.devices import resolve_device
 from gvf.errors import StageError
 from gvf.execution.clip_map import Rejected, map_clips
 from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
@@ -41,7 +42,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     rendered = accepted_clips(workspace, after=workspace.renders)["clip_id"].tolist()
     if not rendered:
         raise StageError(f"{workspace.curated_manifest}: no accepted clip; see its column `reason`.")
-    device = "cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu"
+    device = resolve_device(params.run.device).type
     build_image_encoder(params.featurize, torch.device("cpu"))  # reports missing weights once, here
     with fresh_directory(workspace.features) as folder:
         tasks = [FeaturizeTask(clip_id, workspace, folder, params.featurize, device) for clip_id in rendered]

@@ -17,6 +17,7 @@ from gvf.data.clips import clip_ids, load_features, load_points, load_views
 from gvf.data.latents import LatentStatistics, load_statistics
 from gvf.data.rejections import record_rejections
 from gvf.data.video import write_video
+from gvf.devices import resolve_device
 from gvf.diffusion.schedule import NoiseSchedule
 from gvf.errors import ClipError
 from gvf.execution.clip_map import Rejected, attempt
@@ -45,7 +46,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     needs, and `network_calls_per_batch` the number of network calls per batch, which its slowest clip determines. The
     device and the batch size are written to `generation.json`.
     """
-    device = torch.device("cuda" if params.run.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = resolve_device(params.run.device)
     methods = params.sample.methods
     vae = load_joint_vae(workspace.vae_joint, device)
     generator = _Generator.load(params, workspace, device) if "dit" in methods else None

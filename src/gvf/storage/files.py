@@ -81,13 +81,13 @@ def _is_full(folder: Path) -> bool:
     return shutil.disk_usage(folder).free < 1 << 16
 
 
-def main_checkout() -> Path:
-    """Return the checkout that the current folder belongs to, usually the current folder itself.
+def main_checkout(folder: Path) -> Path:
+    """Return the checkout that a folder belongs to, usually the folder itself, as an absolute path.
 
     Only `dvc exp run --temp` and `--queue` run stages elsewhere: in a copy, at `.dvc/tmp/exps/[standalone/]NAME` of the
     checkout that DVC names in DVC_ROOT. The copy is deleted afterwards, so lasting files belong in the checkout.
     """
-    here, root = Path.cwd(), os.environ.get("DVC_ROOT")
+    here, root = folder.resolve(), os.environ.get("DVC_ROOT")
     copies = Path(root or "/", ".dvc/tmp/exps").resolve()
     if not root or not here.is_relative_to(copies):
         return here

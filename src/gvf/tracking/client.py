@@ -28,21 +28,16 @@ import psutil
 
 from gvf.config.tracking import TrackingConfig
 from gvf.errors import UserError
+from gvf.stage_table import STAGES
 from gvf.storage.files import PathLike, atomic_path, fresh_directory, main_checkout
 from gvf.tracking import run_records
 from gvf.tracking.provenance import file_digest, flatten, head, identify
-from gvf.tracking.run_records import RUNS
+from gvf.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
 
-RAW, CURATED = Path("data/raw/clips.parquet"), Path("data/curated/clips.parquet")
-# stage -> (manifest it reads, manifest it writes); every other stage reads the curated one.
-MANIFESTS: dict[str, tuple[Path | None, Path | None]] = {
-    "collect": (None, RAW),
-    "curate": (RAW, CURATED),
-    "benchmark": (None, None),  # frames of others, not our clips
-}
+WITHOUT_CLIPS = "benchmark"  # scores frames of other programs, not clips of a manifest
 
 _FLUSH_ITEMS = 500
 _FLUSH_SECONDS = 2.0
@@ -58,8 +53,8 @@ _session: _Session | None = None
 class Variant:
     """What makes a run one of several to be compared: runs of one parent differ in their seed alone.
 
-    name: of the parent; a run is called `<name>-<seed>`. key: parents with equal keys are one. headline: the final figure
-    by which variants are compared, which stands first in the parent, where MLflow's comparison takes it from. tags: of
+    name: of the parent; a run is called `<name>-<seed>`. key: parents with equal keys are one. headline: the final metric
+    by which variants are compared, which comes first in the parent, where MLflow's comparison takes it from. tags: of
     parent and run.
     """
 
@@ -75,25 +70,26 @@ def stage_run(
     stage: str,
     params: Mapping[str, Any],
     settings: TrackingConfig,
+    workspace: Workspace,
     variant: Variant | None = None,
-    root: Path | None = None,
 ) -> Iterator[None]:
     """Open the run of a stage in the experiment of the same name; an exception inside marks it failed and goes on up.
 
     params: resolved config, nested by section. The run gets it flattened, with the commit, a digest of dvc.lock and the
     data set; its name is `<preset>-<data>-<key>` with `gvf.tracking.provenance.run_key`. A variant's run has its own name and a
-    parent, which gets the mean and standard deviation of its runs' final figures; its weights are not registered.
-    root: the folder whose store receives the run unless MLFLOW_TRACKING_URI is set; by default the main checkout.
+    parent, which gets the mean and standard deviation of its runs' final metrics; its weights are not registered.
+    workspace: where the stage works. Unless MLFLOW_TRACKING_URI is set, the store of its checkout receives the run.
     """
     global _session
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    reads, writes = MANIFESTS.get(stage, (CURATED, None))
+    reads, writes = _manifests(workspace, stage)
     session = None
     if settings.enabled:
         try:
-            session = _Session(stage, _description(stage, params, reads, settings, variant), root or main_checkout())
+            description = _description(workspace, stage, params, reads, settings, variant)
+            session = _Session(workspace, stage, description)
         except OSError as error:
             _logger.warning("MLflow's writer cannot be started (%s); this run is not tracked.", error)
     if session is not None and reads is not None:
@@ -113,7 +109,7 @@ def stage_run(
         if session is not None:
             session.close(status)
     try:
-        run_records.finish(stage)
+        run_records.finish(workspace, stage)
     except OSError as error:
         _logger.warning("The outputs are not linked to their MLflow run: %s", error)
 
@@ -125,20 +121,20 @@ def log(step: int, values: Mapping[str, float]) -> None:
 
 
 def log_metrics(values: Mapping[str, float]) -> None:
-    """Log final figures, one value each; they stand at the end of the curves."""
+    """Log final metrics, one value each, at the last step of the curves."""
     if (session := _open_session()) is not None:
         session.metrics(session.last_step, values)
         session.send(op="final", names=list(values))
 
 
 def log_figure(name: str, image: np.ndarray | PathLike, step: int = 0) -> None:
-    """Log a picture: uint8 [H,W,3] or [H,W,4], or the path of a PNG. Equal names with rising steps make a series."""
+    """Log an image: uint8 [H,W,3] or [H,W,4], or the path of a PNG. Equal names with rising steps make a series."""
     if (session := _open_session()) is not None:
-        session.picture(name, image, step)
+        session.image(name, image, step)
 
 
 def log_video(path: PathLike) -> None:
-    """Log a video or other file as it is, by its own name."""
+    """Log a video or another file unchanged, under its own name."""
     if (session := _open_session()) is not None:
         session.send(op="artifact", path=str(Path(path).resolve()), folder="videos")
 
@@ -150,7 +146,7 @@ def log_model(directory: PathLike, name: str) -> None:
 
 
 def _now() -> int:
-    """Milliseconds since 1970, as MLflow counts."""
+    """Return the time in milliseconds since 1970, as MLflow counts it."""
     return int(time.time() * 1000)
 
 
@@ -158,10 +154,23 @@ def _open_session() -> _Session | None:
     return _session if _session is not None and _session.pid == os.getpid() else None
 
 
+def _manifests(workspace: Workspace, stage: str) -> tuple[Path | None, Path | None]:
+    """Return the manifests that a stage reads and writes; runs that are no stages of dvc.yaml may read the curated one."""
+    if stage not in STAGES:
+        return (None if stage == WITHOUT_CLIPS else workspace.curated_manifest), None
+    entry = STAGES[stage]
+    return entry.reads and entry.reads(workspace), entry.writes and entry.writes(workspace)
+
+
 def _description(
-    stage: str, params: Mapping[str, Any], manifest: Path | None, settings: TrackingConfig, variant: Variant | None
+    workspace: Workspace,
+    stage: str,
+    params: Mapping[str, Any],
+    manifest: Path | None,
+    settings: TrackingConfig,
+    variant: Variant | None,
 ) -> dict[str, Any]:
-    identity = identify(stage, params, manifest)
+    identity = identify(workspace, stage, params, manifest)
     parent = None
     if variant is not None:
         tags = dict(variant.tags)
@@ -176,35 +185,41 @@ def _description(
             "data": identity.data,
             "run_key": identity.key,
             "code": identity.code,
-            "dvc_lock": file_digest("dvc.lock"),
+            "dvc_lock": file_digest(workspace.checkout / "dvc.lock"),
             "mlflow.source.name": f"gvf {stage}",
             "mlflow.source.type": "LOCAL",
-            "mlflow.source.git.commit": head(),
+            "mlflow.source.git.commit": head(workspace.checkout),
             **({} if variant is None else {**variant.tags, "seed": str(variant.seed)}),
         },
         "system_metrics_interval": settings.system_metrics_interval,
-        "record": str(run_records.started_path(stage).resolve()),
+        "record": str(run_records.started_path(workspace, stage).resolve()),
     }
 
 
 class _Session:
     """The stage's end of the pipe to one writer process: one JSON object per line, without replies."""
 
-    def __init__(self, stage: str, description: Mapping[str, Any], root: Path) -> None:
+    def __init__(self, workspace: Workspace, stage: str, description: Mapping[str, Any]) -> None:
         self.pid = os.getpid()
-        self._pictures = RUNS / stage
-        self._folder = RUNS / f"{stage}.started"
+        self._images = workspace.runs / stage
+        self._folder = workspace.runs / f"{stage}.started"
         self._points: list[tuple[str, float, int, int]] = []
         self._sent_at = time.monotonic()
         self._broken = False
         self.last_step = 0
-        run_records.started_path(stage).unlink(missing_ok=True)
+        run_records.started_path(workspace, stage).unlink(missing_ok=True)
         with fresh_directory(self._folder):
             pass
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gvf.tracking.writer"], stdin=subprocess.PIPE, text=True, encoding="utf-8"
+            [sys.executable, "-m", "gvf.tracking.writer"],
+            cwd=main_checkout(
+                workspace.checkout
+            ),  # where MLflow keeps its store, and to which its addresses are relative
+            stdin=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
-        self.send(op="start", time=_now(), root=str(root), **description)
+        self.send(op="start", time=_now(), **description)
 
     def send(self, **message: Any) -> None:
         """Send one message; a writer that is gone costs one warning and what it would have written."""
@@ -231,7 +246,7 @@ class _Session:
         self._points = []
         self._sent_at = time.monotonic()
 
-    def picture(self, name: str, image: np.ndarray | PathLike, step: int) -> None:
+    def image(self, name: str, image: np.ndarray | PathLike, step: int) -> None:
         from PIL import Image
 
         from gvf.storage.images import read_image
@@ -240,12 +255,12 @@ class _Session:
         path = self._folder / f"{slug}-{step:07d}.png"
         try:
             with atomic_path(path) as partial:
-                picture = read_image(image) if isinstance(image, str | os.PathLike) else Image.fromarray(image)
-                picture.save(partial)
+                loaded = read_image(image) if isinstance(image, str | os.PathLike) else Image.fromarray(image)
+                loaded.save(partial)
         except (OSError, UserError) as error:
-            _logger.warning("%s: the picture is not logged (%s).", path, error)
+            _logger.warning("%s: the image is not logged (%s).", path, error)
             return
-        self.send(op="picture", path=str(path.resolve()), name=slug, step=int(step))
+        self.send(op="image", path=str(path.resolve()), name=slug, step=int(step))
 
     def dataset(self, manifest: Path, context: str) -> None:
         if manifest.is_file():
@@ -272,10 +287,10 @@ class _Session:
             _logger.warning("MLflow's store does not answer; the rest of this run is not tracked.")
         if status == "FINISHED":
             try:
-                shutil.rmtree(self._pictures, ignore_errors=True)
-                os.replace(self._folder, self._pictures)
+                shutil.rmtree(self._images, ignore_errors=True)
+                os.replace(self._folder, self._images)
             except OSError as error:
-                _logger.warning("The pictures of this run stay in %s: %s", self._folder, error)
+                _logger.warning("The images of this run stay in %s: %s", self._folder, error)
 
     def _wait(self) -> bool:
         """Return whether the writer ends within `_GRACE_SECONDS` and without being idle for `_IDLE_SECONDS`.

@@ -1,4 +1,4 @@
-"""Where a figure comes from: the code's commit, the data's digest, and one short id over both and the config."""
+"""Where a result comes from: the code's commit, the data's digest, and one short id over both and the config."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gvf.storage.files import PathLike, sha256
+from gvf.workspace import Workspace
 
 # What decides a result. Reports, notes and dvc.lock are written after it, so they do not count.
 CODE = ("src", "evaluation", "conf", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
@@ -31,8 +32,8 @@ class CodeVersion:
         return (self.commit if self.commit == UNKNOWN else self.commit[:10]) + ("+" if self.dirty else "")
 
 
-def code_version(root: PathLike = ".") -> CodeVersion:
-    """The version of the code around the folder `root`, blind to commits and changes that touch only results."""
+def code_version(root: PathLike) -> CodeVersion:
+    """Return the version of the code in the repository of a folder; commits and changes that touch only results do not count."""
     root = git(root, "rev-parse", "--show-toplevel") or root
     present = [name for name in CODE if (Path(root) / name).exists()]
     commit = git(root, "log", "-1", "--format=%H", "--", *present) if present else ""
@@ -40,13 +41,13 @@ def code_version(root: PathLike = ".") -> CodeVersion:
     return CodeVersion(commit or UNKNOWN, bool(status))
 
 
-def head(root: PathLike = ".") -> str:
-    """The commit checked out in `root`, `unknown` outside Git."""
+def head(root: PathLike) -> str:
+    """Return the commit checked out in `root`, or `unknown` outside Git."""
     return git(root, "rev-parse", "HEAD") or UNKNOWN
 
 
 def git(root: PathLike, *arguments: str) -> str:
-    """What a Git command prints, stripped; empty when Git is absent or refuses."""
+    """Return what a Git command prints, stripped; empty when Git is absent or the command fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -55,7 +56,7 @@ def git(root: PathLike, *arguments: str) -> str:
 
 
 def device_name(device: str) -> str:
-    """What `cuda` or `cpu` is here, in words: the card's name, or the processor's and its cores."""
+    """Return what `cuda` or `cpu` is here, in words: the GPU's name, or the processor's name and its number of cores."""
     if device == "cuda":
         import torch
 
@@ -69,12 +70,12 @@ def device_name(device: str) -> str:
 
 
 def file_digest(path: PathLike) -> str:
-    """The first 32 hex digits of a file's SHA-256 (MLflow keeps 36), `missing` when there is no such file."""
+    """Return the first 32 hex digits of a file's SHA-256 (MLflow keeps 36), or `missing` when there is no such file."""
     return sha256(path)[:32] if Path(path).is_file() else "missing"
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots; lists stay values."""
+    """Return nested mappings as one, with keys joined by dots; lists stay values."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         key = f"{prefix}.{name}" if prefix else str(name)
@@ -87,7 +88,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Identity:
-    """What was run: preset and data source by name, the code's version, the data's digest, and the key of it all."""
+    """What a run is a run of: preset and data source by name, the code's version, the data's digest, and a key over all of it."""
 
     preset: str
     data: str
@@ -97,13 +98,13 @@ class Identity:
 
     @property
     def name(self) -> str:
-        """What the run is called in MLflow and in reports."""
+        """Return the run's name in MLflow and in reports."""
         return f"{self.preset}-{self.data}-{self.key}"
 
 
-def identify(stage: str, params: Mapping[str, Any], manifest: PathLike | None) -> Identity:
-    """The identity of a stage's run in this folder. params: by section. manifest: the clips it reads, if any."""
-    code = code_version()
+def identify(workspace: Workspace, stage: str, params: Mapping[str, Any], manifest: PathLike | None) -> Identity:
+    """Return the identity of a stage's run. params: by section. manifest: the clips that it reads, if any."""
+    code = code_version(workspace.checkout)
     digest = file_digest(manifest) if manifest is not None else UNKNOWN
     preset = str(params.get("run", {}).get("preset", "custom"))
     data = str(params.get("collect", {}).get("source", "data"))
@@ -111,6 +112,6 @@ def identify(stage: str, params: Mapping[str, Any], manifest: PathLike | None) -
 
 
 def run_key(stage: str, params: Mapping[str, Any], code: CodeVersion, data_digest: str) -> str:
-    """8 hex digits that name what was run: the same stage, config, code and data give the same key on any machine."""
+    """Return 8 hex digits: the same stage, config, code and data give the same key on any machine."""
     text = json.dumps([stage, flatten(params), str(code), data_digest], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

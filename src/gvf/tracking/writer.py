@@ -78,7 +78,6 @@ def main() -> None:
     if start is None:
         return
     try:
-        os.chdir(start["root"])
         if problem := _problem_of_server():
             raise _ServerProblem(problem)
         run = _Run(start)
@@ -270,7 +269,7 @@ class _Run:
         """Handle messages until the end, and sample the machine between them."""
         handlers: dict[str, Callable[[Message], None]] = {
             "metrics": self._metrics,
-            "picture": self._picture,
+            "image": self._image,
             "artifact": self._artifact,
             "model": self._model,
             "dataset": self._dataset,
@@ -391,7 +390,7 @@ class _Run:
         for first in range(0, len(metrics), _BATCH):
             self._client.log_batch(self._id, metrics=metrics[first : first + _BATCH])
 
-    def _picture(self, message: Message) -> None:
+    def _image(self, message: Message) -> None:
         from gvf.storage.images import read_image
 
         self._client.log_image(self._id, read_image(message["path"]), key=message["name"], step=message["step"])

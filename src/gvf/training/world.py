@@ -10,6 +10,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from gvf.devices import resolve_device
 from gvf.errors import StageError, UserError
 
 # Rank 0 writes checkpoints while the others wait.
@@ -45,10 +46,7 @@ def init(device: str) -> World:
     returns an equal World. Raises UserError when the GPU or part of the launcher's description is missing, StageError
     when this process has joined with another kind of device.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("run.device is cuda, but torch sees no GPU here. Set run.device to cpu or auto.")
+    device = resolve_device(device).type
     local_rank = int(os.environ.setdefault("LOCAL_RANK", "0"))
     if device == "cuda":
         torch.cuda.set_device(local_rank)

@@ -1,0 +1,46 @@
+"""All commands of `gvf`, by name: where their code is, and one line of help. Nothing here imports that code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command. target: `module:attribute` of a click command, or the module of a stage. help: one line."""
+
+    target: str
+    help: str
+
+
+STAGES = {
+    "collect": Entry("gvf.stages.collect", "Gather animated assets and list their clips."),
+    "curate": Entry("gvf.stages.curate", "Bake every clip, decide which ones are kept and why, and split them."),
+    "render": Entry("gvf.stages.render", "Ray-cast ground-truth views and conditioning videos."),
+    "featurize": Entry("gvf.stages.featurize", "Compute image features of voxels and of conditioning videos."),
+    "train-vae": Entry("gvf.cli.train_vae:command", "Train the VAE: --phase static, then --phase joint."),
+    "encode": Entry("gvf.stages.encode", "Encode every clip to latents and compute their mean and deviation."),
+    "train-dit": Entry("gvf.stages.train_dit", "Train the diffusion transformer."),
+    "sample": Entry("gvf.stages.sample", "Generate moving Gaussians for held-out videos and render them."),
+    "evaluate": Entry(
+        "gvf_evaluation.commands.evaluate:command", "Score renders of held-out clips, or any method's frames."
+    ),
+    "report": Entry("gvf_evaluation.stages.report", "Write tables, charts and reports/index.html."),
+}
+
+TOOLS = {
+    "ablate": Entry("gvf_evaluation.commands.ablate:command", "Train, sample and score one variant of the ablations."),
+    "report-ablations": Entry("gvf_evaluation.commands.report_ablations:command", "Write Tables 2, 3, 5 and 6."),
+    "bake": Entry("gvf.cli.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
+    "params": Entry("gvf.cli.params:command", "Check a parameter file, or write its JSON schema."),
+    "test-sets": Entry(
+        "gvf_evaluation.commands.test_sets:command", "Public test sets: list, verify, identify, reserve."
+    ),
+    "summary": Entry("gvf.cli.summary:command", "Show parameters and activation memory of a preset's networks."),
+    "weights": Entry("gvf.cli.weights:command", "Published weights: list, pull, convert."),
+}
+
+VAE_PHASES = {
+    "static": Entry("gvf.stages.train_vae_static", "canonical autoencoder"),
+    "joint": Entry("gvf.stages.train_vae_joint", "variation VAE and finetuned Gaussian decoder"),
+}
