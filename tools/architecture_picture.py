@@ -18,6 +18,7 @@ WORDS = {
     "cli": "the gvf command",
     "config": "typed parameters",
     "data": "clips, glTF, sources",
+    "devices": "CPU or CUDA",
     "diffusion": "noise, solver",
     "errors": "messages, exit codes",
     "execution": "map over clips",
@@ -26,6 +27,7 @@ WORDS = {
     "lifetime": "signals",
     "locks": "one process per stage",
     "losses": "equations as functions",
+    "methods": "names of methods",
     "metrics": "one table of metrics",
     "models": "networks",
     "pipelines": "video to 4D",
@@ -38,6 +40,7 @@ WORDS = {
     "tracking": "MLflow runs",
     "training": "engine, loop, tasks",
     "weights": "published weights",
+    "stage_table": "stages in order",
     "workspace": "all paths",
 }
 
