@@ -34,7 +34,7 @@ def chamfer_over_time(prediction: Tensor, ground_truth: Tensor) -> Tensor:
 METRICS = (
     PointMetric(
         name="chamfer",
-        title="Chamfer",
+        title="Chamfer distance",
         definition="Distance between the Gaussians' centres and points on the ground-truth surface: half the sum of both "
         "mean distances to the nearest point, in units of the object's longest side, without alignment.",
         higher_is_better=False,

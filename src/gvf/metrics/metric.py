@@ -54,7 +54,7 @@ class Metric:
     @property
     def axis_title(self) -> str:
         """Return the title with the unit, for the axis of a chart."""
-        return f"{self.title}, {self.unit}" if self.unit else self.title
+        return f"{self.title} [{self.unit}]" if self.unit else self.title
 
     def absence(self) -> Absence | None:
         """Return why the metric's weights keep it from being measured on this machine, or None when nothing does."""
