@@ -14,7 +14,8 @@ from gvf.errors import UserError
 from gvf.metrics import clip, fvd, lpips_network
 from gvf.metrics.absence import Absence
 from gvf.metrics.lpips import lpips
-from gvf.metrics.psnr import psnr
+from gvf.metrics.metric import ImagePairs
+from gvf.metrics.psnr import LARGEST_PSNR, psnr, psnr_object
 from gvf.metrics.ssim import ssim, ssim_cropped
 
 
@@ -112,6 +113,41 @@ def test_psnr_by_hand() -> None:
     black = torch.zeros(1, 16, 16, 3)
     assert float(psnr(black + 0.1, black)) == pytest.approx(20.0, abs=1e-4)
     assert float(psnr(black, black)) == math.inf
+
+
+def test_psnr_of_the_object_by_hand() -> None:
+    """Four pixels, two of them the object's; errors elsewhere do not count, an empty mask has no value."""
+    ground_truth = torch.ones(3, 2, 2, 3)
+    foreground = torch.tensor([[[True, False], [False, True]]]).repeat(3, 1, 1)
+    foreground[2] = False
+    prediction = ground_truth.clone()
+    prediction[:, 0, 1] = 0.0  # background
+    prediction[0, 0, 0] = 0.9
+    prediction[0, 1, 1] = 0.7
+    values = psnr_object(ImagePairs(prediction, ground_truth, foreground))
+    assert isinstance(values, torch.Tensor)
+    assert float(values[0]) == pytest.approx(-10 * math.log10((0.1**2 + 0.3**2) / 2), abs=1e-4)  # 13.01 dB
+    assert float(values[1]) == LARGEST_PSNR
+    assert math.isnan(float(values[2]))
+    absent = psnr_object(ImagePairs(prediction, ground_truth))
+    assert isinstance(absent, Absence)
+    assert "no alpha channel" in absent.reason
+    assert "RGBA" in absent.remedy
+
+
+@pytest.mark.parametrize("data_range", [1.0, None])
+def test_psnr_of_the_object_is_numpys(data_range: float | None) -> None:
+    one, other = image_pairs()
+    other = other * torch.tensor([1.0, 0.5, 0.2]).view(-1, 1, 1, 1)
+    foreground = torch.rand(one.shape[:3], generator=torch.Generator().manual_seed(1)) < 0.3
+    values = psnr_object(ImagePairs(one, other, foreground, data_range=data_range))
+    assert isinstance(values, torch.Tensor)
+    for index in range(3):
+        a, b = one[index].double().numpy(), other[index].double().numpy()
+        chosen = foreground[index].numpy()
+        error = np.mean((a[chosen] - b[chosen]) ** 2)
+        expected = 10 * np.log10((data_range or np.ptp(b)) ** 2 / error)
+        assert float(values[index]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_missing_weights_are_stated_absences(weights: Path) -> None:
