@@ -1,4 +1,4 @@
-"""Test sets as lists in this repository: held-out clips of our own data with checksums, and where to get public ones.
+"""Test sets: published lists of our own held-out clips with checksums, and where to get public test sets.
 
 A list belongs to one data source under the CPU preset's seed and split. `SHA256SUMS` beside the lists guards them.
 """
@@ -27,23 +27,25 @@ SOURCES = {
 
 
 def held_out_list(clips: pd.DataFrame) -> pd.DataFrame:
-    """The held-out clips of a curated manifest as a list, by clip id."""
+    """Return the held-out clips of a curated manifest as a list, sorted by clip id."""
     rows = clips[(clips["decision"] == ACCEPTED) & (clips["split"] == HELD_OUT)]
     return rows[list(COLUMNS)].sort_values("clip_id", ignore_index=True)
 
 
 def read_list(name: str) -> pd.DataFrame:
-    """A published list. Raises UserError when there is none of that name or its file is not the published one."""
+    """Read a published list. Raises UserError when there is none of that name or its file has been changed."""
     path = LISTS / f"{name}.csv"
     if name not in SOURCES or not path.is_file():
-        raise UserError(f"There is no held-out list {name!r}. There are {', '.join(SOURCES)}.")
+        raise UserError(f"There is no held-out list {name!r}. Choose one of {', '.join(SOURCES)}.")
     if f"{sha256(path)}  {path.name}" not in (LISTS / SUMS).read_text(encoding="utf-8").splitlines():
-        raise UserError(f"{path}: is not the published list ({SUMS} says otherwise). Restore both with git.")
+        raise UserError(
+            f"{path}: not the published list, its checksum differs from {SUMS}. Restore both files with git."
+        )
     return pd.read_csv(path, dtype=str)
 
 
 def publish_list(name: str, clips: pd.DataFrame) -> Path:
-    """Write the list of a curated manifest and its checksum. For maintainers: a new list is a new test set."""
+    """Write the list of a curated manifest and its checksum, for maintainers: a new list is a new test set."""
     path = LISTS / f"{name}.csv"
     with atomic_path(path) as partial:
         held_out_list(clips).to_csv(partial, index=False, lineterminator="\n")
@@ -54,27 +56,27 @@ def publish_list(name: str, clips: pd.DataFrame) -> Path:
 
 
 def differences(name: str, clips: pd.DataFrame) -> list[str]:
-    """How the held-out clips of a curated manifest differ from a published list, and what leaks; empty when they agree."""
+    """Return how the held-out clips of a curated manifest differ from a published list, and what leaks; empty if nothing."""
     wanted, found = (
         {row["clip_id"]: row for row in table.to_dict("records")} for table in (read_list(name), held_out_list(clips))
     )
-    told = [f"{clip} is on the list and not held out here." for clip in wanted if clip not in found]
-    told += [f"{clip} is held out here and not on the list." for clip in found if clip not in wanted]
+    lines = [f"{clip} is on the list and not held out here." for clip in wanted if clip not in found]
+    lines += [f"{clip} is held out here and not on the list." for clip in found if clip not in wanted]
     for clip in (clip for clip in wanted if clip in found):
         for column, what in (("asset_sha256", "asset"), ("mesh_sha256", "mesh")):
             if wanted[clip][column] != found[clip][column]:
-                told.append(f"{clip}: its {what} is another one than the list's.")
-    return told + find_leaks(clips)
+                lines.append(f"{clip}: its {what} is not the list's.")
+    return lines + find_leaks(clips)
 
 
 def name_of(clips: pd.DataFrame) -> str | None:
-    """The published list that the held-out clips of a curated manifest are, None when they are none."""
+    """Return the name of the published list that equals the held-out clips of a curated manifest, or None."""
     return next((name for name in SOURCES if (LISTS / f"{name}.csv").is_file() and not differences(name, clips)), None)
 
 
 @dataclass(frozen=True)
 class Described:
-    """A test set for people. where: how to get it. state: what is known of it here."""
+    """A test set in words. where: how to get it. state: what is known about it."""
 
     name: str
     where: str
@@ -82,7 +84,7 @@ class Described:
 
 
 def describe() -> list[Described]:
-    """Our own lists, then the data of every protocol, then other public test sets whose assets are kept out of training."""
+    """Describe our own lists, the data of every protocol, and other public test sets whose assets are kept out of training."""
     described = [
         Described(name, where, f"{len(read_list(name))} held-out clips, list as published")
         for name, where in SOURCES.items()

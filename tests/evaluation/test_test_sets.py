@@ -79,8 +79,8 @@ def test_differences_are_told() -> None:
         (table[~other], "ball-015--bounce is on the list and not held out here"),
         (table.assign(split=table["split"].mask(other, "train")), "ball-015--bounce is on the list and not held out"),
         (table.assign(clip_id=table["clip_id"].mask(other, "x--y")), "x--y is held out here and not on the list"),
-        (table.assign(asset_sha256=table["asset_sha256"].mask(other, "2")), "its asset is another one"),
-        (table.assign(mesh_sha256=table["mesh_sha256"].mask(other, "2")), "its mesh is another one"),
+        (table.assign(asset_sha256=table["asset_sha256"].mask(other, "2")), "its asset is not the list's"),
+        (table.assign(mesh_sha256=table["mesh_sha256"].mask(other, "2")), "its mesh is not the list's"),
         (
             table.assign(mesh_sha256=table["mesh_sha256"].mask(other, "1")),
             "the training clip other--run has the same mesh",
@@ -100,7 +100,7 @@ def test_a_list_that_was_edited_is_refused(tmp_path: Path, monkeypatch: pytest.M
     path.write_text(path.read_text().replace("a--b", "a--c"))
     with pytest.raises(UserError, match="not the published list"):
         sets.read_list("glb")
-    with pytest.raises(UserError, match="There are procedural, glb"):
+    with pytest.raises(UserError, match="Choose one of procedural, glb"):
         sets.read_list("kaykit")
 
 
@@ -123,12 +123,12 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     with pytest.raises(UserError, match=r"lacks aurorus, .*has fox, owl.*drive\.google\.com"):
         gvf("verify", "consistent4d", "--frames", "set/gt")
     gvf("verify", "gvf", "--frames", "set/gt")
-    assert "2 objects, all frames there. SHA-256 " in capsys.readouterr().out
-    with pytest.raises(click.UsageError, match="--frames goes with"):
+    assert "2 objects with all their frames. SHA-256 " in capsys.readouterr().out
+    with pytest.raises(click.UsageError, match="--frames is required for"):
         gvf("verify", "consistent4d")
     for arguments in (("--manifest", "nowhere.parquet"), ("--frames", "nowhere"), ()):
         with pytest.raises(
-            UserError, match=r"no test set 'consistent4dd'\. There are procedural, glb, consistent4d, gvf\."
+            UserError, match=r"no test set 'consistent4dd'\. Choose one of procedural, glb, consistent4d, gvf\."
         ):
             gvf("verify", "consistent4dd", *arguments)
     shutil.copy(LIST, "reserved.csv")

@@ -1,4 +1,4 @@
-"""Command `test-sets`: where test sets come from, whether data at hand are theirs, and what identifies an asset."""
+"""Command `test-sets`: where to get test sets, and whether local data are one of them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _manifest = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     default=Workspace().curated_manifest,
     show_default=True,
-    help="The curated manifest to look at.",
+    help="The curated manifest to read.",
 )
 
 
 @click.group("test-sets")
 def command() -> None:
-    """Test sets: where to get them, checks of data at hand, what identifies an asset."""
+    """List test sets, verify local data against them, and identify assets."""
 
 
 @command.command("list")
 def list_() -> None:
-    """Every test set: where to get it, and what is known of it here."""
+    """List every test set, where to get it, and what is known about it."""
     from gvf_evaluation.test_sets import describe
 
     for item in describe():
@@ -35,11 +35,15 @@ def list_() -> None:
 @command.command()
 @click.argument("name")
 @_manifest
-@click.option("--frames", type=click.Path(path_type=Path), help="True frames, for NAME consistent4d or gvf.")
+@click.option(
+    "--frames",
+    type=click.Path(path_type=Path),
+    help="Folder of ground-truth frames; only with NAME consistent4d or gvf.",
+)
 def verify(name: str, manifest: Path, frames: Path | None) -> None:
-    """Check that data are the test set NAME: held-out clips of a manifest, or a folder of true frames.
+    """Check that local data are the test set NAME: held-out clips of a manifest, or a folder of ground-truth frames.
 
-    Exit code 2 and a list of differences when they are not.
+    Lists the differences and exits with code 2 when they are not.
     """
     from gvf.errors import UserError
     from gvf_evaluation.frame_folders import check_ground_truth
@@ -47,9 +51,11 @@ def verify(name: str, manifest: Path, frames: Path | None) -> None:
     from gvf_evaluation.test_sets import SOURCES, differences
 
     if name not in (names := (*SOURCES, *PROTOCOLS)):
-        raise UserError(f"There is no test set {name!r}. There are {', '.join(names)}.")
+        raise UserError(f"There is no test set {name!r}. Choose one of {', '.join(names)}.")
     if (name in PROTOCOLS) != (frames is not None):
-        raise click.UsageError("--frames goes with the protocols consistent4d and gvf, and they need it.")
+        raise click.UsageError(
+            "--frames is required for the test sets consistent4d and gvf, and not allowed for others."
+        )
     if frames is not None:
         objects, digest = check_ground_truth(frames, PROTOCOLS[name])
         absent = set(PROTOCOLS[name].objects) - set(objects)
@@ -62,19 +68,19 @@ def verify(name: str, manifest: Path, frames: Path | None) -> None:
             ]
             raise UserError(f"{'; '.join(told)}. {name} is {PROTOCOLS[name].data}.")
         click.echo(
-            f"{len(objects)} objects, all frames there. SHA-256 {digest} (nobody published one to compare with)."
+            f"{len(objects)} objects with all their frames. SHA-256 {digest} (no published value to compare with)."
         )
         return
     told = differences(name, _read_curated(manifest))
     if told:
-        raise UserError("\n  ".join([f"{manifest}: not the held-out list {name!r}:", *told[:20]]))
+        raise UserError("\n  ".join([f"{manifest}: its held-out clips are not the list {name!r}:", *told[:20]]))
     click.echo(f"{manifest}: its held-out clips are the list {name!r}, and nothing leaks.")
 
 
 @command.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def identify(files: tuple[Path, ...]) -> None:
-    """Asset id and mesh digest of .glb and .gltf FILES, as the columns of gvf/data/curation/reserved_assets.csv have them."""
+    """Print the asset id and mesh digest of .glb and .gltf FILES, as in gvf/data/curation/reserved_assets.csv."""
     from gvf.data.curation.mesh_hash import mesh_sha256
     from gvf.data.gltf.baking import load_model, rest_vertices
     from gvf.data.gltf.document import read_gltf
@@ -91,15 +97,15 @@ def identify(files: tuple[Path, ...]) -> None:
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--test-set", required=True, help="What they are the test set of, e.g. gvf.")
+@click.option("--test-set", required=True, help="Name of the test set that the assets belong to, e.g. gvf.")
 @click.option("--source", help="Where the list comes from.  [default: the file's name]")
 def reserve(file: Path, test_set: str, source: str | None) -> None:
-    """For maintainers: keep the Objaverse ids in a text FILE out of training, by gvf/data/curation/reserved_assets.csv."""
+    """For maintainers: exclude the Objaverse ids in a text FILE from training, in gvf/data/curation/reserved_assets.csv."""
     from gvf.data.curation.reserved import ids_in, reserve
 
     ids = ids_in(file)
     added = reserve(test_set, ids, source or file.name)
-    click.echo(f"{file}: {len(ids)} ids, {added} of them new. `dvc repro` curates anew without them.")
+    click.echo(f"{file}: {len(ids)} ids, {added} of them new. Run `dvc repro` to curate again without them.")
 
 
 @command.command()
@@ -118,7 +124,7 @@ def publish(name: str, manifest: Path) -> None:
 
 
 def _read_curated(path: Path) -> pd.DataFrame:
-    """A curated manifest. Raises UserError for any other file."""
+    """Read a curated manifest. Raises UserError for any other file."""
     from gvf.data.manifest import read_manifest
     from gvf.errors import UserError
 
