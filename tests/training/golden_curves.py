@@ -12,6 +12,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import torch  # noqa: E402
+
 from gvf.training.fit import fit  # noqa: E402
 from gvf.workspace import Workspace  # noqa: E402
 from tests.sections import execution_section, run_section  # noqa: E402
@@ -27,6 +29,7 @@ TASKS = {
 
 def record(name: str, folder: Path) -> list[dict[str, float]]:
     """Train one of the tiny tasks for ten steps in a folder; return its curve as written there."""
+    torch.set_num_threads(1)  # faster for networks this small
     workspace = Workspace(folder)
     execution = execution_section(log_every=1, checkpoint_every=1000)
     fit(TASKS[name](), folder / "model", run_section(), execution, workspace, log=_ignore)

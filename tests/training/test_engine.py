@@ -75,7 +75,7 @@ def test_it_is_torch_s_own_training(plain: tuple[TrainingResult, Engine], tmp_pa
         loss, _ = plain_loss(model, batch, draw)
         loss.backward()
         model.unused.grad = torch.zeros(3)
-        torch.nn.utils.clip_grad_norm_(fast + slow, CONFIG.clip_norm)
+        torch.nn.utils.clip_grad_norm_(fast + slow, CONFIG.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
         for name, value in model.named_parameters():
