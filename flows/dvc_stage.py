@@ -1,8 +1,8 @@
-"""The one Prefect task there is: `dvc repro STAGE`, watched.
+"""The only Prefect task: `dvc repro STAGE`, watched.
 
-DVC knows what depends on what and what is up to date, so a task asks for its stage, and whatever that needs is brought
-up to date with it. Here is only what DVC does not do: lines in the flow's log, retries when the workspace is busy, no
-process left behind, and the stage's figures and pictures as an artifact with a link to its MLflow run.
+DVC knows the dependencies and what is up to date, so a task names its stage, and DVC brings everything that the stage
+needs up to date first. This module adds only what DVC does not do: it logs the output, retries when the workspace is busy,
+leaves no process behind, and shows the stage's metrics and images as an artifact with a link to its MLflow run.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ TRAIN_VAE = ("train-vae-static", "train-vae-joint", "encode")
 TRAIN_DIT = ("train-dit",)
 EVALUATE = ("sample", "evaluate", "report")
 
-# What DVC prints when another DVC process holds the workspace: the one failure that waiting mends.
+# What DVC prints when another DVC process holds the workspace, the only failure for which a retry helps.
 BUSY = ("Unable to acquire lock", "is busy, it is being blocked by")
 UNCHANGED = "Stage '{}' didn't change"
 RETRY_SECONDS = [10.0, 30.0, 60.0]
-PROGRESS_SECONDS = 10.0  # a progress bar redraws many times a second; the log gets it this often
+PROGRESS_SECONDS = 10.0  # a progress bar redraws many times per second; the log shows it at this interval
 TAIL_LINES = 20
-MAX_PICTURES = 6
-MAX_PICTURE_BYTES = 400_000
+MAX_IMAGES = 6
+MAX_IMAGE_BYTES = 400_000
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -54,7 +54,7 @@ class WorkspaceBusy(RuntimeError):
 
 
 def is_busy(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed task may be retried: only when the workspace was busy."""
+    """Return whether a failed task may be retried, which is the case only when the workspace was busy."""
     return isinstance(state.result(raise_on_failure=False), WorkspaceBusy)
 
 
@@ -67,9 +67,10 @@ def is_busy(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     cache_policy=NO_CACHE,
 )
 def dvc_stage(stage: str, file: str = ROOT_FILE) -> None:
-    """Bring `stage` of a DVC file up to date with `dvc repro` and show what it measured.
+    """Bring a stage of a DVC file up to date with `dvc repro` and show what it measured.
 
-    Raises WorkspaceBusy (retried) or StageFailed. Ending the flow run, in any way, ends every process of the stage.
+    Raises WorkspaceBusy, which is retried, or StageFailed. When the flow run ends, in any way, so does every process of the
+    stage.
     """
     logger = get_run_logger()
     target = stage if file == ROOT_FILE else f"{file}:{stage}"
@@ -92,14 +93,14 @@ def dvc_stage(stage: str, file: str = ROOT_FILE) -> None:
 
 
 def run_stages(stages: Iterable[str], file: str = ROOT_FILE) -> None:
-    """One task a stage, one after the other: two DVC processes in one workspace would only wait for each other."""
+    """Run one task per stage, one after the other; two DVC processes in one workspace would only wait for each other."""
     for stage in stages:
         dvc_stage(stage, file)
 
 
 @contextmanager
 def _guarded(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """`command` under `guard.py`, which ends it when the block ends, or when this process does."""
+    """Run a command under `guard.py`, which ends it when the block ends or this process does."""
     environment = {
         **os.environ,
         "PYTHONUNBUFFERED": "1",
@@ -119,9 +120,9 @@ def _guarded(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def log_lines(stream: IO[bytes] | None) -> Iterator[str]:
-    """Lines of a process's output as they come, without colour codes and blank ones.
+    """Yield the lines of a process's output as they come, without colour codes and empty lines.
 
-    What a progress bar draws over itself (up to a carriage return) passes once in `PROGRESS_SECONDS`.
+    Of what a progress bar overwrites (lines that end in a carriage return), one line per `PROGRESS_SECONDS` is kept.
     """
     assert stream is not None
     shown = -PROGRESS_SECONDS
@@ -138,53 +139,59 @@ def log_lines(stream: IO[bytes] | None) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage left: its MLflow run (`run_name`, `url`), its figures by name, paths of pictures."""
+    """Results of a stage.
+
+    run: its MLflow run (`run_name`, `url`), if known. metrics: values by name. images: paths of PNG files.
+    """
 
     run: Mapping[str, Any] | None
-    figures: Mapping[str, Any]
-    pictures: Sequence[Path]
+    metrics: Mapping[str, Any]
+    images: Sequence[Path]
 
 
 def outcome(stage: str) -> Outcome:
     """Return a root stage's outcome, with the MLflow run that made its outputs, which may be older than the latest run."""
-    figures = _read_json(ROOT / "reports/metrics" / f"{stage}.json") or {}
+    metrics = _read_json(ROOT / "reports/metrics" / f"{stage}.json") or {}
     done = subprocess.run(
         [sys.executable, "-m", "gvf.tracking.run_records", stage], cwd=ROOT, capture_output=True, text=True, check=False
     )
     found = json.loads(done.stdout) if done.returncode == 0 else {"run": None, "images": []}
-    return Outcome(found["run"], figures, [ROOT / name for name in found["images"]][-MAX_PICTURES:])
+    return Outcome(found["run"], metrics, [ROOT / name for name in found["images"]][-MAX_IMAGES:])
 
 
 def variant_outcome(stage: str) -> Outcome:
-    """Of a stage of the ablations, `model@variant-seed`."""
+    """Return the outcome of a stage of the ablations, `model@variant-seed`."""
     name = stage.replace("@", "-")
     results = ROOT / "ablations/results"
     result = _read_json(results / f"{name}.json") or {}
     run = _read_json(ROOT / "work/runs/ablations" / f"{name}.json")
-    picture = results / f"{name}.png"
-    pictures = [picture] if picture.is_file() else []
-    return Outcome(run if run and "url" in run else None, result.get("figures", {}), pictures)
+    image = results / f"{name}.png"
+    images = [image] if image.is_file() else []
+    return Outcome(run if run and "url" in run else None, result.get("figures", {}), images)
 
 
 def summary(stage: str, shown: Outcome, skipped: bool) -> str:
-    """Markdown of what a stage measured: its MLflow run, figures and pictures, as far as they are there."""
+    """Return Markdown with a stage's MLflow run, metrics and images, as far as they exist."""
     lines = [f"## {stage}", ""]
     if skipped:
-        lines += ["Up to date: DVC had nothing to run. The figures are those of the run that made the outputs.", ""]
+        lines += [
+            "Up to date: DVC had nothing to run. The values below are those of the run that made the outputs.",
+            "",
+        ]
     if shown.run:
         lines += [f"MLflow run: [{shown.run['run_name']}]({shown.run['url']})", ""]
-    if shown.figures:
+    if shown.metrics:
         lines += ["| metric | value |", "| :-- | --: |"]
-        lines += [f"| {name} | {_figure(value)} |" for name, value in shown.figures.items()]
+        lines += [f"| {name} | {_number(value)} |" for name, value in shown.metrics.items()]
         lines += [""]
-    for picture in shown.pictures:
-        if picture.stat().st_size <= MAX_PICTURE_BYTES:
-            data = base64.b64encode(picture.read_bytes()).decode()
-            lines += [f"**{picture.stem}**", "", f"![{picture.stem}](data:image/png;base64,{data})", ""]
+    for image in shown.images:
+        if image.stat().st_size <= MAX_IMAGE_BYTES:
+            data = base64.b64encode(image.read_bytes()).decode()
+            lines += [f"**{image.stem}**", "", f"![{image.stem}](data:image/png;base64,{data})", ""]
     return "\n".join(lines)
 
 
-def _figure(value: object) -> str:
+def _number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -1,9 +1,9 @@
-"""Run a command so that nothing of it outlives whoever started this: `python guard.py COMMAND...`.
+"""Run a command and end all its processes when the process that started this one ends: `python guard.py COMMAND...`.
 
-Standard input is the lifeline: when the other end closes it, by ending in any way (`kill -9` too), or when this process
-is sent SIGTERM, every descendant gets SIGTERM and, `GRACE_SECONDS` later, SIGKILL. That includes descendants that left
-the process group (launchers start sessions of their own): on Linux this process is their subreaper and inherits orphans.
-Exits with the command's code, 128 + the signal's number when a signal ended it.
+Standard input is the lifeline. When its other end closes, because that process ended in any way (even by `kill -9`), or
+when this process receives SIGTERM, every descendant gets SIGTERM and, `GRACE_SECONDS` later, SIGKILL. That includes
+descendants that left the process group, as launchers start sessions of their own: on Linux this process is their
+subreaper and inherits orphans. The exit code is the command's, or 128 plus the number of the signal that ended it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(command: list[str]) -> int:
-    """Run `command` to its end, or end it when nobody waits for it any more; returns the exit code."""
+    """Run a command until it ends, or end it when the lifeline closes; return the exit code."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, _stop)
@@ -41,17 +41,19 @@ def main(command: list[str]) -> int:
 
 
 def end_descendants() -> None:
-    """SIGTERM, then SIGKILL, to everything below this process until nothing is left."""
+    """Send SIGTERM, then SIGKILL, to every descendant of this process until none is left."""
     for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
         deadline = time.monotonic() + patience
         asked: set[int] = set()
         while alive := _descendants():
             for process in alive:
-                if process.pid not in asked:  # a process that appears late is asked too
+                if process.pid not in asked:  # processes that appear late get a signal too
                     asked.add(process.pid)
                     _send(process, number)
             psutil.wait_procs(alive, timeout=0.2)
-            if time.monotonic() > deadline:  # looked at last, so that a stalled machine has signalled at least once
+            if (
+                time.monotonic() > deadline
+            ):  # checked last, so that even on a stalled machine every process gets a signal
                 break
 
 

@@ -41,7 +41,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that stands for the repository, with retries that do not wait."""
+    """Return a folder that replaces the repository, with retries that do not wait."""
     monkeypatch.setattr(dvc_stage, "ROOT", tmp_path)
     monkeypatch.setattr(dvc_stage, "dvc_stage", dvc_stage.dvc_stage.with_options(retry_delay_seconds=0))
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
@@ -49,7 +49,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fake_dvc(folder: Path, body: str) -> None:
-    """A `dvc` that writes down how it was called and then runs `body` ($2 is the stage)."""
+    """Write a `dvc` that records its arguments and then runs `body` ($2 is the stage)."""
     script = folder / "dvc"
     script.write_text(f'#!/bin/bash\necho "$@" >> calls\n{body}\n')
     script.chmod(0o755)
@@ -89,7 +89,7 @@ def test_only_a_busy_workspace_is_retried(workspace: Path) -> None:
     assert len(calls(workspace)) == 1 + len(dvc_stage.RETRY_SECONDS)
 
 
-def test_the_artifact_shows_figures_pictures_and_the_mlflow_run(workspace: Path) -> None:
+def test_the_artifact_shows_metrics_images_and_the_mlflow_run(workspace: Path) -> None:
     fake_dvc(workspace, "echo \"Stage '$2' didn't change, skipping\"")
     (workspace / "reports/metrics").mkdir(parents=True)
     (workspace / "reports/metrics/train-dit.json").write_text(json.dumps({"loss": 0.1234567, "steps": 9}))
@@ -108,7 +108,7 @@ def test_the_artifact_shows_figures_pictures_and_the_mlflow_run(workspace: Path)
 
 
 def test_the_link_is_to_the_run_that_made_the_outputs(workspace: Path) -> None:
-    """A newer run made other outputs than those at hand: neither it nor its pictures are shown."""
+    """If a newer run made other outputs than the present ones, neither it nor its images are shown."""
     runs = workspace / "work/runs"
     (runs / "train-dit").mkdir(parents=True)
     (runs / "train-dit/knight.png").touch()
@@ -117,12 +117,12 @@ def test_the_link_is_to_the_run_that_made_the_outputs(workspace: Path) -> None:
     shown = dvc_stage.outcome("train-dit")
     assert shown.run is not None
     assert shown.run["run_name"] == "newer"
-    assert shown.pictures == [runs / "train-dit/knight.png"]
+    assert shown.images == [runs / "train-dit/knight.png"]
     lock = {"stages": {"train-dit": {"outs": [{"path": "models/dit", "md5": "0.dir", "size": 1, "nfiles": 1}]}}}
     (workspace / "dvc.lock").write_text(yaml.safe_dump(lock))
     shown = dvc_stage.outcome("train-dit")
     assert shown.run is None
-    assert shown.pictures == []
+    assert shown.images == []
 
 
 def test_the_ablations_run_every_variant_and_seed_as_dvc_calls_them(workspace: Path) -> None:
