@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gvf.metrics.absence import Absence
 from gvf.metrics.metric import ImageMetric, ImagePairs, Metric, VideoSetMetric
+from gvf.metrics.table import absences
 
 Frames = Sequence[np.ndarray]
 
@@ -67,7 +68,7 @@ def score_frames(
     ground_truth_features: [V, D] of each set metric, where an earlier call computed them. Metrics of point clouds are not
     computed here.
     """
-    absent = {metric.name: gap.explanation for metric in metrics if (gap := metric.absence()) is not None}
+    absent = absences(metrics)
     present = [metric for metric in metrics if metric.name not in absent]
     values: dict[str, list[np.ndarray]] = {}
     features: dict[str, list[np.ndarray]] = {}

@@ -330,6 +330,35 @@ def test_a_ground_truth_frame_of_one_colour_is_named(here: Path, published: Path
     submit(folder, "gvf")  # with the range given, it has a PSNR
 
 
+def test_ground_truth_without_alpha_has_no_metric_of_the_object(here: Path, published: Path) -> None:
+    folder = here / "copy"
+    shutil.copytree(published, folder)
+    path = folder / "gt/owl/eval_2/7.png"
+    Image.fromarray(read_frame(path)).save(path)
+    result = submit(folder, "gvf")
+    assert "psnr_object" not in result["metrics"]
+    assert "psnr_object" in result["objects"]["fox"]
+    assert result["absent"]["psnr_object"].startswith(
+        "owl: the ground truth has no alpha channel. Save its frames as RGBA"
+    )
+
+
+def test_foreground_is_where_the_resized_alpha_is_above_zero() -> None:
+    frame, alpha = np.full((2, 8, 8, 3), 255, np.uint8), np.zeros((2, 8, 8), np.uint8)
+    alpha[0, 2:6, 4:] = 1
+    protocol = dataclasses.replace(GVF, image_size=8)
+    images = object_scores.pair_images([*frame], [*frame], [*alpha], protocol, CPU)
+    assert images.foreground is not None
+    np.testing.assert_array_equal(images.foreground.numpy(), alpha > 0)
+    small = dataclasses.replace(GVF, image_size=4)
+    alpha[0] *= 255
+    found = object_scores.pair_images([*frame], [*frame], [*alpha], small, CPU).foreground
+    assert found is not None
+    expected = np.asarray(Image.fromarray(alpha[0]).resize((4, 4), Image.Resampling.BICUBIC)) > 0
+    np.testing.assert_array_equal(found[0].numpy(), expected)
+    assert object_scores.pair_images([*frame], [*frame], [alpha[0], None], protocol, CPU).foreground is None
+
+
 def test_the_command_writes_the_result_and_an_mlflow_run(
     here: Path, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
