@@ -95,7 +95,6 @@ def test_imports_run_downwards():
     assert wrong == []
 
 
-@pytest.mark.xfail(reason="imports are being moved")
 def test_nothing_in_gvf_imports_from_beside_it():
     wrong = [
         f"{path} imports {name}"

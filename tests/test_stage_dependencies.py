@@ -114,8 +114,17 @@ def test_data_files_count_when_a_module_names_them_or_their_folder(tmp_path):
             "src/gvf/stages/unread.csv": "",
             "src/gvf/stages/lists/a.csv": "",
             "src/gvf/stages/lists/b.csv": "",
+            "src/gvf/reporting/page.py": "NAME = 'page.html'\n",
+            "src/gvf/reporting/templates/page.html": '{% from "table.html" import table %}',
+            "src/gvf/reporting/templates/table.html": "",
+            "src/gvf/reporting/templates/other.html": "",
         },
     )
+    assert sources.compact(sources.reached("src/gvf/reporting/page.py")) == [
+        "src/gvf/reporting/page.py",
+        "src/gvf/reporting/templates/page.html",
+        "src/gvf/reporting/templates/table.html",
+    ]
     assert sources.compact(sources.reached("src/gvf/stages/report.py")) == [
         "src/gvf/stages/lists",
         "src/gvf/stages/page.csv",
@@ -126,19 +135,21 @@ def test_data_files_count_when_a_module_names_them_or_their_folder(tmp_path):
 def test_every_data_file_is_seen_to_be_read():
     """The rule for data files is a rule about strings; a file that is read in another way would be missed."""
     sources = Sources(ROOT)
-    read = set().union(*(sources.direct(path) for path in sources.files if path.endswith(".py")))
+    readers = [path for path in sources.files if path.endswith(".py") or "/templates/" in path]
+    read = set().union(*(sources.direct(path) for path in readers))
     documents = {path for path in sources.files if path.endswith(("SHA256SUMS", "py.typed"))}
     assert {path for path in sources.files if not path.endswith(".py")} - documents <= read
 
 
 def test_plumbing_stands_on_plumbing():
-    """What decides no result uses nothing that does, except that run records show images and metrics are checked by name."""
+    """What decides no result uses nothing that does, but for images and names: of stages in run records, of metrics."""
     sources = Sources(ROOT)
     plumbing = [path for path in sources.files if path.endswith(".py") and is_plumbing(path)]
     used = {path for plumber in plumbing for path in sources.direct(plumber) if not is_plumbing(path)}
     assert {path for path in used if not sources.is_empty_package(path)} <= {
         "src/gvf/storage/images.py",
         "src/gvf/metrics/table.py",
+        "src/gvf/stage_table.py",
     }
 
 

@@ -6,8 +6,8 @@ through imports, followed transitively:
 
 - imports inside functions count, those under `if TYPE_CHECKING` do not;
 - the `__init__.py` of every package on the way counts if it contains code;
-- a data file or folder counts if a reached module names it in a string and it lies beside that module; the package given
-  to `PackageLoader` counts as its `templates`;
+- a data file or folder counts if a reached module names it in a string and it lies beside that module or in the folder
+  `templates` beside it; a template also counts if a reached template names it;
 - PLUMBING below does not count, nor what is reached through it alone.
 
 A folder stands for its files if all of them are reached. The program reads sources and imports none of them.
@@ -16,6 +16,7 @@ A folder stands for its files if all of them are reached. The program reads sour
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Sources:
             path = waiting.pop()
             if path not in found and not is_plumbing(path):
                 found.add(path)
-                if path.endswith(".py"):
+                if path.endswith(".py") or "/templates/" in path:
                     waiting += self.direct(path)
         return {path for path in found if not self.is_empty_package(path)}
 
@@ -80,6 +81,9 @@ class Sources:
         return self._direct[path]
 
     def _read(self, path: str) -> set[str]:
+        if "/templates/" in path:
+            folder, text = path.rpartition("/")[0], (self.root / path).read_text(encoding="utf-8")
+            return {f"{folder}/{name}" for name in re.findall(r"""{%.*?["']([^"']+)["'].*?%}""", text)} & self.files
         tree = ast.parse((self.root / path).read_text(encoding="utf-8"))
         home = module_name(path)
         package = home if path.endswith("/__init__.py") else home.rpartition(".")[0]
@@ -126,11 +130,9 @@ class Sources:
 
     def _data(self, node: ast.AST, path: str) -> set[str]:
         """Return the data files that a string in a module names."""
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "PackageLoader":
-            package = next(self.module(ast.literal_eval(node.args[0])))
-            return self._below(f"{package.rpartition('/')[0]}/templates")
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isprintable() and node.value:
-            return self._below(f"{path.rpartition('/')[0]}/{node.value}")
+            folder = path.rpartition("/")[0]
+            return self._below(f"{folder}/{node.value}") | self._below(f"{folder}/templates/{node.value}")
         return set()
 
     def _below(self, place: str) -> set[str]:

@@ -76,11 +76,6 @@ class Page:
     stage_metrics: Sequence[tuple[str, Table]]
 
 
-def render(page: Page) -> str:
-    """Return the page as HTML."""
-    return render_template("index.html", page)
-
-
 def render_template(name: str, page: object) -> str:
     """Return one of the templates with `page` and the style filled in."""
     environment = Environment(

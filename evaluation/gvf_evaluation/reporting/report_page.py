@@ -14,7 +14,7 @@ from gvf_evaluation import published
 from gvf_evaluation.reporting import charts
 from gvf_evaluation.reporting import report_tables as tables
 from gvf_evaluation.reporting.inputs import COMPARED, SHOWN_STAGES, ReportInputs
-from gvf_evaluation.reporting.page import Page, RunLink, Table, Tile, table_of
+from gvf_evaluation.reporting.page import Page, RunLink, Table, Tile, render_template, table_of
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS, ShownClip
 from gvf_evaluation.results import MEASURED, TABLE_1_CAPTION, devices, seconds_of, time_of
 from gvf_evaluation.tables import definitions
@@ -22,6 +22,11 @@ from gvf_evaluation.tables import definitions
 DRAWN_OVER_TIME = ("psnr", "chamfer")  # the table holds the other metrics too
 NOT_CURVES = ("step", "learning_rate")  # columns of a curve file that are settings
 MOST_REJECTED = 50  # rows shown of the table of rejected clips
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML."""
+    return render_template("index.html", page)
 
 
 def build_page(inputs: ReportInputs, shown: Sequence[ShownClip], failures: Sequence[ShownClip]) -> Page:

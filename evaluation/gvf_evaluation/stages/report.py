@@ -14,8 +14,7 @@ from gvf.tracking import client as tracking
 from gvf.workspace import Workspace
 from gvf_evaluation.reporting.images import stack
 from gvf_evaluation.reporting.inputs import read_inputs
-from gvf_evaluation.reporting.page import render
-from gvf_evaluation.reporting.report_page import build_page
+from gvf_evaluation.reporting.report_page import build_page, render
 from gvf_evaluation.reporting.report_tables import write_tables
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, choose_failures, show
 
