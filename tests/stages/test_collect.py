@@ -16,6 +16,7 @@ import pytest
 from gvf.config.collect import CollectConfig, GlbSourceConfig, ProceduralSourceConfig
 from gvf.data.gltf.document import read_gltf
 from gvf.data.manifest import read_manifest
+from gvf.data.sources.glb import glb_files
 from gvf.errors import ConfigError
 from gvf.stages import collect
 from gvf.storage.files import sha256
@@ -227,7 +228,7 @@ def test_a_file_that_vanishes_costs_itself_and_a_full_disk_ends_the_run(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("gvf.stages.collect.shutil.copyfile", full)
-    [item] = collect.glb_sources(GlbSourceConfig(str(source)), Path("x"))
+    [item] = glb_files(GlbSourceConfig(directory=str(source)), Path("x"), Workspace())
     with pytest.raises(OSError, match="No space left"):
         collect.collect_asset(item)
     assert Workspace().raw_manifest.read_bytes() == before

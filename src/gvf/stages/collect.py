@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gvf.config.collect import GlbSourceConfig, ProceduralSourceConfig
 from gvf.data.gltf.animation import read_animation
 from gvf.data.gltf.document import GltfDocument, read_gltf
 from gvf.data.gltf.geometry import target_counts
 from gvf.data.gltf.scene import NodeTree, read_nodes
 from gvf.data.manifest import RAW_SCHEMA, slug, unique, write_manifest
-from gvf.data.sources.asset_files import find_assets
-from gvf.errors import ClipError, ConfigError, ends_the_run
+from gvf.data.sources.glb import glb_files
+from gvf.data.sources.source import SourceFile
+from gvf.errors import ClipError, ends_the_run
 from gvf.execution.clip_map import Rejected, map_clips
-from gvf.storage.files import fresh_directory, main_checkout, sha256
-from gvf.text import clean
+from gvf.storage.files import fresh_directory, sha256
 from gvf.workspace import Workspace
 
 if TYPE_CHECKING:
     from gvf.config.params import Params
-
-ASSETS = "assets"
-
-_logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Source:
-    """An asset file to collect. path: its path. root: the searched folder, which the files it refers to must not leave.
-
-    destination: path of the copy, relative to folder. family: see manifest.
-    """
-
-    path: Path
-    root: Path
-    folder: Path
-    destination: Path
-    family: str
 
 
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
@@ -50,10 +29,12 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     config = params.collect
     with fresh_directory(workspace.raw) as folder:
         if config.procedural is not None:
-            sources = procedural_sources(config.procedural, folder, params.run.seed)
+            from gvf.data.sources.procedural import procedural_files
+
+            sources = procedural_files(config.procedural, folder, params.run.seed)
         else:
             assert config.glb is not None, "the config holds the source it names"
-            sources = glb_sources(config.glb, folder, workspace)
+            sources = glb_files(config.glb, folder, workspace)
         results = map_clips(collect_asset, sources, params.execution, "collect", lambda source: str(source.path))
         taken: dict[str, int] = {}
         rows: list[dict[str, Any]] = []
@@ -73,51 +54,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     }
 
 
-def procedural_sources(config: ProceduralSourceConfig, folder: Path, seed: int) -> list[Source]:
-    """Generate assets named `<family>-<index>.glb` straight into the assets folder."""
-    from gvf.procedural.assets import write_assets
-
-    paths = write_assets(folder / ASSETS, config.families, config.clips_per_family, seed)
-    return [Source(path, folder, folder, path.relative_to(folder), path.stem.rpartition("-")[0]) for path in paths]
-
-
-def glb_sources(config: GlbSourceConfig, folder: Path, workspace: Workspace) -> list[Source]:
-    """Find the files of a directory and its subfolders, sorted by path; each is copied to its own assets subfolder."""
-    directory = workspace.root / config.directory
-    if not directory.exists():  # seen from a temporary copy of the checkout, which has what Git tracks
-        directory = main_checkout(workspace.root) / config.directory
-    if not directory.is_dir():
-        raise ConfigError("collect.glb.directory", f"{directory} is not a folder.")
-    found = find_assets(directory)
-    for line in found.passed_over:
-        _logger.warning("Skipped %s.", clean(line))
-    if found.num_forks:
-        _logger.warning("Skipped %d files in which macOS stores attributes of other files.", found.num_forks)
-    if not found.paths:
-        raise ConfigError("collect.glb.directory", f"{directory} holds no .glb or .gltf file.")
-    taken: dict[str, int] = {}
-    sources = []
-    for path in found.paths:
-        name = unique(slug(path.stem), taken)
-        # In its own folder, where the files it refers to keep their relative paths.
-        kept = Path(ASSETS, name, f"{name}{path.suffix.lower()}")
-        sources.append(Source(path, directory, folder, kept, family_of(path.relative_to(directory))))
-    return sources
-
-
-def family_of(path: Path) -> str:
-    """Return a file's path in the searched folder, without suffix and cleaned for tables.
-
-    If cleaning changed it, a digest distinguishes it from other paths that would look the same.
-    """
-    name = path.as_posix().removesuffix(path.suffix)
-    cleaned = clean(name)
-    if cleaned == name:
-        return name
-    return f"{cleaned}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
-
-
-def collect_asset(source: Source) -> list[dict[str, Any]]:
+def collect_asset(source: SourceFile) -> list[dict[str, Any]]:
     """Copy one file and the files it refers to into the assets folder, and list its clips, still without ids.
 
     Raises ClipError when the file cannot be copied, and OSError when the machine is at fault (disk full).
@@ -175,7 +112,7 @@ def _copy_error(what: str, error: OSError) -> Exception:
 
 
 def _list_clip(
-    document: GltfDocument, source: Source, digest: str, index: int, tree: NodeTree, targets: dict[int, int]
+    document: GltfDocument, source: SourceFile, digest: str, index: int, tree: NodeTree, targets: dict[int, int]
 ) -> dict[str, Any]:
     name = document.animation_names[index]
     try:
@@ -188,7 +125,7 @@ def _list_clip(
 
 
 def _row(
-    source: Source,
+    source: SourceFile,
     digest: str,
     animation: str | None = None,
     index: int = -1,
