@@ -32,10 +32,10 @@ SIZES: dict[str, dict[str, Any]] = {
 UNTOLD = {kind: {"num_heads": 2} for kind in ("variation-vae", "static-vae", "slat-encoder", "slat-gs-decoder")}
 
 
-def small_network(kind: str) -> nn.Module:
-    """A network with random weights, blocks in float16 where the published ones are."""
+def small_network(kind: str, **sizes: Any) -> nn.Module:
+    """Return a network with random weights, blocks in float16 where the published ones are. sizes: to differ from SIZES."""
     torch.manual_seed(0)
-    network = build_published(kind, **SIZES[kind])
+    network = build_published(kind, **SIZES[kind] | sizes)
     for parameter in network.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
     return network.eval()

@@ -1,66 +1,222 @@
-"""Variation fields for canonical Gaussians: from a video by diffusion (Sec. 3.3, A.3), or from the true mesh motion."""
+"""From a video and canonical Gaussians to moving Gaussians, with a generator from a folder or the model hub (Sec. 3.3)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gvf.config.sample import SampleConfig
 from gvf.data.latents import LatentStatistics
 from gvf.diffusion.dpm_solver import DpmSolver, Solution, Tolerances
 from gvf.diffusion.guidance import guided
-from gvf.diffusion.schedule import NoiseSchedule
+from gvf.diffusion.schedule import NoiseSchedule, cosine_schedule
+from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
-from gvf.geometry.farthest_points import farthest_points
-from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
+from gvf.models.network_folder import load_network, save_network
 from gvf.models.variation.dit import VariationDiT
-from gvf.models.variation.joint_vae import Canonical, JointVAE
+from gvf.models.variation.joint_vae import JointVAE
+from gvf.pipelines.generator_folder import DIT_FOLDER, write_description
+from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, Sampling, read_index
+from gvf.pipelines.handles import Handles, choose_handles
+from gvf.pipelines.hub import locate
+from gvf.pipelines.mesh_to_canonical import video_tokens
+from gvf.pipelines.model_card import CardFacts
+from gvf.pipelines.published_generator import is_published, load_published_generator
+from gvf.storage.files import PathLike, fresh_directory
 
 
 @dataclass(frozen=True)
-class Handles:
-    """What the diffusion transformer knows of canonical Gaussians.
+class Motion4D:
+    """A generated motion. gaussians: moving Gaussians [T, N]. field: their variation [T, N, 14] (Eq. 7).
 
-    positions: [L, 3] of the latents, static: [S, 14] activated values; both farthest-sampled from the first Gaussian on,
-    so that training, encoding and inference choose alike.
+    num_evaluations: network evaluations that the video needed.
     """
 
-    positions: Tensor
-    static: Tensor
+    gaussians: Gaussians
+    field: Tensor
+    num_evaluations: int
 
 
-def choose_handles(gaussians: Gaussians, num_latents: int, num_static: int) -> Handles:
-    """Choose the latents' positions and the static condition among the Gaussians, by farthest point sampling.
+@dataclass(frozen=True)
+class Generated:
+    """Variation fields of a batch: one [T, G, 14] per clip.
 
-    gaussians: [N, ...] of one clip. Where N is less than either number, Gaussians are repeated in the order in which
-    they were sampled, so that batches keep their shape.
+    num_evaluations: network evaluations that each clip needed. num_calls: network calls for the whole batch.
     """
-    values = gaussians.to_activated14()
-    means = values[:, :3]
-    return Handles(means[farthest_points(means, num_latents)], values[farthest_points(means, num_static)])
+
+    fields: list[Tensor]
+    num_evaluations: list[int]
+    num_calls: int
 
 
-@torch.no_grad()
-def canonical_from_features(vae: JointVAE, features: Tensor, voxels: Tensor) -> Canonical:
-    """G_1 of one clip: features [M, F] of its active voxels [M, 3]."""
-    return vae.canonical(features.float(), VoxelBatch.pack([voxels]))
+class VideoTo4D:
+    """Generates the motion of canonical Gaussians from a video of any number of frames.
+
+    Call it with frames and Gaussians, or `generate` with tokens of a batch of clips. `from_pretrained` loads one,
+    `save_pretrained` writes a folder that can be copied, published and loaded elsewhere.
+    """
+
+    def __init__(self, index: GeneratorIndex, vae: JointVAE, dit: VariationDiT, device: torch.device | str = "cpu"):
+        """Join networks, which move to the device, and the facts about them. Raises UserError when they do not fit."""
+        _refuse_misfits(index, vae, dit)
+        self.index = index
+        self.device = torch.device(device)
+        self.vae = vae.to(self.device).eval()
+        self.dit = dit.to(self.device).eval()
+        statistics = index.statistics
+        self.statistics = LatentStatistics(**{name: value.to(self.device) for name, value in vars(statistics).items()})
+        self.schedule = cosine_schedule(index.diffusion.num_steps)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: PathLike,
+        *,
+        revision: str | None = None,
+        cache_dir: PathLike | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        device: torch.device | str = "cpu",
+    ) -> VideoTo4D:
+        """Load a generator from a folder, or by its name `owner/name` on the model hub.
+
+        The folder is one of `save_pretrained`, of the stage `train-dit` or of `gvf models export`; or it holds the
+        published weights of the paper. revision, cache_dir, local_files_only, token: as in huggingface_hub. Only
+        safetensors, and torch.save files without code, are read. Raises UserError that names the file and the problem.
+        """
+        folder = locate(
+            name_or_folder,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        if not (folder / INDEX_NAME).is_file() and is_published(folder):
+            parts = load_published_generator(folder)
+            return cls(parts.index, parts.vae, parts.dit, device)
+        index = read_index(folder)
+        return cls(index, JointVAE.load(folder), load_network(VariationDiT, folder / DIT_FOLDER), device)
+
+    def save_pretrained(self, folder: PathLike, facts: CardFacts | None = None) -> None:
+        """Write the generator into a folder, which is replaced. facts: what is known for the model card."""
+        with fresh_directory(folder) as partial:
+            self.vae.save(partial)
+            save_network(self.dit, partial / DIT_FOLDER)
+            write_description(partial, self.index, facts)
+
+    @cached_property
+    def encoder(self) -> ImageEncoder:
+        """Return the image encoder that the generator was trained with.
+
+        Raises UserError if its weights are missing or its tokens do not fit the diffusion transformer.
+        """
+        encoder = build_image_encoder(self.index.featurize_config(), self.device)
+        if encoder.token_dim != (expected := self.dit.config.image_channels):
+            raise UserError(
+                f"{INDEX_NAME}: image_encoder {self.index.image_encoder.name} makes tokens of {encoder.token_dim} channels, "
+                f"{DIT_FOLDER} takes {expected}. They do not belong together."
+            )
+        return encoder
+
+    def __call__(
+        self,
+        frames: Tensor,
+        canonical: Gaussians,
+        *,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+        **settings: Any,
+    ) -> Motion4D:
+        """Generate the motion of one video.
+
+        frames: [T, H, W, 4] RGBA with straight alpha, or [T, H, W, 3] RGB on white, whose pure white becomes transparent;
+        uint8, or float in [0, 1]. canonical: Gaussians [N] of the first frame. seed: of the noise, unless a generator (on
+        the CPU) is given. settings: fields of `Sampling` that differ from the generator's, such as steps=10.
+        """
+        tokens = self.tokens(frames)
+        generator = generator or torch.Generator().manual_seed(seed)
+        sampling = Sampling(**{**self.index.sampling.model_dump(), **settings})
+        canonical = canonical.to(self.device)
+        result = self.generate([tokens], [canonical], [self.noise(len(tokens), generator)], sampling)
+        (field,), (num_evaluations,) = result.fields, result.num_evaluations
+        return Motion4D(canonical.vary(field), field, num_evaluations)
+
+    def tokens(self, frames: Tensor) -> Tensor:
+        """Return the image tokens [T, K, D] float32 of a video's frames. frames: as in a call."""
+        return video_tokens(self.encoder, as_rgba(frames), self.index.featurize_config().batch_size, self.device)
+
+    def noise(self, num_frames: int, generator: torch.Generator) -> Tensor:
+        """Draw the noise [T, L, C] of one clip, on the CPU."""
+        sizes = self.vae.variation.config
+        return torch.randn(num_frames, sizes.num_latents, sizes.latent_channels, generator=generator)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        tokens: Sequence[Tensor],
+        canonicals: Sequence[Gaussians],
+        noise: Sequence[Tensor],
+        sampling: Sampling | None = None,
+    ) -> Generated:
+        """Generate the variation fields of a batch of clips of the same number of frames.
+
+        tokens: [T, K, D] of each clip; canonicals: Gaussians [N] of each, on the generator's device; noise: [T, L, C] of
+        each. A clip's field does not depend on the rest of the batch, up to rounding. sampling: by default the
+        generator's own.
+        """
+        num_latents, num_static = self.vae.variation.config.num_latents, self.dit.config.num_static
+        solution = sample_latents(
+            self.dit,
+            self.schedule,
+            self.statistics,
+            [choose_handles(gaussians, num_latents, num_static) for gaussians in canonicals],
+            torch.stack([values.float() for values in tokens]).to(self.device),
+            torch.stack(list(noise)).to(self.device),
+            sampling or self.index.sampling,
+        )
+        decode = self.vae.variation.decode
+        fields = [
+            decode(latents.unsqueeze(0), gaussians.to_activated14().unsqueeze(0))[0]
+            for latents, gaussians in zip(solution.sample, canonicals)
+        ]
+        return Generated(fields, solution.num_evaluations.tolist(), solution.num_calls)
 
 
-@torch.no_grad()
+def as_rgba(frames: Tensor) -> Tensor:
+    """Return frames as uint8 RGBA [T, H, W, 4]. frames: as in a call of VideoTo4D. Raises UserError for other tensors."""
+    if frames.dim() != 4 or frames.shape[-1] not in (3, 4) or not frames.numel():
+        raise UserError(
+            f"frames: have shape {list(frames.shape)}; expected [T, H, W, 4] or [T, H, W, 3], T at least 1."
+        )
+    if frames.is_floating_point():
+        if not (frames.isfinite().all() and frames.min() >= 0.0 and frames.max() <= 1.0):
+            raise UserError("frames: hold values outside [0, 1]. Scale them, or pass uint8.")
+        frames = (frames * 255.0).round().to(torch.uint8)
+    elif frames.dtype != torch.uint8:
+        raise UserError(f"frames: are {frames.dtype}; expected uint8, or floats in [0, 1].")
+    if frames.shape[-1] == 4:
+        return frames
+    is_white = (frames == 255).all(-1, keepdim=True)
+    return torch.cat([frames, torch.where(is_white, 0, 255).to(torch.uint8)], dim=-1)
+
+
 def sample_latents(
     dit: VariationDiT,
     schedule: NoiseSchedule,
     statistics: LatentStatistics,
-    handles: list[Handles],
+    handles: Sequence[Handles],
     video_tokens: Tensor,
     noise: Tensor,
-    config: SampleConfig,
+    sampling: Sampling,
 ) -> Solution:
-    """Latents [B, T, L, C] of B videos, ready for the decoder.
+    """Return latents [B, T, L, C] of B videos, ready for the decoder, without gradients.
 
-    handles: one a clip. video_tokens: [B, T, K, D]. noise: [B, T, L, C], standard normal.
+    handles: of each clip. video_tokens: [B, T, K, D]. noise: [B, T, L, C], standard normal.
     """
     positions = torch.stack([handle.positions for handle in handles])
     static = statistics.normalize_static(torch.stack([handle.static for handle in handles]))
@@ -70,28 +226,40 @@ def sample_latents(
         return lambda noised, timesteps: dit.denoise(noised, timesteps, conditions)
 
     nothing = torch.zeros_like(video_tokens)
-    velocity = guided(
-        prediction(video_tokens, static),
-        prediction(nothing, static),
-        prediction(nothing, torch.zeros_like(static)),
-        static_scale=config.static_guidance,
-        video_scale=config.video_guidance,
-    )
-    solver = DpmSolver(schedule, velocity)
-    if config.solver == "multistep":
-        solution = solver.sample_multistep(noise, config.steps)
-    else:
-        tolerances = Tolerances(config.absolute_tolerance, config.relative_tolerance, config.first_step, config.safety)
-        solution = solver.sample_adaptive(noise, tolerances)
-    return solution._replace(sample=statistics.denormalize(solution.sample))
+    with torch.no_grad():
+        velocity = guided(
+            prediction(video_tokens, static),
+            prediction(nothing, static),
+            prediction(nothing, torch.zeros_like(static)),
+            static_scale=sampling.static_guidance,
+            video_scale=sampling.video_guidance,
+        )
+        solver = DpmSolver(schedule, velocity)
+        if sampling.solver == "multistep":
+            solution = solver.sample_multistep(noise, sampling.steps)
+        else:
+            tolerances = Tolerances(
+                sampling.absolute_tolerance, sampling.relative_tolerance, sampling.first_step, sampling.safety
+            )
+            solution = solver.sample_adaptive(noise, tolerances)
+        return solution._replace(sample=statistics.denormalize(solution.sample))
 
 
-@torch.no_grad()
-def reconstruct(vae: JointVAE, canonical: Canonical, points: Tensor) -> tuple[Tensor, Tensor]:
-    """The VAE's reconstruction of a true motion: points [T, N, 3] of one clip, the canonical frame first.
-
-    Returns the variation field [T, G, 14] and the interpolated displacements [T, G, 3] of the Gaussians (Eq. 4).
-    """
-    motion = vae.motion(canonical, torch.cat([points[:1], points]).unsqueeze(0))
-    posterior = vae.encode(canonical, motion)
-    return vae.decode(canonical, posterior.mean)[0], motion.interpolated[0]
+def _refuse_misfits(index: GeneratorIndex, vae: JointVAE, dit: VariationDiT) -> None:
+    """Raise UserError unless networks and index agree on the channels and grids that they share."""
+    static, variation = vae.static, vae.variation.config
+    wanted = {
+        f"{INDEX_NAME}: latents, channels": (len(index.latents.mean), variation.latent_channels),
+        f"{INDEX_NAME}: static, channels": (len(index.static.mean), dit.static_cond_proj.in_features),
+        f"{INDEX_NAME}: voxels.resolution": (index.voxels.resolution, static.decoder.config.resolution),
+        f"{INDEX_NAME}: voxels.feature_channels": (
+            index.voxels.feature_channels,
+            static.encoder.config.feature_channels,
+        ),
+        f"{DIT_FOLDER}: latent_channels": (dit.latent_channels, variation.latent_channels),
+    }
+    for name, (found, expected) in wanted.items():
+        if found != expected:
+            raise UserError(
+                f"{name} is {found}, but the networks beside it have {expected}. They do not belong together."
+            )

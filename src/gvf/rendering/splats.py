@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from gvf.gaussians.gaussians import Gaussians
+from gvf.rendering.convention import COMPENSATE, LOW_PASS, WHITE
 from gvf.rendering.rasterize import rasterize
-
-LOW_PASS = 0.1  # pixels^2, with opacity compensation (release, sparse_vae.py:184)
-WHITE = 1.0
 
 
 def draw_gaussians(gaussians: Gaussians, viewmats: Tensor, Ks: Tensor, size: int, background: float = WHITE) -> Tensor:
@@ -30,5 +28,5 @@ def draw_gaussians(gaussians: Gaussians, viewmats: Tensor, Ks: Tensor, size: int
         size,
         background=level,
         low_pass=LOW_PASS,
-        compensate=True,
+        compensate=COMPENSATE,
     ).rgb

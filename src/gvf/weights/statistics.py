@@ -29,11 +29,20 @@ def load_published_statistics(
     """Load the latent statistics of the published diffusion transformer, float32.
 
     folder: contains `static_mean.pt`, `static_std.pt`, `deformation_mean.pt` and `deformation_std.pt`; by default they are
-    searched for as by `gvf weights list`. Each holds one value per channel on its last axis, after any number of axes of
-    length 1; the deformation files may also hold a single value for all channels. Raises UserError naming a file that is
-    missing or does not fit.
+    searched for as by `gvf weights list`. Raises UserError naming a file that is missing or does not fit.
     """
     paths = _published() if folder is None else {stem: Path(folder) / f"{stem}.pt" for stem in FILES.values()}
+    return load_statistics_of(paths, latent_channels=latent_channels, static_channels=static_channels)
+
+
+def load_statistics_of(
+    paths: Mapping[str, Path], *, latent_channels: int = 16, static_channels: int = STATIC_CHANNELS
+) -> LatentStatistics:
+    """Load latent statistics from the files of `FILES`, float32. paths: by stem.
+
+    Each file holds one value per channel on its last axis, after any number of axes of length 1; the deformation files
+    may also hold a single value for all channels. Raises UserError naming a file that is missing or does not fit.
+    """
     tensors = {}
     for field, stem in FILES.items():
         count = latent_channels if field.startswith("latent") else static_channels

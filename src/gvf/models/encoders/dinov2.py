@@ -11,16 +11,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gvf.errors import UserError
+from gvf.models.encoders.preprocessing import PREPROCESSING
 from gvf.storage.model_folders import load_model
 from gvf.storage.published_files import DINOV2
-
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
 
 
 class DinoV2Encoder(nn.Module):
     """Tokens before the final norm of the network, unscaled: the published models were trained on these values.
 
-    Pictures are resized with their alpha to the network's own size (518, Lanczos), then put on black. Voxel maps are
+    Images are resized with their alpha to the network's own size (518, Lanczos), then put on black. Voxel maps are
     the 37 x 37 patch tokens; video tokens are the same 1369, then the class token; register tokens are dropped.
     """
 
@@ -34,8 +33,9 @@ class DinoV2Encoder(nn.Module):
         super().__init__()
         self.network = _load(weights or str(DINOV2.find() or DINOV2.repository))
         self._side: int = self.network.config.image_size // self.network.config.patch_size
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
+        _, _, mean, std = PREPROCESSING["dinov2"]
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     @property
     def voxel_dim(self) -> int:

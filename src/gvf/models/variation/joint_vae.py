@@ -1,8 +1,9 @@
-"""Everything stage 2 trains: E_GS (kept), D_GS (finetuned) and the variation VAE, from mesh to moving Gaussians (Fig. 2)."""
+"""The autoencoders of stage 2: E_GS (frozen), D_GS (finetuned) and the variation VAE, from mesh to moving Gaussians (Fig. 2)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,11 @@ from gvf.models.canonical.static_vae import StaticVAE
 from gvf.models.layers.attention import KeysValues
 from gvf.models.layers.posterior import Posterior
 from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.network_folder import load_network, save_network
 from gvf.models.variation.vae import VariationVAE
+from gvf.storage.files import PathLike
+
+VARIATION_FOLDER = "variation_vae"
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Canonical:
     posterior: Posterior
 
     def clip(self, index: int) -> Gaussians:
-        """The Gaussians of one clip, without padding."""
+        """Return the Gaussians of one clip, without padding."""
         count = int(self.valid[index].sum())
         return self.gaussians[index].map(lambda tensor: tensor[:count])
 
@@ -51,7 +56,7 @@ class Motion:
 
 
 class JointVAE(nn.Module):
-    """`static` and `variation`; see Canonical and Motion for what passes between them."""
+    """Holds `static` and `variation`; Canonical and Motion are what passes between them."""
 
     def __init__(self, static: StaticVaeConfig, variation: VariationVaeConfig) -> None:
         super().__init__()
@@ -59,8 +64,27 @@ class JointVAE(nn.Module):
         self.variation = VariationVAE(variation)
         self.static.encoder.requires_grad_(False)  # E_GS stays, so that image-to-3D models of its latents stay usable
 
+    @classmethod
+    def of(cls, static: StaticVAE, variation: VariationVAE) -> JointVAE:
+        """Return the autoencoders made of networks that are there."""
+        with torch.device("meta"):
+            vae = cls(static.config, variation.config)
+        vae.static, vae.variation = static, variation
+        vae.static.encoder.requires_grad_(False)
+        return vae.eval()
+
+    def save(self, folder: PathLike) -> None:
+        """Write each of the three networks into a folder of its own inside `folder`."""
+        self.static.save(folder)
+        save_network(self.variation, Path(folder) / VARIATION_FOLDER)
+
+    @classmethod
+    def load(cls, folder: PathLike) -> JointVAE:
+        """Return the autoencoders that `save` wrote, in eval mode, on the CPU. Raises UserError when they do not fit."""
+        return cls.of(StaticVAE.load(folder), load_network(VariationVAE, Path(folder) / VARIATION_FOLDER))
+
     def canonical(self, features: Tensor, voxels: VoxelBatch, generator: torch.Generator | None = None) -> Canonical:
-        """G_1 = D_GS(E_GS(M_1)); with a generator the latent is drawn from its posterior, without it is the mean."""
+        """Return G_1 = D_GS(E_GS(M_1)); the latent is drawn from its posterior with a generator, else it is the mean."""
         with torch.no_grad():
             posterior = self.static.encode(features, voxels)
             latents = posterior.mean if generator is None else posterior.sample(generator)
@@ -69,9 +93,9 @@ class JointVAE(nn.Module):
 
     @torch.no_grad()
     def motion(self, canonical: Canonical, points: Tensor, generator: torch.Generator | None = None) -> Motion:
-        """Interpolated displacements of the Gaussians and the encoder's queries.
+        """Return the interpolated displacements of the Gaussians and the encoder's queries.
 
-        points: [B, 1 + T, N, 3], the canonical frame first. With a generator farthest point sampling starts anywhere.
+        points: [B, 1 + T, N, 3], the canonical frame first. With a generator, farthest point sampling starts at a random Gaussian.
         """
         config = self.variation.config
         means = canonical.gaussians.means.detach()
@@ -88,7 +112,7 @@ class JointVAE(nn.Module):
         return Motion(points[:, 0], displacements, guide.interpolate(displacements), chosen)
 
     def encode(self, canonical: Canonical, motion: Motion) -> Posterior:
-        """Distribution of the latents [B, T, L, C] (Eq. 5)."""
+        """Return the distribution of the latents [B, T, L, C] (Eq. 5)."""
         rows = motion.chosen.unsqueeze(-1)
         positions = canonical.gaussians.means.detach().gather(1, rows.expand(-1, -1, 3))
         frames = motion.displacements.shape[1]
@@ -96,13 +120,13 @@ class JointVAE(nn.Module):
         return self.variation.encode(positions, queries, motion.points, motion.displacements)
 
     def decode(self, canonical: Canonical, latents: Tensor) -> Tensor:
-        """Variation field [B, T, G, 14] of the canonical Gaussians (Eq. 6)."""
+        """Return the variation field [B, T, G, 14] of the canonical Gaussians (Eq. 6)."""
         return self.variation.decode(latents, canonical.gaussians.to_activated14())
 
     def decode_for_training(
         self, canonical: Canonical, latents: Tensor, chosen: Tensor, num_whole: int
     ) -> tuple[Tensor, Tensor]:
-        """As `decode`, at less cost: whole fields where they are drawn, a few Gaussians where only motion is compared.
+        """Return parts of what `decode` returns, at less cost: all Gaussians in rendered frames, a few in all frames.
 
         chosen: [B, S], Gaussians of each clip. Returns the field of the first `num_whole` frames [B, num_whole, G, 14]
         and that of the chosen Gaussians in all frames [B, T, S, 14].
@@ -118,12 +142,12 @@ class JointVAE(nn.Module):
 
 
 def varied(gaussians: Gaussians, variation: Tensor) -> Gaussians:
-    """G_t = G_1 + dG_t for batches (Eq. 7): gaussians [B, G], variation [B, T, G, 14] to Gaussians [B, T, G]."""
+    """Return G_t = G_1 + dG_t for batches (Eq. 7), [B, T, G], from gaussians [B, G] and variation [B, T, G, 14]."""
     return gaussians.map(lambda tensor: tensor.unsqueeze(1)).vary(variation)
 
 
 def moved(gaussians: Gaussians, displacements: Tensor) -> Gaussians:
-    """Gaussians carried along and otherwise unchanged: gaussians [G], displacements [T, G, 3] to Gaussians [T, G]."""
+    """Return gaussians [G] moved by displacements [T, G, 3] and otherwise unchanged, as Gaussians [T, G]."""
     frames = len(displacements)
     repeated = gaussians.map(lambda tensor: tensor.unsqueeze(0).expand(frames, *tensor.shape))
     return replace(repeated, means=repeated.means + displacements)

@@ -1,0 +1,244 @@
+"""`generator.json`: what inference needs to know of a generator besides its networks.
+
+The file may come from anywhere. Every field is required, unknown ones are refused, and so is a generator that was made
+with another image preprocessing or rendering convention than this version of gvf has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gvf.config.featurize import FeaturizeConfig
+from gvf.data.latents import LatentStatistics
+from gvf.errors import UserError
+from gvf.models.encoders.preprocessing import PREPROCESSING
+from gvf.models.network_folder import read_small_json
+from gvf.rendering.convention import COMPENSATE, LOW_PASS, WHITE
+from gvf.storage.files import PathLike, write_json
+from gvf.text import clean
+
+INDEX_NAME = "generator.json"
+STATIC_CHANNELS = ("means", "colors", "opacity", "scales", "quats")
+VARIATION_CHANNELS = ("means", "scales", "quats", "colors", "opacity")
+
+# `owner/name` of the model hub, optionally followed by @revision; never a path.
+HUB_NAME = r"[A-Za-z0-9][\w-]*(?:\.[\w-]+)*/[A-Za-z0-9][\w-]*(?:\.[\w-]+)*"
+_Number = Annotated[float, Field(ge=-1e6, le=1e6)]
+_Deviation = Annotated[float, Field(gt=0.0, le=1e6)]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Moments(_Facts):
+    """Mean and standard deviation per channel."""
+
+    mean: Annotated[tuple[_Number, ...], Field(min_length=1, max_length=4096)]
+    std: Annotated[tuple[_Deviation, ...], Field(min_length=1, max_length=4096)]
+
+    @model_validator(mode="after")
+    def _have_the_same_length(self) -> Moments:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"has {len(self.mean)} means but {len(self.std)} deviations")
+        return self
+
+
+class Diffusion(_Facts):
+    """What the diffusion transformer was trained to predict, and under which noise schedule."""
+
+    schedule: Literal["cosine"]
+    num_steps: Annotated[int, Field(ge=2, le=100_000)]
+    prediction: Literal["velocity"]
+
+
+class Sampling(_Facts):
+    """Settings of the solver and of classifier-free guidance; the defaults are the paper's.
+
+    solver: `adaptive` (DPM-Solver of order 2, with the four settings after `steps`) or `multistep` with `steps` steps.
+    video_guidance, static_guidance: scales; 1 for none.
+    """
+
+    solver: Literal["adaptive", "multistep"] = "adaptive"
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 20
+    absolute_tolerance: Annotated[float, Field(gt=0.0, le=1e3)] = 0.0078
+    relative_tolerance: Annotated[float, Field(gt=0.0, le=1e3)] = 0.05
+    first_step: Annotated[float, Field(gt=0.0, le=10.0)] = 0.05
+    safety: Annotated[float, Field(ge=0.01, le=1.0)] = 0.9
+    video_guidance: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+    static_guidance: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+
+    @classmethod
+    def of(cls, config: Any) -> Sampling:
+        """Return the settings in a config with these fields and others, such as the section `sample`."""
+        return cls(**{name: getattr(config, name) for name in cls.model_fields})
+
+
+class Preprocessing(_Facts):
+    """How images are prepared: see `gvf.models.encoders.preprocessing`."""
+
+    size: int | None
+    central_share: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Encoder(_Facts):
+    """The image encoder. weights: name on the model hub; None for the encoder's default weights.
+
+    token_grid: tokens along each side of a frame; None where the encoder decides.
+    """
+
+    name: Literal["efficientnet_lite0", "dinov2"]
+    weights: Annotated[str, Field(pattern=f"^{HUB_NAME}$", max_length=200)] | None
+    token_grid: Annotated[int, Field(ge=1, le=64)] | None
+    preprocessing: Preprocessing
+
+    @model_validator(mode="after")
+    def _has_this_versions_preprocessing(self) -> Encoder:
+        if self.preprocessing != Preprocessing(**PREPROCESSING[self.name]._asdict()):
+            raise ValueError(f"was trained with other preprocessing than this version of gvf has for {self.name}")
+        return self
+
+
+class Voxels(_Facts):
+    """The grid of image features on a mesh, the input of E_GS. weighting: of views; see `featurize.voxel_weighting`."""
+
+    resolution: Annotated[int, Field(ge=2, le=256)]
+    feature_channels: Annotated[int, Field(ge=1, le=1 << 16)]
+    weighting: Literal["uniform", "visible"]
+
+
+class Rendering(_Facts):
+    """The convention under which the Gaussians look as trained: see `gvf.rendering.convention`."""
+
+    low_pass: float = LOW_PASS
+    compensate: bool = COMPENSATE
+    background: float = WHITE
+
+    @model_validator(mode="after")
+    def _is_this_versions(self) -> Rendering:
+        if (self.low_pass, self.compensate, self.background) != (LOW_PASS, COMPENSATE, WHITE):
+            raise ValueError("differs from the rendering convention of this version of gvf")
+        return self
+
+
+class Channels(_Facts):
+    """The order of channels in the Gaussians given to the networks, and in the variations that they return."""
+
+    static: tuple[str, ...] = STATIC_CHANNELS
+    variation: tuple[str, ...] = VARIATION_CHANNELS
+
+    @model_validator(mode="after")
+    def _are_this_versions(self) -> Channels:
+        if (self.static, self.variation) != (STATIC_CHANNELS, VARIATION_CHANNELS):
+            raise ValueError("differ from the channel orders of this version of gvf")
+        return self
+
+
+class GeneratorIndex(_Facts):
+    """Everything in `generator.json`.
+
+    title: of the model card. training_frames: T of the training clips; other lengths can be generated. latents, static:
+    statistics that normalise the latents, and the activated Gaussians that condition the transformer.
+    """
+
+    format: Literal["gvf-generator"]
+    version: Literal[1]
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    training_frames: Annotated[int, Field(ge=1, le=100_000)]
+    latents: Moments
+    static: Moments
+    diffusion: Diffusion
+    sampling: Sampling
+    image_encoder: Encoder
+    voxels: Voxels
+    rendering: Rendering
+    channels: Channels
+
+    @property
+    def statistics(self) -> LatentStatistics:
+        """Return the statistics as float32 tensors."""
+        values = self.latents.mean, self.latents.std, self.static.mean, self.static.std
+        return LatentStatistics(*(torch.tensor(value, dtype=torch.float32) for value in values))
+
+    def featurize_config(self, batch_size: int = 16) -> FeaturizeConfig:
+        """Return the settings with which images are encoded for this generator. batch_size: images encoded at once."""
+        encoder, voxels = self.image_encoder, self.voxels
+        return FeaturizeConfig(
+            encoder.name, encoder.weights, encoder.token_grid, voxels.resolution, voxels.weighting, batch_size
+        )
+
+
+def build_index(
+    title: str,
+    training_frames: int,
+    statistics: LatentStatistics,
+    num_diffusion_steps: int,
+    featurize: FeaturizeConfig,
+    feature_channels: int,
+    sampling: Sampling | None = None,
+) -> GeneratorIndex:
+    """Return the index of a generator trained with these settings; statistics are stored without loss.
+
+    feature_channels: channels of the image features on a voxel. Weights of an image encoder that lie in a local folder
+    have no name elsewhere, so they are recorded as the default ones.
+    """
+    name = featurize.weights
+    is_public = name is not None and re.fullmatch(HUB_NAME, name) is not None and not Path(name).exists()
+    return GeneratorIndex(
+        format="gvf-generator",
+        version=1,
+        title=title,
+        training_frames=training_frames,
+        latents=Moments(mean=tuple(statistics.latent_mean.tolist()), std=tuple(statistics.latent_std.tolist())),
+        static=Moments(mean=tuple(statistics.static_mean.tolist()), std=tuple(statistics.static_std.tolist())),
+        diffusion=Diffusion(schedule="cosine", num_steps=num_diffusion_steps, prediction="velocity"),
+        sampling=sampling or Sampling(),
+        image_encoder=Encoder(
+            name=featurize.encoder,
+            weights=name if is_public else None,
+            token_grid=featurize.token_grid,
+            preprocessing=Preprocessing(**PREPROCESSING[featurize.encoder]._asdict()),
+        ),
+        voxels=Voxels(
+            resolution=featurize.voxel_resolution,
+            feature_channels=feature_channels,
+            weighting=featurize.voxel_weighting,
+        ),
+        rendering=Rendering(),
+        channels=Channels(),
+    )
+
+
+def write_index(folder: PathLike, index: GeneratorIndex) -> None:
+    """Write `generator.json` into a folder."""
+    write_json(Path(folder) / INDEX_NAME, index.model_dump(mode="json"))
+
+
+def read_index(folder: PathLike) -> GeneratorIndex:
+    """Return the content of a folder's `generator.json`. Raises UserError that names what is wrong with it."""
+    path = Path(folder) / INDEX_NAME
+    content = read_small_json(path)
+    if not isinstance(content, dict) or content.get("format") != "gvf-generator":
+        raise UserError(f"{path}: does not describe a generator of gvf. Copy the whole folder that gvf wrote.")
+    if content.get("version") != 1:
+        raise UserError(f"{path}: has version {clean(str(content.get('version')), 40)}, this gvf reads 1. Update gvf.")
+    try:
+        return GeneratorIndex.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise UserError(f"{path}: {'; '.join(_problems(error))}.") from None
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False, include_input=False)[:3]:
+        where = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        yield f"{clean(where, 80)} {message[:1].lower()}{message[1:]}"

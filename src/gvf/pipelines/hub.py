@@ -1,0 +1,85 @@
+"""Finding a generator's folder on this machine or on the model hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gvf.errors import UserError
+from gvf.pipelines.generator_index import HUB_NAME, INDEX_NAME
+from gvf.storage import published_files
+from gvf.storage.files import PathLike
+from gvf.text import clean
+
+# Everything that a generator may consist of; nothing else is fetched.
+PATTERNS = (INDEX_NAME, "README.md", "*/config.json", "*/model.safetensors")
+_PUBLISHED = (
+    published_files.STATIC_VAE,
+    published_files.VARIATION_VAE,
+    published_files.DIT,
+    *published_files.STATISTICS,
+)
+
+
+def locate(
+    name_or_folder: PathLike,
+    *,
+    revision: str | None = None,
+    cache_dir: PathLike | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+) -> Path:
+    """Return the folder of a generator: the given one, or a copy of a repository of the model hub.
+
+    name_or_folder: a folder, or `owner/name` on the hub. Files that `gvf weights pull` fetched are used where the name is
+    that of the published weights. Other arguments: as in `huggingface_hub.snapshot_download`. Raises UserError when there
+    is no such folder and the repository cannot be had.
+    """
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return folder
+    name = str(name_or_folder)
+    if not re.fullmatch(HUB_NAME, name):
+        raise UserError(
+            f"{clean(name, 200)}: no such folder, and not a name on the model hub (owner/name). Give the folder that "
+            f"holds {INDEX_NAME}."
+        )
+    patterns = list(PATTERNS)
+    if name == published_files.DIT.repository:
+        patterns = [file.path for file in _PUBLISHED]
+        pulled = published_files.weights_folder() / name.split("/")[1]
+        if revision is None and all((pulled / file.path).is_file() for file in _PUBLISHED):
+            return pulled
+    return _snapshot(name, patterns, revision, cache_dir, local_files_only, token)
+
+
+def _snapshot(
+    name: str,
+    patterns: list[str],
+    revision: str | None,
+    cache_dir: PathLike | None,
+    local_files_only: bool,
+    token: str | bool | None,
+) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                cache_dir=None if cache_dir is None else str(cache_dir),
+                local_files_only=local_files_only,
+                token=token,
+                allow_patterns=patterns,
+            )
+        )
+    except (OSError, ValueError) as error:  # the hub's errors are OSErrors and ValueErrors
+        where = (
+            "in the hub's cache on this machine" if local_files_only else "on the model hub, or it cannot be reached"
+        )
+        reason = clean(str(error).partition("\n")[0], 200).rstrip(".")
+        raise UserError(
+            f"{name}: not found {where} ({reason}). Check the name and the network, or copy the generator's folder here "
+            "and give its path."
+        ) from None

@@ -1,0 +1,97 @@
+"""The model card of a generator: `README.md` with the front matter that the model hub reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+from gvf.pipelines.generator_index import GeneratorIndex
+
+CARD_NAME = "README.md"
+_UNKNOWN = "Not recorded. Look it up before you publish or use these weights commercially."
+_USE = """\
+```python
+from gvf.pipelines.video_to_4d import VideoTo4D
+
+pipeline = VideoTo4D.from_pretrained("this folder, or its name on the model hub")
+motion = pipeline(frames, canonical, seed=0)  # frames: [T, H, W, 4]; canonical: Gaussians of frame 1
+motion.gaussians  # Gaussians [T, N]
+```"""
+_LIMITS = """\
+The networks animate given canonical Gaussians of one object from one video of it, seen from the front by a camera that
+does not move, with the background removed. They are meant for research and for the creation of 3D assets. Motion
+that is hidden in the video is guessed. Objects, motions and cameras unlike those of the training data give poor results,
+and nothing was done to detect such input. Do not use the results as measurements of the real motion of a person."""
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a model card says beyond the index; what is unknown stays empty.
+
+    license: identifier of the hub for the weights, or empty if their authors state none. data: source of the training
+    clips, and how many there are. attribution: licences and authors of the data, Markdown. commit: of the code that
+    trained the networks. metrics: values on held-out clips by name.
+    """
+
+    license: str = ""
+    data: str = ""
+    attribution: str = ""
+    commit: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+
+def card(index: GeneratorIndex, facts: CardFacts) -> str:
+    """Return the text of the model card."""
+    sections = {
+        "Use": _USE,
+        "Data": f"{facts.data or 'Training data: ' + _UNKNOWN}\n\n{facts.attribution or 'Licences of the data: ' + _UNKNOWN}",
+        "Metrics on held-out clips": _metrics(facts.metrics),
+        "Intended use and limits": _LIMITS,
+        "Licence of the weights": facts.license
+        or "No licence is stated for these weights. Ask their authors before you redistribute them.",
+        "Details": _details(index, facts),
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return f"---\n{_front_matter(index, facts)}---\n\n# {index.title}\n\n{_summary(index)}\n\n{body}\n"
+
+
+def _front_matter(index: GeneratorIndex, facts: CardFacts) -> str:
+    values = {
+        "library_name": "gvf",
+        "license": facts.license or "unknown",
+        "tags": ["4d-generation", "gaussian-splatting", "video-to-4d"],
+    }
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+def _summary(index: GeneratorIndex) -> str:
+    return (
+        "A generator of 4D Gaussian splats (Gaussian Variation Field Diffusion): it turns one video of an object and the "
+        f"canonical Gaussians of the object into moving Gaussians. Trained on clips of {index.training_frames} frames; "
+        "videos of other lengths can be used."
+    )
+
+
+def _metrics(metrics: Mapping[str, float]) -> str:
+    if not metrics:
+        return "Not measured, or not recorded with these weights."
+    rows = [f"| {name} | {value:.4g} |" for name, value in metrics.items()]
+    return "\n".join(["| metric | value |", "|---|---|", *rows])
+
+
+def _details(index: GeneratorIndex, facts: CardFacts) -> str:
+    encoder = index.image_encoder
+    weights = f" with weights {encoder.weights}" if encoder.weights else ""
+    lines = [
+        f"- Code: commit {facts.commit or 'not recorded'}",
+        f"- Image encoder: {encoder.name}{weights}",
+        f"- Voxels: {index.voxels.resolution} per side, {index.voxels.feature_channels} feature channels",
+        f"- Latents: {len(index.latents.mean)} channels; {index.diffusion.num_steps} diffusion steps, "
+        f"{index.diffusion.prediction} prediction, {index.diffusion.schedule} schedule",
+        f"- Rendering: low-pass filter of {index.rendering.low_pass} pixels^2 with opacity compensation, white background",
+        *(f"- Parameters of {name}: {count:,}" for name, count in facts.parameters.items()),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""A small generator with random weights, as training would leave it, and clips for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from gvf.config.featurize import FeaturizeConfig
+from gvf.config.variation_dit import VariationDitConfig
+from gvf.data.latents import LatentStatistics
+from gvf.gaussians.gaussians import Gaussians
+from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.joint_vae import JointVAE
+from gvf.pipelines.generator_index import Sampling, build_index
+from gvf.pipelines.video_to_4d import VideoTo4D
+from tests.models.test_joint_vae import STATIC, VARIATION
+
+FRAMES, TOKENS, CHANNELS = 3, 4, 384  # of training clips; tokens of a frame and their channels, on a grid of 2 x 2
+FEATURIZE = FeaturizeConfig("efficientnet_lite0", None, 2, STATIC.resolution, "visible", 4)
+DIT = VariationDitConfig(
+    width=12,
+    num_layers=1,
+    num_heads=2,
+    feed_forward_ratio=2,
+    image_channels=CHANNELS,
+    num_static=7,
+    position_embedding=True,
+    position_scale=8.0,
+)
+FAST = Sampling(solver="multistep", steps=3)
+
+
+def small_generator() -> VideoTo4D:
+    """Return a generator whose video, Gaussians and noise all matter to its result."""
+    torch.manual_seed(0)
+    vae, dit = JointVAE(STATIC, VARIATION), VariationDiT(DIT, VARIATION.latent_channels)
+    for network in (vae, dit):
+        for parameter in network.parameters():
+            parameter.data.add_(0.2 * torch.randn_like(parameter))
+    statistics = LatentStatistics(
+        torch.randn(VARIATION.latent_channels),
+        torch.rand(VARIATION.latent_channels) + 0.5,
+        torch.randn(14),
+        torch.rand(14) + 0.5,
+    )
+    index = build_index("A small generator", FRAMES, statistics, 1000, FEATURIZE, STATIC.feature_channels, FAST)
+    return VideoTo4D(index, vae, dit)
+
+
+def canonical_gaussians(count: int, seed: int) -> Gaussians:
+    """Return canonical Gaussians [count] with random values."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(count, 14, generator=generator)
+    fields = values.split([3, 3, 3, 4, 1], dim=1)
+    gaussians = Gaussians(fields[0] * 0.2, *fields[1:4], fields[4].squeeze(1))
+    return replace(gaussians, raw_scales=gaussians.raw_scales - 3.0)
+
+
+def tokens_of(num_frames: int, seed: int) -> torch.Tensor:
+    """Return random tokens [num_frames, K, D] of a video."""
+    return torch.randn(num_frames, TOKENS, CHANNELS, generator=torch.Generator().manual_seed(seed))
