@@ -94,9 +94,9 @@ class Workspace:
         return self.latents / "statistics.safetensors"
 
     @property
-    def dit(self) -> Path:
-        """Return the diffusion transformer's folder, written by `train-dit`."""
-        return self.path("models/dit")
+    def generator(self) -> Path:
+        """Return the folder of the generator, all networks and what inference needs of them, written by `train-dit`."""
+        return self.path("models/generator")
 
     @property
     def predictions(self) -> Path:

@@ -13,8 +13,8 @@ from gvf.devices import resolve_device
 from gvf.errors import ClipError, StageError
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.models.variation.joint_vae import JointVAE
-from gvf.pipelines.models import load_joint_vae
-from gvf.pipelines.video_to_4d import canonical_from_features, choose_handles
+from gvf.pipelines.animate_mesh import canonical_from_features
+from gvf.pipelines.handles import choose_handles
 from gvf.storage.files import fresh_directory
 from gvf.workspace import Workspace
 
@@ -22,7 +22,7 @@ from gvf.workspace import Workspace
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Encode training and held-out clips with mean canonical latents; statistics are of the training clips alone."""
     device = resolve_device(params.run.device)
-    vae = load_joint_vae(workspace.vae_joint, device)
+    vae = JointVAE.load(workspace.vae_joint).to(device)
     before = workspace.features
     train, held_out = clip_ids(workspace, "train", after=before), clip_ids(workspace, "held_out", after=before)
     num_static = params.variation_dit.num_static

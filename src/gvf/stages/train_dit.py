@@ -5,6 +5,8 @@ from __future__ import annotations
 from gvf.config.params import Params
 from gvf.data.clips import clip_ids, load_features
 from gvf.data.latents import load_latents, load_statistics
+from gvf.pipelines.generator_folder import assemble
+from gvf.pipelines.generator_index import build_index
 from gvf.tracking import client as tracking
 from gvf.training.fit import fit
 from gvf.training.tasks.dit import DitTask
@@ -12,16 +14,27 @@ from gvf.workspace import Workspace
 
 
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
-    """Train the diffusion transformer on the training clips and save its averaged weights."""
+    """Train the diffusion transformer on the training clips and write a generator: it and the networks around it."""
+    clips = clip_ids(workspace, "train", after=workspace.latents)
+    statistics = load_statistics(workspace)
+    index = build_index(
+        f"Gaussian Variation Field Diffusion, preset {params.run.preset}",
+        len(load_latents(workspace, clips[0]).mean),
+        statistics,
+        params.train_dit.num_diffusion_steps,
+        params.featurize,
+        load_features(workspace, clips[0])["voxel_features"].shape[1],
+    )
     task = DitTask(
         model_config=params.variation_dit,
         config=params.train_dit,
-        clips=clip_ids(workspace, "train", after=workspace.latents),
+        clips=clips,
         read_latents=lambda clip: load_latents(workspace, clip),
         read_videos=lambda clip: load_features(workspace, clip)["video_tokens"],
-        statistics=load_statistics(workspace),
+        statistics=statistics,
+        write=lambda dit, folder: assemble(folder, dit, workspace.vae_joint, index),
         inputs=[workspace.curated_manifest, workspace.latent_statistics],
     )
-    metrics = fit(task, workspace.dit, params.run, params.execution, workspace, tracking.log)
-    tracking.log_model(workspace.dit, task.name)
+    metrics = fit(task, workspace.generator, params.run, params.execution, workspace, tracking.log)
+    tracking.log_model(workspace.generator, task.name)
     return metrics

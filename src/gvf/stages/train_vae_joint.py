@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gvf.config.params import Params
 from gvf.data.clips import clip_ids, load_features, load_points, load_views
-from gvf.models.canonical.static_vae import StaticVAE
-from gvf.storage.files import load_tensors
+from gvf.models.canonical.static_vae import DECODER_FOLDER, ENCODER_FOLDER, StaticVAE
+from gvf.models.network_folder import WEIGHTS_NAME
 from gvf.tracking import client as tracking
 from gvf.training.checkpoint import restore_state
 from gvf.training.fit import fit
@@ -15,10 +15,10 @@ from gvf.workspace import Workspace
 
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Train on the training clips, starting D_GS from stage 1's weights, and save the averaged weights."""
-    static_weights = workspace.vae_static / "model.safetensors"
+    networks = [workspace.vae_static / name for name in (ENCODER_FOLDER, DECODER_FOLDER)]
 
     def initialize(model: StaticVAE) -> None:
-        restore_state(model, load_tensors(static_weights), static_weights)
+        restore_state(model, StaticVAE.load(workspace.vae_static).state_dict(), workspace.vae_static)
 
     task = JointVaeTask(
         static_config=params.static_vae,
@@ -29,7 +29,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         read_views=lambda clip, kind: load_views(workspace, clip, kind),
         read_points=lambda clip: load_points(workspace, clip),
         initialize=initialize,
-        inputs=[workspace.curated_manifest, static_weights],
+        inputs=[workspace.curated_manifest, *(folder / WEIGHTS_NAME for folder in networks)],
     )
     metrics = fit(task, workspace.vae_joint, params.run, params.execution, workspace, tracking.log)
     tracking.log_model(workspace.vae_joint, task.name)

@@ -265,17 +265,6 @@ def shapes_digest(model: nn.Module) -> str:
     return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def export(model: nn.Module, config: Mapping[str, Any], directory: PathLike) -> None:
-    """Write `model.safetensors` and `config.json` atomically, as the stages after training load them.
-
-    config: plain values the model can be built from again. The weights are those in `model` now; to publish the average
-    call it inside `Engine.averaged()`.
-    """
-    with fresh_directory(directory) as partial:
-        save_tensors(partial / "model.safetensors", whole_state(model))
-        write_json(partial / "config.json", dict(config))
-
-
 def whole_state(model: nn.Module) -> dict[str, Tensor]:
     """Return copies on the CPU of every weight and persistent buffer; tied weights appear once per name."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gvf.config.load import as_dict
 from gvf.config.train_dit import TrainDitConfig
 from gvf.config.training import TrainingConfig
 from gvf.config.variation_dit import VariationDitConfig
@@ -21,8 +20,8 @@ from gvf.diffusion.velocity import add_noise
 from gvf.losses.velocity import velocity_loss
 from gvf.models.layers.posterior import Posterior
 from gvf.models.variation.dit import VariationDiT
+from gvf.storage.files import fresh_directory
 from gvf.training.batches import Draw
-from gvf.training.checkpoint import export
 from gvf.training.optimizer import ParameterGroup, parameter_group
 
 ReadLatents = Callable[[str], LatentClip]
@@ -30,6 +29,10 @@ ReadLatents = Callable[[str], LatentClip]
 
 ReadVideos = Callable[[str], Tensor]
 """Takes a clip's id; returns the image tokens of its conditioning videos, [A, T, K, D]."""
+
+
+Write = Callable[[VariationDiT, Path], None]
+"""Takes the trained transformer and an empty folder; writes what later stages read."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class DitTask:
     """Train on latents sampled from their posteriors, each clip seen through one of its conditioning videos.
 
     model_config, config: sections `variation_dit` and `train_dit`. clips: ids of the training clips. read_latents,
-    read_videos: read a clip's data. statistics: of the latents of all training clips. inputs: files that the clips and
+    read_videos: read a clip's data. statistics: of the latents of all training clips. write: writes the result. inputs: files that the clips and
     statistics come from.
     """
 
@@ -63,6 +66,7 @@ class DitTask:
     read_latents: ReadLatents
     read_videos: ReadVideos
     statistics: LatentStatistics
+    write: Write
     inputs: Sequence[Path]
     name: ClassVar[str] = "train-dit"
 
@@ -113,8 +117,9 @@ class DitTask:
         return velocity_loss(velocity, batch.latents, batch.noise, alpha, sigma), {}
 
     def save(self, model: VariationDiT, folder: Path) -> None:
-        """Write the transformer's weights with the sections it was trained with."""
-        export(model, {name: as_dict(section) for name, section in self.sections.items()}, folder)
+        """Write the transformer as `write` does."""
+        with fresh_directory(folder) as partial:
+            self.write(model, partial)
 
     def _video(self, clip: str, generator: torch.Generator) -> Tensor:
         """Return the tokens of one of the clip's videos, [T, K, D], or zeros where the condition is dropped."""

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gvf.config.load import as_dict
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.train_vae_joint import TrainVaeJointConfig
 from gvf.config.training import TrainingConfig
@@ -21,8 +20,8 @@ from gvf.losses.variation import variation_loss
 from gvf.models.canonical.static_vae import StaticVAE
 from gvf.models.variation.joint_vae import JointVAE, varied
 from gvf.rendering.splats import draw_gaussians
+from gvf.storage.files import fresh_directory
 from gvf.training.batches import Draw
-from gvf.training.checkpoint import export
 from gvf.training.optimizer import ParameterGroup, parameter_group
 from gvf.training.tasks.canonical_batch import CanonicalBatch, ReadFeatures, ReadViews, load_canonical
 
@@ -149,8 +148,9 @@ class JointVaeTask:
         return variation + still, terms | {f"canonical_{name}": value for name, value in still_terms.items()}
 
     def save(self, model: JointVAE, folder: Path) -> None:
-        """Write the weights of all networks with the sections they were trained with."""
-        export(model, {name: as_dict(section) for name, section in self.sections.items()}, folder)
+        """Write the folders of all three networks."""
+        with fresh_directory(folder) as partial:
+            model.save(partial)
 
 
 def choose_gaussians(valid: Tensor, count: int, generator: torch.Generator) -> Tensor:

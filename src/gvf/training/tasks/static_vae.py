@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gvf.config.load import as_dict
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.train_vae_static import TrainVaeStaticConfig
 from gvf.config.training import TrainingConfig
@@ -18,8 +17,8 @@ from gvf.gaussians.padding import pad
 from gvf.losses.canonical import canonical_loss
 from gvf.models.canonical.static_vae import StaticVAE
 from gvf.rendering.splats import draw_gaussians
+from gvf.storage.files import fresh_directory
 from gvf.training.batches import Draw
-from gvf.training.checkpoint import export
 from gvf.training.optimizer import ParameterGroup, parameter_group
 from gvf.training.tasks.canonical_batch import CanonicalBatch, ReadFeatures, ReadViews, load_canonical
 
@@ -85,5 +84,6 @@ class StaticVaeTask:
             )
 
     def save(self, model: StaticVAE, folder: Path) -> None:
-        """Write the autoencoder's weights with the sections it was trained with."""
-        export(model, {name: as_dict(section) for name, section in self.sections.items()}, folder)
+        """Write the folders of both networks."""
+        with fresh_directory(folder) as partial:
+            model.save(partial)
