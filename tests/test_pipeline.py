@@ -13,10 +13,15 @@ import pytest
 import torch
 import yaml
 
+from gvf.cli.models import export
 from gvf.config.load import load_params
+from gvf.data.clips import clip_ids
 from gvf.data.manifest import read_manifest
 from gvf.data.rejections import read_rejections
+from gvf.pipelines.animate_mesh import canonical_from_features
+from gvf.pipelines.video_to_4d import VideoTo4D
 from gvf.storage.files import load_npz, load_tensors, read_json, save_tensors, sha256, write_json
+from gvf.training.randomness import derive_seed
 from gvf.workspace import Workspace
 from gvf_evaluation.commands import report_ablations
 from gvf_evaluation.commands.ablate import ablate
@@ -148,12 +153,37 @@ def test_static_reference_stands_still_and_interpolated_moves(results):
 
 def test_the_finetuned_encoder_is_stage_ones(results):
     _, folder = results
-    static = load_tensors(folder / "models/vae_static/model.safetensors")
-    joint = load_tensors(folder / "models/vae_joint/model.safetensors")
-    kept = [name for name in static if name.startswith("encoder.")]
-    assert kept
-    assert all(torch.equal(static[name], joint[f"static.{name}"]) for name in kept)
-    assert any(not torch.equal(static[name], joint[f"static.{name}"]) for name in static if name.startswith("decoder."))
+    for network, is_kept in (("slat_encoder", True), ("gaussian_decoder", False)):
+        static = load_tensors(folder / f"models/vae_static/{network}/model.safetensors")
+        joint = load_tensors(folder / f"models/vae_joint/{network}/model.safetensors")
+        assert static
+        assert all(torch.equal(static[name], joint[name]) for name in static) == is_kept
+
+
+def test_the_exported_generator_alone_gives_the_motions_that_were_sampled(results, tmp_path):
+    """The exported folder, without the workspace's models and statistics, gives the stored fields bit for bit."""
+    _, folder = results
+    workspace, params = Workspace(folder), load_params(folder / "params.yaml")
+    export(workspace, params, tmp_path / "exported")
+    card = (tmp_path / "exported/README.md").read_text()
+    assert f"| dit_psnr | {read_json(workspace.metrics('evaluate'))['dit_psnr']:.4g} |" in card
+    assert "procedural" in card
+    pipeline = VideoTo4D.from_pretrained(tmp_path / "exported")
+    assert pipeline.index.training_frames == FRAMES
+    assert pipeline.index.sampling.steps == 3
+    clips = clip_ids(workspace, "held_out", after=workspace.latents)
+    features = [load_tensors(workspace.features / f"{clip}.safetensors") for clip in clips]
+    canonicals = [
+        canonical_from_features(pipeline.vae, item["voxel_features"], item["voxels"]).clip(0) for item in features
+    ]
+    generators = [torch.Generator().manual_seed(derive_seed(params.run.seed, "sample", clip)) for clip in clips]
+    noise = [pipeline.noise(SAMPLED_FRAMES, generator) for generator in generators]
+    generated = pipeline.generate([item["video_tokens"][0] for item in features], canonicals, noise)
+    for clip, canonical, field in zip(clips, canonicals, generated.fields):
+        stored = load_tensors(workspace.predictions / f"{clip}.safetensors")
+        assert torch.equal(canonical.to_activated14(), stored["canonical"])
+        assert torch.equal(field, stored["variation"])
+        assert field.abs().max() > 0
 
 
 def test_psnr_is_what_the_pictures_say(results):

@@ -32,7 +32,7 @@ _ORDERED = (
     Stage("train-vae-static", lambda w: (w.vae_static, w.curve("train-vae-static"))),
     Stage("train-vae-joint", lambda w: (w.vae_joint, w.curve("train-vae-joint"))),
     Stage("encode", lambda w: (w.latents,)),
-    Stage("train-dit", lambda w: (w.dit, w.curve("train-dit"))),
+    Stage("train-dit", lambda w: (w.generator, w.curve("train-dit"))),
     Stage("sample", lambda w: (w.predictions,)),
     Stage("evaluate", lambda w: (w.scores,)),
     Stage("report", lambda w: (w.tables, w.page)),

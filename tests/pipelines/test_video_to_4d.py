@@ -1,19 +1,23 @@
-"""Clips of very few voxels go the whole way: repeated Gaussians keep batches in shape and change nothing else."""
+"""VideoTo4D for videos of any length, alone and in batches; clips of very few voxels go the whole way."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from gvf.config.sample import SampleConfig
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.data.latents import LatentStatistics
 from gvf.diffusion.schedule import cosine_schedule
+from gvf.errors import UserError
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
-from gvf.pipelines.video_to_4d import canonical_from_features, choose_handles, reconstruct, sample_latents
+from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
+from gvf.pipelines.generator_index import Sampling
+from gvf.pipelines.handles import choose_handles
+from gvf.pipelines.video_to_4d import as_rgba, sample_latents
 from tests.models.test_joint_vae import STATIC, VARIATION
+from tests.pipelines.small_generator import FRAMES, canonical_gaussians, small_generator, tokens_of
 
 LATENTS, CHANNELS, STATIC_TOKENS = VARIATION.num_latents, VARIATION.latent_channels, 7
 DIT = VariationDitConfig(
@@ -26,19 +30,7 @@ DIT = VariationDitConfig(
     position_embedding=True,
     position_scale=8.0,
 )
-SAMPLING = SampleConfig(
-    num_frames=3,
-    methods=("dit",),
-    solver="adaptive",
-    steps=4,
-    absolute_tolerance=0.1,
-    relative_tolerance=0.1,
-    first_step=0.5,
-    safety=0.9,
-    video_guidance=1.0,
-    static_guidance=1.0,
-    batch_size=2,
-)
+SAMPLING = Sampling(absolute_tolerance=0.1, relative_tolerance=0.1, first_step=0.5)
 VOXEL = torch.tensor([[3, 4, 5]], dtype=torch.int32)
 
 
@@ -93,3 +85,71 @@ def test_latents_are_generated_for_a_clip_of_one_voxel(vae: JointVAE) -> None:
     solution = sample_latents(dit, cosine_schedule(1000), statistics, [handles] * 2, tokens, noise, SAMPLING)
     assert solution.sample.shape == noise.shape
     assert solution.sample.isfinite().all()
+
+
+def frames_of(num_frames: int) -> torch.Tensor:
+    """Return RGBA frames [T, 64, 64, 4] of a square that moves."""
+    frames = torch.zeros(num_frames, 64, 64, 4, dtype=torch.uint8)
+    for index in range(num_frames):
+        frames[index, 20:40, 8 + 4 * index : 28 + 4 * index] = torch.tensor([200, 120, 40, 255], dtype=torch.uint8)
+    return frames
+
+
+@pytest.mark.parametrize("num_frames", [1, FRAMES, 2 * FRAMES + 1])
+def test_a_video_of_any_length_moves_the_gaussians(num_frames: int) -> None:
+    pipeline, canonical = small_generator(), canonical_gaussians(9, 0)
+    motion = pipeline(frames_of(num_frames), canonical, seed=3)
+    assert motion.field.shape == (num_frames, 9, 14)
+    assert motion.field.isfinite().all()
+    assert motion.num_evaluations == 3
+    torch.testing.assert_close(motion.gaussians.means, canonical.means + motion.field[..., :3])
+    again = pipeline(frames_of(num_frames), canonical, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(again.field, motion.field)
+    assert not torch.allclose(pipeline(frames_of(num_frames), canonical, seed=4).field, motion.field)
+
+
+def test_the_video_and_the_settings_matter() -> None:
+    pipeline, canonical = small_generator(), canonical_gaussians(9, 0)
+    motion = pipeline(frames_of(2), canonical)
+    assert not torch.allclose(pipeline(frames_of(2).flip(2), canonical).field, motion.field)
+    assert not torch.allclose(pipeline(frames_of(2), canonical, video_guidance=3.0).field, motion.field)
+    assert pipeline(frames_of(2), canonical, steps=5).num_evaluations == 5
+
+
+def test_a_clip_gets_the_same_motion_alone_and_in_a_batch() -> None:
+    pipeline = small_generator()
+    canonicals = [canonical_gaussians(count, count) for count in (5, 9, 12)]
+    tokens = [tokens_of(FRAMES, seed) for seed in range(3)]
+    noise = [pipeline.noise(FRAMES, torch.Generator().manual_seed(seed)) for seed in range(3)]
+    together = pipeline.generate(tokens, canonicals, noise)
+    assert together.num_calls == 3
+    for index, field in enumerate(together.fields):
+        alone = pipeline.generate(tokens[index : index + 1], canonicals[index : index + 1], noise[index : index + 1])
+        torch.testing.assert_close(field, alone.fields[0], atol=1e-5, rtol=1e-4)
+
+
+def test_frames_may_be_rgba_or_rgb_on_white_in_bytes_or_floats() -> None:
+    rgba = frames_of(2)
+    on_white = torch.where(rgba[..., 3:] == 255, rgba[..., :3], 255)
+    for frames in (rgba, rgba.float() / 255.0):
+        assert torch.equal(as_rgba(frames), rgba)
+    for frames in (on_white, on_white.float() / 255.0):
+        found = as_rgba(frames)
+        assert torch.equal(found[..., 3], rgba[..., 3])
+        assert torch.equal(found[..., :3] * (found[..., 3:] == 255), rgba[..., :3])
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (torch.zeros(64, 64, 4), r"shape \[64, 64, 4\]"),
+        (torch.zeros(0, 64, 64, 4), "T at least 1"),
+        (torch.zeros(2, 64, 64, 2), r"expected \[T, H, W, 4\]"),
+        (torch.full((1, 64, 64, 4), 2.0), r"outside \[0, 1\]"),
+        (torch.full((1, 64, 64, 4), torch.nan), r"outside \[0, 1\]"),
+        (torch.zeros(1, 64, 64, 4, dtype=torch.int64), "expected uint8"),
+    ],
+)
+def test_frames_that_are_no_video_are_refused(frames: torch.Tensor, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        small_generator()(frames, canonical_gaussians(5, 0))

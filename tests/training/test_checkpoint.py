@@ -13,8 +13,8 @@ from torch import nn
 
 from gvf.config.training import TrainingConfig
 from gvf.errors import StageError, UserError
-from gvf.storage.files import load_tensors, read_json
-from gvf.training.checkpoint import Checkpoints, TrainingState, export, restore_state, shapes_digest
+from gvf.storage.files import read_json
+from gvf.training.checkpoint import Checkpoints, TrainingState, restore_state, shapes_digest
 from tests.training.toy_training import CONFIG
 
 
@@ -222,23 +222,6 @@ def test_clear_lets_the_next_run_start_from_the_beginning(tmp_path: Path) -> Non
     checkpoints(tmp_path / "work").save(state(4))
     checkpoints(tmp_path / "work").clear()
     assert checkpoints(tmp_path / "work").latest() is None
-
-
-def test_export_writes_weights_and_config_as_one(tmp_path: Path) -> None:
-    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "old.txt").write_text("of an earlier run")
-    export(model, {"width": 3}, tmp_path / "model")
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
-    assert read_json(tmp_path / "model" / "config.json") == {"width": 3}
-    assert torch.equal(load_tensors(tmp_path / "model" / "model.safetensors")["1.bias"], model[1].bias)
-
-
-def test_tied_weights_can_be_exported(tmp_path: Path) -> None:
-    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
-    model[1].weight = model[0].weight
-    export(model, {}, tmp_path / "model")
-    restore_state(model, load_tensors(tmp_path / "model" / "model.safetensors"), "model")
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from gvf.models.canonical.static_vae import StaticVAE
+from gvf.models.network_folder import save_network
 from gvf.training.tasks.dit import DitTask
 from gvf.training.tasks.joint_vae import JointVaeTask
 from gvf.training.tasks.static_vae import StaticVaeTask
@@ -53,5 +54,6 @@ def dit() -> DitTask:
         read_latents=tiny.load_latents,
         read_videos=lambda clip: tiny.load_features(clip)["video_tokens"],
         statistics=tiny.statistics(),
+        write=save_network,
         inputs=[],
     )

@@ -14,7 +14,6 @@ from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.train_vae_static import TrainVaeStaticConfig
 from gvf.errors import ConfigError, UserError
 from gvf.models.canonical.static_vae import StaticVAE
-from gvf.storage.files import save_tensors
 from gvf.weights.catalog import published_sizes
 from gvf.weights.initial import find_initial, load_initial
 from gvf.weights.published import save_published
@@ -55,13 +54,16 @@ def test_published_weights_become_one_network_in_float32(network: str, kind: str
     assert all(torch.equal(v, before[f"{other}.{n}"]) for n, v in found.get_submodule(other).state_dict().items())
 
 
-def test_a_model_of_our_own_stage_is_a_source(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [".", "gaussian_decoder", "gaussian_decoder/model.safetensors"])
+def test_a_model_of_our_own_stage_is_a_source(place: str, tmp_path: Path) -> None:
     trained = model()
     torch.nn.init.normal_(trained.decoder.out_layer.weight)
-    save_tensors(tmp_path / "model.safetensors", trained.state_dict())
+    trained.save(tmp_path)
     found = model()
-    load_initial(found, "decoder", find_initial("decoder", str(tmp_path / "model.safetensors")))
-    assert torch.equal(found.decoder.out_layer.weight, trained.decoder.out_layer.weight)
+    path = find_initial("decoder", str(tmp_path / place))
+    assert path == tmp_path / "gaussian_decoder/model.safetensors"
+    load_initial(found, "decoder", path)
+    assert equal(found.decoder.state_dict(), trained.decoder.state_dict())
 
 
 def test_weights_of_another_number_of_gaussians_are_refused(tmp_path: Path) -> None:

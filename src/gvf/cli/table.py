@@ -37,6 +37,7 @@ TOOLS = {
         "gvf_evaluation.commands.test_sets:command", "Public test sets: list, verify, identify, reserve."
     ),
     "summary": Entry("gvf.cli.summary:command", "Show parameters and activation memory of a preset's networks."),
+    "models": Entry("gvf.cli.models:command", "Generators: list them, export one as a folder that can be copied."),
     "weights": Entry("gvf.cli.weights:command", "Published weights: list, pull, convert."),
 }
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
+from gvf.errors import UserError
 from gvf.models.network_folder import CONFIG_NAME, WEIGHTS_NAME, save_network
 from gvf.models.variation.dit import VariationDiT
 from gvf.pipelines.generator_index import GeneratorIndex, write_index
 from gvf.pipelines.model_card import CARD_NAME, CardFacts, card
 from gvf.storage.files import PathLike, atomic_path
+from gvf.storage.recognition import require_container
+from gvf.text import clean
 
 AUTOENCODERS = ("slat_encoder", "gaussian_decoder", "variation_vae")
 DIT_FOLDER = "variation_dit"
@@ -38,3 +42,18 @@ def write_description(folder: PathLike, index: GeneratorIndex, facts: CardFacts 
     write_index(folder, index)
     with atomic_path(Path(folder) / CARD_NAME) as partial:
         partial.write_text(card(index, facts or CardFacts()), encoding="utf-8")
+
+
+def count_parameters(folder: PathLike, network: str) -> int:
+    """Return the number of values in a network's weights, read from the file's header. Raises UserError as loading does."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(folder) / network / WEIGHTS_NAME
+    require_container(path)
+    try:
+        with safe_open(path, "pt") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path}: not a readable safetensors file ({clean(str(error), 200)}). Fetch it again."
+        ) from None

@@ -147,7 +147,9 @@ class GeneratorIndex(_Facts):
     """Everything in `generator.json`.
 
     title: of the model card. training_frames: T of the training clips; other lengths can be generated. latents, static:
-    statistics that normalise the latents, and the activated Gaussians that condition the transformer.
+    statistics that normalise the latents, and the activated Gaussians that condition the transformer. commit: of the code
+    that trained the networks, followed by + if files had been changed; None if it is not known. metrics: values on
+    held-out clips, as far as they are known.
     """
 
     format: Literal["gvf-generator"]
@@ -162,6 +164,8 @@ class GeneratorIndex(_Facts):
     voxels: Voxels
     rendering: Rendering
     channels: Channels
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}\+?$")] | None
+    metrics: Annotated[dict[Annotated[str, Field(max_length=100)], float], Field(max_length=200)]
 
     @property
     def statistics(self) -> LatentStatistics:
@@ -215,6 +219,8 @@ def build_index(
         ),
         rendering=Rendering(),
         channels=Channels(),
+        commit=None,
+        metrics={},
     )
 
 

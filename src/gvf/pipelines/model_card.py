@@ -31,15 +31,12 @@ class CardFacts:
     """What a model card says beyond the index; what is unknown stays empty.
 
     license: identifier of the hub for the weights, or empty if their authors state none. data: source of the training
-    clips, and how many there are. attribution: licences and authors of the data, Markdown. commit: of the code that
-    trained the networks. metrics: values on held-out clips by name.
+    clips, and how many there are. attribution: licences and authors of the data, Markdown. parameters: of each network.
     """
 
     license: str = ""
     data: str = ""
     attribution: str = ""
-    commit: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -48,7 +45,7 @@ def card(index: GeneratorIndex, facts: CardFacts) -> str:
     sections = {
         "Use": _USE,
         "Data": f"{facts.data or 'Training data: ' + _UNKNOWN}\n\n{facts.attribution or 'Licences of the data: ' + _UNKNOWN}",
-        "Metrics on held-out clips": _metrics(facts.metrics),
+        "Metrics on held-out clips": _metrics(index.metrics),
         "Intended use and limits": _LIMITS,
         "Licence of the weights": facts.license
         or "No licence is stated for these weights. Ask their authors before you redistribute them.",
@@ -86,7 +83,7 @@ def _details(index: GeneratorIndex, facts: CardFacts) -> str:
     encoder = index.image_encoder
     weights = f" with weights {encoder.weights}" if encoder.weights else ""
     lines = [
-        f"- Code: commit {facts.commit or 'not recorded'}",
+        f"- Code: commit {index.commit or 'not recorded'}",
         f"- Image encoder: {encoder.name}{weights}",
         f"- Voxels: {index.voxels.resolution} per side, {index.voxels.feature_channels} feature channels",
         f"- Latents: {len(index.latents.mean)} channels; {index.diffusion.num_steps} diffusion steps, "

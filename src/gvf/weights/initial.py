@@ -10,7 +10,8 @@ from torch import Tensor
 from gvf.errors import UserError
 from gvf.models.canonical.gaussian_decoder import GaussianDecoder
 from gvf.models.canonical.slat_encoder import SlatEncoder
-from gvf.models.canonical.static_vae import StaticVAE
+from gvf.models.canonical.static_vae import DECODER_FOLDER, ENCODER_FOLDER, StaticVAE
+from gvf.models.network_folder import WEIGHTS_NAME
 from gvf.weights import canonical_layouts
 from gvf.weights.catalog import CATALOG
 from gvf.weights.containers import read_tensors
@@ -23,7 +24,8 @@ _FIELD = "train_vae_static.initial_weights"
 def find_initial(network: str, source: str) -> Path:
     """Return the file of a source: a name in `gvf weights list`, or a path.
 
-    network: `encoder` or `decoder`, for messages. Raises UserError, saying how to get the file, when it is missing.
+    network: `encoder` or `decoder`. A path may name a file of weights, the folder of one network, or the folder that the
+    stage train-vae-static wrote. Raises UserError, saying how to get the file, when it is missing.
     """
     if source in CATALOG:
         files = CATALOG[source].files
@@ -39,20 +41,19 @@ def find_initial(network: str, source: str) -> Path:
             f"params.yaml: {_FIELD}.{network}: {source!r} is neither a file nor a name of published weights. `gvf weights "
             "list` shows the names."
         )
-    return Path(source)
+    folders = (Path(source) / {"encoder": ENCODER_FOLDER, "decoder": DECODER_FOLDER}[network], Path(source))
+    return next((folder / WEIGHTS_NAME for folder in folders if (folder / WEIGHTS_NAME).is_file()), Path(source))
 
 
 def load_initial(model: StaticVAE, network: str, path: Path) -> None:
     """Copy the weights in a file into one network of the model.
 
-    network: `encoder` (E_GS) or `decoder` (D_GS). path: published weights of either network or of both, or what the stage
-    train-vae-static exported. Raises UserError when the file holds another network or other sizes.
+    network: `encoder` (E_GS) or `decoder` (D_GS). path: weights of this network, published or written by the stage
+    train-vae-static, or published weights of both networks. Raises UserError when the file holds another network or other sizes.
     """
     target = model.get_submodule(network)
     tensors = read_tensors(path)
-    own = {name.removeprefix(f"{network}."): value for name, value in tensors.items() if name.startswith(f"{network}.")}
-    if own.keys() != target.state_dict().keys():
-        own = _published_part(model, network, path, tensors)
+    own = _part(model, network, path, tensors)
     expected = {name: tuple(value.shape) for name, value in target.state_dict().items()}
     for name, shape in expected.items():
         if tuple(own[name].shape) != shape:
@@ -61,8 +62,8 @@ def load_initial(model: StaticVAE, network: str, path: Path) -> None:
         target.load_state_dict(own)
 
 
-def _published_part(model: StaticVAE, network: str, path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Convert published weights of the network to a state dict with our names."""
+def _part(model: StaticVAE, network: str, path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of the network as a state dict with our names."""
     kind = recognize({name: tuple(value.shape) for name, value in tensors.items()})
     alone = canonical_layouts.SLAT_ENCODER if network == "encoder" else canonical_layouts.SLAT_GS_DECODER
     layout = next((layout for layout in (canonical_layouts.STATIC_VAE, alone) if layout.kind == kind), None)

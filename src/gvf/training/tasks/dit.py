@@ -56,7 +56,8 @@ class DitTask:
     """Train on latents sampled from their posteriors, each clip seen through one of its conditioning videos.
 
     model_config, config: sections `variation_dit` and `train_dit`. clips: ids of the training clips. read_latents,
-    read_videos: read a clip's data. statistics: of the latents of all training clips. write: writes the result. inputs: files that the clips and
+    read_videos: read a clip's data. statistics: of the latents of all training clips. write: writes the result.
+    inputs: files that the clips and
     statistics come from.
     """
 

@@ -1,0 +1,159 @@
+"""Command `models`: the generators on this machine, and one's export as a folder that can leave the workspace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gvf.errors import UserError
+
+if TYPE_CHECKING:
+    from gvf.config.params import Params
+    from gvf.pipelines.model_card import CardFacts
+    from gvf.workspace import Workspace
+
+EXPORTS = Path("work/exports")
+_SHOWN_METRICS = ("dit_psnr", "dit_ssim", "dit_lpips", "vae_psnr")
+
+
+@click.group("models")
+def command() -> None:
+    """Generators: what is here, and how one leaves the workspace."""
+
+
+@command.command("list")
+def list_command() -> None:
+    """Show the generators of this workspace, of its exports and of the model hub's cache, and the published one."""
+    from gvf.pipelines.generator_folder import NETWORKS, count_parameters
+    from gvf.pipelines.generator_index import read_index
+    from gvf.storage.published_files import DIT
+    from gvf.workspace import Workspace
+
+    for folder in _folders(Workspace()):
+        try:
+            index = read_index(folder)
+            parameters = sum(count_parameters(folder, name) for name in NETWORKS)
+        except UserError as error:
+            click.echo(f"{folder}: damaged. {error}")
+            continue
+        values = [f"{name} {index.metrics[name]:.4g}" for name in _SHOWN_METRICS if name in index.metrics]
+        click.echo(f"{folder}: {index.title}")
+        click.echo(f"    {parameters:,} parameters; commit {index.commit or 'not recorded'}")
+        click.echo(f"    {', '.join(values) or 'metrics not recorded'}")
+    found = DIT.find()
+    state = f"at {found.parent}" if found else "absent; `gvf weights pull static-vae variation-vae dit statistics`"
+    click.echo(f"{DIT.repository}: the published weights, {state}")
+
+
+@command.command("export")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"The folder to write, by default {EXPORTS}/<preset>. A generator that is there is replaced.",
+)
+@click.option(
+    "--license", "license_name", default="", help="Licence of the weights, by the hub's name, such as cc-by-4.0."
+)
+@click.option(
+    "--attribution",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A text with the licences and authors of the training data, for the model card.",
+)
+@click.option("--params", "params_path", default="params.yaml", show_default=True, help="The composed parameter file.")
+def export_command(output: Path | None, license_name: str, attribution: Path | None, params_path: str) -> None:
+    """Copy the trained generator into a folder that Python loads anywhere.
+
+    The folder's model card gets the metrics of the stage `evaluate` and what is known of the data.
+    """
+    from gvf.config.load import load_params
+    from gvf.workspace import Workspace
+
+    params = load_params(params_path)
+    target = output or EXPORTS / params.run.preset
+    text = attribution.read_text(encoding="utf-8") if attribution else ""
+    export(Workspace(), params, target, license_name, text)
+    click.echo(f"{target}: load it with VideoTo4D.from_pretrained({str(target)!r})")
+
+
+def export(workspace: Workspace, params: Params, output: Path, license_name: str = "", attribution: str = "") -> None:
+    """Write the workspace's generator into a folder of its own, with its metrics and a complete model card.
+
+    params: of the workspace; the settings of `sample` become the generator's own. Raises UserError when there is no
+    generator yet, or when `output` holds anything but a generator.
+    """
+    from gvf.pipelines.generator_folder import copy_networks, write_description
+    from gvf.pipelines.generator_index import INDEX_NAME, Sampling, read_index
+    from gvf.storage.files import fresh_directory
+
+    if not workspace.generator.is_dir():
+        raise UserError(f"{workspace.generator}: no such folder. Run `dvc repro train-dit` first.")
+    if output.exists() and not (output / INDEX_NAME).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output}: holds something else than a generator. Name another folder with --output.")
+    index = read_index(workspace.generator)
+    changes = {
+        "sampling": Sampling.of(params.sample),
+        "commit": _commit(workspace),
+        "metrics": _metrics(workspace),
+    }
+    with fresh_directory(output) as folder:
+        copy_networks(workspace.generator, folder)
+        write_description(
+            folder, index.model_copy(update=changes), _facts(workspace, params, license_name, attribution)
+        )
+
+
+def _facts(workspace: Workspace, params: Params, license_name: str, attribution: str) -> CardFacts:
+    from gvf.pipelines.generator_folder import NETWORKS, count_parameters
+    from gvf.pipelines.model_card import CardFacts
+
+    source = params.collect.source
+    if source == "procedural" and not attribution:
+        attribution = "The clips are generated by gvf itself and carry no third-party licence."
+    return CardFacts(
+        license=license_name,
+        data=f"Source of the training clips: {source}{_clips(workspace)}.",
+        attribution=attribution,
+        parameters={name: count_parameters(workspace.generator, name) for name in NETWORKS},
+    )
+
+
+def _clips(workspace: Workspace) -> str:
+    from gvf.data.clips import clip_ids
+
+    try:
+        count = len(clip_ids(workspace, "train", after=workspace.latents))
+    except UserError:  # the data is not here, only the model
+        return ""
+    return f" ({count} clips)"
+
+
+def _metrics(workspace: Workspace) -> dict[str, float]:
+    """Return the metrics of the stage `evaluate`, empty before it has run."""
+    from gvf.storage.files import read_json
+
+    path = workspace.metrics("evaluate")
+    values: dict[str, Any] = read_json(path) if path.is_file() else {}
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+
+
+def _commit(workspace: Workspace) -> str | None:
+    from gvf.tracking.provenance import UNKNOWN, code_version
+
+    version = code_version(workspace.root)
+    return None if version.commit == UNKNOWN else str(version)
+
+
+def _folders(workspace: Workspace) -> Iterator[Path]:
+    """Yield the folders of generators in the workspace, its exports and the model hub's cache."""
+    from gvf.pipelines.generator_index import INDEX_NAME
+
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    indexes = [workspace.generator / INDEX_NAME]
+    indexes += sorted(workspace.path(str(EXPORTS)).glob(f"*/{INDEX_NAME}"))
+    indexes += sorted(cache.glob(f"models--*/snapshots/*/{INDEX_NAME}"))
+    yield from (index.parent for index in indexes if index.is_file())
