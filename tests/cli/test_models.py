@@ -1,0 +1,80 @@
+"""`gvf models`: what the list shows, and what an export writes and refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gvf.cli.models import command
+from gvf.errors import UserError
+from gvf.pipelines.generator_index import read_index
+from gvf.pipelines.video_to_4d import VideoTo4D
+from gvf.storage.files import write_json
+from tests.pipelines.small_generator import small_generator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a trained generator and the metrics of its evaluation, and nowhere else any generator."""
+    small_generator().save_pretrained(tmp_path / "models/generator")
+    write_json(tmp_path / "reports/metrics/evaluate.json", {"dit_psnr": 21.25, "clips": 4})
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    for name in ("GVF_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> str:
+    return CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False).output
+
+
+def test_an_export_is_listed_with_its_metrics_and_loads(workspace: Path) -> None:
+    (workspace / "authors.md").write_text("- A fox by Somebody, CC-BY 4.0\n")
+    output = run("export", "--license", "apache-2.0", "--attribution", "authors.md")
+    assert "work/exports/cpu: load it with VideoTo4D.from_pretrained('work/exports/cpu')" in output
+    exported = Path("work/exports/cpu")
+    card = (exported / "README.md").read_text()
+    assert "A fox by Somebody, CC-BY 4.0" in card
+    assert "license: apache-2.0" in card
+    index = read_index(exported)
+    assert index.metrics == {"dit_psnr": 21.25, "clips": 4.0}
+    assert index.sampling.solver == "adaptive", "as in params.yaml, section sample"
+    for name in ("variation_dit", "variation_vae", "slat_encoder", "gaussian_decoder"):
+        files = [folder / name / "model.safetensors" for folder in (exported, workspace / "models/generator")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    assert VideoTo4D.from_pretrained(exported).index == index
+    lines = run("list").splitlines()
+    parameters = sum(
+        p.numel() for network in (small_generator().vae, small_generator().dit) for p in network.parameters()
+    )
+    shown = int(lines[1].split()[0].replace(",", ""))
+    assert parameters <= shown <= parameters + 100, "buffers are stored too"
+    assert lines[0] == "models/generator: A small generator"
+    assert "metrics not recorded" in lines[2]
+    assert lines[3] == "work/exports/cpu: A small generator"
+    assert "dit_psnr 21.25" in lines[5]
+    assert "absent; `gvf weights pull static-vae variation-vae dit statistics`" in lines[-1]
+
+
+def test_an_export_replaces_a_generator_and_nothing_else(workspace: Path) -> None:
+    run("export", "--output", "out")
+    run("export", "--output", "out")
+    (workspace / "photos").mkdir()
+    (workspace / "photos/cat.png").write_text("a cat")
+    with pytest.raises(UserError, match="photos: holds something else than a generator"):
+        run("export", "--output", "photos")
+    assert (workspace / "photos/cat.png").is_file()
+
+
+def test_a_damaged_or_missing_generator_is_named(workspace: Path) -> None:
+    (workspace / "models/generator/generator.json").write_text("{}")
+    assert "models/generator: damaged. models/generator/generator.json: does not describe a generator" in run("list")
+    shutil.rmtree(workspace / "models")
+    with pytest.raises(UserError, match=r"models/generator: no such folder\. Run `dvc repro train-dit` first"):
+        run("export")
