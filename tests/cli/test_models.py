@@ -57,7 +57,7 @@ def test_an_export_is_listed_with_its_metrics_and_loads(workspace: Path) -> None
     assert parameters <= shown <= parameters + 100, "buffers are stored too"
     assert lines[0] == "models/generator: A small generator"
     assert "metrics not recorded" in lines[2]
-    assert lines[3] == "work/exports/cpu: A small generator"
+    assert lines[3] == "work/exports/cpu: A small generator, preset cpu"
     assert "dit_psnr 21.25" in lines[5]
     assert "absent; `gvf weights pull static-vae variation-vae dit statistics`" in lines[-1]
 

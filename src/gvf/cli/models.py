@@ -95,6 +95,7 @@ def export(workspace: Workspace, params: Params, output: Path, license_name: str
         raise UserError(f"{output}: holds something else than a generator. Name another folder with --output.")
     index = read_index(workspace.generator)
     changes = {
+        "title": f"{index.title}, preset {params.run.preset}",
         "sampling": Sampling.of(params.sample),
         "commit": _commit(workspace),
         "metrics": _metrics(workspace),

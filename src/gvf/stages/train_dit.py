@@ -18,7 +18,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     clips = clip_ids(workspace, "train", after=workspace.latents)
     statistics = load_statistics(workspace)
     index = build_index(
-        f"Gaussian Variation Field Diffusion, preset {params.run.preset}",
+        "Gaussian Variation Field Diffusion",
         len(load_latents(workspace, clips[0]).mean),
         statistics,
         params.train_dit.num_diffusion_steps,
