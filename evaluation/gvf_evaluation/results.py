@@ -12,6 +12,7 @@ import pandas as pd
 
 from gvf.data.manifest import slug
 from gvf.errors import UserError
+from gvf.methods import DIT
 from gvf.metrics.metric import PointMetric
 from gvf.metrics.table import METRICS
 from gvf.storage.files import read_json, write_json
@@ -102,7 +103,7 @@ def pipeline_row(summary: pd.DataFrame, measurement: Mapping[str, Any], generate
     summary, measurement: as the stage `evaluate` wrote them. generated_on: the device of the stage `sample`. The row has no
     time, since tables must be the same after every `dvc repro`.
     """
-    (row,) = summary[(summary["group"] == "all") & (summary["method"] == "dit")].to_dict("records")
+    (row,) = summary[(summary["group"] == "all") & (summary["method"] == DIT)].to_dict("records")
     return {
         "method": f"gvf, preset {measurement['preset']} (DiT)",
         **{name: row.get(name) for name in _METRICS},

@@ -20,6 +20,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullLocator, PercentFormatter
 
+from gvf import methods
+
 WIDTH, HEIGHT = 340, 190  # in CSS pixels, before the page scales a chart to its column
 ROW_HEIGHT = 19  # of one clip or one bar
 SMOOTHING = 0.06  # half width of the smoothing window, as a share of the points
@@ -54,10 +56,10 @@ _FIGURE = Markup(
 )
 # How each method is drawn; dashes tell the lines apart without colour too.
 _LINES: dict[str, dict[str, Any]] = {
-    "static": {"color": DROPPED, "linestyle": ":"},
-    "interpolated": {"color": KEPT, "linestyle": "--"},
-    "vae": {"color": VAE, "linestyle": "-."},
-    "dit": {"color": DIT, "linestyle": "-"},
+    methods.STATIC: {"color": DROPPED, "linestyle": ":"},
+    methods.INTERPOLATED: {"color": KEPT, "linestyle": "--"},
+    methods.VAE: {"color": VAE, "linestyle": "-."},
+    methods.DIT: {"color": DIT, "linestyle": "-"},
 }
 
 
@@ -136,7 +138,7 @@ def gap_closed(gaps: pd.DataFrame) -> Markup:
         {"fillstyle": "none", "color": VAE, "markersize": 8},
         {"color": DIT, "markersize": 5},
     )
-    for name, label, mark in zip(("vae", "dit"), ("VAE, from the mesh", "DiT, from the video"), marks):
+    for name, label, mark in zip((methods.VAE, methods.DIT), ("VAE, from the mesh", "DiT, from the video"), marks):
         axes.plot(clipped[name], rows, "o", label=label, **mark)
     for row in np.flatnonzero(gaps.isna().all(axis=1)):
         axes.text(0.02, float(row), "no motion in these views", va="center", color=QUIET)

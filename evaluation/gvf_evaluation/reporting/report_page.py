@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from gvf.methods import DIT, INTERPOLATED, STATIC, VAE
 from gvf.metrics.table import METRICS
 from gvf.stage_table import TRAINING_STAGES
 from gvf_evaluation import published
@@ -44,7 +45,7 @@ def build_page(inputs: ReportInputs, shown: Sequence[ShownClip], failures: Seque
         groups=table_of(tables.labelled(inputs.summary[inputs.summary["group"] != "all"])),
         shown=shown,
         failures=failures,
-        num_failures=int((gaps["dit"] < 0).sum()),
+        num_failures=int((gaps[DIT] < 0).sum()),
         over_time=over_time_charts(over_time),
         over_time_table=table_of(tables.labelled(over_time)),
         over_time_caption=tables.OVER_TIME_CAPTION,
@@ -102,14 +103,14 @@ def _tiles(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> list[Tile]:
     rows = summary[summary["group"] == "all"].set_index("method")
     psnr = rows["psnr"].astype(float).to_dict()
     gaps = rows["gap_closed"].astype(float).to_dict()
-    between = f"between {psnr['static']:.2f} dB (static) and {psnr['interpolated']:.2f} dB (interpolated)"
+    between = f"between {psnr[STATIC]:.2f} dB (static) and {psnr[INTERPOLATED]:.2f} dB (interpolated)"
     tiles = []
-    for name, title in (("dit", "Generation (DiT)"), ("vae", "Reconstruction (VAE)")):
+    for name, title in ((DIT, "Generation (DiT)"), (VAE, "Reconstruction (VAE)")):
         value = f"{gaps[name]:.1%}" if gaps[name] == gaps[name] else "n/a"
         tiles.append(Tile(title, value, f"of the gap closed: PSNR {psnr[name]:.2f} dB, {between}"))
-    ssim = f"SSIM {float(rows['ssim']['dit']):.3f}; " if "ssim" in rows.columns else ""
-    tiles.append(Tile("PSNR of the DiT", f"{psnr['dit']:.2f} dB", f"{ssim}mean over frames, views and clips"))
-    seen = summary[(summary["group"] == "seen") & (summary["method"] == "dit")]["num_clips"].sum()
+    ssim = f"SSIM {float(rows['ssim'][DIT]):.3f}; " if "ssim" in rows.columns else ""
+    tiles.append(Tile("PSNR of the DiT", f"{psnr[DIT]:.2f} dB", f"{ssim}mean over frames, views and clips"))
+    seen = summary[(summary["group"] == "seen") & (summary["method"] == DIT)]["num_clips"].sum()
     note = f"{seen} of them show an asset seen in training" if seen else "none of them shows an asset seen in training"
     tiles.append(Tile("Held-out clips", str(measurement["num_clips"]), note))
     return tiles
@@ -118,7 +119,7 @@ def _tiles(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> list[Tile]:
 def _percent(gaps: pd.DataFrame) -> dict[str, list[str]]:
     return {
         METHOD_LABELS[name]: ["no motion in these views" if gap != gap else f"{gap:.0%}" for gap in gaps[name]]
-        for name in ("vae", "dit")
+        for name in (VAE, DIT)
     }
 
 

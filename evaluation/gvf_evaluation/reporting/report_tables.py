@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gvf.data.manifest import REJECTED
+from gvf.methods import DIT, INTERPOLATED, STATIC, VAE
 from gvf.storage.files import fresh_directory
 from gvf_evaluation.reporting.inputs import ReportInputs
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
@@ -21,8 +22,8 @@ OVER_TIME_CAPTION = (
 )
 LABELS = {
     **METHOD_LABELS,
-    "static": "Static (reference)",
-    "interpolated": "Interpolated (reference)",
+    STATIC: "Static (reference)",
+    INTERPOLATED: "Interpolated (reference)",
     "all": "all",
     "seen": "asset seen in training",
     "unseen": "asset not seen in training",
@@ -85,8 +86,8 @@ def over_time(frames: pd.DataFrame) -> pd.DataFrame:
 
 def gaps_by_clip(clips: pd.DataFrame) -> pd.DataFrame:
     """Return the gap closed by the VAE and the DiT, one row per clip (index), the DiT's best first, NaN last."""
-    gaps = clips.pivot(index="clip_id", columns="method", values="gap_closed")[["vae", "dit"]]
-    return gaps.sort_values(["dit", "vae"], ascending=False, na_position="last", kind="stable")
+    gaps = clips.pivot(index="clip_id", columns="method", values="gap_closed")[[VAE, DIT]]
+    return gaps.sort_values([DIT, VAE], ascending=False, na_position="last", kind="stable")
 
 
 def decisions_by_family(manifest: pd.DataFrame) -> pd.DataFrame:

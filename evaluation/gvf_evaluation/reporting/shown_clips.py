@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gvf.methods import DIT, INTERPOLATED, STATIC, VAE
 from gvf_evaluation.reporting.images import fit, loop_uri, spread, still_uri, strip
 
 FAILURES = 3  # failed clips shown at most
 VIEW = 0  # the evaluation view shown, which is far from the frontal camera of the conditioning video
 METHOD_LABELS = {
-    "static": "Static",
-    "interpolated": "Interpolated",
-    "vae": "VAE reconstruction",
-    "dit": "DiT generation",
+    STATIC: "Static",
+    INTERPOLATED: "Interpolated",
+    VAE: "VAE reconstruction",
+    DIT: "DiT generation",
 }
 
 
@@ -70,7 +71,7 @@ def choose_failures(clips: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _ranked(clips: pd.DataFrame) -> tuple[list[str], int]:
     """Return all clips from best to worst, and on how many of them the DiT is worse than the static reference."""
-    generated = clips[clips["method"] == "dit"]
+    generated = clips[clips["method"] == DIT]
     key = "gap_closed" if generated["gap_closed"].notna().any() else "psnr"
     ranked = generated.dropna(subset=key).sort_values([key, "clip_id"], ascending=[False, True])["clip_id"].tolist()
     return ranked, int((generated["gap_closed"] < 0).sum())
@@ -105,7 +106,7 @@ def _caption(clip_id: str, clips: pd.DataFrame) -> str:
     rows = clips[clips["clip_id"] == clip_id].set_index("method")
     values = rows["psnr"].astype(float).to_dict()
     psnr = ", ".join(f"{label} {values[name]:.2f}" for name, label in METHOD_LABELS.items() if name in values)
-    gap = rows["gap_closed"].astype(float).to_dict()["dit"]
+    gap = rows["gap_closed"].astype(float).to_dict()[DIT]
     closed = f"Gap closed by the DiT: {gap:.0%}. " if gap == gap else ""
     seen = "seen" if bool(rows["asset_seen"].iloc[0]) else "not seen"
     return f"{closed}PSNR in dB: {psnr}. This asset was {seen} in training."
