@@ -8,7 +8,7 @@ import torch
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.variation_vae import VariationVaeConfig
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.models.variation.joint_vae import JointVAE, moved, varied
+from gvf.models.variation.joint_vae import JointVAE, displace, varied
 
 STATIC = StaticVaeConfig(
     resolution=8,
@@ -99,13 +99,13 @@ def test_decoding_for_training_is_a_part_of_decoding(vae, canonical):
         torch.testing.assert_close(some[clip], everything[clip][:, chosen[clip]])
 
 
-def test_varied_and_moved_add_what_they_say(vae, canonical):
+def test_varied_and_displace_add_what_they_say(vae, canonical):
     gaussians = canonical.clip(0).detach()
     displacements = torch.randn(3, 12, 3)
     variation = torch.zeros(1, 3, 12, 14)
     variation[..., :3] = displacements
     batch = canonical.gaussians.detach()[:1].map(lambda tensor: tensor[:, :12])
     torch.testing.assert_close(varied(batch, variation).means[0], gaussians.means + displacements)
-    shifted = moved(gaussians, displacements)
+    shifted = displace(gaussians, displacements)
     torch.testing.assert_close(shifted.means, gaussians.means + displacements)
     torch.testing.assert_close(shifted.scales, gaussians.scales.expand(3, 12, 3))

@@ -20,7 +20,7 @@ from gvf.devices import resolve_device
 from gvf.errors import ClipError
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.gaussians.gaussians import Gaussians
-from gvf.models.variation.joint_vae import Canonical, JointVAE, moved
+from gvf.models.variation.joint_vae import Canonical, JointVAE, displace
 from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.video_to_4d import Generated, VideoTo4D
@@ -130,8 +130,8 @@ def _sample_clip(
     if not all(variations[name].isfinite().all() for name in methods):
         raise ClipError("invalid", "its motion is not finite.")
     moving = {
-        "static": moved(gaussians, torch.zeros_like(displacements)),
-        "interpolated": moved(gaussians, displacements),
+        "static": displace(gaussians, torch.zeros_like(displacements)),
+        "interpolated": displace(gaussians, displacements),
         **{name: gaussians.vary(variations[name]) for name in methods},
     }
     views = load_views(workspace, clip, "eval")

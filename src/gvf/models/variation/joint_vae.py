@@ -146,7 +146,7 @@ def varied(gaussians: Gaussians, variation: Tensor) -> Gaussians:
     return gaussians.map(lambda tensor: tensor.unsqueeze(1)).vary(variation)
 
 
-def moved(gaussians: Gaussians, displacements: Tensor) -> Gaussians:
+def displace(gaussians: Gaussians, displacements: Tensor) -> Gaussians:
     """Return gaussians [G] moved by displacements [T, G, 3] and otherwise unchanged, as Gaussians [T, G]."""
     frames = len(displacements)
     repeated = gaussians.map(lambda tensor: tensor.unsqueeze(0).expand(frames, *tensor.shape))

@@ -57,8 +57,7 @@ class DitTask:
 
     model_config, config: sections `variation_dit` and `train_dit`. clips: ids of the training clips. read_latents,
     read_videos: read a clip's data. statistics: of the latents of all training clips. write: writes the result.
-    inputs: files that the clips and
-    statistics come from.
+    inputs: files that the clips and statistics come from.
     """
 
     model_config: VariationDitConfig
