@@ -79,8 +79,8 @@ def test_the_adaptive_solver_follows_the_exact_flow(solver: DpmSolver, noise: Te
     # So simple a flow lets the published tolerances, made for images, take long strides.
     assert (loose.num_steps < middle.num_steps).all()
     assert (middle.num_steps < strict.num_steps).all()
-    assert torch.equal(middle.num_evaluations, 2 * middle.num_steps)
-    assert middle.num_calls == middle.num_evaluations.max()
+    assert torch.equal(middle.nfe, 2 * middle.num_steps)
+    assert middle.num_calls == middle.nfe.max()
 
 
 def test_steps_that_are_too_long_are_rejected(solver: DpmSolver, noise: Tensor) -> None:
@@ -157,12 +157,12 @@ def test_an_item_does_not_depend_on_its_batch(dtype: torch.dtype, tolerances: To
 
     solver = DpmSolver(schedule, counted)
     together = solver.sample_adaptive(noise, tolerances)
-    assert len(rows) == together.num_calls == together.num_evaluations.max()
+    assert len(rows) == together.num_calls == together.nfe.max()
     assert len(set(together.num_steps.tolist())) > 1, "the items should need different numbers of steps"
     for item in range(4):
         alone = solver.sample_adaptive(noise[item : item + 1], tolerances)
         assert torch.equal(together.sample[item], alone.sample[0])
-        assert together.num_evaluations[item] == alone.num_evaluations[0] == alone.num_calls
+        assert together.nfe[item] == alone.nfe[0] == alone.num_calls
         assert together.num_rejected[item] == alone.num_rejected[0]
         expected, steps, rejected = sample_one(continuous, velocity, noise[item], tolerances)
         assert (alone.num_steps.item(), alone.num_rejected.item()) == (steps, rejected)
@@ -176,7 +176,7 @@ def test_the_multistep_solver_is_of_second_order(solver: DpmSolver, noise: Tenso
     for steps in (25, 50, 100):
         solution = solver.sample_multistep(noise, steps)
         assert solution.num_calls == steps
-        assert solution.num_evaluations.tolist() == [steps] * 4
+        assert solution.nfe.tolist() == [steps] * 4
         errors.append((solution.sample - exact).abs().max().item())
     orders = [math.log2(errors[i] / errors[i + 1]) for i in range(2)]
     assert errors[-1] < 0.01

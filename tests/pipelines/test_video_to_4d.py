@@ -101,7 +101,7 @@ def test_a_video_of_any_length_moves_the_gaussians(num_frames: int) -> None:
     motion = pipeline(frames_of(num_frames), canonical, seed=3)
     assert motion.field.shape == (num_frames, 9, 14)
     assert motion.field.isfinite().all()
-    assert motion.num_evaluations == 3
+    assert motion.nfe == 3
     torch.testing.assert_close(motion.gaussians.means, canonical.means + motion.field[..., :3])
     again = pipeline(frames_of(num_frames), canonical, generator=torch.Generator().manual_seed(3))
     assert torch.equal(again.field, motion.field)
@@ -113,7 +113,7 @@ def test_the_video_and_the_settings_matter() -> None:
     motion = pipeline(frames_of(2), canonical)
     assert not torch.allclose(pipeline(frames_of(2).flip(2), canonical).field, motion.field)
     assert not torch.allclose(pipeline(frames_of(2), canonical, video_guidance=3.0).field, motion.field)
-    assert pipeline(frames_of(2), canonical, steps=5).num_evaluations == 5
+    assert pipeline(frames_of(2), canonical, steps=5).nfe == 5
 
 
 def test_a_clip_gets_the_same_motion_alone_and_in_a_batch() -> None:

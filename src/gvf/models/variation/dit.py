@@ -152,7 +152,7 @@ class VariationDiT(StoredNetwork, nn.Module):
         )
 
     def denoise(self, noised: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
-        """One evaluation with prepared conditions.
+        """Return the velocity for prepared conditions, in one network call.
 
         noised: [B, T, L, C]; timesteps: [B], 0..999, may be fractional. Returns the velocity [B, T, L, C], float32.
         """
