@@ -72,7 +72,7 @@ def demand_writable(paths: Iterable[Path]) -> None:
 
 def _acquire(file: IO[str], workspace: Workspace, stage: str) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
-    told = False
+    warned = False
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,9 +83,9 @@ def _acquire(file: IO[str], workspace: Workspace, stage: str) -> None:
                 return
         if time.monotonic() > deadline:
             break
-        if not told:
-            _logger.warning("%s is running here already; waiting %.0f s for it to end.", stage, WAIT_SECONDS)
-            told = True
+        if not warned:
+            _logger.warning("%s is running here already; waiting up to %.0f s for it to end.", stage, WAIT_SECONDS)
+            warned = True
         time.sleep(_POLL_SECONDS)
     raise StageError(
         f"{stage} is running in {workspace.root.absolute()} already{_holder(file)}. Wait until it has ended, or end it, "

@@ -41,7 +41,7 @@ def compact(vertices: np.ndarray) -> np.ndarray:
 
 
 def find_clip(document: GltfDocument, clip: str | None) -> int:
-    """Index of the animation of that name, or of the only one. Raises UserError that lists the names otherwise."""
+    """Return the index of the animation of that name, or of the only one. Raises UserError, listing the names, otherwise."""
     names = document.animation_names
     listed = ", ".join(names)
     clip = None if clip is None else clean(clip, MAX_NAME)  # as animation names are
@@ -63,7 +63,12 @@ def find_clip(document: GltfDocument, clip: str | None) -> int:
 @click.command("bake")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--clip", metavar="NAME", help="Animation to bake; may be left out when the file has only one.")
-@click.option("--frames", type=click.IntRange(min=1), required=True, help="Times from the first key to the last.")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    required=True,
+    help="Number of frames, evenly spaced from the first keyframe to the last.",
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The npz to write."
 )

@@ -21,7 +21,7 @@ DINOV2_FRAME_TOKENS = 1370
 
 
 def load_of(values: dict[str, Any], batch: int) -> Load:
-    """What a preset (its sections as plain values) makes the networks work on."""
+    """Return the sizes that a preset gives the networks and their inputs. values: its sections as plain values."""
     from gvf.cli.footprint import Load
 
     joint = parse(TrainVaeJointConfig, values["train_vae_joint"], "train_vae_joint")

@@ -94,11 +94,13 @@ def pull(file: PublishedFile, folder: Path) -> list[Path]:
 
 @command.command("convert")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--kind", type=click.Choice(KINDS), help="What the file holds; may be left out, its keys tell.")
+@click.option("--kind", type=click.Choice(KINDS), help="Kind of network.  [default: recognised by the tensors' names]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder to write."
 )
-@click.option("--set", "settings", multiple=True, metavar="SIZE=VALUE", help="A size that the tensors do not tell.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="SIZE=VALUE", help="A size that does not follow from the tensors."
+)
 def convert_command(file: Path, kind: str | None, output: Path, settings: tuple[str, ...]) -> None:
     """Turn the weights in FILE (.pt, .safetensors or shards) into a folder with model.safetensors and config.json."""
     convert(file, output, kind, _overrides(settings))

@@ -36,7 +36,7 @@ class _Host:
     """The actor: a process with the driver's working folder and import path."""
 
     def __init__(self, folder: str, path: list[str], module: str, gigabytes: float) -> None:
-        os.chdir(folder)
+        os.chdir(folder)  # the paths in tasks are relative to the driver's folder; Ray starts workers in one of its own
         sys.path += [entry for entry in path if entry not in sys.path]
         importlib.import_module(module)
         limit_memory(gigabytes)

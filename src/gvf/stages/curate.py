@@ -199,7 +199,7 @@ def _curate_clip(source: _LoadedAsset, row: Row) -> Row:
 
 
 def with_points(mesh: AnimatedMesh, num_points: int, generator: np.random.Generator) -> AnimatedMesh:
-    """The mesh with points drawn uniformly on its surface in frame 0. Raises ClipError when it has no surface."""
+    """Return the mesh with points drawn uniformly on its surface in frame 0. Raises ClipError when it has no surface."""
     try:
         samples = sample_surface(mesh.vertices[0], mesh.faces, num_points, generator)
     except ValueError as error:
@@ -208,7 +208,7 @@ def with_points(mesh: AnimatedMesh, num_points: int, generator: np.random.Genera
 
 
 def aesthetic_score(mesh: AnimatedMesh, weights: AestheticWeights) -> float:
-    """Mean score of the views of frame 0 on white."""
+    """Return the mean score of the views of frame 0 on white."""
     viewmats = orbit(_SCORED_AZIMUTHS, np.zeros(len(_SCORED_AZIMUTHS)), 2.0)
     Ks = np.tile(intrinsics(49.1), (len(_SCORED_AZIMUTHS), 1, 1))
     views = render_mesh(mesh.vertices[0], mesh, viewmats, Ks, _SCORED_SIZE, samples=2).astype(np.float32)
@@ -287,7 +287,7 @@ def _refused(row: Row, rejected: Rejected) -> Row:
 def _decision(
     row: Row, reason: str | None = None, message: str | None = None, exception: str | None = None, **facts: Any
 ) -> Row:
-    """A row of the curated manifest; no split yet. facts: what was measured before the decision fell."""
+    """Return a row of the curated manifest, still without a split. facts: what was measured before the decision."""
     return {
         **row,
         "decision": ACCEPTED if reason is None else REJECTED,
@@ -307,7 +307,7 @@ def _decision(
 
 
 def _aesthetic_weights() -> tuple[AestheticWeights | None, str | None]:
-    """The scorer's weights, or why clips will not be scored."""
+    """Return the scorer's weights, or the reason why clips will not be scored."""
     try:
         weights = find_weights()
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Stage `render`: pictures of every accepted clip with their cameras. Writes `data/renders/<clip_id>.npz`."""
+"""Stage `render`: images of every accepted clip with their cameras. Writes `data/renders/<clip_id>.npz`."""
 
 from __future__ import annotations
 
@@ -75,24 +75,24 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
 
 
 def render_clip_views(task: RenderTask) -> float:
-    """Render one clip; returns the mean alpha of its pictures."""
+    """Render one clip; returns the mean alpha of its images."""
     mesh = AnimatedMesh.load(task.path)
     generator = np.random.default_rng(derive_seed(task.seed, "render", task.path.stem))
     cameras = plan_cameras(task.config, mesh.num_frames, task.held_out, generator)
-    pictures = render_kinds(mesh, cameras, task.config.image_size, task.config.samples)
+    images = render_kinds(mesh, cameras, task.config.image_size, task.config.samples)
     arrays: dict[str, np.ndarray] = {}
     for kind, chosen in cameras.items():
-        arrays[f"{kind}_rgba"] = pictures[kind]
+        arrays[f"{kind}_rgba"] = images[kind]
         arrays[f"{kind}_viewmats"] = chosen.viewmats.astype(np.float32)
         arrays[f"{kind}_Ks"] = chosen.Ks.astype(np.float32)
     save_npz(task.folder / f"{task.path.stem}.npz", **arrays)
-    return float(np.mean([picture[..., 3].mean() / 255.0 for picture in pictures.values()]))
+    return float(np.mean([image[..., 3].mean() / 255.0 for image in images.values()]))
 
 
 def plan_cameras(
     config: RenderConfig, num_frames: int, held_out: bool, generator: np.random.Generator
 ) -> dict[str, Cameras]:
-    """Cameras of a clip by kind.
+    """Return the cameras of a clip by kind.
 
     `canonical` [V] of frame 0; `video` [A] of every frame, the frontal one first; for training clips `train` [T, V],
     other ones in every frame; for held-out clips `eval` [4] of every frame.
@@ -118,9 +118,9 @@ def plan_cameras(
 
 
 def render_kinds(mesh: AnimatedMesh, cameras: dict[str, Cameras], size: int, samples: int) -> dict[str, np.ndarray]:
-    """uint8 RGBA by kind, all of a frame in one go: canonical [V, H, W, 4], video [A, T, ...], others [T, V, ...]."""
+    """Return uint8 RGBA by kind, rendering each frame's views together: canonical [V, H, W, 4], video [A, T, ...], others [T, V, ...]."""
     renderer = MeshRenderer(mesh)
-    pictures: dict[str, list[np.ndarray]] = {kind: [] for kind in cameras}
+    images: dict[str, list[np.ndarray]] = {kind: [] for kind in cameras}
     for frame in range(mesh.num_frames):
         chosen = {
             kind: Cameras(c.viewmats[frame], c.Ks[frame]) if kind == "train" else c
@@ -132,14 +132,14 @@ def render_kinds(mesh: AnimatedMesh, cameras: dict[str, Cameras], size: int, sam
         drawn = renderer.render(mesh.vertices[frame], viewmats, Ks, size, samples)
         ends = np.cumsum([len(c.viewmats) for c in chosen.values()])
         for kind, part in zip(chosen, np.split(drawn, ends[:-1])):
-            pictures[kind].append(part)
+            images[kind].append(part)
     axes = {"canonical": 0, "video": 1}
-    stacked = {kind: np.stack(frames, axis=axes.get(kind, 0)) for kind, frames in pictures.items()}
+    stacked = {kind: np.stack(frames, axis=axes.get(kind, 0)) for kind, frames in images.items()}
     return stacked | {"canonical": stacked["canonical"][0]}
 
 
 def contact_sheet(paths: list[Path]) -> np.ndarray:
-    """uint8 [H, W, 3]: a row of frames of the frontal video for each rendered clip, on white."""
+    """Return uint8 [H, W, 3]: a row of frames of the frontal video for each rendered clip, on white."""
     rows = []
     for path in paths:
         rgba = load_npz(path, ["video_rgba"])["video_rgba"][0]
