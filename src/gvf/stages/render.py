@@ -118,7 +118,7 @@ def plan_cameras(
 
 
 def render_kinds(mesh: AnimatedMesh, cameras: dict[str, Cameras], size: int, samples: int) -> dict[str, np.ndarray]:
-    """Return uint8 RGBA by kind, rendering each frame's views together: canonical [V, H, W, 4], video [A, T, ...], others [T, V, ...]."""
+    """Return uint8 RGBA by kind: canonical [V, H, W, 4], video [A, T, ...], others [T, V, ...]."""
     renderer = MeshRenderer(mesh)
     images: dict[str, list[np.ndarray]] = {kind: [] for kind in cameras}
     for frame in range(mesh.num_frames):
