@@ -406,7 +406,7 @@ def test_wrong_usage_is_told(here: Path, published: Path) -> None:
             (
                 (*frames, "--method", "x", option, value),
                 click.UsageError,
-                f"^{value} is no time. Give seconds above zero",
+                f"^must be a number of seconds above zero, not {value}",
             )
             for option in ("--seconds", "--seconds-in-all")
             for value in ("0", "-1", "nan", "inf")
