@@ -24,7 +24,12 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 # Commands that only look: quick, offline, and without an effect.
-RUN = (("gvf", "test-sets", "list"), ("gvf", "weights", "list"))
+RUN = (
+    ("gvf", "models", "list"),
+    ("gvf", "params", "check"),
+    ("gvf", "test-sets", "list"),
+    ("gvf", "weights", "list"),
+)
 
 
 def check_gvf(words: Sequence[str]) -> None:
@@ -168,6 +173,7 @@ def test_a_wrong_command_is_found(line: str) -> None:
 def test_a_shown_command_that_only_looks_is_run(words: tuple[str, ...], tmp_path: Path, monkeypatch) -> None:
     assert words in {command.words for command in COMMANDS}, "it is not shown any more"
     monkeypatch.setenv("GVF_WEIGHTS", str(tmp_path))
+    monkeypatch.chdir(ROOT)
     done = CliRunner().invoke(cli._gvf, list(words[1:]), catch_exceptions=False)
     assert done.exit_code == 0
     assert done.output.strip()
