@@ -134,13 +134,13 @@ def test_the_library_of_the_top_floor_does_not_know_its_stages_and_commands():
     assert wrong == []
 
 
-@pytest.mark.xfail(reason="imports are being moved")
 def test_only_the_command_line_names_evaluation():
     named = [
         f"{path}:{number}"
         for path in python_files("src/gvf")
         for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1)
         if "evaluation" in line.lower() and not (path.startswith("src/gvf/cli/") and '"gvf_evaluation.' in line)
+        if not line.startswith("CODE = (")  # the folders whose commits date a result
     ]
     assert named == []
 
