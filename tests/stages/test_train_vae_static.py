@@ -13,9 +13,9 @@ from gvf.config.load import load_params
 from gvf.config.params import Params
 from gvf.config.train_vae_static import InitialWeightsConfig
 from gvf.errors import UserError
-from gvf.models.canonical.static_vae import StaticVAE
+from gvf.models.canonical.static_vae import ENCODER_FOLDER, StaticVAE
+from gvf.models.network_folder import WEIGHTS_NAME
 from gvf.stages import train_vae_static
-from gvf.storage.files import save_tensors
 from gvf.training.tasks.static_vae import StaticVaeTask
 from gvf.workspace import Workspace
 
@@ -64,9 +64,9 @@ def test_from_random_weights_both_networks_are_trained(handed: dict[str, Any]) -
 
 
 def test_a_frozen_encoder_starts_from_its_file_and_is_not_trained(handed: dict[str, Any]) -> None:
-    params = with_initial("start.safetensors", None, False)
+    params = with_initial("start", None, False)
     start = StaticVAE(params.static_vae)
-    save_tensors("start.safetensors", start.state_dict())
+    start.save(Path("start"))
     train_vae_static.run(params, Workspace())
     model = handed["model"]
     assert all(
@@ -75,4 +75,6 @@ def test_a_frozen_encoder_starts_from_its_file_and_is_not_trained(handed: dict[s
     )
     trained = {id(p) for group in handed["groups"] for p in group.parameters}
     assert trained == {id(p) for p in model.decoder.parameters()}
-    assert handed["inputs"] == [Workspace().curated_manifest, Path("start.safetensors")], "identity of checkpoints"
+    assert handed["inputs"] == [Workspace().curated_manifest, Path("start") / ENCODER_FOLDER / WEIGHTS_NAME], (
+        "identity of checkpoints"
+    )

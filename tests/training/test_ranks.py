@@ -86,6 +86,6 @@ def test_half_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(UserError, match=r"run\.device is cuda"):
+    with pytest.raises(UserError, match=r"run\.device: is cuda"):
         init("cuda")
     assert init("auto").device == torch.device("cpu")
