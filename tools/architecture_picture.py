@@ -13,22 +13,22 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "docs" / "architecture.svg"
 
-# room -> what it holds, in at most 21 characters
+# room -> what it holds, in at most 20 characters
 WORDS = {
     "cli": "the gvf command",
     "config": "typed parameters",
-    "data": "clips, glTF, sources",
+    "data": "clips, glTF",
     "devices": "CPU or CUDA",
     "diffusion": "noise, solver",
-    "errors": "messages, exit codes",
+    "errors": "messages",
     "execution": "map over clips",
-    "gaussians": "fields, channel orders",
-    "geometry": "cameras, neighbours",
+    "gaussians": "fields, channels",
+    "geometry": "cameras, k-NN",
     "lifetime": "signals",
-    "locks": "one process per stage",
-    "losses": "equations as functions",
+    "locks": "one run at a time",
+    "losses": "named equations",
     "methods": "names of methods",
-    "metrics": "one table of metrics",
+    "metrics": "table of metrics",
     "models": "networks",
     "pipelines": "video to 4D",
     "procedural": "generated objects",
