@@ -62,7 +62,7 @@ def test_an_export_is_listed_with_its_metrics_and_loads(workspace: Path) -> None
     assert "absent; `gvf weights pull static-vae variation-vae dit statistics`" in lines[-1]
 
 
-def test_an_export_replaces_a_generator_and_nothing_else(workspace: Path) -> None:
+def test_an_export_replaces_a_generator_and_nothing_else(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("export", "--output", "out")
     run("export", "--output", "out")
     (workspace / "photos").mkdir()
@@ -70,6 +70,23 @@ def test_an_export_replaces_a_generator_and_nothing_else(workspace: Path) -> Non
     with pytest.raises(UserError, match="photos: holds something else than a generator"):
         run("export", "--output", "photos")
     assert (workspace / "photos/cat.png").is_file()
+    (workspace / "out/.git").mkdir()
+    with pytest.raises(
+        UserError, match=r"out: holds something else than a generator \(\.git\), which would be deleted"
+    ):
+        run("export", "--output", "out")
+    with pytest.raises(UserError, match=r"models/generator: is the output of `train-dit` itself"):
+        run("export", "--output", "models/generator")
+    (workspace / "within").mkdir()
+    monkeypatch.chdir(workspace / "within")
+    with pytest.raises(UserError, match="is the current folder or contains it"):
+        small_generator().save_pretrained(".")
+
+
+def test_metrics_that_are_no_numbers_are_left_out_of_an_export(workspace: Path) -> None:
+    write_json(workspace / "reports/metrics/evaluate.json", {"dit_psnr": 21.25, "dit_fvd": float("nan")})
+    run("export", "--output", "out")
+    assert read_index("out").metrics == {"dit_psnr": 21.25}
 
 
 def test_a_damaged_or_missing_generator_is_named(workspace: Path) -> None:

@@ -162,6 +162,8 @@ def test_networks_that_do_not_belong_together_are_refused(saved: Path, tmp_path:
 def test_a_name_is_a_folder_or_a_name_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="no such folder, and not a name on the model hub"):
         locate("../missing")
+    with pytest.raises(UserError, match=r"models/generator: no such folder, .* `dvc repro train-dit` writes it"):
+        locate(Path("models/generator"))
     with pytest.raises(UserError, match=r"nobody/nothing: not found in the hub's cache"):
         locate("nobody/nothing", local_files_only=True, cache_dir=tmp_path)
     (tmp_path / "empty").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,16 +84,17 @@ def export(workspace: Workspace, params: Params, output: Path, license_name: str
     """Write the workspace's generator into a folder of its own, with its metrics and a complete model card.
 
     params: of the workspace; the settings of `sample` become the generator's own. Raises UserError when there is no
-    generator yet, or when `output` holds anything but a generator.
+    generator yet, or when `output` is the workspace's own or holds anything but a generator.
     """
-    from gvf.pipelines.generator_folder import copy_networks, write_description
-    from gvf.pipelines.generator_index import INDEX_NAME, Sampling, read_index
+    from gvf.pipelines.generator_folder import copy_networks, refuse_foreign_files, write_description
+    from gvf.pipelines.generator_index import Sampling, read_index
     from gvf.storage.files import fresh_directory
 
     if not workspace.generator.is_dir():
         raise UserError(f"{workspace.generator}: no such folder. Run `dvc repro train-dit` first.")
-    if output.exists() and not (output / INDEX_NAME).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output}: holds something else than a generator. Name another folder with --output.")
+    if output.resolve() == workspace.generator.resolve():
+        raise UserError(f"{output}: is the output of `train-dit` itself. Name another folder with --output.")
+    refuse_foreign_files(output)
     index = read_index(workspace.generator)
     changes = {
         "title": f"{index.title}, preset {params.run.preset}",
@@ -133,12 +135,14 @@ def _clips(workspace: Workspace) -> str:
 
 
 def _metrics(workspace: Workspace) -> dict[str, float]:
-    """Return the metrics of the stage `evaluate`, empty before it has run."""
+    """Return the finite metrics of the stage `evaluate`, empty before it has run."""
     from gvf.storage.files import read_json
 
     path = workspace.metrics("evaluate")
     values: dict[str, Any] = read_json(path) if path.is_file() else {}
-    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+    return {
+        name: float(value) for name, value in values.items() if isinstance(value, int | float) and math.isfinite(value)
+    }
 
 
 def _commit(workspace: Workspace) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from gvf.errors import UserError
 from gvf.models.network_folder import CONFIG_NAME, WEIGHTS_NAME, save_network
 from gvf.models.variation.dit import VariationDiT
-from gvf.pipelines.generator_index import GeneratorIndex, write_index
+from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, write_index
 from gvf.pipelines.model_card import CARD_NAME, CardFacts, card
 from gvf.storage.files import PathLike, atomic_path
 from gvf.storage.recognition import require_container
@@ -35,6 +35,22 @@ def copy_networks(source: PathLike, target: PathLike, names: tuple[str, ...] = N
         for file in (WEIGHTS_NAME, CONFIG_NAME):
             with atomic_path(Path(target) / name / file) as partial:
                 shutil.copyfile(Path(source) / name / file, partial)
+
+
+def refuse_foreign_files(folder: PathLike) -> None:
+    """Raise UserError unless a folder can be replaced by a generator: it is missing or empty, or holds a generator alone."""
+    path = Path(folder)
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise UserError(f"{path}: is the current folder or contains it. Name another folder for the generator.")
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is a file. Name another folder for the generator.")
+    known = {INDEX_NAME, CARD_NAME, *NETWORKS}
+    foreign = sorted(item.name for item in path.iterdir() if item.name not in known) if path.is_dir() else []
+    if foreign:
+        raise UserError(
+            f"{path}: holds something else than a generator ({clean(foreign[0], 80)}), which would be deleted. Name another "
+            "folder."
+        )
 
 
 def write_description(folder: PathLike, index: GeneratorIndex, facts: CardFacts | None = None) -> None:

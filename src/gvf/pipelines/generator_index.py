@@ -28,7 +28,7 @@ INDEX_NAME = "generator.json"
 STATIC_CHANNELS = ("means", "colors", "opacity", "scales", "quats")
 VARIATION_CHANNELS = ("means", "scales", "quats", "colors", "opacity")
 
-# `owner/name` of the model hub, optionally followed by @revision; never a path.
+# `owner/name` of the model hub.
 HUB_NAME = r"[A-Za-z0-9][\w-]*(?:\.[\w-]+)*/[A-Za-z0-9][\w-]*(?:\.[\w-]+)*"
 _Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 _Deviation = Annotated[float, Field(gt=0.0, le=1e6)]
@@ -148,8 +148,8 @@ class GeneratorIndex(_Facts):
 
     title: of the model card. training_frames: T of the training clips; other lengths can be generated. latents, static:
     statistics that normalise the latents, and the activated Gaussians that condition the transformer. commit: of the code
-    that trained the networks, followed by + if files had been changed; None if it is not known. metrics: values on
-    held-out clips, as far as they are known.
+    in the checkout that exported the generator, followed by + if files had been changed; None if it is not known.
+    metrics: values on held-out clips, as far as they are known.
     """
 
     format: Literal["gvf-generator"]

@@ -31,18 +31,18 @@ def locate(
 ) -> Path:
     """Return the folder of a generator: the given one, or a copy of a repository of the model hub.
 
-    name_or_folder: a folder, or `owner/name` on the hub. Files that `gvf weights pull` fetched are used where the name is
-    that of the published weights. Other arguments: as in `huggingface_hub.snapshot_download`. Raises UserError when there
+    name_or_folder: a folder, or as text also `owner/name` on the hub. Files that `gvf weights pull` fetched are used
+    where the name is that of the published weights. Other arguments: as in `huggingface_hub.snapshot_download`. Raises UserError when there
     is no such folder and the repository cannot be had.
     """
     folder = Path(name_or_folder)
     if folder.is_dir():
         return folder
     name = str(name_or_folder)
-    if not re.fullmatch(HUB_NAME, name):
+    if isinstance(name_or_folder, Path) or not re.fullmatch(HUB_NAME, name):
         raise UserError(
-            f"{clean(name, 200)}: no such folder, and not a name on the model hub (owner/name). Give the folder that "
-            f"holds {INDEX_NAME}."
+            f"{clean(name, 200)}: no such folder, and not a name on the model hub (owner/name, as text). Give the folder "
+            f"that holds {INDEX_NAME}; in a workspace, `dvc repro train-dit` writes it."
         )
     patterns = list(PATTERNS)
     if name == published_files.DIT.repository:

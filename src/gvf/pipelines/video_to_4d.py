@@ -20,7 +20,7 @@ from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
 from gvf.models.network_folder import load_network, save_network
 from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
-from gvf.pipelines.generator_folder import DIT_FOLDER, write_description
+from gvf.pipelines.generator_folder import DIT_FOLDER, refuse_foreign_files, write_description
 from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, Sampling, read_index
 from gvf.pipelines.handles import Handles, choose_handles
 from gvf.pipelines.hub import locate
@@ -103,7 +103,11 @@ class VideoTo4D:
         return cls(index, JointVAE.load(folder), load_network(VariationDiT, folder / DIT_FOLDER), device)
 
     def save_pretrained(self, folder: PathLike, facts: CardFacts | None = None) -> None:
-        """Write the generator into a folder, which is replaced. facts: what is known for the model card."""
+        """Write the generator into a folder. facts: what is known for the model card.
+
+        A generator that is there is replaced. Raises UserError when the folder holds anything else.
+        """
+        refuse_foreign_files(folder)
         with fresh_directory(folder) as partial:
             self.vae.save(partial)
             save_network(self.dit, partial / DIT_FOLDER)

@@ -140,7 +140,7 @@ def log_video(path: PathLike) -> None:
 
 
 def log_model(directory: PathLike, name: str) -> None:
-    """Log a folder of weights (safetensors beside config.json) as a model, registered as the next version of `name`."""
+    """Log a folder of networks, each in a folder of its own, as a model: the next registered version of `name`."""
     if (session := _open_session()) is not None:
         session.send(op="model", directory=str(Path(directory).resolve()), name=name)
 

@@ -370,7 +370,7 @@ class _Run:
         self._final += [name for name in message["names"] if name not in self._final]
 
     def _summarize(self, parent: str) -> None:
-        """Mean and standard deviation (of n - 1) of the final figures over the newest finished run of each seed."""
+        """Mean and standard deviation (of n - 1) of the final metrics over the newest finished run of each seed."""
         query = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'FINISHED'"
         by_seed: dict[str, Any] = {}
         for run in self._client.search_runs([self._experiment], query, order_by=["attributes.start_time ASC"]):
@@ -420,7 +420,7 @@ class _Run:
         )
         with tempfile.TemporaryDirectory() as folder:
             card = Model(artifact_path=logged.artifact_location, run_id=self._id, model_id=logged.model_id)
-            card.add_flavor("safetensors", weights="model.safetensors", config="config.json", loader="gvf")
+            card.add_flavor("safetensors", weights="*/model.safetensors", config="*/config.json", loader="gvf")
             card.save(str(Path(folder) / "MLmodel"))
             self._client.log_model_artifacts(logged.model_id, folder)
         self._client.log_model_artifacts(logged.model_id, message["directory"])
