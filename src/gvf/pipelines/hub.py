@@ -32,8 +32,8 @@ def locate(
     """Return the folder of a generator: the given one, or a copy of a repository of the model hub.
 
     name_or_folder: a folder, or as text also `owner/name` on the hub. Files that `gvf weights pull` fetched are used
-    where the name is that of the published weights. Other arguments: as in `huggingface_hub.snapshot_download`. Raises UserError when there
-    is no such folder and the repository cannot be had.
+    where the name is that of the published weights. Other arguments: as in `huggingface_hub.snapshot_download`. Raises
+    UserError when there is no such folder and the repository cannot be had.
     """
     folder = Path(name_or_folder)
     if folder.is_dir():
