@@ -70,14 +70,28 @@ def pytorch3d_faces(
     return found[0][0, :, :, 0].numpy()
 
 
-def main() -> None:
+def print_coverage(renderer: MeshRenderer, mesh: AnimatedMesh, viewmats: np.ndarray, Ks: np.ndarray, size: int) -> None:
+    """Print the share of pixels that only one of the two rasterisers covers, in the first frame and one view."""
+    covered = pytorch3d_faces(mesh.vertices[0], mesh.faces, viewmats[0], Ks[0], size) >= 0
+    ours = renderer.render(mesh.vertices[0], viewmats, Ks, size, 1)[0, ..., 3] > 0
+    print(
+        f"{size:>5}^2 pixels covered by only one of them: {np.mean(covered != ours):.1e} ({covered.mean():.1%} covered)"
+    )
+
+
+def read_options() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("../shared/data/kaykit/Knight.glb"))
     parser.add_argument("--clip", default="Running_A")
     parser.add_argument("--repeats", type=int, default=24)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, default=Path("work/benchmarks/ground_truth.json"))
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = read_options()
     mesh = load(options.model, options.clip)
     renderer = MeshRenderer(mesh)
     viewmats = orbit(360.0 * np.arange(VIEWS) / VIEWS, 15.0, 2.0)
@@ -108,7 +122,7 @@ def main() -> None:
             for samples in SAMPLES:
                 for views in (1, VIEWS):
                     rows.append(
-                        (f"ours, {samples} x {samples} samples a pixel, {views} view{'s' * (views > 1)} a frame", threads, views,
+                        (f"ours, {samples}^2 samples per pixel, {views} view{'s' * (views > 1)} per frame", threads, views,
                          lambda frame, size=size, samples=samples, views=views: renderer.render(
                              mesh.vertices[frame], viewmats[:views], Ks[:views], size, samples
                          ), max(3, options.repeats // views))
@@ -131,11 +145,7 @@ def main() -> None:
                  "images_per_second": 1 / median, "ratio_to_peer": ratio}
             )  # fmt: skip
         if peer is not None:
-            covered = pytorch3d_faces(mesh.vertices[0], mesh.faces, viewmats[0], Ks[0], size) >= 0
-            ours = renderer.render(mesh.vertices[0], viewmats[:1], Ks[:1], size, 1)[0, ..., 3] > 0
-            print(
-                f"{size:>5}^2 pixels covered by one only: {np.mean(covered != ours):.1e} ({covered.mean():.1%} covered)"
-            )
+            print_coverage(renderer, mesh, viewmats[:1], Ks[:1], size)
     write_json(options.output, {"machine": platform.platform(), "model": options.model.name, "results": results})
     print(f"written: {options.output} (goal: {GOAL_RATIO:.0f}x at {GOAL_SIZE}^2)")
 
