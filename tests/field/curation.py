@@ -30,7 +30,7 @@ def curated(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> pd.Dat
     if path.name == "external_texture.glb":
         shutil.copytree(field / "textures", source / "textures")
     values = yaml.safe_load(_PARAMS.read_text(encoding="utf-8"))
-    values["run"]["executor"], values["tracking"]["enabled"] = "inline", False
+    values["execution"]["executor"], values["tracking"]["enabled"] = "inline", False
     values["collect"] = {"source": "glb", "watch": str(source), "glb": {"directory": str(source)}}
     work.mkdir()
     (work / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from gvf.config.curate import CurateConfig
+from gvf.config.load import parse
 from gvf.data.curation.reserved import ReservedAsset, reserved_assets
 from gvf.data.manifest import slug
 from gvf.data.mesh import AnimatedMesh
@@ -332,7 +333,7 @@ def test_clips_are_scored_where_the_weights_are(source: Path, monkeypatch: pytes
 )
 def test_bad_settings_name_their_key(change: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        CurateConfig(**{**CONFIG, **change})
+        parse(CurateConfig, {**CONFIG, **change}, "curate")
     assert caught.value.key == key
 
 
