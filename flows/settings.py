@@ -72,7 +72,7 @@ def apply(settings: Settings | None) -> None:
     with tempfile.TemporaryDirectory(dir=dvc_stage.ROOT, prefix=".settings-") as folder:
         composed = Path(folder) / "params.yaml"
         _run([sys.executable, "-c", _COMPOSE, str(composed), *overrides])
-        _run([sys.executable, "-m", "gvf.cli.main", "params", "check", str(composed)])
+        _run([sys.executable, "-m", "gvf.cli", "params", "check", str(composed)])
         os.replace(composed, dvc_stage.ROOT / "params.yaml")
 
 
@@ -82,7 +82,7 @@ def _overrides(changes: Mapping[str, Any], key: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from _overrides(value, f"{key}{name}.")
         else:
-            yield f"{key}{name}={json.dumps(value)}"
+            yield f"{key}{name}={json.dumps(value, ensure_ascii=False)}"
 
 
 def _run(command: list[str]) -> None:
