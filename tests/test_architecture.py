@@ -10,25 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tools.levels import LEVELS
 from tools.stage_dependencies import Sources, imported_names, module_name
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "gvf"
 
-# The rooms of src/gvf from the lowest level to the highest: a module imports rooms of its own level and of those below.
-# docs/architecture.svg is drawn from this list.
-LEVELS = [
-    {"text", "errors", "lifetime"},
-    {"storage", "workspace", "locks", "geometry", "methods", "devices", "stage_table"},
-    {"metrics"},
-    {"config"},
-    {"execution", "tracking", "gaussians", "diffusion"},
-    {"data", "procedural", "models", "losses", "rendering"},
-    {"training", "weights"},
-    {"pipelines"},
-    {"stages"},
-    {"stage_runner", "cli"},
-]
 LEVEL = {name: index for index, names in enumerate(LEVELS) for name in names}
 
 # Packages beside gvf, and what of ours each may import.

@@ -1,4 +1,4 @@
-"""Draw docs/architecture.svg: the rooms of the code by level, from the levels that tests/test_architecture.py enforces.
+"""Draw docs/architecture.svg: the rooms of the code by level, from `tools.levels`.
 
 `python tools/architecture_picture.py` writes the file; a test compares it with what this module returns.
 """
@@ -134,7 +134,7 @@ def _arrow(y: int) -> str:
 def main() -> None:
     """Write the picture."""
     sys.path.insert(0, str(ROOT))
-    from tests.test_architecture import LEVELS
+    from tools.levels import LEVELS
 
     FILE.write_text(draw(LEVELS), encoding="utf-8")
 
