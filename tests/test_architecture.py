@@ -127,7 +127,6 @@ def test_only_the_command_line_names_evaluation():
         for path in python_files("src/gvf")
         for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1)
         if "evaluation" in line.lower() and not (path.startswith("src/gvf/cli/") and '"gvf_evaluation.' in line)
-        if not line.startswith("CODE = (")  # the folders whose commits date a result
     ]
     assert named == []
 

@@ -51,6 +51,20 @@ def test_outside_git_the_version_is_unknown(tmp_path: Path, monkeypatch: pytest.
     assert head(tmp_path) == UNKNOWN
 
 
+def test_code_of_every_package_counts(repository: Path) -> None:
+    before = code_version(repository)
+    (repository / "evaluation/gvf_evaluation").mkdir(parents=True)
+    (repository / "evaluation/gvf_evaluation/tables.py").write_text("columns = 1\n")
+    commit(repository, "tables")
+    assert code_version(repository).commit == head(repository) != before.commit
+
+
+def test_sections_without_effect_do_not_change_the_run_key() -> None:
+    code = CodeVersion("a" * 40, dirty=False)
+    params = {"run": {"seed": 0}, "execution": {"workers": 2}}
+    assert run_key("encode", params, code, "d") == run_key("encode", {**params, "execution": {"workers": 8}}, code, "d")
+
+
 def test_run_key_is_stable_and_hears_every_part() -> None:
     code = CodeVersion("a" * 40, dirty=False)
     key = run_key("train-dit", {"train_dit": {"steps": 1, "width": 2}}, code, "digest")

@@ -22,6 +22,9 @@ from gvf.config.train_vae_static import TrainVaeStaticConfig
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.config.variation_vae import VariationVaeConfig
 
+WITHOUT_EFFECT = ("execution", "tracking")
+"""Sections that change no result: no stage of dvc.yaml depends on them, and no run is named after them."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class Params:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gvf.config.params import WITHOUT_EFFECT
 from gvf.storage.files import PathLike, sha256
 from gvf.workspace import Workspace
 
-# What decides a result. Reports, notes and dvc.lock are written after it, so they do not count.
-CODE = ("src", "evaluation", "conf", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
+# Git's patterns of what decides a result: packages, parameters, graph and libraries. Reports, notes and dvc.lock are
+# written after it, so they do not count.
+CODE = ("src", ":(glob)*/gvf*/**", "conf", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
 UNKNOWN = "unknown"
 
 
@@ -35,9 +37,8 @@ class CodeVersion:
 def code_version(root: PathLike) -> CodeVersion:
     """Return the version of the code in the repository of a folder; commits and changes that touch only results do not count."""
     root = git(root, "rev-parse", "--show-toplevel") or root
-    present = [name for name in CODE if (Path(root) / name).exists()]
-    commit = git(root, "log", "-1", "--format=%H", "--", *present) if present else ""
-    status = git(root, "status", "--porcelain", "--", *present) if commit else ""
+    commit = git(root, "log", "-1", "--format=%H", "--", *CODE)
+    status = git(root, "status", "--porcelain", "--", *CODE) if commit else ""
     return CodeVersion(commit or UNKNOWN, bool(status))
 
 
@@ -112,6 +113,10 @@ def identify(workspace: Workspace, stage: str, params: Mapping[str, Any], manife
 
 
 def run_key(stage: str, params: Mapping[str, Any], code: CodeVersion, data_digest: str) -> str:
-    """Return 8 hex digits: the same stage, config, code and data give the same key on any machine."""
-    text = json.dumps([stage, flatten(params), str(code), data_digest], sort_keys=True, default=str)
+    """Return 8 hex digits: the same stage, config, code and data give the same key on any machine.
+
+    params: by section; those without effect on results do not count.
+    """
+    decisive = {name: section for name, section in params.items() if name not in WITHOUT_EFFECT}
+    text = json.dumps([stage, flatten(decisive), str(code), data_digest], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
