@@ -1,3 +1,3 @@
-"""gvf: one video of an object to an animated 3D asset, and the workshop in which such models are made."""
+"""gvf turns one video of an object into an animated 3D asset, and trains the models that do so."""
 
 __version__ = "0.1.0"

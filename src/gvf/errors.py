@@ -1,4 +1,4 @@
-"""Define the errors that users see, and their exit codes (0 done, 1 failed, 2 wrong usage or bad input)."""
+"""Define the errors that users see, and their exit codes (0 success, 1 failure, 2 wrong usage or bad input)."""
 
 from __future__ import annotations
 

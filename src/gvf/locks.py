@@ -1,4 +1,4 @@
-"""Checks of the folder a stage works in: one process per stage at a time, and write access to its outputs."""
+"""Check the folder that a stage works in: one process per stage at a time, and write access to its outputs."""
 
 from __future__ import annotations
 

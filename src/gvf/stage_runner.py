@@ -1,4 +1,4 @@
-"""The frame around every stage: checked parameters and folders, one tracked run, one metrics file."""
+"""Run a stage: check its parameters and folders, track one run, and write one metrics file."""
 
 from __future__ import annotations
 

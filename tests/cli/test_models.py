@@ -67,12 +67,12 @@ def test_an_export_replaces_a_generator_and_nothing_else(workspace: Path, monkey
     run("export", "--output", "out")
     (workspace / "photos").mkdir()
     (workspace / "photos/cat.png").write_text("a cat")
-    with pytest.raises(UserError, match="photos: holds something else than a generator"):
+    with pytest.raises(UserError, match="photos: holds something other than a generator"):
         run("export", "--output", "photos")
     assert (workspace / "photos/cat.png").is_file()
     (workspace / "out/.git").mkdir()
     with pytest.raises(
-        UserError, match=r"out: holds something else than a generator \(\.git\), which would be deleted"
+        UserError, match=r"out: holds something other than a generator \(\.git\), which would be deleted"
     ):
         run("export", "--output", "out")
     with pytest.raises(UserError, match=r"models/generator: is the output of `train-dit` itself"):

@@ -126,7 +126,7 @@ def test_list_calls_damaged_what_is_no_file_of_weights(places: Path, content: by
     text = run("list").output
     assert re.search(r"^dit +damaged ", text, re.MULTILINE)
     assert re.search(rf"{re.escape(str(path))}: {reason}", text)
-    assert "`gvf weights pull dit` fetches what is damaged again." in text
+    assert "`gvf weights pull dit` downloads the damaged files again." in text
 
 
 def test_list_compares_digests_once_for_each_file(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +257,7 @@ def test_pull_keeps_a_whole_file_where_nobody_can_be_asked(places: Path) -> None
     done = gvf("weights", "pull", "ss-decoder", env={"HF_HUB_OFFLINE": "1"})
     assert done.returncode == 0
     assert str(target) in done.stdout
-    assert "the hub cannot be asked for it now" in done.stderr
+    assert "the hub cannot be queried for it now" in done.stderr
 
 
 @pytest.mark.parametrize("offline", [True, False], ids=["offline", "refused"])
@@ -306,7 +306,7 @@ def test_convert_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1)}, tmp_path / "a.pt")
     result = run("convert", str(tmp_path / "a.pt"), "-o", str(tmp_path / "out"))
     assert isinstance(result.exception, UserError)
-    assert "of no kind we know" in str(result.exception)
+    assert "match no known kind" in str(result.exception)
     result = run("convert", str(tmp_path / "a.pt"), "-o", str(tmp_path / "out"), "--kind", "dit", "--set", "width")
     assert "must be SIZE=VALUE" in str(result.exception)
     assert not (tmp_path / "out").exists()

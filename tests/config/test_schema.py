@@ -73,5 +73,5 @@ def test_presets_and_data_sources_name_their_schema_and_fit_it() -> None:
 def test_the_command_checks_a_file_and_prints_the_schema() -> None:
     runner = CliRunner()
     done = runner.invoke(command, ["check", str(ROOT / "params.yaml")], catch_exceptions=False)
-    assert done.output == f"{ROOT / 'params.yaml'}: all values can be used (preset cpu).\n"
+    assert done.output == f"{ROOT / 'params.yaml'}: all values are valid (preset cpu).\n"
     assert json.loads(runner.invoke(command, ["schema"], catch_exceptions=False).output) == params_schema()

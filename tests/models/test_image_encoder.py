@@ -22,21 +22,21 @@ def encoder() -> EfficientNetEncoder:
     return EfficientNetEncoder(token_grid=5)
 
 
-def pictures(count: int, size: int, seed: int = 0) -> Tensor:
+def random_images(count: int, size: int, seed: int = 0) -> Tensor:
     """Random RGBA with random alpha [B, H, W, 4] uint8."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, size, size, 4), generator=generator, dtype=torch.uint8)
 
 
 def test_sizes_are_as_announced(encoder: EfficientNetEncoder) -> None:
-    images = pictures(2, 96)
+    images = random_images(2, 96)
     assert encoder.voxel_maps(images).shape == (2, encoder.voxel_dim, 48, 48)
     assert encoder.tokens(images).shape == (2, encoder.num_tokens, encoder.token_dim)
     assert (encoder.voxel_dim, encoder.num_tokens, encoder.token_dim) == (4 + 24 + 40 + 112, 25, 96 + 160 + 112 + 16)
 
 
-def test_pictures_are_put_on_black(encoder: EfficientNetEncoder) -> None:
-    images = pictures(1, 64)
+def test_images_are_put_on_black(encoder: EfficientNetEncoder) -> None:
+    images = random_images(1, 64)
     images[..., 3] = (images[..., 3] > 127) * 255
     blackened = images * (images[..., 3:] > 0)
     torch.testing.assert_close(encoder.voxel_maps(images), encoder.voxel_maps(blackened), atol=0, rtol=0)
@@ -44,7 +44,7 @@ def test_pictures_are_put_on_black(encoder: EfficientNetEncoder) -> None:
 
 
 def test_voxel_maps_begin_with_colour_and_coverage(encoder: EfficientNetEncoder) -> None:
-    images = pictures(1, 32)
+    images = random_images(1, 32)
     maps = encoder.voxel_maps(images)
     block = images[0, 6:8, 10:12].double()  # the four pixels of map pixel (3, 5)
     premultiplied = (block[..., :3] * block[..., 3:] / 255).mean(dim=(0, 1))
@@ -52,7 +52,7 @@ def test_voxel_maps_begin_with_colour_and_coverage(encoder: EfficientNetEncoder)
     torch.testing.assert_close(maps[0, 3, 3, 5].double(), block[..., 3].mean() / 255, atol=1e-6, rtol=0)
 
 
-def test_voxel_maps_lie_over_the_picture(encoder: EfficientNetEncoder) -> None:
+def test_voxel_maps_lie_over_the_image(encoder: EfficientNetEncoder) -> None:
     """A bright spot changes every stage's channels most where it is, within the stage's stride."""
     empty = torch.zeros(1, 128, 128, 4, dtype=torch.uint8)
     empty[..., 3] = 255
@@ -79,21 +79,21 @@ def test_tokens_come_row_by_row_over_the_central_part(encoder: EfficientNetEncod
 
 
 def test_tokens_know_their_place(encoder: EfficientNetEncoder) -> None:
-    tokens = encoder.tokens(torch.cat([pictures(1, 64, seed=1), pictures(1, 64, seed=2)]))
+    tokens = encoder.tokens(torch.cat([random_images(1, 64, seed=1), random_images(1, 64, seed=2)]))
     place = tokens[..., -16:]
     torch.testing.assert_close(place[0], place[1], atol=0, rtol=0)
     assert torch.cdist(place[0], place[0]).fill_diagonal_(9).min() > 0.3
     assert place.abs().max() <= 1
 
 
-def test_a_picture_is_encoded_as_alone(encoder: EfficientNetEncoder) -> None:
-    images = pictures(3, 64)
+def test_an_image_in_a_batch_is_encoded_as_alone(encoder: EfficientNetEncoder) -> None:
+    images = random_images(3, 64)
     torch.testing.assert_close(encoder.tokens(images)[1:2], encoder.tokens(images[1:2]), atol=1e-4, rtol=1e-4)
 
 
 def test_odd_sizes_are_refused(encoder: EfficientNetEncoder) -> None:
-    with pytest.raises(UserError, match="multiple of 16"):
-        encoder.voxel_maps(pictures(1, 40))
+    with pytest.raises(UserError, match="multiples of 16"):
+        encoder.voxel_maps(random_images(1, 40))
 
 
 def tiny_dinov2(folder: Path) -> str:
@@ -114,7 +114,7 @@ def tiny_dinov2(folder: Path) -> str:
 
 def test_dinov2_tokens_are_those_before_the_final_norm(tmp_path: Path) -> None:
     encoder = DinoV2Encoder(tiny_dinov2(tmp_path))
-    images = pictures(2, 42)  # the network's own size, so nothing is resized
+    images = random_images(2, 42)  # the network's own size, so nothing is resized
     straight = images.float() / 255
     pixels = (straight[..., :3] * straight[..., 3:] - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
         [0.229, 0.224, 0.225]
@@ -134,7 +134,7 @@ def test_dinov2_tokens_are_those_before_the_final_norm(tmp_path: Path) -> None:
 
 
 def test_dinov2_resizes_with_alpha(tmp_path: Path) -> None:
-    """Colours under transparent pixels do not bleed into the picture when it is resized."""
+    """Colours under transparent pixels do not bleed into the image when it is resized."""
     encoder = DinoV2Encoder(tiny_dinov2(tmp_path))
     images = torch.zeros(1, 84, 84, 4, dtype=torch.uint8)
     images[:, 20:60, 20:60] = 255

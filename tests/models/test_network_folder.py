@@ -82,7 +82,7 @@ def whole_numbers(content: dict[str, torch.Tensor]) -> None:
         (edited(lambda content: content["sizes"].update(colour=1)), r"colour"),
         (edited(lambda content: content["sizes"].pop("width")), r"width"),
         (edited(lambda content: content["sizes"].update(width="wide")), r"width"),
-        (edited(lambda content: content["sizes"].update(width=30)), r"has shape .* but config\.json asks for"),
+        (edited(lambda content: content["sizes"].update(width=30)), r"has shape .* but config\.json requires"),
         (edited(lambda content: content["sizes"].update(width=1 << 40)), r"width is 1099511627776, but the weights"),
         (
             edited(lambda content: content["sizes"].update(num_layers=10**9)),

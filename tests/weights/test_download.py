@@ -1,4 +1,4 @@
-"""Downloads go on where they broke off, are checked, and say what to do where there is no network."""
+"""Downloads resume where they broke off, are verified, and say what to do where there is no network."""
 
 from __future__ import annotations
 
@@ -160,18 +160,21 @@ RAW = {
     "no HTTP": (b"garbage garbage\r\n\r\n", "no answer in HTTP"),
     "half a head": (b"HTTP/1.1 200 O", "cannot be fetched|0 bytes|not the published"),
     "endless head": (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70000, "LineTooLong"),
-    "gzip": (reply("200 OK", f"Content-Encoding: gzip\r\n{LENGTH}", CONTENT), "sent as gzip"),
+    "gzip": (reply("200 OK", f"Content-Encoding: gzip\r\n{LENGTH}", CONTENT), "sent with encoding gzip"),
     "other size": (
         reply("200 OK", "Content-Length: 100\r\n", CONTENT[:100]),
-        "100 bytes, where the published file has 10240",
+        "100 bytes, but the published file has 10240",
     ),
-    "too much": (reply("200 OK", "", CONTENT + b"more"), "sends more than 10240"),
+    "too much": (reply("200 OK", "", CONTENT + b"more"), "sends more than the expected or available 10240"),
     "no content": (reply("204 No Content"), "status 204"),
     "error": (reply("503 Service Unavailable", "Content-Length: 0\r\n"), "503"),
     "to a file": (reply("302 Found", "Location: file:///etc/hostname\r\n"), "cannot be fetched .*file:///etc/hostname"),
-    "to ftp": (reply("302 Found", "Location: ftp://127.0.0.1/w.bin\r\n"), "no safe web address"),
+    "to ftp": (reply("302 Found", "Location: ftp://127.0.0.1/w.bin\r\n"), "not a safe web address"),
     "to nowhere": (reply("302 Found", "Location: http://[::1\r\n"), "cannot be fetched"),
-    "a range of its own": (reply("206 Partial Content", "Content-Range: bytes 5-9/10\r\n", b"12345"), "not asked for"),
+    "a range of its own": (
+        reply("206 Partial Content", "Content-Range: bytes 5-9/10\r\n", b"12345"),
+        "was not requested",
+    ),
 }
 
 
@@ -199,7 +202,7 @@ def test_a_wrong_range_is_never_appended(stated: str, tmp_path: Path) -> None:
 def test_a_web_page_does_not_cost_what_is_here(tmp_path: Path) -> None:
     (tmp_path / "w.bin.partial").write_bytes(CONTENT[:100])
     page = reply("200 OK", "Content-Type: text/html; charset=utf-8\r\n", PAGE)
-    with raw_server(page) as url, pytest.raises(DownloadError, match="a web page now; the 100 bytes"):
+    with raw_server(page) as url, pytest.raises(DownloadError, match="now answers with a web page; the 100 bytes"):
         fetch(f"{url}/w.bin", tmp_path / "w.bin", len(CONTENT), DIGEST)
     assert (tmp_path / "w.bin.partial").read_bytes() == CONTENT[:100]
 
@@ -227,7 +230,7 @@ def test_a_full_disk_is_said(server: FileServer, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(download_module.shutil, "disk_usage", lambda _: usage._replace(free=70_000_000))
     with (
         serve({"/big": bytes(4_000_000)}) as big,
-        pytest.raises(DownloadError, match=r"4,000,000 bytes are left.*GVF_WEIGHTS"),
+        pytest.raises(DownloadError, match=r"4,000,000 bytes are still needed.*GVF_WEIGHTS"),
     ):
         fetch(f"{big.url}/big", tmp_path / "big", None, "")
 

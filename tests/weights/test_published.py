@@ -198,7 +198,7 @@ def test_the_first_key_that_does_not_fit_is_named(tmp_path: Path) -> None:
     refused(without, r"image_cond_proj\.weight is missing")
     refused(state | {"extra": torch.ones(1)}, "extra unexpected")
     misshapen = {"final_layer.linear.bias": torch.ones(5)}
-    refused(state | misshapen, r"final_layer\.linear\.bias has shape \[5\], not \[4\]")
+    refused(state | misshapen, r"final_layer\.linear\.bias has shape \[5\], but .* require \[4\]")
     refused(state | {"input_layer.weight": torch.ones(24)}, "too few axes")
     refused(
         state | {"input_layer.bias": torch.ones(24, dtype=torch.int8)}, r"input_layer\.bias is torch\.int8.*Quantized"

@@ -1,7 +1,7 @@
-"""How much memory a forward pass takes besides its weights, found out without taking any.
+"""Measure the memory that a forward pass takes besides its weights, without allocating any.
 
-The pass runs on the meta device, whose tensors have shapes, precisions and lifetimes but no values; what is alive is
-added up.
+The pass runs on the meta device, whose tensors have shapes, precisions and lifetimes but no values; the bytes of
+live tensors are added up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 
 class _FusedAttention(TorchFunctionMode):
-    """Keeps attention fused, as it is on real devices; on meta torch would write out the table of all pairs."""
+    """Keeps attention fused, as on real devices; on the meta device torch would allocate the table of all pairs."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention:
@@ -31,7 +31,7 @@ class _FusedAttention(TorchFunctionMode):
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Adds up the storages that operations make, from their birth to their end."""
+    """Adds up the sizes of the storages that operations allocate, until they are freed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _LiveBytes(TorchDispatchMode):
 
 
 def peak_activation_bytes(network: nn.Module, run: Callable[[nn.Module], object], *, training: bool) -> int:
-    """The most bytes that tensors made by `run(network)` occupy at once.
+    """Return the most bytes that tensors created by `run(network)` occupy at once.
 
     network: on the meta device; on another one the pass really runs. Tensors that `run` makes are on its device too.
     training: with gradients, so that what the backward pass needs stays alive; otherwise without.

@@ -1,4 +1,4 @@
-"""How large the networks are for a given load, found out without weights: parameters and activation memory."""
+"""Compute the parameters and the activation memory of the networks for a given load, without weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gvf.models.variation.vae import VariationVAE
 from gvf.weights.catalog import published_sizes
 from gvf.weights.published import build_published
 
-IMAGE_TOKENS = 1374  # of a picture for TRELLIS's networks: patches, class and registers of DINOv2
+IMAGE_TOKENS = 1374  # of an image for TRELLIS's networks: patches, class and registers of DINOv2
 TRELLIS_RESOLUTION = 64
 SPHERE_RADIUS = 0.45  # box sides
 
@@ -35,8 +35,8 @@ Run = Callable[[Any], object]
 class Load:
     """What the networks are given: `batch` clips at once.
 
-    frames, points, frame_tokens: T, N and image tokens of a frame. vae_frames: those a training step of the variation
-    VAE sees, `whole_frames` of them with all Gaussians, the others with `guided_gaussians`.
+    frames, points, frame_tokens: T, N and image tokens per frame. vae_frames: frames in a training step of the variation
+    VAE, `whole_frames` of them with all Gaussians, the others with `guided_gaussians`.
     """
 
     static_vae: StaticVaeConfig
@@ -53,8 +53,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Footprint:
-    """parameters: number of them. training, inference: peak bytes of activations of a forward pass over the batch, with
-    and without gradients, at the weights' own precision; training is null for networks that are used as published.
+    """Parameters and peak activation memory of one network.
+
+    training, inference: peak bytes of activations of a forward pass over the batch, with and without gradients, at the
+    weights' own precision; training is None for networks that are used as published.
     """
 
     parameters: int
@@ -63,7 +65,7 @@ class Footprint:
 
 
 def sphere_voxels(resolution: int) -> Tensor:
-    """[M, 3], the voxels that a sphere of 0.45 box sides passes: 10k at 64^3, like the surface of an object."""
+    """Return the voxels [M, 3] that a sphere of radius 0.45 box sides passes through: 10k at 64^3, as of an object."""
     axis = torch.arange(resolution)
     cells = torch.cartesian_prod(axis, axis, axis)
     distance = (cells - 0.5 * (resolution - 1)).norm(dim=1)
@@ -71,11 +73,11 @@ def sphere_voxels(resolution: int) -> Tensor:
 
 
 def footprints(load: Load) -> dict[str, Footprint]:
-    """E_GS, D_GS, variation VAE and DiT at the load's sizes, TRELLIS's flows and structure decoder as published."""
+    """Return the footprints of our networks at the load's sizes, and of TRELLIS's as published."""
     static, vae = load.static_vae, load.variation_vae
     objects = VoxelBatch.pack([sphere_voxels(static.resolution)] * load.batch)
     for shift in (0, static.window // 2):
-        objects.windows(static.window, shift)  # tables are found on true coordinates, before values are given up
+        objects.windows(static.window, shift)  # tables need real coordinates, before moving to meta
     guided = VoxelBatch.pack([sphere_voxels(TRELLIS_RESOLUTION)] * (2 * load.batch))  # with the image and without
     assert guided.neighbors.here
     assert guided.coarse.neighbors.here
@@ -113,7 +115,7 @@ def _on_voxels(network: Any, voxels: VoxelBatch, channels: int) -> object:
 
 
 def _train_vae(vae: Any, load: Load, num_gaussians: int) -> object:
-    """As stage 2 does it: whole fields of some frames, some Gaussians in all."""
+    """Run the VAE as stage 2 does: whole fields of some frames, some Gaussians in all frames."""
     batch, frames, latents = load.batch, load.vae_frames, load.variation_vae.num_latents
     displacements = torch.empty(batch, frames, load.points, 3)
     positions, interpolated = torch.empty(batch, latents, 3), torch.empty(batch, frames, latents, 3)

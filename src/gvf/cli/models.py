@@ -1,4 +1,4 @@
-"""Command `models`: the generators on this machine, and one's export as a folder that can leave the workspace."""
+"""Command `models`: list the generators on this machine, and export one as a folder that can be copied."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN_METRICS = ("dit_psnr", "dit_ssim", "dit_lpips", "vae_psnr")
 
 @click.group("models")
 def command() -> None:
-    """Generators: what is here, and how one leaves the workspace."""
+    """List generators, and export one as a folder that can be copied."""
 
 
 @command.command("list")
@@ -54,10 +54,13 @@ def list_command() -> None:
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"The folder to write, by default {EXPORTS}/<preset>. A generator that is there is replaced.",
+    help=f"The folder to write, by default {EXPORTS}/<preset>. An existing generator is replaced.",
 )
 @click.option(
-    "--license", "license_name", default="", help="Licence of the weights, by the hub's name, such as cc-by-4.0."
+    "--license",
+    "license_name",
+    default="",
+    help="Licence of the weights, as the model hub names it, such as cc-by-4.0.",
 )
 @click.option(
     "--attribution",
@@ -66,9 +69,9 @@ def list_command() -> None:
 )
 @click.option("--params", "params_path", default="params.yaml", show_default=True, help="The composed parameter file.")
 def export_command(output: Path | None, license_name: str, attribution: Path | None, params_path: str) -> None:
-    """Copy the trained generator into a folder that Python loads anywhere.
+    """Copy the trained generator into a folder that can be loaded anywhere.
 
-    The folder's model card gets the metrics of the stage `evaluate` and what is known of the data.
+    The folder's model card contains the metrics of the stage `evaluate` and what is known of the data.
     """
     from gvf.config.load import load_params
     from gvf.workspace import Workspace
@@ -81,7 +84,7 @@ def export_command(output: Path | None, license_name: str, attribution: Path | N
 
 
 def export(workspace: Workspace, params: Params, output: Path, license_name: str = "", attribution: str = "") -> None:
-    """Write the workspace's generator into a folder of its own, with its metrics and a complete model card.
+    """Write the workspace's generator into a separate folder, with its metrics and a complete model card.
 
     params: of the workspace; the settings of `sample` become the generator's own. Raises UserError when there is no
     generator yet, or when `output` is the workspace's own or holds anything but a generator.

@@ -1,4 +1,4 @@
-"""Commands `params check` and `params schema`: a parameter file's problems, and the schemas that editors use."""
+"""Commands `params check` and `params schema`: check a parameter file, and write schemas for editors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def command() -> None:
 def check(file: str) -> None:
     """Report all problems of FILE (by default params.yaml), of single fields and between sections."""
     params = load_params(file)
-    click.echo(f"{file}: all values can be used (preset {params.run.preset}).")
+    click.echo(f"{file}: all values are valid (preset {params.run.preset}).")
 
 
 @command.command("schema")

@@ -1,4 +1,4 @@
-"""What the commands of all stages have in common."""
+"""Options and functions shared by the commands of all stages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def launcher_option(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def stage_command(name: str, module: str, text: str) -> click.Command:
-    """Return the command of a stage. module: that of its `run(params, workspace)`. text: one line of help."""
+    """Return the command of a stage. module: where its `run(params, workspace)` is. text: one line of help."""
 
     @launcher_option
     @params_option

@@ -1,4 +1,4 @@
-"""Command `summary`: how large the networks of a preset are, in parameters and in activation memory."""
+"""Command `summary`: show the parameters and the activation memory of a preset's networks."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def load_of(values: dict[str, Any], batch: int) -> Load:
 
 @click.command("summary")
 @click.option("--preset", required=True, metavar="NAME", help="A preset of conf/preset, such as cpu or paper.")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Clips at once.")
-@click.option("--json", "as_json", is_flag=True, help="Parameters by network, and activation bytes, as JSON.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Clips per batch.")
+@click.option("--json", "as_json", is_flag=True, help="Print parameters and activation bytes per network as JSON.")
 def command(preset: str, batch: int, as_json: bool) -> None:
-    """Parameters of each network, and the peak memory of activations in a forward pass.
+    """Show each network's parameters, and the peak memory of its activations in a forward pass.
 
-    TRELLIS's ss_flow, ss_decoder and slat_flow have their published sizes in every preset. Objects are taken to have as
-    many voxels as a sphere of 0.45 box sides. Nothing is allocated and nothing computed.
+    TRELLIS's ss_flow, ss_decoder and slat_flow have their published sizes in every preset. Objects are assumed to have
+    as many voxels as a sphere of radius 0.45 box sides. Nothing is allocated or computed.
     """
     values = load_preset(preset)
     from gvf.cli.footprint import footprints

@@ -34,11 +34,11 @@ TOOLS = {
     "bake": Entry("gvf.cli.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
     "params": Entry("gvf.cli.params:command", "Check a parameter file, or write its JSON schema."),
     "test-sets": Entry(
-        "gvf_evaluation.commands.test_sets:command", "Public test sets: list, verify, identify, reserve."
+        "gvf_evaluation.commands.test_sets:command", "List and verify test sets, and identify or reserve assets."
     ),
     "summary": Entry("gvf.cli.summary:command", "Show parameters and activation memory of a preset's networks."),
-    "models": Entry("gvf.cli.models:command", "Generators: list them, export one as a folder that can be copied."),
-    "weights": Entry("gvf.cli.weights:command", "Published weights: list, pull, convert."),
+    "models": Entry("gvf.cli.models:command", "List generators, and export one as a folder that can be copied."),
+    "weights": Entry("gvf.cli.weights:command", "List, download and convert published weights."),
 }
 
 VAE_PHASES = {

@@ -1,4 +1,4 @@
-"""Command `weights`: which published weights are here, fetching them, converting them."""
+"""Command `weights`: list, download and convert published weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gvf.weights.catalog import CATALOG, KINDS, Published
 
 @click.group("weights")
 def command() -> None:
-    """Published weights: what is here, where the rest comes from.
+    """List, download and convert published weights.
 
     Files are looked for in the folder that GVF_WEIGHTS names, in ~/.cache/gvf/weights, among torch hub's checkpoints and
     in the model hub's cache.
@@ -48,7 +48,7 @@ def list_command() -> None:
                 click.echo(f"{'':<{width}}           {line}")
     click.echo(f"\n`gvf weights pull NAME` fetches into {weights_folder()}.")
     if damaged:
-        click.echo(f"`gvf weights pull {' '.join(damaged)}` fetches what is damaged again.")
+        click.echo(f"`gvf weights pull {' '.join(damaged)}` downloads the damaged files again.")
 
 
 @command.command("pull")
@@ -68,7 +68,7 @@ def pull_command(names: tuple[str, ...]) -> None:
 def pull(file: PublishedFile, folder: Path) -> list[Path]:
     """Download a published file into `folder` unless a valid copy is on this machine; return its paths.
 
-    If the digest of a pinned file is not known locally, the hub is asked for it, if it can be reached. Raises
+    If the digest of a pinned file is not known locally, the hub is queried for it, if it can be reached. Raises
     DownloadError.
     """
     from gvf.weights.download import DownloadError, download, find_source
@@ -80,7 +80,7 @@ def pull(file: PublishedFile, folder: Path) -> list[Path]:
             try:
                 record_published(item.path, find_source(item.file, item.path).digest)
             except DownloadError:
-                click.echo(f"{item.path}: {item.proof}; the hub cannot be asked for it now.", err=True)
+                click.echo(f"{item.path}: {item.proof}; the hub cannot be queried for it now.", err=True)
     found = [verify(item.file, item.path) for item in found]
     if found and not any(item.problem for item in found):
         return [item.path for item in found]
@@ -119,7 +119,7 @@ def convert(file: Path, output: Path, kind: str | None, overrides: Mapping[str, 
     if kind is None:
         kind = recognize({name: tuple(tensor.shape) for name, tensor in read_tensors(file).items()})
         if kind is None:
-            raise UserError(f"{file}: its keys are of no kind we know. Name it with --kind: {', '.join(KINDS)}.")
+            raise UserError(f"{file}: its keys match no known kind. Name the kind with --kind: {', '.join(KINDS)}.")
     module = load_published(file, kind, overrides)
     source = {"file": file.name} | ({"sha256": sha256(file)} if file.is_file() else {})
     save_published(module, output / WEIGHTS_NAME, kind)

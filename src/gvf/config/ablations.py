@@ -55,7 +55,7 @@ class _File:
 
 
 def load_ablations(path: str | Path, root: Mapping[str, Any]) -> Ablations:
-    """Read the variants and check every one of them laid over the root's values.
+    """Read the variants and check each of them against the root's values.
 
     Raises ConfigError naming the variant and the key, UserError when the file cannot be read.
     """
@@ -71,7 +71,7 @@ def load_ablations(path: str | Path, root: Mapping[str, Any]) -> Ablations:
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any], file: str = FILE, key: str = "") -> dict[str, Any]:
-    """Return values with changes laid over them. Raises ConfigError for a change of a field that does not exist.
+    """Return values with changes applied. Raises ConfigError for a change of a field that does not exist.
 
     file: where the changes come from, for messages. key: dotted name of the values.
     """

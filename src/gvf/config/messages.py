@@ -37,7 +37,7 @@ _ALLOWED = {
 
 
 def problems(error: ValidationError, config_type: type, key: str) -> list[tuple[str, str]]:
-    """Return the dotted key and the message of every problem of a value that is no `config_type`.
+    """Return the dotted key and the message of every problem of a value that is not a valid `config_type`.
 
     key: dotted name of the value, empty for a whole file.
     """
@@ -70,7 +70,7 @@ def _problems(error: ValidationError, config_type: type, key: str) -> Iterator[t
     for found in errors:
         below = any(place != found["loc"] and place[: len(found["loc"])] == found["loc"] for place in places)
         if found["type"] == "too_short" and below:
-            continue  # a list of which no item is left after those that are reported themselves
+            continue  # a list whose items have all been reported themselves
         place, context = found["loc"], found.get("ctx", {})
         if found["type"] == "clash":
             place = (*place, context["field"])

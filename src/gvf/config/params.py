@@ -28,7 +28,7 @@ WITHOUT_EFFECT = ("execution", "tracking")
 
 @dataclass(frozen=True, config=STRICT)
 class Params:
-    """Every number of the pipeline. A section has the name of its stage or model, with underscores."""
+    """Every setting of the pipeline. A section has the name of its stage or model, with underscores."""
 
     run: RunConfig
     execution: ExecutionConfig

@@ -1,4 +1,4 @@
-"""One preset of conf/, without running anything: what `gvf summary` looks at."""
+"""Read one preset of conf/ without running anything, for `gvf summary`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOLDER = Path("conf") / "preset"
 
 
 def load_preset(name: str, root: Path | None = None) -> dict[str, Any]:
-    """The preset's sections as plain values, references resolved.
+    """Return the preset's sections as plain values, references resolved.
 
     root: the project's folder; by default the current one, or else that of the checkout gvf was installed from. Raises
     UserError that lists the presets when there is none of that name.

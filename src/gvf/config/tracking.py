@@ -1,4 +1,4 @@
-"""Section `tracking`: what MLflow is told."""
+"""Section `tracking`: what is logged to MLflow."""
 
 from __future__ import annotations
 

@@ -11,13 +11,14 @@ from gvf.errors import UserError
 from gvf.storage.files import load_tensors, save_tensors
 from gvf.workspace import Workspace
 
-_SMALLEST_STD = 1e-4  # a channel that never varies is left alone rather than blown up
+_SMALLEST_STD = 1e-4  # a channel that never varies is not scaled up
 
 
 @dataclass(frozen=True)
 class LatentClip:
-    """mean, logvar: [T, L, C] posterior of a clip's latents. positions: [L, 3], canonical, object units.
+    """Latents of one clip, with what conditions them.
 
+    mean, logvar: [T, L, C] posterior of the latents. positions: [L, 3], canonical, object units.
     static: [S, 14] farthest-sampled canonical Gaussians, activated values.
     """
 
@@ -37,15 +38,15 @@ class LatentStatistics:
     static_std: Tensor
 
     def normalize(self, latents: Tensor) -> Tensor:
-        """[..., C] to zero mean and unit deviation by channel."""
+        """Scale latents [..., C] to zero mean and unit deviation per channel."""
         return (latents - self.latent_mean) / self.latent_std
 
     def denormalize(self, latents: Tensor) -> Tensor:
-        """Inverse of `normalize`."""
+        """Invert `normalize`."""
         return latents * self.latent_std + self.latent_mean
 
     def normalize_static(self, static: Tensor) -> Tensor:
-        """[..., 14] to zero mean and unit deviation by attribute."""
+        """Scale static tokens [..., 14] to zero mean and unit deviation per attribute."""
         return (static - self.static_mean) / self.static_std
 
 

@@ -1,4 +1,4 @@
-"""Mapping one function over many clips: in worker processes, on Ray, or in this process."""
+"""Map one function over many clips: in worker processes, on Ray, or in this process."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _MOST_ATTEMPTS = 2  # at a clip whose worker was killed from outside, or died be
 
 
 class _Handle(popen_forkserver.Popen):
-    """The parent's side of a worker. Several of Pebble's threads ask for its exit code, which can be read only once."""
+    """The parent's handle of a worker. Several of Pebble's threads read its exit code, which can be read only once."""
 
     def __init__(self, process: BaseProcess) -> None:
         self._reading = threading.Lock()

@@ -1,4 +1,4 @@
-"""What a metric returns when it cannot be measured: the reason and what to do about it, never a made-up number."""
+"""What a metric returns when it cannot be measured: the reason and the remedy instead of a number."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The networks of LPIPS (Zhang et al. 2018): the lpips package's linear weights on torchvision's VGG16 or AlexNet.
 
-Apart from the metric, so that the training losses depend on this file alone.
+It is separate from the metric, so that the training losses depend on this file alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a metric is: how it is called and shown, what it compares, and which published weights it needs.
+"""The classes of metrics: name and display, what is compared, and which published weights are needed.
 
 Imports nothing heavy, so that the names of all metrics can be listed without PyTorch.
 """

@@ -1,7 +1,7 @@
 """One network on disk: a folder with `model.safetensors` (its tensors) and `config.json` (its kind and sizes).
 
-The files may come from anywhere, so nothing in them is trusted: no code is read, no size is believed that the tensors do
-not show, and whatever does not fit is refused with a message that names the file.
+The files may come from anywhere, so nothing in them is trusted: no code is read, sizes must agree with the tensors,
+and whatever does not fit is refused with a message that names the file.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def load_network(network_class: type[Network], folder: PathLike) -> Network:
     except ConfigError as error:
         raise UserError(f"{folder / CONFIG_NAME}: {error.key}: {error.message}") from None
     _refuse_misfits(folder / WEIGHTS_NAME, network, tensors)
-    # Copies lie where torch's allocator aligns them, so that results do not depend on offsets in the file.
+    # Copies are aligned by torch's allocator, so that results do not depend on offsets in the file.
     network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
     return network.eval()
 
@@ -141,7 +141,7 @@ def _refuse_misfits(path: Path, network: nn.Module, tensors: Mapping[str, Tensor
         found = tensors[name]
         if found.shape != tensor.shape:
             raise UserError(
-                f"{path}: tensor {name} has shape {list(found.shape)}, but {CONFIG_NAME} asks for {list(tensor.shape)}."
+                f"{path}: tensor {name} has shape {list(found.shape)}, but {CONFIG_NAME} requires {list(tensor.shape)}."
             )
         if found.dtype not in _FLOATS or (found.dtype != tensor.dtype and found.dtype.itemsize != 2):
             raise UserError(f"{path}: tensor {name} is {found.dtype}, expected {tensor.dtype}.")

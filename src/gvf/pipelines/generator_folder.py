@@ -48,7 +48,7 @@ def refuse_foreign_files(folder: PathLike) -> None:
     foreign = sorted(item.name for item in path.iterdir() if item.name not in known) if path.is_dir() else []
     if foreign:
         raise UserError(
-            f"{path}: holds something else than a generator ({clean(foreign[0], 80)}), which would be deleted. Name another "
+            f"{path}: holds something other than a generator ({clean(foreign[0], 80)}), which would be deleted. Name another "
             "folder."
         )
 

@@ -1,4 +1,4 @@
-"""What the diffusion transformer sees of canonical Gaussians."""
+"""The choice of canonical Gaussians that the diffusion transformer is conditioned on."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def sample_structure(
 def sample_slat(
     flow: SlatFlow, image_tokens: Tensor, voxels: VoxelBatch, noise: Tensor, settings: FlowSettings
 ) -> Tensor:
-    """Structured latents [M, C] of the voxels of B objects, as D_GS takes them.
+    """Sample structured latents [M, C] of the voxels of B objects, as D_GS takes them.
 
     image_tokens: [B, K, D], normalised; noise: [M, C], standard normal.
     """
@@ -67,7 +67,7 @@ def sample_slat(
 
 
 def _conditions(flow: SsFlow | SlatFlow, image_tokens: Tensor) -> tuple[ImageConditions, ImageConditions]:
-    """Keys and values with the image, then without it, as one batch; and the first half alone. Projected once."""
+    """Return keys and values with the image and then without it as one batch, and the first half alone."""
     everything = flow.prepare_conditions(torch.cat((image_tokens, torch.zeros_like(image_tokens))))
     count = len(image_tokens)
     return everything, tuple(part._replace(keys=part.keys[:count], values=part.values[:count]) for part in everything)

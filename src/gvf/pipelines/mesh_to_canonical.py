@@ -1,4 +1,4 @@
-"""From pictures to the networks' inputs: image features on voxels (Eq. 2) and tokens of a video."""
+"""From images to the networks' inputs: image features on voxels (Eq. 2) and tokens of a video."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def voxel_features(
 
 
 def view_weights(seen: Tensor, coverage: Tensor) -> Tensor:
-    """How much each view counts for each voxel, [C, M], columns sum to 1.
+    """Return how much each view counts for each voxel, [C, M]; columns sum to 1.
 
-    seen: [C, M] bool, whether the view's way to the voxel is free up to half the voxel's diagonal. coverage: [C, M],
-    the picture's alpha there. A view counts by seen x coverage: what it shows there is the voxel's own surface, neither
-    what hides it nor the background. (Linear regression of the surface colour of voxels in unseen characters, 32^3
-    grid: RMSE 0.06 of the sRGB range against 0.11 with the release's plain mean.) A voxel no view sees gets that mean.
+    seen: [C, M] bool, whether nothing hides the voxel from the view, up to half the voxel's diagonal. coverage: [C, M],
+    the image's alpha there. A view counts by seen x coverage, the degree to which it shows the voxel's own surface and
+    neither an occluder nor the background. (Linear regression of the surface colour of voxels in unseen characters, 32^3
+    grid: RMSE 0.06 of the sRGB range against 0.11 with the release's plain mean.) A voxel that no view sees gets the plain mean.
     """
     weights = seen * coverage
     total = weights.sum(dim=0)
@@ -71,12 +71,12 @@ def view_weights(seen: Tensor, coverage: Tensor) -> Tensor:
 
 
 def video_tokens(encoder: ImageEncoder, frames: Tensor, batch_size: int, device: torch.device) -> Tensor:
-    """Tokens [..., K, D] float32 on the CPU of frames [..., H, W, 4] uint8 RGBA."""
+    """Return tokens [..., K, D] float32, on the CPU, of frames [..., H, W, 4] uint8 RGBA."""
     flat = frames.flatten(0, -4)
     tokens = [encoder.tokens(flat[i : i + batch_size].to(device)).cpu() for i in range(0, len(flat), batch_size)]
     return torch.cat(tokens).unflatten(0, frames.shape[:-3])
 
 
 def _sample(maps: Tensor, grid: Tensor) -> Tensor:
-    """Values [C, D, M] of maps [C, D, h, w] at grid [C, 1, M, 2]."""
+    """Return the values [C, D, M] of maps [C, D, h, w] at grid [C, 1, M, 2]."""
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, :, 0]

@@ -1,8 +1,8 @@
 """From projected Gaussians to pixels and back: binning, depth order, alpha compositing, gradient sums.
 
 A tile (32 x 32 pixels) is the unit of work and of sorting; a block (4 x 4 pixels, sixteen lanes) the unit of
-compositing. Each tile sorts its Gaussians by depth, then tells every block whose ellipses reach it, one bit per Gaussian,
-so a block's colour, transmittance and early exit live in registers and few lanes compute in vain.
+compositing. Each tile sorts its Gaussians by depth, then marks for every block which ellipses reach it, one bit per Gaussian,
+so a block's colour, transmittance and early exit live in registers and few lanes are wasted.
 
 Compositing is front to back as in 3DGS: alpha = min(0.999, o exp(-sigma)), nothing below 1/255, a pixel ends before
 its transmittance would fall to 1e-4. Every (Gaussian, tile) pair writes a gradient row of its own, so sums have one
@@ -285,7 +285,7 @@ def draw_tiles(
 ):
     """Sort and composite every tile. rgb: [I, H, W, 3] over `background`; alpha, depth: [I, H, W]. Fills all pixels.
 
-    reached: [entries + 64 * tiles] uint64, what `find_blocks` says of each tile, kept for the way back.
+    reached: [entries + 64 * tiles] uint64, what `find_blocks` returns for each tile, kept for the backward pass.
     """
     tiles_x = num_cells(width, TILE)
     tiles = tiles_x * num_cells(height, TILE)

@@ -60,14 +60,16 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 class _CompileNotice(event.Listener):
-    """Says once per process that compilation is the reason why the first call takes long."""
+    """Reports once per process that the first call takes long because kernels are compiled."""
 
     given = False
 
     def on_start(self, event: Any) -> None:
         if not _CompileNotice.given:
             _CompileNotice.given = True
-            print("gvf: compiling the CPU rasteriser (once a machine, under a minute)...", file=sys.stderr, flush=True)
+            print(
+                "gvf: compiling the CPU rasteriser (once per machine, under a minute)...", file=sys.stderr, flush=True
+            )
 
     def on_end(self, event: Any) -> None:
         pass

@@ -1,4 +1,4 @@
-"""One door to Gaussian rasterisation: gsplat on CUDA, our own compiled loops on CPU, the same image from both."""
+"""Gaussian rasterisation in one function: gsplat on CUDA, compiled loops on CPU, the same image from both."""
 
 from __future__ import annotations
 

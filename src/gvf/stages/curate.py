@@ -134,7 +134,7 @@ def decide_assets(assets: list[AssetClips], execution: ExecutionConfig, describe
 
 
 def curate_asset(asset: AssetClips) -> list[Row]:
-    """Decide each clip of one asset and write the accepted ones. Raises ClipError when the whole asset is no good."""
+    """Decide each clip of one asset and write the accepted ones. Raises ClipError when the whole asset is unusable."""
     decisions = [_decision(row, row["error"], row["message"], row["exception"]) for row in asset.rows if row["error"]]
     if asset.readable:
         source = _LoadedAsset(asset)
@@ -143,7 +143,7 @@ def curate_asset(asset: AssetClips) -> list[Row]:
 
 
 def try_asset(asset: AssetClips) -> None:
-    """Load one asset, to find out whether that alone fails."""
+    """Load one asset, to find out whether loading alone fails."""
     _LoadedAsset(asset)
 
 

@@ -52,7 +52,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
 
 @torch.no_grad()
 def encode_clip(vae: JointVAE, workspace: Workspace, clip: str, num_static: int, device: torch.device) -> LatentClip:
-    """Posterior of a clip's latents for all its frames, and the canonical Gaussians that go with them."""
+    """Return the posterior of a clip's latents for all its frames, and the canonical Gaussians that go with them."""
     features, points = load_features(workspace, clip), load_points(workspace, clip).to(device)
     canonical = canonical_from_features(vae, features["voxel_features"].to(device), features["voxels"].to(device))
     motion = vae.motion(canonical, torch.cat([points[:1], points]).unsqueeze(0))

@@ -88,5 +88,5 @@ def featurize_clip(task: FeaturizeTask) -> int:
 
 @lru_cache(maxsize=1)
 def _encoder(config: FeaturizeConfig, device: str) -> ImageEncoder:
-    """One encoder a process."""
+    """Return the encoder, built once per process."""
     return build_image_encoder(config, torch.device(device))

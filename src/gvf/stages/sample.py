@@ -98,7 +98,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Values:
-    """Values of one clip. errors: displacement error of each method. drawing_seconds: rendering time per method."""
+    """Values measured on one clip. errors: displacement error of each method. drawing_seconds: rendering time per method."""
 
     errors: dict[str, float]
     drawing_seconds: float

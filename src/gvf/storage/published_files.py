@@ -88,7 +88,7 @@ class HubModel:
 
 @dataclass(frozen=True)
 class WebFile:
-    """A single file on the web. digest: the beginning of its SHA-256, empty where nobody has published it."""
+    """A single file on the web. digest: the beginning of its SHA-256, empty where none is published."""
 
     url: str
     name: str
@@ -96,7 +96,7 @@ class WebFile:
 
     @property
     def pinned(self) -> bool:
-        """Return False: no publisher can be asked for the digest of a web file."""
+        """Return False: the digest of a web file cannot be queried from its publisher."""
         return False
 
     @property

@@ -51,7 +51,7 @@ _session: _Session | None = None
 
 @dataclass(frozen=True)
 class Variant:
-    """What makes a run one of several to be compared: runs of one parent differ in their seed alone.
+    """Settings of a run that is compared with others: runs of one parent differ in their seed alone.
 
     name: of the parent; a run is called `<name>-<seed>`. key: parents with equal keys are one. headline: the final metric
     by which variants are compared, which comes first in the parent, where MLflow's comparison takes it from. tags: of

@@ -30,7 +30,7 @@ class CodeVersion:
     dirty: bool
 
     def __str__(self) -> str:
-        """The first 10 digits, with `+` when files were changed since."""
+        """Return the first 10 digits, with `+` when files have been changed since."""
         return (self.commit if self.commit == UNKNOWN else self.commit[:10]) + ("+" if self.dirty else "")
 
 
@@ -57,7 +57,7 @@ def git(root: PathLike, *arguments: str) -> str:
 
 
 def device_name(device: str) -> str:
-    """Return what `cuda` or `cpu` is here, in words: the GPU's name, or the processor's name and its number of cores."""
+    """Return a description of `cuda` or `cpu` on this machine: the GPU's name, or the processor's name and its number of cores."""
     if device == "cuda":
         import torch
 
@@ -89,7 +89,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is a run of: preset and data source by name, the code's version, the data's digest, and a key over all of it."""
+    """Identity of a run: names of preset and data source, the code's version, the data's digest, and a key over all."""
 
     preset: str
     data: str

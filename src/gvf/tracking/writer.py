@@ -42,9 +42,9 @@ _ADDRESSES = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-# `mlflow ui` listens here when nobody says otherwise.
+# `mlflow ui` listens here by default.
 DEFAULT_UI = "http://127.0.0.1:5000"
-_BATCH = 1000  # MLflow's limit of metrics a request
+_BATCH = 1000  # MLflow's limit of metrics per request
 _PARAM_BATCH = 100
 _PARAM_LENGTH = 6000
 # Time limits of a server for a health check, for a request, and for retrying a request although the server is healthy. The
@@ -52,7 +52,7 @@ _PARAM_LENGTH = 6000
 _HEALTH_SECONDS = 3.0
 _REQUEST_SECONDS = 6
 _PATIENT_SECONDS = 60
-# The interface opens such experiments as training runs; without it, it guesses, and may guess language models.
+# With this tag MLflow's UI shows experiments as model training; without it, it may show them as language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 Message = dict[str, Any]
@@ -64,7 +64,7 @@ class _ServerProblem(Exception):
 
 def main() -> None:
     """Write the run described on standard input."""
-    # The whole group hears Ctrl-C and SIGTERM; the end of the input says when there is nothing left to write.
+    # Ctrl-C and SIGTERM reach the whole process group; this process ends only when its input does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.environ.update(
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def _inbox() -> queue.Queue[Message | None]:
-    """Messages as they come, None at the end. Read by a thread, so that the stage never waits for MLflow."""
+    """Yield messages as they arrive, and None at the end; a thread reads them, so that the stage never waits."""
     inbox: queue.Queue[Message | None] = queue.Queue()
 
     def read() -> None:
@@ -139,7 +139,7 @@ def _problem_of_server() -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """Why no run could be opened; a server that has stopped answering since it was asked how it is gets its plain name."""
+    """Return why no run could be opened; a server that stopped answering after its health check is named."""
     if isinstance(error, _ServerProblem) or not _is_remote():
         return _brief(error)
     problem = _problem_of_server() if _is_fault_of_server(error) else None
@@ -355,7 +355,7 @@ class _Run:
             self._client.log_batch(run_id, params=params[first : first + _PARAM_BATCH])
 
     def _parent_id(self, start: Message, params: list[Any]) -> str:
-        """The run that stands for a variant over all seeds; made by its first run, with all params but the seed."""
+        """Return the id of a variant's parent run, which its first run creates with all params but the seed."""
         parent = start["parent"]
         found = self._client.search_runs([self._experiment], f"tags.variant_key = '{parent['key']}'", max_results=1)
         if found:
@@ -370,7 +370,7 @@ class _Run:
         self._final += [name for name in message["names"] if name not in self._final]
 
     def _summarize(self, parent: str) -> None:
-        """Mean and standard deviation (of n - 1) of the final metrics over the newest finished run of each seed."""
+        """Log mean and sample standard deviation of the final metrics over the newest finished run of each seed."""
         query = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'FINISHED'"
         by_seed: dict[str, Any] = {}
         for run in self._client.search_runs([self._experiment], query, order_by=["attributes.start_time ASC"]):

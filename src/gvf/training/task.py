@@ -1,4 +1,4 @@
-"""What a training is: a model, batches, a loss and parameter groups. `fit` trains any of them."""
+"""Interface of a training task: a model, batches, a loss and parameter groups; `fit` trains any of them."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ KINDS = tuple(name for name, entry in CATALOG.items() if entry.sizes is not None
 
 
 def published_sizes(kind: str) -> dict[str, Any]:
-    """A copy of the published sizes of a kind. Raises UserError that lists the kinds for any other name."""
+    """Return a copy of the published sizes of a kind. Raises UserError that lists the kinds for any other name."""
     if kind not in KINDS:
         raise UserError(f"{kind!r} is no kind of published weights. Kinds: {', '.join(KINDS)}.")
     sizes = CATALOG[kind].sizes

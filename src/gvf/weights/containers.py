@@ -63,7 +63,7 @@ def read_single_tensor(path: PathLike) -> Tensor:
 
 
 def _resolve(path: Path) -> Path:
-    """The file to read. A folder stands for the weights in it, a name without file for its shards' index."""
+    """Return the file to read: a folder stands for the weights in it, a missing file for the index of its shards."""
     if path.is_dir():
         names = [path / WEIGHTS_NAME, *sorted(path.glob(f"*{INDEX_SUFFIX}")), path / "pytorch_model.bin"]
         found = next((name for name in names if name.is_file()), None)

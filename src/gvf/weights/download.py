@@ -121,7 +121,7 @@ def fetch(url: str, target: Path, size: int | None, digest: str) -> None:
             if start == 0:
                 break
         raise DownloadError(
-            f"{url}: what came is not the published file: {wrong}. Removed; try again, or see what it sends."
+            f"{url}: the download is not the published file: {wrong}. It was removed; try again, or open the address in a browser."
         )
     except (OSError, ValueError, http.client.HTTPException) as error:
         partial.drop_if_empty()
@@ -229,10 +229,10 @@ def _range(url: str, answer: Any, asked: int, size: int | None) -> tuple[int, in
     asked: the first byte requested. Raises DownloadError for a response that cannot be a part of the file.
     """
     if (coding := answer.headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
-        raise DownloadError(f"{url}: sent as {clean(coding, 40)}, though the file itself was asked for; not kept.")
+        raise DownloadError(f"{url}: sent with encoding {clean(coding, 40)}, which was not requested; not kept.")
     if asked and answer.headers.get_content_type() == "text/html":
         raise DownloadError(
-            f"{url}: answers with a web page now; the {asked} bytes that came before are kept. {_RESUME}"
+            f"{url}: now answers with a web page; the {asked} bytes received before are kept. {_RESUME}"
         )
     stated = answer.headers.get("Content-Length", "")
     length = int(stated) if re.fullmatch(r"\d{1,18}", stated) and not answer.headers.get("Transfer-Encoding") else None
@@ -243,7 +243,7 @@ def _range(url: str, answer: Any, asked: int, size: int | None) -> tuple[int, in
         begins = int(span[1]) if span else asked
         if (stated and span is None) or (begins and not asked):
             raise DownloadError(
-                f"{url}: answers with the range '{clean(stated, 80)}', which was not asked for; not kept."
+                f"{url}: answers with the range '{clean(stated, 80)}', which was not requested; not kept."
             )
         if span and span[3] != "*":
             length = int(span[3]) - begins
@@ -251,7 +251,7 @@ def _range(url: str, answer: Any, asked: int, size: int | None) -> tuple[int, in
         raise DownloadError(f"{url}: answers with status {answer.status} and no file.")
     total = None if length is None else begins + length
     if size is not None and total is not None and total != size:
-        raise DownloadError(f"{url}: is said to have {total} bytes, where the published file has {size}; not fetched.")
+        raise DownloadError(f"{url}: has {total} bytes, but the published file has {size}; not downloaded.")
     return begins, size if total is None else total
 
 
@@ -267,7 +267,7 @@ def _copy(url: str, answer: Any, file: IO[bytes], bar: Any, most: int) -> None:
         if not block:
             return
         if file.tell() + len(block) > most:
-            raise DownloadError(f"{url}: sends more than {most} bytes, the file's or what there is room for; stopped.")
+            raise DownloadError(f"{url}: sends more than the expected or available {most} bytes; stopped.")
         file.write(block)
         bar.update(len(block))
         if (passed := time.monotonic() - since) > _SLOW_SPAN:
@@ -281,7 +281,7 @@ def _room(url: str, partial: _Partial, needed: int) -> int:
     room = max(shutil.disk_usage(partial.path.parent).free - _SPARE, 0)
     if needed > room:
         raise DownloadError(
-            f"{url}: {needed:,} bytes are left to fetch, and {partial.path.parent} has room for {room:,}. Free some, or name "
+            f"{url}: {needed:,} bytes are still needed, but {partial.path.parent} has room for {room:,}. Free some space, or name "
             "another folder in GVF_WEIGHTS."
         )
     return room
@@ -294,7 +294,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         before, after = (urllib.parse.urlsplit(url).scheme for url in (req.full_url, newurl))
         if after not in ("http", "https") or (before, after) == ("https", "http"):
             raise DownloadError(
-                f"{req.full_url}: sends on to {clean(newurl, 120)}, which is no safe web address; refused."
+                f"{req.full_url}: redirects to {clean(newurl, 120)}, which is not a safe web address; refused."
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -43,7 +43,7 @@ def _ss_decoder(shapes: Shapes) -> dict[str, Any]:
 
 
 def _slat_flow(shapes: Shapes) -> dict[str, Any]:
-    """A level ends with the block that changes the width."""
+    """Return the layout's sizes; a level ends with the block that changes the width."""
     numbers = range(count_modules(shapes, r"input_blocks\.(\d+)\."))
     widths = [shapes[f"input_blocks.{number}.conv1.conv.weight"] for number in numbers]
     ends = [number for number in numbers if widths[number][0] != widths[number][-1]] or [len(numbers) - 1]

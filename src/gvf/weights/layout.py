@@ -1,6 +1,6 @@
-"""What there is to know of one kind of published weights, and how a kind is recognised by the keys in a file.
+"""Description of one kind of published weights, and recognition of a kind by the keys in a file.
 
-This module knows no network, so that whoever loads one family of networks does not depend on the others.
+This module imports no network, so that loading one family of networks does not depend on the others.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def _inferred(path: PathLike, layout: Layout, shapes: Shapes) -> dict[str, Any]:
 
 
 def _stored_sizes(path: PathLike, kind: str) -> dict[str, Any]:
-    """Sizes from the config.json beside the file, where `gvf weights convert` wrote one for this kind."""
+    """Return sizes from the config.json beside the file, where `gvf weights convert` wrote one for this kind."""
     path = Path(path)
     file = (path if path.is_dir() else path.parent) / CONFIG_NAME
     content = read_json(file) if file.is_file() else None
@@ -108,7 +108,7 @@ def _impossible_size(path: PathLike, kind: str, error: ConfigError, inferred: Ma
 
 
 def _dtype_of_blocks(module: BlockNetwork, layout: Layout, tensors: Mapping[str, Tensor]) -> torch.dtype:
-    """Precision of the file's matrices in blocks: half if the first of them is, else float32."""
+    """Return the precision of the file's matrices in blocks: half if the first of them is, else float32."""
     first = module.block_layers()[0].weight
     name = next(name for name, parameter in module.named_parameters() if parameter is first)
     found = tensors.get(layout.published_name(name))
@@ -133,8 +133,8 @@ def _refuse_misfits(path: PathLike, layout: Layout, module: nn.Module, tensors: 
         name = misshapen[0]
         found, expected = list(shapes[name]), list(wanted[name])
         raise UserError(
-            f"{path}: kind {kind}: {name} has shape {found}, not {expected} as the other tensors and sizes ask. The file "
-            "is of another variant, or a size named in overrides is not its own."
+            f"{path}: kind {kind}: {name} has shape {found}, but the other tensors and sizes require {expected}. The "
+            "file holds another variant, or a size given in overrides is wrong."
         )
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():

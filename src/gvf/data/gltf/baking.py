@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class GltfModel:
-    """What the animations of a file share: its default scene, loaded once per asset. Fields are as in AnimatedMesh."""
+    """The default scene of a file, which all its animations share, loaded once. Fields are as in AnimatedMesh."""
 
     document: GltfDocument
     tree: NodeTree

@@ -87,7 +87,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _fault(path: Path) -> str | None:
-    """Why a name is not that of a file that can be read, None where it is."""
+    """Return why a path is not that of a readable file, or None when it is."""
     try:
         ordinary = stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:

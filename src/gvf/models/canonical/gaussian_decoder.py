@@ -19,7 +19,7 @@ GAUSSIAN_CHANNELS = sum(ATTRIBUTE_WIDTHS.values())
 
 
 def hammersley_points(count: int) -> Tensor:
-    """Evenly spread points of the unit cube: (i/n, radical inverse of i in base 2, in base 3). Returns [count, 3]."""
+    """Return points [count, 3] spread evenly over the unit cube: (i/n, radical inverse of i in base 2, in base 3)."""
 
     def radical_inverse(index: int, base: int) -> float:
         value, weight = 0.0, 1.0 / base
@@ -58,7 +58,7 @@ class GaussianDecoder(StoredNetwork, SparseTransformer):
         nn.init.zeros_(self.out_layer.weight)
 
     def forward(self, latents: Tensor, voxels: VoxelBatch) -> list[Gaussians]:
-        """latents: [M, latent_channels] of the voxels. Returns the Gaussians of each item, voxel by voxel."""
+        """Return the Gaussians of each item, voxel by voxel. latents: [M, latent_channels] of the voxels."""
         decoded = self.arrange(self.transform(latents, voxels), voxels.coords)
         counts = [count * self.config.gaussians_per_voxel for count in voxels.counts]
         starts = accumulate(counts, initial=0)

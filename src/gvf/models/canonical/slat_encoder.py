@@ -31,6 +31,6 @@ class SlatEncoder(StoredNetwork, SparseTransformer):
         nn.init.constant_(self.out_layer.bias[config.latent_channels :], INITIAL_LOGVAR)
 
     def forward(self, features: Tensor, voxels: VoxelBatch) -> Posterior:
-        """features: [M, feature_channels] of the voxels, float. Returns mean and logvar, each [M, latent_channels]."""
+        """Return mean and logvar, each [M, latent_channels]. features: [M, feature_channels] of the voxels, float."""
         mean, logvar = self.transform(features, voxels).chunk(2, dim=-1)
         return Posterior(mean, logvar)

@@ -52,7 +52,7 @@ class StaticVAE(nn.Module):
         return vae.eval()
 
     def save(self, folder: PathLike) -> None:
-        """Write each network into a folder of its own inside `folder`."""
+        """Write each network into its own folder inside `folder`."""
         save_network(self.encoder, Path(folder) / ENCODER_FOLDER)
         save_network(self.decoder, Path(folder) / DECODER_FOLDER)
 

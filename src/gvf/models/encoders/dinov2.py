@@ -26,7 +26,7 @@ class DinoV2Encoder(nn.Module):
     network: Any
 
     def __init__(self, weights: str | None) -> None:
-        """weights: folder or hub name, null for the published ones; only files on this machine are read.
+        """Load the network. weights: folder or hub name, None for the published ones; only local files are read.
 
         Raises UserError when they are not here.
         """
@@ -51,20 +51,20 @@ class DinoV2Encoder(nn.Module):
 
     @torch.inference_mode()
     def voxel_maps(self, images: Tensor) -> Tensor:
-        """[B, 1024, 37, 37] of images [B, H, W, 4] uint8."""
+        """Return feature maps [B, 1024, 37, 37] of images [B, H, W, 4] uint8."""
         patches, _ = self._encode(images)
         return patches.transpose(1, 2).unflatten(2, (self._side, self._side))
 
     @torch.inference_mode()
     def tokens(self, images: Tensor) -> Tensor:
-        """[B, 1370, 1024] of images [B, H, W, 4] uint8: patches row by row, the class token last."""
+        """Return tokens [B, 1370, 1024] of images [B, H, W, 4] uint8: patches row by row, the class token last."""
         return torch.cat(self._encode(images), dim=1)
 
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Patch tokens [B, patches, C] and the class token [B, 1, C], before the final norm."""
+        """Return the patch tokens [B, patches, C] and the class token [B, 1, C], before the final norm."""
         size = self.network.config.image_size
-        pictures = [Image.fromarray(picture) for picture in images.cpu().numpy()]
-        resized = [np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)) for picture in pictures]
+        sources = [Image.fromarray(image) for image in images.cpu().numpy()]
+        resized = [np.asarray(source.resize((size, size), Image.Resampling.LANCZOS)) for source in sources]
         rgba = torch.from_numpy(np.stack(resized)).to(self.get_buffer("mean").device).permute(0, 3, 1, 2) / 255.0
         pixels = (rgba[:, :3] * rgba[:, 3:] - self.get_buffer("mean")) / self.get_buffer("std")
         hidden = self.network(pixels, output_hidden_states=True).hidden_states[-1]
@@ -80,7 +80,11 @@ def _load(weights: str) -> Any:
             return load_model(Dinov2WithRegistersModel, folder, "DINOv2 with registers", use_safetensors=True)
         network = Dinov2WithRegistersModel.from_pretrained(weights, local_files_only=True, use_safetensors=True)
     except (UserError, OSError, ValueError) as error:
-        what = str(error) if isinstance(error, UserError) else f"{weights!r} is no folder, nor in the hub's cache here."
+        what = (
+            str(error)
+            if isinstance(error, UserError)
+            else f"{weights!r} is neither a folder nor in the hub's local cache."
+        )
         raise UserError(
             f"featurize.weights: {what} On a machine with a network run `gvf weights pull dinov2`; or copy config.json and "
             f"model.safetensors of {DINOV2.repository} into a folder and name it in featurize.weights; or choose "

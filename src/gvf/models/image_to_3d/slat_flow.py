@@ -22,7 +22,7 @@ from gvf.models.layers.voxel_batch import VoxelBatch
 
 
 class SparseResidualBlock(nn.Module):
-    """Norm, SiLU and sparse convolution, twice, the second norm modulated by the timestep; the input is carried around."""
+    """Norm, SiLU and sparse convolution, twice, with a residual connection; the timestep modulates the second norm."""
 
     def __init__(self, in_channels: int, out_channels: int, time_channels: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class SparseResidualBlock(nn.Module):
         self.skip_connection = nn.Linear(in_channels, out_channels) if changes else nn.Identity()
 
     def forward(self, x: Tensor, voxels: VoxelBatch, time: Tensor) -> Tensor:
-        """x: [M, in]; time: [B, time_channels]. Returns [M, out]."""
+        """Return the block's output [M, out]. x: [M, in]; time: [B, time_channels]."""
         scale, shift = self.emb_layers(time).index_select(0, voxels.items).chunk(2, dim=-1)
         h = self.conv1(F.silu(self.norm1(x)), voxels.neighbors)
         h = F.silu(modulate(layer_norm(h, NORM_EPS), shift, scale))
@@ -42,7 +42,7 @@ class SparseResidualBlock(nn.Module):
 
 
 class SlatFlow(FlowTransformer):
-    """The last block of a level on the way in works on the coarser grid, the first one on the way out on the finer."""
+    """U-shaped network: the last block of each level halves the grid on the way in, the first doubles it on the way out."""
 
     BLOCKS: ClassVar[tuple[str, ...]] = ("input_blocks", "blocks", "out_blocks")
 

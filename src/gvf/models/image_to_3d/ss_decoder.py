@@ -18,7 +18,7 @@ def _convolution(in_channels: int, out_channels: int) -> nn.Conv3d:
 
 
 class GridResidualBlock(nn.Module):
-    """Norm, SiLU and convolution, twice, around which the input is carried."""
+    """Norm, SiLU and convolution, twice, with a residual connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -28,25 +28,25 @@ class GridResidualBlock(nn.Module):
         self.conv2 = _convolution(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, X, Y, Z]. Returns its shape."""
+        """Return the block's output in the shape of the input. x: [B, C, X, Y, Z]."""
         h = self.conv1(F.silu(self.norm1(x)))
         return x + self.conv2(F.silu(self.norm2(h)))
 
 
 class GridUpsampling(nn.Module):
-    """Convolution to eight values a channel, which become the 2 x 2 x 2 finer cells of each."""
+    """Convolution to eight values per channel, which become the 2 x 2 x 2 finer cells of each cell."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = _convolution(in_channels, 8 * out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, X, Y, Z]. Returns [B, out, 2X, 2Y, 2Z]."""
+        """Return the grid at twice the resolution, [B, out, 2X, 2Y, 2Z]. x: [B, C, X, Y, Z]."""
         return shuffle_cells(self.conv(x))
 
 
 def shuffle_cells(x: Tensor) -> Tensor:
-    """[B, 8 C, X, Y, Z], channels ordered c, dx, dy, dz, to [B, C, 2X, 2Y, 2Z]."""
+    """Rearrange [B, 8 C, X, Y, Z], channels ordered c, dx, dy, dz, to [B, C, 2X, 2Y, 2Z]."""
     parts = x.unflatten(1, (-1, 2, 2, 2)).permute(0, 1, 5, 2, 6, 3, 7, 4)
     return parts.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
@@ -71,7 +71,7 @@ class SsDecoder(BlockNetwork):
         self.out_layer = nn.Sequential(ChannelLayerNorm(channels[-1]), nn.SiLU(), _convolution(channels[-1], 1))
 
     def forward(self, latents: Tensor) -> Tensor:
-        """latents: [B, C, R, R, R]. Returns logits [B, S, S, S], S = R times 2 for each level after the first, float32."""
+        """Return logits [B, S, S, S], S = R times 2 per level after the first, float32. latents: [B, C, R, R, R]."""
         h = self.middle_block(self.enter_blocks(self.input_layer(latents)))
         for block in self.blocks:
             h = block(h)
@@ -79,5 +79,5 @@ class SsDecoder(BlockNetwork):
 
     @torch.no_grad()
     def occupied(self, latents: Tensor) -> list[Tensor]:
-        """Indices [M, 3] of the occupied cells of each item of latents [B, C, R, R, R], sorted by x, y, z."""
+        """Return indices [M, 3] of the occupied cells of each item of latents [B, C, R, R, R], sorted by x, y, z."""
         return [logits.nonzero() for logits in self(latents) > 0]

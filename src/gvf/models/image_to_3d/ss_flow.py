@@ -1,6 +1,6 @@
 """Sparse structure flow: an image to the latent grid of an object's occupancy (TRELLIS; names as in its weights).
 
-It predicts the velocity of a rectified flow, noise minus data. Legend of shapes: B objects, R cells an edge, C channels.
+It predicts the velocity of a rectified flow, noise minus data. Legend of shapes: B objects, R cells per edge, C channels.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SsFlow(FlowTransformer):
     def denoise(self, noised: Tensor, timesteps: Tensor, conditions: ImageConditions) -> Tensor:
         """Return the velocity for prepared conditions, in one network call.
 
-        noised: [B, C, R, R, R], axes x, y, z; timesteps: [B], 0..1000. Returns the velocity, alike, float32.
+        noised: [B, C, R, R, R], axes x, y, z; timesteps: [B], 0..1000. Returns the velocity in the same shape, float32.
         """
         h = self.enter_blocks(self.input_layer(noised.flatten(2).transpose(1, 2)) + self.pos_emb)
         h = self.transform(h, self.embed_time(timesteps), conditions)

@@ -1,7 +1,7 @@
 """Multi-head attention: self and cross, through torch's fused kernel.
 
 The fused kernel is reached with 4-D inputs [B, H, N, D] only: with five axes torch falls back to the unfused path
-without a word, so callers flatten their leading axes first.
+silently, so callers flatten their leading axes first.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ class KeysValues(NamedTuple):
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """[B, N, H*D] -> [B, H, N, D] (a view)."""
+    """Reshape [B, N, H*D] to [B, H, N, D] (a view)."""
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """[B, H, N, D] -> [B, N, H*D]."""
+    """Reshape [B, H, N, D] to [B, N, H*D]."""
     return x.transpose(1, 2).flatten(2)
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Softmax attention with scale D^-0.5.
+    """Compute softmax attention with scale D^-0.5.
 
     queries: [B, H, N, D]; keys, values: [B, H, M, D]; mask: broadcasts to [B, H, N, M], true where a key may be seen
-    (each query must see one at least). Returns [B, H, N, D].
+    (each query must see at least one). Returns [B, H, N, D].
 
     It is torch's fused kernel, but for one case: bfloat16 training on CPU, where the kernel's backward pass takes 2 to
     10 times as long as two batched products (64 x 4 heads of 32 tokens: 34 ms against 3, one thread, torch 2.11).
@@ -66,7 +66,7 @@ class SelfAttention(nn.Module):
         self.to_out = nn.Linear(width, width)
 
     def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x: [..., N, C]. Returns queries, keys and values, each [..., N, H, D]."""
+        """Return queries, keys and values, each [..., N, H, D]. x: [..., N, C]."""
         qkv = self.to_qkv(x).unflatten(-1, (3, self.num_heads, -1))
         if not self.qk_norm:
             return qkv.unbind(-3)
@@ -75,7 +75,7 @@ class SelfAttention(nn.Module):
         return queries, keys, qkv[..., 2, :, :]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x: [B, N, C]; mask: see `attend`. Returns [B, N, C]."""
+        """Return the attention output [B, N, C]. x: [B, N, C]; mask: see `attend`."""
         queries, keys, values = (part.transpose(1, 2) for part in self.queries_keys_values(x))
         return self.to_out(merge_heads(attend(queries, keys, values, mask)))
 
@@ -94,18 +94,18 @@ class CrossAttention(nn.Module):
         self.to_out = nn.Linear(width, width)
 
     def project_queries(self, x: Tensor) -> Tensor:
-        """x: [B, N, C]. Returns [B, H, N, D]."""
+        """Return the queries [B, H, N, D]. x: [B, N, C]."""
         return split_heads(self.to_q(x), self.num_heads)
 
     def project_context(self, context: Tensor) -> KeysValues:
-        """context: [B, N, context_channels]."""
+        """Return the keys and values of a context [B, N, context_channels]."""
         keys, values = self.to_kv(context).unflatten(-1, (2, self.num_heads, -1)).unbind(-3)
         return KeysValues(keys.transpose(1, 2), values.transpose(1, 2))
 
     def attend(self, queries: Tensor, context: KeysValues) -> Tensor:
-        """queries: [B, H, N, D], projected. Returns [B, N, C], before the output projection."""
+        """Return the attention output [B, N, C], before the output projection. queries: [B, H, N, D], projected."""
         return merge_heads(attend(queries, context.keys, context.values))
 
     def forward(self, x: Tensor, context: KeysValues) -> Tensor:
-        """x: [B, N, C]. Returns [B, N, C]."""
+        """Return the attention output [B, N, C]. x: [B, N, C]."""
         return self.to_out(self.attend(self.project_queries(x), context))

@@ -18,7 +18,7 @@ class Coarsening:
     num_children: Tensor  # [P], given voxels in each coarse one
 
     def pool(self, x: Tensor) -> Tensor:
-        """Features [M, C] to those of coarse voxels [P, C]: sum of the children over (their number + 1).
+        """Return features of coarse voxels [P, C]: the sum of the children's features [M, C] over (their number + 1).
 
         The published networks were trained with this "mean", which counts the zero it starts from.
         """
@@ -26,12 +26,12 @@ class Coarsening:
         return (total / (self.num_children + 1).unsqueeze(1)).to(x.dtype)
 
     def unpool(self, x: Tensor) -> Tensor:
-        """Features of coarse voxels [P, C] copied to their children [M, C], in the children's own order."""
+        """Copy features of coarse voxels [P, C] to their children [M, C], in the children's order."""
         return x.index_select(0, self.parents)
 
 
 def coarsen(coords: Tensor, items: Tensor, num_items: int) -> Coarsening:
-    """coords: [M, 3], voxel indices; items: [M], item of the batch of each voxel."""
+    """Return the coarse voxels. coords: [M, 3], voxel indices; items: [M], item of the batch of each voxel."""
     cells = torch.cat((items.unsqueeze(1), coords.long() // 2), dim=1)
     coarse, parents, num_children = cells.unique(dim=0, return_inverse=True, return_counts=True)
     counts = tuple(torch.bincount(coarse[:, 0], minlength=num_items).tolist())

@@ -16,7 +16,7 @@ MAX_PERIOD = 10000.0
 
 
 def embed_positions(positions: Tensor, frequencies: Tensor, width: int) -> Tensor:
-    """For each axis the sines, then the cosines of position times frequency; zeros up to `width` channels.
+    """Return for each axis the sines, then the cosines of position times frequency; zeros up to `width` channels.
 
     positions: [..., 3]; frequencies: [F] with 6 F <= width. Returns [..., width], float32.
     """
@@ -38,7 +38,7 @@ class AbsolutePositionEmbedding(nn.Module):
         self.position_scale = position_scale
 
     def forward(self, positions: Tensor) -> Tensor:
-        """positions: [..., 3]. Returns [..., C], float32."""
+        """Return the embedding [..., C], float32. positions: [..., 3]."""
         count = self.width // 6
         exponents = torch.arange(count, device=positions.device, dtype=torch.float32) / count
         return embed_positions(positions, self.position_scale / MAX_PERIOD**exponents, self.width)
@@ -58,7 +58,7 @@ class PointEmbedding(nn.Module):
         self.register_buffer("omega", 1.0 / MAX_PERIOD**exponents)
 
     def forward(self, positions: Tensor) -> Tensor:
-        """positions: [..., 3], object units. Returns [..., C], float32."""
+        """Return the embedding [..., C], float32. positions: [..., 3], object units."""
         return embed_positions(positions, self.omega * self.position_scale, self.width)
 
 
@@ -71,7 +71,7 @@ class TimestepEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(2 * num_frequencies, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, timesteps: Tensor) -> Tensor:
-        """timesteps: [B]. Returns [B, C]."""
+        """Return the embedding [B, C] of timesteps [B]."""
         steps = torch.arange(self.num_frequencies, device=timesteps.device, dtype=torch.float32)
         frequencies = torch.exp(steps * (-math.log(MAX_PERIOD) / self.num_frequencies))
         angles = timesteps.float().unsqueeze(-1) * frequencies

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class FeedForward(nn.Module):
-    """Linear, GELU (tanh approximation), Linear: of the diffusion and the sparse transformers."""
+    """Linear, GELU (tanh approximation), Linear; used by the diffusion and the sparse transformers."""
 
     def __init__(self, width: int, ratio: int) -> None:
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(width, ratio * width), nn.GELU("tanh"), nn.Linear(ratio * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [..., C]. Returns [..., C]."""
+        """Return the output [..., C]. x: [..., C]."""
         return self.mlp(x)
 
 
@@ -22,18 +22,18 @@ class GEGLU(nn.Module):
     """First half of the channels times the exact GELU of the second half."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [..., 2C]. Returns [..., C]."""
+        """Return the output [..., C]. x: [..., 2C]."""
         values, gates = x.chunk(2, dim=-1)
         return values * F.gelu(gates)
 
 
 class GatedFeedForward(nn.Module):
-    """Linear to twice `ratio` times the width, GEGLU, Linear back: of the variation VAE."""
+    """Linear to twice `ratio` times the width, GEGLU, Linear back; used by the variation VAE."""
 
     def __init__(self, width: int, ratio: int) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(width, 2 * ratio * width), GEGLU(), nn.Linear(ratio * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [..., C]. Returns [..., C]."""
+        """Return the output [..., C]. x: [..., C]."""
         return self.net(x)

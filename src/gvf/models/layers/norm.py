@@ -27,7 +27,7 @@ def normalize_heads(x: Tensor, gamma: Tensor) -> Tensor:
 
 
 class _ScaledUnit(torch.autograd.Function):
-    """x / |x| times a gain. Written out because autograd's own backward pass takes twice as long on CPU."""
+    """x / |x| times a gain, with its own backward pass: autograd's takes twice as long on CPU."""
 
     @staticmethod
     def forward(ctx, x, gain):  # type: ignore[no-untyped-def]
@@ -49,26 +49,26 @@ class _ScaledUnit(torch.autograd.Function):
 
 
 def layer_norm(x: Tensor, eps: float) -> Tensor:
-    """LayerNorm over the last axis without gain and bias."""
+    """Apply LayerNorm over the last axis without gain and bias."""
     return F.layer_norm(x, x.shape[-1:], eps=eps)
 
 
 class WideLayerNorm(nn.LayerNorm):
-    """LayerNorm with gain and bias, computed in float32; the result has the dtype of what came in."""
+    """LayerNorm with gain and bias, computed in float32; the result has the dtype of the input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [..., C]. Returns [..., C]."""
+        """Return the normalised input [..., C]. x: [..., C]."""
         return super().forward(x.float()).to(x.dtype)
 
 
 class ChannelLayerNorm(WideLayerNorm):
-    """The same over the channels of a grid."""
+    """WideLayerNorm over the channels of a grid."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, ...]. Returns [B, C, ...]."""
+        """Return the normalised input [B, C, ...]. x: [B, C, ...]."""
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Adaptive norm (adaLN): x (1 + scale) + shift. x: [..., C]; shift, scale: broadcast against it."""
+    """Apply the modulation of adaLN, x (1 + scale) + shift. x: [..., C]; shift, scale: broadcast against it."""
     return torch.addcmul(shift, x, 1 + scale)

@@ -12,7 +12,7 @@ INITIAL_LOGVAR = -6.0
 
 
 class Posterior(NamedTuple):
-    """Mean and log variance of latents, alike in shape."""
+    """Mean and log variance of latents, both of the same shape."""
 
     mean: Tensor  # [..., C]
     logvar: Tensor  # [..., C]

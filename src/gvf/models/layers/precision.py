@@ -23,18 +23,18 @@ class BlockNetwork(nn.Module):
     BLOCKS: ClassVar[tuple[str, ...]] = ("blocks",)
 
     def block_layers(self) -> list[nn.Module]:
-        """The linear layers and convolutions of the blocks."""
+        """Return the linear layers and convolutions of the blocks."""
         parts = [module for name in self.BLOCKS for module in self.get_submodule(name).modules()]
         return [module for module in parts if isinstance(module, (nn.Linear, nn.Conv3d, ConvolutionKernel))]
 
     def enter_blocks(self, x: Tensor) -> Tensor:
-        """x in the precision of half-precision blocks; as it is where they are float32, which autocast may lower."""
+        """Return x in the precision of half-precision blocks; unchanged where they are float32, which autocast may lower."""
         dtype = block_dtype(self)
         return x.to(dtype) if dtype in _HALF else x
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """What runs inside keeps its own precision."""
+    """Return a context without autocast, in which operations keep the precision of their inputs."""
     if not torch.amp.is_autocast_available(device.type):  # the meta device
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
@@ -44,7 +44,7 @@ Network = TypeVar("Network", bound=BlockNetwork)
 
 
 def block_dtype(network: BlockNetwork) -> torch.dtype:
-    """Precision of the matrices in the blocks."""
+    """Return the precision of the matrices in the blocks."""
     weight = network.block_layers()[0].weight
     assert isinstance(weight, Tensor)
     return weight.dtype
@@ -53,7 +53,7 @@ def block_dtype(network: BlockNetwork) -> torch.dtype:
 def set_block_dtype(network: Network, dtype: torch.dtype) -> Network:
     """Convert the layers in the blocks: float16 as published, float32 for processors without it.
 
-    The network stays the same object and its parameters become others, so an optimizer is made afterwards.
+    The network stays the same object, but its parameters are replaced, so create the optimizer afterwards.
     """
     for layer in network.block_layers():
         for name, parameter in list(layer.named_parameters(recurse=False)):

@@ -27,7 +27,7 @@ class Neighbors:
 
 
 def find_neighbors(coords: Tensor, items: Tensor) -> Neighbors:
-    """The neighbor table of distinct voxels.
+    """Return the table of neighbors of distinct voxels.
 
     coords: [M, 3], voxel indices from 0 on; items: [M], item of the batch of each voxel.
     """
@@ -63,7 +63,7 @@ class SparseConv3d(nn.Module):
         self.conv = ConvolutionKernel(in_channels, out_channels)
 
     def forward(self, x: Tensor, neighbors: Neighbors) -> Tensor:
-        """x: [M, in], one row a voxel. Returns [M, out]."""
+        """Return the convolution's output [M, out]. x: [M, in], one row per voxel."""
         cells = self.conv.weight.flatten(1, 3).unbind(1)  # 27 times [out, in]
         total = F.linear(x, cells[_CENTER], self.conv.bias).float()
         for index, (here, there) in enumerate(zip(neighbors.here, neighbors.there)):

@@ -22,7 +22,7 @@ class WindowAttention(SelfAttention):
     """Self attention of tokens [M, C] inside their windows."""
 
     def forward_windows(self, x: Tensor, windows: Windows) -> Tensor:
-        """x: [M, C]. Returns [M, C]."""
+        """Return the output [M, C]. x: [M, C]."""
         outputs = []
         for part, mask in zip(windows.gather(self.to_qkv(x)), windows.masks):
             queries, keys, values = part.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
@@ -31,7 +31,7 @@ class WindowAttention(SelfAttention):
 
 
 class SparseBlock(nn.Module):
-    """Window attention and feed-forward, each with a norm before and a residual around."""
+    """Window attention and feed-forward, each with a norm before it and a residual connection around it."""
 
     def __init__(self, width: int, num_heads: int, ratio: int) -> None:
         super().__init__()
@@ -39,12 +39,12 @@ class SparseBlock(nn.Module):
         self.mlp = FeedForward(width, ratio)
 
     def start_as_identity(self) -> None:
-        """Silence both residual branches, so that colours and places pass from the first step on."""
+        """Zero both residual branches, so that colours and positions pass through from the first step on."""
         nn.init.zeros_(self.attn.to_out.weight)
         nn.init.zeros_(cast(nn.Linear, self.mlp.mlp[-1]).weight)
 
     def forward(self, x: Tensor, windows: Windows) -> Tensor:
-        """x: [M, C]. Returns [M, C]."""
+        """Return the output [M, C]. x: [M, C]."""
         x = x + self.attn.forward_windows(layer_norm(x, NORM_EPS), windows)
         return x + self.mlp(layer_norm(x, NORM_EPS))
 
@@ -78,7 +78,7 @@ class SparseTransformer(BlockNetwork):
             block.start_as_identity()
 
     def transform(self, x: Tensor, voxels: VoxelBatch) -> Tensor:
-        """x: [M, in_channels], one row a voxel. Returns [M, out_channels]; the last Linear runs in float32."""
+        """Return the output [M, out_channels]; the last Linear runs in float32. x: [M, in_channels], one row per voxel."""
         h = self.input_layer(x)
         h = self.enter_blocks(h + self.position_embedding(voxels.coords).to(h.dtype))
         for index, block in enumerate(self.blocks):

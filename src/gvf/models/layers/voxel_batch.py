@@ -18,7 +18,7 @@ from gvf.models.layers.windows import Windows, partition
 
 @dataclass(frozen=True)
 class VoxelBatch:
-    """Active voxels of several objects, one after another; features are [M, C], one row a voxel."""
+    """Active voxels of several objects, one after another; features are [M, C], one row per voxel."""
 
     coords: Tensor  # [M, 3], voxel indices
     counts: tuple[int, ...]  # voxels of each item, sum M
@@ -31,44 +31,44 @@ class VoxelBatch:
 
     @cached_property
     def items(self) -> Tensor:
-        """[M], int64, item of each voxel."""
+        """Return the item of each voxel, [M] int64."""
         counts = torch.tensor(self.counts, device=self.coords.device)
         return torch.arange(len(self.counts), device=self.coords.device).repeat_interleave(counts)
 
     def windows(self, window: int, shift: int) -> Windows:
-        """The windows of a layer, see `partition`."""
+        """Return the windows of a layer, see `partition`."""
         if (window, shift) not in self._windows:
             self._windows[window, shift] = partition(self.coords, self.items, window, shift)
         return self._windows[window, shift]
 
     @cached_property
     def neighbors(self) -> Neighbors:
-        """Adjacent voxels, for all convolutions at this resolution."""
+        """Return the adjacent voxels, for all convolutions at this resolution."""
         return find_neighbors(self.coords, self.items)
 
     @cached_property
     def coarsening(self) -> Coarsening:
-        """The way to half the resolution and back."""
+        """Return the mapping to half the resolution and back."""
         return coarsen(self.coords, self.items, len(self.counts))
 
     @cached_property
     def coarse(self) -> VoxelBatch:
-        """The voxels at half the resolution."""
+        """Return the voxels at half the resolution."""
         return VoxelBatch(self.coarsening.coords, self.coarsening.counts)
 
     def repeated(self, times: int) -> VoxelBatch:
-        """All items again, `times` times one after another."""
+        """Return the items repeated `times` times, one repetition after another."""
         return VoxelBatch(self.coords.repeat(times, 1), self.counts * times)
 
     def to(self, device: torch.device | str) -> VoxelBatch:
-        """The same on another device, with everything that was found so far."""
+        """Return the batch on another device, with everything that was computed so far."""
         moved = VoxelBatch(self.coords.to(device), self.counts)
         found = {name: value for name, value in vars(self).items() if name not in ("coords", "counts")}
         vars(moved).update(_moved(found, device))
         return moved
 
     def pad(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features [M, C] to [B, N, C], N voxels of the largest item, zeros behind the others' own.
+        """Pad features [M, C] to [B, N, C], where N is the number of voxels of the largest item, with zeros.
 
         Also returns which are voxels [B, 1, 1, N]; None where all are.
         """
@@ -79,12 +79,12 @@ class VoxelBatch:
         return rows, (torch.arange(rows.shape[1], device=x.device) < counts[:, None])[:, None, None]
 
     def unpad(self, rows: Tensor) -> Tensor:
-        """The inverse of `pad`: [B, N, C] to [M, C]."""
+        """Invert `pad`: [B, N, C] to [M, C]."""
         return torch.cat([row[:count] for row, count in zip(rows, self.counts)])
 
 
 def _moved(value: Any, device: torch.device | str) -> Any:
-    """Tensors, and tuples, dictionaries and dataclasses of them, on another device."""
+    """Return tensors, and tuples, dictionaries and dataclasses of them, on another device."""
     if isinstance(value, (Tensor, VoxelBatch)):
         return value.to(device)
     if isinstance(value, tuple):

@@ -30,13 +30,13 @@ class Windows:
     masks: tuple[Tensor | None, ...]  # [windows, 1, 1, size], true for tokens; None where a bucket has no padding
 
     def gather(self, tokens: Tensor) -> list[Tensor]:
-        """tokens: [M, C]. Returns one [windows, size, C] a bucket."""
+        """Gather tokens [M, C] into one tensor [windows, size, C] per bucket."""
         padded = _Gather.apply(tokens, self.slots, self.places)
         parts = padded.split([windows * size for windows, size in self.buckets])
         return [part.unflatten(0, bucket) for part, bucket in zip(parts, self.buckets)]
 
     def scatter(self, buckets: list[Tensor]) -> Tensor:
-        """buckets: one [windows, size, C] each. Returns tokens [M, C]."""
+        """Scatter buckets, one tensor [windows, size, C] each, back to tokens [M, C]."""
         padded = torch.cat([bucket.flatten(0, 1) for bucket in buckets])
         return _Scatter.apply(padded, self.slots, self.places, self.padding)
 
@@ -56,7 +56,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _Scatter(torch.autograd.Function):
-    """The inverse of `_Gather`: what padding computed is dropped, and no gradient reaches it."""
+    """The inverse of `_Gather`: values of padding are dropped, and no gradient reaches them."""
 
     @staticmethod
     def forward(ctx, padded, slots, places, padding):  # type: ignore[no-untyped-def]
@@ -70,7 +70,7 @@ class _Scatter(torch.autograd.Function):
 
 
 def partition(coords: Tensor, items: Tensor, window: int, shift: int) -> Windows:
-    """Windows of one layer: same item, same floor((index + shift) / window) on every axis.
+    """Partition voxels into the windows of one layer: same item, same floor((index + shift) / window) on every axis.
 
     coords: [M, 3], voxel indices; items: [M], item of the batch of each voxel. Any device.
     """

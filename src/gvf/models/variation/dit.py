@@ -30,8 +30,8 @@ NORM_EPS = 1e-6
 class Conditions:
     """What the network knows besides the noised latents: projected once, used at every diffusion step."""
 
-    image: tuple[KeysValues, ...]  # one a block, [B*T, H, K, D]
-    static: tuple[KeysValues, ...]  # one a block, [B, H, S, D]
+    image: tuple[KeysValues, ...]  # one per block, [B*T, H, K, D]
+    static: tuple[KeysValues, ...]  # one per block, [B, H, S, D]
     positions: Tensor | None  # [B, 1, L, width], embedded; None without the positional prior
 
 
@@ -51,7 +51,7 @@ class DitBlock(nn.Module):
         self.adaLN_modulation_temporal = nn.Sequential(nn.SiLU(), nn.Linear(width, 3 * width))
 
     def forward(self, x: Tensor, time: Tensor, image: KeysValues, static: KeysValues) -> Tensor:
-        """x: [B, T, L, width]; time: [B, width], embedded timestep. Returns [B, T, L, width]."""
+        """Return the block's output [B, T, L, width]. x: [B, T, L, width]; time: [B, width], embedded timestep."""
         frames = x.shape[:2]
         shift_s, scale_s, gate_s, shift_f, scale_f, gate_f = self._modulation(self.adaLN_modulation, time, 6)
         shift_t, scale_t, gate_t = self._modulation(self.adaLN_modulation_temporal, time, 3)
@@ -72,7 +72,7 @@ class DitBlock(nn.Module):
 
 
 class FinalLayer(nn.Module):
-    """Adaptive norm and a Linear, zero at the start."""
+    """Adaptive norm and a Linear that is initialised to zero."""
 
     def __init__(self, width: int, out_channels: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class FinalLayer(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """x: [B, T, L, width]; time: [B, width]. Returns [B, T, L, C]."""
+        """Return the prediction [B, T, L, C]. x: [B, T, L, width]; time: [B, width], embedded timestep."""
         shift, scale = self.adaLN_modulation(time)[:, None, None].chunk(2, dim=-1)
         return self.linear(modulate(layer_norm(x, NORM_EPS), shift, scale))
 
@@ -121,7 +121,7 @@ class VariationDiT(StoredNetwork, nn.Module):
         return cls(parse(cls.CONFIG, rest, cls.KIND), latent_channels)
 
     def reset_parameters(self) -> None:
-        """Xavier uniform, biases 0; 0.02 for timestep and condition projections; zero modulation and output."""
+        """Initialise: Xavier uniform, biases 0; 0.02 for timestep and condition projections; zero modulation and output."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -138,7 +138,7 @@ class VariationDiT(StoredNetwork, nn.Module):
         return cast("Iterator[DitBlock]", iter(self.blocks))
 
     def prepare_conditions(self, image_tokens: Tensor, static_gaussians: Tensor, positions: Tensor) -> Conditions:
-        """Keys and values of every block's cross attentions, and the embedded positions.
+        """Return the keys and values of every block's cross attentions, and the embedded positions.
 
         image_tokens: [B, T, K, image_channels], zeros where the video is dropped; static_gaussians: [B, S, 14],
         normalised; positions: [B, L, 3], of the latents, object units.
@@ -167,5 +167,5 @@ class VariationDiT(StoredNetwork, nn.Module):
     def forward(
         self, noised: Tensor, timesteps: Tensor, image_tokens: Tensor, static_gaussians: Tensor, positions: Tensor
     ) -> Tensor:
-        """Velocity of one training step; arguments as in `denoise` and `prepare_conditions`. Returns [B, T, L, C]."""
+        """Return the velocity [B, T, L, C] of one training step; arguments as in `denoise` and `prepare_conditions`."""
         return self.denoise(noised, timesteps, self.prepare_conditions(image_tokens, static_gaussians, positions))

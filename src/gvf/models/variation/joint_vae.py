@@ -66,7 +66,7 @@ class JointVAE(nn.Module):
 
     @classmethod
     def of(cls, static: StaticVAE, variation: VariationVAE) -> JointVAE:
-        """Return the autoencoders made of networks that are there."""
+        """Return the autoencoders made of existing networks."""
         with torch.device("meta"):
             vae = cls(static.config, variation.config)
         vae.static, vae.variation = static, variation
@@ -74,7 +74,7 @@ class JointVAE(nn.Module):
         return vae.eval()
 
     def save(self, folder: PathLike) -> None:
-        """Write each of the three networks into a folder of its own inside `folder`."""
+        """Write each of the three networks into its own folder inside `folder`."""
         self.static.save(folder)
         save_network(self.variation, Path(folder) / VARIATION_FOLDER)
 

@@ -30,7 +30,7 @@ QUERY_CHUNK = 8192  # Gaussians decoded at once without gradients
 
 
 class Sublayer(nn.Module):
-    """Holder of the sublayer `fn`; in training `drop_path` is the chance that a frame goes without its update."""
+    """Holder of the sublayer `fn`; `drop_path` is the probability that a frame skips its update in training."""
 
     def __init__(self, fn: nn.Module, drop_path: float) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Sublayer(nn.Module):
         self.drop_path = drop_path
 
     def add(self, x: Tensor, update: Tensor) -> Tensor:
-        """x plus the update, or x alone where it is dropped. x, update: [B, N, C]."""
+        """Return x plus the update, or x alone where it is dropped. x, update: [B, N, C]."""
         if self.training and self.drop_path > 0.0:
             keep = 1.0 - self.drop_path
             update = update * (update.new_empty(len(update), 1, 1).bernoulli_(keep) / keep)
@@ -46,7 +46,7 @@ class Sublayer(nn.Module):
 
 
 class Layer(nn.ModuleList):
-    """Attention and feed-forward, each with a norm before and a residual around; nameless in the published weights."""
+    """Attention and feed-forward, each with a norm before it and a residual connection around it."""
 
     def __init__(self, width: int, num_heads: int, ratio: int, drop_path: float) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Layer(nn.ModuleList):
         self.append(Sublayer(GatedFeedForward(width, ratio), drop_path))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """x: [B, N, C]; context: [B, M, C], x itself by default. Returns [B, N, C]."""
+        """Return the layer's output [B, N, C]. x: [B, N, C]; context: [B, M, C], x itself by default."""
         attention, feed_forward = cast("tuple[Sublayer, Sublayer]", tuple(self))
         queries = layer_norm(x, PRE_NORM_EPS)
         source = queries if context is None else layer_norm(context, PRE_NORM_EPS)
@@ -89,7 +89,7 @@ class VariationVAE(StoredNetwork, nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Normal weights of variance 1/inputs, biases 0; the output starts at zero, so that at first nothing moves.
+        """Initialise: normal weights of variance 1/inputs, biases 0; a zero output layer, so that nothing moves at first.
 
         The release's 0.02 everywhere is 0.55 of this at its own width, and nearly silences attention in a narrow
         network (width 128, error of unseen motions over the motion itself after 300 steps: 0.90, against 0.72 so).
@@ -113,10 +113,10 @@ class VariationVAE(StoredNetwork, nn.Module):
     def encode(
         self, query_positions: Tensor, query_displacements: Tensor, points: Tensor, displacements: Tensor
     ) -> Posterior:
-        """Distribution of the latents of every frame (Eq. 5).
+        """Return the distribution of the latents of every frame (Eq. 5).
 
         query_positions: [B, L, 3], canonical positions of L Gaussians; query_displacements: [B, T, L, 3], displacements
-        interpolated there (Eq. 4), not looked at where the query is `position`; points: [B, N, 3], canonical mesh
+        interpolated there (Eq. 4), unused where the query is `position`; points: [B, N, 3], canonical mesh
         points; displacements: [B, T, N, 3] of the points (Eq. 1). Returns mean and logvar [B, T, L, C], float32.
         """
         frames = displacements.shape[:2]
@@ -129,7 +129,7 @@ class VariationVAE(StoredNetwork, nn.Module):
         return Posterior(mean, logvar.clamp(*LOGVAR_RANGE))
 
     def decode_context(self, latents: Tensor) -> KeysValues:
-        """The self-attention layers, up to the keys and values that Gaussians ask: once a frame, for any queries.
+        """Run the self-attention layers; return the keys and values for any queries, once per frame.
 
         latents: [B, T, L, C]. Returns keys and values of B*T frames.
         """
@@ -139,7 +139,7 @@ class VariationVAE(StoredNetwork, nn.Module):
         return self._decoder_attention().project_context(layer_norm(x, PRE_NORM_EPS))
 
     def decode_queries(self, context: KeysValues, gaussians: Tensor) -> Tensor:
-        """Variations of Gaussians from the context of their clip's frames (Eq. 6).
+        """Return the variations of Gaussians from the context of their clip's frames (Eq. 6).
 
         context: of B*T frames, clip by clip; gaussians: [B, G, 14], activated values. Returns [B, T, G, 14], float32.
         """
@@ -174,5 +174,5 @@ class VariationVAE(StoredNetwork, nn.Module):
 
     @staticmethod
     def _per_frame(x: Tensor, num_frames: int) -> Tensor:
-        """[B, ...] -> [B*T, ...]: the same for every frame of a clip."""
+        """Repeat [B, ...] for every frame of a clip: [B*T, ...]."""
         return x.unsqueeze(1).expand(-1, num_frames, *x.shape[1:]).flatten(0, 1)

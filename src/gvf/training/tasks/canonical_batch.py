@@ -1,4 +1,4 @@
-"""What both VAE phases read of a clip's first frame: voxels, their image features, and rendered views."""
+"""Data of a clip's first frame that both VAE phases read: voxels, their image features, and rendered views."""
 
 from __future__ import annotations
 
