@@ -83,6 +83,15 @@ def test_an_export_replaces_a_generator_and_nothing_else(workspace: Path, monkey
         small_generator().save_pretrained(".")
 
 
+def test_generators_in_the_hubs_cache_are_listed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workspace / "cache"))
+    snapshot = workspace / "cache/huggingface/hub/models--someone--animals/snapshots/0123"
+    small_generator().save_pretrained(snapshot)
+    assert f"{snapshot}: A small generator" in run("list").splitlines()
+
+
 def test_metrics_that_are_no_numbers_are_left_out_of_an_export(workspace: Path) -> None:
     write_json(workspace / "reports/metrics/evaluate.json", {"dit_psnr": 21.25, "dit_fvd": float("nan")})
     run("export", "--output", "out")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,10 +157,9 @@ def _commit(workspace: Workspace) -> str | None:
 def _folders(workspace: Workspace) -> Iterator[Path]:
     """Yield the folders of generators in the workspace, its exports and the model hub's cache."""
     from gvf.pipelines.generator_index import INDEX_NAME
+    from gvf.storage.published_files import hub_cache
 
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
     indexes = [workspace.generator / INDEX_NAME]
     indexes += sorted(workspace.path(str(EXPORTS)).glob(f"*/{INDEX_NAME}"))
-    indexes += sorted(cache.glob(f"models--*/snapshots/*/{INDEX_NAME}"))
+    indexes += sorted(hub_cache().glob(f"models--*/snapshots/*/{INDEX_NAME}"))
     yield from (index.parent for index in indexes if index.is_file())

@@ -179,6 +179,12 @@ def cache_folder() -> Path:
     return _cache() / "gvf"
 
 
+def hub_cache() -> Path:
+    """Return the folder in which huggingface_hub keeps what it has downloaded."""
+    home = Path(os.environ.get("HF_HOME", _cache() / "huggingface")).expanduser()
+    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+
+
 def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
 
@@ -192,7 +198,5 @@ def _folders() -> list[Path]:
 
 def _snapshots(repository: str, revision: str) -> list[Path]:
     """Return the versions of a repository in the hub's cache, the pinned one first."""
-    home = Path(os.environ.get("HF_HOME", _cache() / "huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    snapshots = sorted((cache / f"models--{repository.replace('/', '--')}" / "snapshots").glob("*"))
+    snapshots = sorted((hub_cache() / f"models--{repository.replace('/', '--')}" / "snapshots").glob("*"))
     return sorted(snapshots, key=lambda snapshot: snapshot.name != revision)
