@@ -61,10 +61,10 @@ def make_frames(pairs: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return predictions and ground truth, uint8 [P, S, S, 3]: smooth colours, with and without noise."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(pairs, 3, size // 16, size // 16, generator=generator)
-    truth = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1).movedim(1, -1)
+    clean = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1).movedim(1, -1)
     contrast = torch.linspace(0.4, 1.0, pairs).view(-1, 1, 1, 1)  # so that frames differ in range
-    noisy = contrast * truth + 0.1 * torch.randn(truth.shape, generator=generator)
-    one, other = ((255.0 * images.clamp(0, 1)).round().to(torch.uint8).numpy() for images in (noisy, contrast * truth))
+    noisy = contrast * clean + 0.1 * torch.randn(clean.shape, generator=generator)
+    one, other = ((255.0 * images.clamp(0, 1)).round().to(torch.uint8).numpy() for images in (noisy, contrast * clean))
     return one, other
 
 

@@ -1,4 +1,4 @@
-"""Times of PyTorch3D's point operations beside ours on one device, and whether both give the same indices.
+"""Time PyTorch3D's point operations beside ours on one device, and compare the indices that both return.
 
     python benchmarks/pytorch3d_ops.py [--device cpu] [--repeats 5] [--output FILE.json]
 

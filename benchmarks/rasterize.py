@@ -155,7 +155,7 @@ def tile_weights(scene: list[Tensor], size: int, tile: int) -> Iterator[tuple[Te
 
 
 def _tile_lists(table: Tensor, corners: list[tuple[int, int]], tile: int) -> list[Tensor]:
-    """Rows of the depth-sorted table whose box reaches each tile."""
+    """Return the rows of the depth-sorted table whose box reaches each tile."""
     u, v, a, _, c = table[:, :5].unbind(-1)
     level = 2 * torch.log(255 * table[:, 6])
     reach_x, reach_y = (level * a).sqrt(), (level * c).sqrt()

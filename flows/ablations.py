@@ -11,7 +11,7 @@ FILE = "ablations/dvc.yaml"
 
 
 def variant_stages(root: Path = ROOT) -> list[str]:
-    """The stages of ablations/dvc.yaml as DVC calls them, `model@variant-seed`, and the report last."""
+    """Return the stages of ablations/dvc.yaml as DVC names them, `model@variant-seed`, and the report last."""
     stages = yaml.safe_load((root / FILE).read_text(encoding="utf-8"))["stages"]
     seeds = yaml.safe_load((root / "ablations/params.yaml").read_text(encoding="utf-8"))["seeds"]
     names = []
@@ -23,7 +23,7 @@ def variant_stages(root: Path = ROOT) -> list[str]:
 
 @flow(name="ablations")
 def ablations() -> None:
-    """Tables 2, 3, 5 and 6: every variant with every seed, then the tables."""
+    """Train and score every variant with every seed, then write Tables 2, 3, 5 and 6."""
     run_stages(variant_stages(), FILE)
 
 

@@ -8,7 +8,7 @@ from flows.settings import Settings, apply
 
 @flow(name="curate")
 def curate(settings: Settings | None = None) -> None:
-    """Gather clips, bake and choose them, render their ground truth, compute their features."""
+    """Collect clips, bake and select them, render their ground truth, and compute their features."""
     apply(settings)
     run_stages(CURATE)
 

@@ -1,4 +1,4 @@
-"""The only Prefect task: `dvc repro STAGE`, watched.
+"""The only Prefect task: it runs `dvc repro STAGE` and watches it.
 
 DVC knows the dependencies and what is up to date, so a task names its stage, and DVC brings everything that the stage
 needs up to date first. This module adds only what DVC does not do: it logs the output, retries when the workspace is busy,

@@ -8,7 +8,7 @@ from flows.settings import Settings, apply
 
 @flow(name="evaluate")
 def evaluate(settings: Settings | None = None) -> None:
-    """Generate for the held-out videos, measure, write the report."""
+    """Generate motion for the held-out videos, score it, and write the report."""
     apply(settings)
     run_stages(EVALUATE)
 

@@ -44,11 +44,11 @@ def end_descendants() -> None:
     """Send SIGTERM, then SIGKILL, to every descendant of this process until none is left."""
     for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
         deadline = time.monotonic() + patience
-        asked: set[int] = set()
+        signalled: set[int] = set()
         while alive := _descendants():
             for process in alive:
-                if process.pid not in asked:  # processes that appear late get a signal too
-                    asked.add(process.pid)
+                if process.pid not in signalled:  # processes that appear late get a signal too
+                    signalled.add(process.pid)
                     _send(process, number)
             psutil.wait_procs(alive, timeout=0.2)
             if (

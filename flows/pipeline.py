@@ -8,7 +8,7 @@ from flows.settings import Settings, apply
 
 @flow(name="pipeline")
 def pipeline(settings: Settings | None = None) -> None:
-    """Every stage in order, from the data source to the report; what is up to date is skipped."""
+    """Run every stage in order, from the data source to the report; stages that are up to date are skipped."""
     apply(settings)
     run_stages((*CURATE, *TRAIN_VAE, *TRAIN_DIT, *EVALUATE))
 

@@ -55,7 +55,7 @@ Changes = Annotated[
 
 
 class Settings(BaseModel):
-    """What a flow run is to use instead of the values in `params.yaml`."""
+    """Settings that a flow run uses instead of the values in `params.yaml`."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -103,7 +103,7 @@ def test_writable_paths_leave_no_trace(folder: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(
     number: int, remedy: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Root may write everywhere, so the refusal is put into the mouth of the system call."""
+    """Root may write everywhere, so the system call is replaced by one that refuses."""
     (folder / "reports").mkdir()
     create = tempfile.NamedTemporaryFile
 

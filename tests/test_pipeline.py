@@ -1,4 +1,4 @@
-"""One tiny clip set through every stage: what each hands to the next, and that a broken asset costs itself alone."""
+"""One tiny set of clips through every stage: what each passes to the next, and that a broken asset affects no other clip."""
 
 from __future__ import annotations
 
@@ -145,10 +145,10 @@ def test_latents_have_the_configured_shape_and_unit_scale_over_training_clips(re
 def test_static_reference_stands_still_and_interpolated_moves(results):
     _, folder = results
     for path in (folder / "data/predictions").glob("*.npz"):
-        pictures = load_npz(path)
-        assert (pictures["static_rgb"] == pictures["static_rgb"][:1]).all()
-        assert (pictures["interpolated_rgb"][0] == pictures["static_rgb"][0]).all(), "frame 0 is canonical"
-        assert (pictures["interpolated_rgb"] != pictures["static_rgb"]).any()
+        images = load_npz(path)
+        assert (images["static_rgb"] == images["static_rgb"][:1]).all()
+        assert (images["interpolated_rgb"][0] == images["static_rgb"][0]).all(), "frame 0 is canonical"
+        assert (images["interpolated_rgb"] != images["static_rgb"]).any()
 
 
 def test_the_finetuned_encoder_is_stage_ones(results):
@@ -186,17 +186,17 @@ def test_the_exported_generator_alone_gives_the_motions_that_were_sampled(result
         assert field.abs().max() > 0
 
 
-def test_psnr_is_what_the_pictures_say(results):
+def test_psnr_agrees_with_the_images(results):
     metrics, folder = results
-    figures = read_json(folder / "reports/metrics/evaluate.json")
-    assert figures == pytest.approx(metrics["evaluate"])
+    values_written = read_json(folder / "reports/metrics/evaluate.json")
+    assert values_written == pytest.approx(metrics["evaluate"])
     values = []
     for path in sorted((folder / "data/predictions").glob("*.npz")):
         predicted = load_npz(path)["dit_rgb"] / 255.0
         rgba = load_npz(folder / "data/renders" / path.name)["eval_rgba"] / 255.0
         truth = rgba[..., :3] * rgba[..., 3:] + 1.0 - rgba[..., 3:]
         values.append((-10.0 * np.log10(((predicted - truth) ** 2).mean((-3, -2, -1)))).mean())
-    assert figures["dit_psnr"] == pytest.approx(np.mean(values), abs=1e-3)
+    assert values_written["dit_psnr"] == pytest.approx(np.mean(values), abs=1e-3)
 
 
 def test_the_page_is_one_file_that_fetches_nothing(results):

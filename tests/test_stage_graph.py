@@ -1,4 +1,4 @@
-"""dvc.yaml, params.yaml, conf/ and the config dataclasses tell one story."""
+"""dvc.yaml, params.yaml, conf/ and the config models agree with each other."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ STYLE = """
 
 
 def draw(levels: Sequence[Set[str]]) -> str:
-    """Return the picture as SVG. levels: rooms of src/gvf from the lowest level to the highest."""
+    """Return the diagram as SVG. levels: rooms of src/gvf from the lowest level to the highest."""
     parts: list[str] = []
     y = MARGIN
     beside = [
@@ -132,7 +132,7 @@ def _arrow(y: int) -> str:
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the diagram."""
     sys.path.insert(0, str(ROOT))
     from tools.levels import LEVELS
 

@@ -1,4 +1,4 @@
-"""Tables and included files of the documentation: a hook of MkDocs that fills each page's markers.
+"""Fill the markers of the documentation's pages with tables and included files, as a hook of MkDocs.
 
 A marker is a comment on a line of its own, `<!-- fill: NAME -->`, where NAME is a key of `FILLINGS`.
 """

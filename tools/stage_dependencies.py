@@ -54,7 +54,7 @@ class Sources:
 
     @cached_property
     def files(self) -> frozenset[str]:
-        """All source and data files, relative to the root."""
+        """Return all source and data files, relative to the root."""
         return frozenset(
             path.relative_to(self.root).as_posix()
             for source in SOURCES
@@ -142,7 +142,7 @@ class Sources:
 
 
 def is_plumbing(path: str) -> bool:
-    """Return whether a file is among what decides no results."""
+    """Return whether a file has no influence on results."""
     return any(path == entry or path.startswith(f"{entry}/") for entry in PLUMBING)
 
 
@@ -153,7 +153,7 @@ def module_name(path: str) -> str:
 
 
 def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield every node of a syntax tree but those that are for type checkers alone."""
+    """Yield every node of a syntax tree except those for type checkers only."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             yield from (inner for other in node.orelse for inner in (other, *runtime_nodes(other)))
@@ -214,7 +214,7 @@ def recipes_of(root: Path) -> dict[str, list[str]]:
 
 
 def is_code(dependency: str) -> bool:
-    """Return whether this program is in charge of a dependency."""
+    """Return whether this program manages a dependency."""
     return dependency.startswith(("src/", "evaluation/")) or dependency == "evaluation"
 
 

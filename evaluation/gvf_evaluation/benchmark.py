@@ -42,7 +42,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Submission:
-    """What is scored. ground_truth: None for the folder `gt` beside the predictions, as Consistent4D lays them out."""
+    """The frames to score. ground_truth: None for the folder `gt` beside the predictions, as Consistent4D lays them out."""
 
     method: str
     predictions: Path
@@ -162,7 +162,7 @@ def aggregate(scores: Sequence[ObjectScores], protocol: Protocol) -> tuple[dict[
 
 
 def _data_label(objects: Sequence[str], ground_truth: Path) -> str:
-    """Return what the objects are, as far as their names tell."""
+    """Return a label of the data, as far as the objects' names determine it."""
     if set(objects) == set(CONSISTENT4D.objects):
         return "Consistent4D's 7 objects"
     return f"{len(objects)} objects of {ground_truth.resolve().parent.name}/{ground_truth.name}"

@@ -1,4 +1,4 @@
-"""Scores of one held-out clip of this pipeline: every method's renders and Gaussians beside the ground truth."""
+"""Score one held-out clip of this pipeline: every method's renders and Gaussians against the ground truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames as files: read, composited over white, brought to the size in which they are compared."""
+"""Read frames from files, composite them over white, and resize them for comparison."""
 
 from __future__ import annotations
 

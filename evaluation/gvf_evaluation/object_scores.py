@@ -1,4 +1,4 @@
-"""Scores of one object's frames as files, by a protocol; kept in a file and read from it while nothing has changed."""
+"""Score the frames of one object by a protocol; scores are kept in a file and reused while nothing has changed."""
 
 from __future__ import annotations
 

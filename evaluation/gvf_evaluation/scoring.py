@@ -1,4 +1,4 @@
-"""The scoring engine: predicted frames beside the ground truth, by a list of metrics, view by view in bounded memory.
+"""The scoring engine: predicted frames against the ground truth, by a list of metrics, view by view in bounded memory.
 
 The stage `evaluate` feeds it rendered clips, `gvf evaluate --predictions` feeds it the files of any method.
 """

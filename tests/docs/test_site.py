@@ -79,7 +79,7 @@ def test_comments_of_yaml_are_found_by_dotted_key(tmp_path: Path) -> None:
     assert docs_tables.comments(path) == {"a": "first", "a.b": "second", "a.c": "third", "e": "fourth"}
 
 
-def test_every_room_has_a_paragraph_and_a_place_in_the_picture() -> None:
+def test_every_room_has_a_paragraph_and_a_place_in_the_diagram() -> None:
     source = ROOT / "src" / "gvf"
     rooms = {path.name.removesuffix(".py") for path in source.iterdir() if not path.name.startswith("__")}
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ def true_frame(name: str, view: int, frame: int, size: int = SIZE) -> np.ndarray
 
 
 def predicted_frame(name: str, view: int, frame: int, size: int = SIZE) -> np.ndarray:
-    """uint8 RGB [S, S, 3]: the truth over white, off by more in later frames, other views and the second object."""
+    """uint8 RGB [S, S, 3]: the ground truth over white, off by more in later frames, other views and the second object."""
     rgba = true_frame(name, view, frame, size).astype(float)
     alpha = rgba[..., 3:] / 255
     white = rgba[..., :3] * alpha + 255 * (1 - alpha)

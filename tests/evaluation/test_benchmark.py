@@ -37,7 +37,7 @@ from tests.evaluation.frame_sets import FRAMES, OBJECTS, VIEWS, write_set
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
-SMALL = 24  # pixels a side instead of 512: the frames are resized all the same
+SMALL = 24  # pixels per side instead of 512: the frames are resized all the same
 
 
 @pytest.fixture(scope="module")
@@ -385,8 +385,8 @@ def test_the_command_writes_the_result_and_an_mlflow_run(
         {name: result["metrics"][name] for name in ("psnr", "ssim")}
     )
     assert digest == result["ground_truth_sha256"]
-    (picture,) = Path("work/runs/benchmark").glob("worst-owl*.png")
-    assert Image.open(picture).size[0] > 4 * 20
+    (image,) = Path("work/runs/benchmark").glob("worst-owl*.png")
+    assert Image.open(image).size[0] > 4 * 20
 
 
 def test_wrong_usage_is_told(here: Path, published: Path) -> None:

@@ -78,7 +78,7 @@ def draw_truth() -> np.ndarray:
 
 
 def draw_methods(keep: float) -> dict[str, np.ndarray]:
-    """uint8 [T, 4, S, S, 3] over white: standing still, nearly the truth, and two mixtures."""
+    """uint8 [T, 4, S, S, 3] over white: standing still, nearly the ground truth, and two mixtures."""
     rgba = draw_truth().astype(float)
     truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0)
     still = np.broadcast_to(truth[:1], truth.shape)
@@ -109,9 +109,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         cameras = {"viewmats": np.zeros((4, 4, 4), np.float32), "Ks": np.zeros((4, 3, 3), np.float32)}
         for clip, keep in CLIPS.items():
             truth = draw_truth()
-            pictures = {"eval_rgba": truth, "video_rgba": truth[None, :, 0]}
+            images = {"eval_rgba": truth, "video_rgba": truth[None, :, 0]}
             named = {f"{kind}_{name}": value for kind in ("eval", "video") for name, value in cameras.items()}
-            save_npz(f"data/renders/{clip}.npz", **pictures, **named)
+            save_npz(f"data/renders/{clip}.npz", **images, **named)
             save_npz(f"data/predictions/{clip}.npz", **draw_methods(keep))
             save_tensors(f"data/predictions/{clip}.safetensors", place_gaussians(keep))
         write_json(HERE.generation, {"device": "a card", "batch_size": 2})
@@ -139,20 +139,20 @@ def test_figures_are_those_of_plain_numpy(here: Path) -> None:
     truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0) / 255
     expected: dict[str, list[float]] = {}
     for clip, keep in CLIPS.items():
-        for name, picture in draw_methods(keep).items():
-            errors = ((picture / 255 - truth) ** 2).mean(axis=(2, 3, 4))
+        for name, image in draw_methods(keep).items():
+            errors = ((image / 255 - truth) ** 2).mean(axis=(2, 3, 4))
             values = np.where(errors > 0, -10 * np.log10(np.maximum(errors, 1e-30)), 100.0)
             method = name.removesuffix("_rgb")
             assert clips.at[(clip, method), "psnr"] == pytest.approx(values.mean(), abs=1e-4)
             expected.setdefault(method, []).append(values.mean())
     means = {method: np.mean(values) for method, values in expected.items()}
-    figures = read_json("reports/metrics/evaluate.json")
-    assert figures["num_clips"] == 3
-    assert figures["dit_psnr"] == pytest.approx(means["dit"], abs=1e-4)
+    found = read_json("reports/metrics/evaluate.json")
+    assert found["num_clips"] == 3
+    assert found["dit_psnr"] == pytest.approx(means["dit"], abs=1e-4)
     gap = (means["dit"] - means["static"]) / (means["interpolated"] - means["static"])
-    assert figures["dit_gap_closed"] == pytest.approx(gap, abs=1e-4)
-    assert 0 < figures["dit_gap_closed"] < figures["vae_gap_closed"] < 1
-    assert figures["vae_gap_closed_seen"] == pytest.approx(figures["vae_gap_closed"])
+    assert found["dit_gap_closed"] == pytest.approx(gap, abs=1e-4)
+    assert 0 < found["dit_gap_closed"] < found["vae_gap_closed"] < 1
+    assert found["vae_gap_closed_seen"] == pytest.approx(found["vae_gap_closed"])
 
 
 def test_chamfer_distances_are_those_of_all_pairs(here: Path) -> None:
@@ -228,11 +228,11 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) -> None:
-    figures = report.run(SECTIONS, Workspace())
-    assert figures == {"clips_shown": 3}
+    found = report.run(SECTIONS, Workspace())
+    assert found == {"clips_shown": 3}
     first = HERE.page.read_bytes()
     tables = {path.name: path.read_bytes() for path in HERE.tables.iterdir()}
-    assert report.run(SECTIONS, Workspace()) == figures
+    assert report.run(SECTIONS, Workspace()) == found
     assert HERE.page.read_bytes() == first
     assert {path.name: path.read_bytes() for path in HERE.tables.iterdir()} == tables
 
@@ -265,9 +265,9 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
 def test_times_are_on_the_page_only_and_both_devices_everywhere(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report.run(SECTIONS, Workspace())
     tables = {path.name: path.read_bytes() for path in HERE.tables.iterdir()}
-    figures = read_json("reports/metrics/sample.json")
+    found = read_json("reports/metrics/sample.json")
     read = inputs.read_json
-    slower = {name: 500 * seconds for name, seconds in figures.items()}
+    slower = {name: 500 * seconds for name, seconds in found.items()}
     monkeypatch.setattr(inputs, "read_json", lambda path: slower if Path(path).name == "sample.json" else read(path))
     report.run(SECTIONS, Workspace())
     text = HERE.page.read_text()

@@ -1,4 +1,4 @@
-"""The published held-out lists are whole, and data that are theirs are told from data that are not."""
+"""The published held-out lists are whole, and local data are recognised as theirs or not."""
 
 from __future__ import annotations
 
@@ -111,11 +111,11 @@ def gvf(*arguments: str) -> None:
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     gvf("list")
-    told = capsys.readouterr().out
-    assert "procedural: generated objects" in told
-    assert "drive.google.com" in told
-    assert "0 of its 7 assets can be recognised" in told
-    assert "SV4D's test set. Its 20 assets are kept out of training." in told
+    shown = capsys.readouterr().out
+    assert "procedural: generated objects" in shown
+    assert "drive.google.com" in shown
+    assert "0 of its 7 assets can be recognised" in shown
+    assert "SV4D's test set. Its 20 assets are kept out of training." in shown
     write_curated({"a": "train", "b": "held_out"})
     with pytest.raises(UserError, match="b is held out here and not on the list"):
         gvf("verify", "glb")

@@ -1,4 +1,4 @@
-"""One map over clips: order, and whatever a clip does, in every executor, costs that clip alone."""
+"""One map over clips: results keep their order, and in every executor a failing clip affects no other clip."""
 
 from __future__ import annotations
 

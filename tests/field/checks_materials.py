@@ -61,7 +61,7 @@ def check_unlit(path, tmp_path, monkeypatch):
 
 
 def check_emissive_texture(path, tmp_path, monkeypatch):
-    """A texture of 2 x 2 texels: at the middles of the quarters of the square, whose side is 0.69 of the picture."""
+    """A texture of 2 x 2 texels: at the middles of the quarters of the square, whose side is 0.69 of the image."""
     (view,) = _seen(path, [0.0], [0.0], 256)
     rows = np.flatnonzero(view[..., 3].any(axis=1))
     first, last = int(rows[0]), int(rows[-1])

@@ -10,14 +10,14 @@ from scipy.ndimage import gaussian_filter
 from gvf.losses.image import l1, ssim
 
 
-def pictures(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+def random_images(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     one = torch.rand(*shape, 3, generator=generator)
     return one, (one + 0.2 * torch.randn(*shape, 3, generator=generator)).clamp(0, 1)
 
 
-def test_l1_is_a_mean_per_picture() -> None:
-    one, other = pictures(2, 4, 20, 30)
+def test_l1_is_a_mean_per_image() -> None:
+    one, other = random_images(2, 4, 20, 30)
     assert l1(one, other).shape == (2, 4)
     assert float(l1(one, other)[1, 2]) == pytest.approx(
         np.abs(one[1, 2].numpy() - other[1, 2].numpy()).mean(), rel=1e-5
@@ -26,7 +26,7 @@ def test_l1_is_a_mean_per_picture() -> None:
 
 @pytest.mark.parametrize("size", [(24, 31), (7, 40)])
 def test_ssim_follows_its_definition(size: tuple[int, int]) -> None:
-    one, other = pictures(2, *size)
+    one, other = random_images(2, *size)
 
     def local_mean(values: np.ndarray) -> np.ndarray:  # truncate=5 pixels at sigma 1.5
         return gaussian_filter(values, sigma=(1.5, 1.5, 0), truncate=3.4, mode="constant")
@@ -43,7 +43,7 @@ def test_ssim_follows_its_definition(size: tuple[int, int]) -> None:
 
 
 def test_ssim_of_equals_is_one_and_its_gradient_is_right() -> None:
-    one, other = (image[..., :12, :14, :] for image in pictures(15, 15))
+    one, other = (image[..., :12, :14, :] for image in random_images(15, 15))
     assert float(ssim(one, one)) == pytest.approx(1.0, abs=1e-6)
     tracked = other.clone().requires_grad_()
     ssim(tracked, one).backward()
@@ -55,7 +55,7 @@ def test_ssim_of_equals_is_one_and_its_gradient_is_right() -> None:
 
 
 def test_ssim_stays_in_float32_under_autocast() -> None:
-    one, other = pictures(24, 24)
+    one, other = random_images(24, 24)
     plain = ssim(one, other)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(ssim(one, other), plain)

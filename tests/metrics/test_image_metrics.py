@@ -40,7 +40,7 @@ def test_psnr_and_ssim_agree_with_scikit_image() -> None:
     for index in range(3):
         a, b = one[index].double().numpy(), other[index].double().numpy()
         assert float(psnr(one, other)[index]) == pytest.approx(peak_signal_noise_ratio(b, a, data_range=1), abs=1e-3)
-        # scikit-image leaves 5 border pixels out; torchmetrics mirrors the picture there and counts all of it.
+        # scikit-image leaves 5 border pixels out; torchmetrics mirrors the image there and counts all of it.
         mirrored = [np.pad(image, ((5, 5), (5, 5), (0, 0)), mode="reflect") for image in (a, b)]
         expected = structural_similarity(
             *mirrored, channel_axis=-1, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
@@ -81,8 +81,8 @@ def test_ssim_without_its_border_is_the_mean_over_windows_inside() -> None:
     assert float(ssim_cropped(one, other)) == pytest.approx(float(expected.mean()), abs=1e-5)
 
 
-def test_ranges_of_the_pictures_themselves() -> None:
-    """Without a range, PSNR takes each true picture's, SSIM the larger of the two: torchmetrics of one pair, and skimage."""
+def test_ranges_taken_from_the_images_themselves() -> None:
+    """Without a range, PSNR takes that of each ground-truth image, SSIM the larger of the two, as torchmetrics and skimage do."""
     from torchmetrics.functional.image import peak_signal_noise_ratio as peer_psnr
     from torchmetrics.functional.image import structural_similarity_index_measure as peer_ssim
 
@@ -104,7 +104,7 @@ def test_ranges_of_the_pictures_themselves() -> None:
         assert float(ssim(one, other, None)[index]) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_true_picture_of_one_colour_has_no_range_of_its_own() -> None:
+def test_a_ground_truth_image_of_one_colour_has_no_range() -> None:
     blank, other = torch.full((1, 16, 16, 3), 255.0), torch.zeros(1, 16, 16, 3)
     assert not torch.isfinite(psnr(other, blank, None)).any()
 
@@ -279,7 +279,8 @@ def test_clip_weights_of_another_network_are_not_made_up(weights: Path) -> None:
         clip.require_weights()
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(
-        UserError, match=r"pytorch_model\.bin: a safetensors file under another format's name. Rename it"
+        UserError,
+        match=r"pytorch_model\.bin: the content is a safetensors file, but the name is that of another format. Rename it",
     ):
         clip.require_weights()
 

@@ -169,7 +169,7 @@ def test_the_slat_flow_is_its_formulas(counts: tuple[int, ...]) -> None:
 
 
 def test_two_levels_and_single_blocks() -> None:
-    """Other sizes than the published ones: widths fit, and the deepest level works on an eighth of the cells an edge."""
+    """Other sizes than the published ones: widths fit, and the deepest level works on an eighth of the cells per edge."""
     config = replace(SLAT, block_channels=(6, 10), num_res_blocks=1)
     flow = SlatFlow(config)
     voxels = scattered((30, 12))

@@ -1,4 +1,4 @@
-"""Features gathered on voxels from pictures whose features are their colours."""
+"""Features gathered on voxels from images whose features are their colours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 class ColorEncoder:
-    """Stands in for a network: the map is the picture on black, a frame's token its mean colour."""
+    """Stands in for a network: the map is the image over black, a frame's token its mean colour."""
 
     voxel_dim, token_dim, num_tokens = 3, 3, 1
 

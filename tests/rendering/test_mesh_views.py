@@ -264,7 +264,7 @@ def test_blended_layers_composite_front_to_back() -> None:
 
 
 def test_seams_are_smooth_and_hard_edges_stay() -> None:
-    """A flat strip split in the middle is one group a place; a cube split at its edges keeps one group a side."""
+    """A flat strip split in the middle is one group per place; a cube split at its edges keeps one group per side."""
     strip = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0], [2, 0, 0], [2, 1, 0], [1, 1, 0]])
     faces = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
     groups = smoothing_groups(strip.astype(np.float32), faces)

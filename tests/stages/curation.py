@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
 def curate_source(
     source: Path, seed: int = 0, executor: str = "inline", sampled_frames: int | None = None, **config: Any
 ) -> dict[str, float]:
-    """Collect the files below `source` and curate them; returns the figures. config: fields of CurateConfig."""
+    """Collect the files below `source` and curate them; returns the metrics. config: fields of CurateConfig."""
     params: Any = SimpleNamespace(
         run=run_section(seed),
         execution=execution_section(executor=executor),

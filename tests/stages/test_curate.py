@@ -1,4 +1,4 @@
-"""Stage curate: one decision a clip with its reason, and a split."""
+"""Stage curate: one decision per clip with its reason, and a split."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def test_every_accepted_clip_is_on_one_side_and_the_seed_decides(source: Path) -
     metrics = curate_source(source)
     first = decided_clips()
     assert (metrics["train"], metrics["held_out"]) == (6, 2)
-    assert not first["asset_seen"].any()  # one clip an asset
+    assert not first["asset_seen"].any()  # one clip per asset
     curate_source(source)
     assert first.equals(decided_clips())
     sides = set()

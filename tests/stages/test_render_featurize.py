@@ -89,7 +89,7 @@ def test_cameras_are_where_the_protocols_say(folder: Path) -> None:
     assert len(np.unique(train_positions.reshape(-1, 3).round(4), axis=0)) == 6
 
 
-def test_pictures_show_the_frame_and_the_camera_they_belong_to(folder: Path) -> None:
+def test_images_show_their_frame_and_camera(folder: Path) -> None:
     """Red faces the front; the sway of the box moves its pixels sideways over the video; the back is blue."""
     write_curated({"a": "train", "b": "held_out"}, num_frames=4)
     render.run(params(), Workspace())
@@ -103,7 +103,7 @@ def test_pictures_show_the_frame_and_the_camera_they_belong_to(folder: Path) -> 
     assert eval_views[3, 24, 24, 2] > 250  # azimuth 195: the back
 
 
-def test_a_clips_pictures_do_not_depend_on_the_others(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_images_of_a_clip_do_not_depend_on_the_others(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     write_curated({"a": "train", "b": "train"})
     render.run(params(), Workspace())
     first = rendered("b")

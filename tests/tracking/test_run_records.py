@@ -99,9 +99,9 @@ def test_images_are_those_of_the_run_that_is_found(tmp_path: Path, monkeypatch: 
         write_json(run_records.started_path(Workspace(), "render"), {"run_name": name})
         run_records.finish(Workspace(), "render")
         assert found() == name
-    picture = Path("work/runs/render/knight.png")
-    picture.parent.mkdir(parents=True)
-    picture.touch()
-    assert run_records.find_with_images(Workspace(), "render") == ({"run_name": "b"}, [picture])
+    image = Path("work/runs/render/knight.png")
+    image.parent.mkdir(parents=True)
+    image.touch()
+    assert run_records.find_with_images(Workspace(), "render") == ({"run_name": "b"}, [image])
     (tmp_path / "dvc.lock").write_text(lock % "0cc175b9c0f1b6a831c399e269772661")
     assert run_records.find_with_images(Workspace(), "render") == ({"run_name": "a"}, [])

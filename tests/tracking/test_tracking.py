@@ -192,7 +192,7 @@ def test_a_writer_that_dies_costs_one_warning(
 
 
 def addresses(store: Path) -> list[str]:
-    """Every address of artifacts in the store of `run_with_a_picture`."""
+    """Every address of artifacts in the store of `run_with_an_image`."""
     return [
         address
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri"))
@@ -380,7 +380,7 @@ def test_off_and_on_other_ranks_nothing_happens(
     monkeypatch.setenv("RANK", "1" if settings.enabled else "0")
     with tracking.stage_run("encode", PARAMS, settings, Workspace()):
         tracking.log(0, {"loss": 1.0})
-        tracking.log_figure("picture", np.zeros((2, 2, 3), np.uint8))
+        tracking.log_figure("image", np.zeros((2, 2, 3), np.uint8))
     tracking.log_metrics({"psnr": 1.0})
     assert not (workspace / "work").exists()
     assert not (workspace / "mlflow.db").exists()

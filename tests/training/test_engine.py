@@ -105,7 +105,7 @@ def test_zero_stages_equal_none(stage: int, plain: tuple[TrainingResult, Engine]
 
 @pytest.mark.parametrize("stage", [0, 2])
 def test_the_largest_gradient_norm_is_kept(stage: int, tmp_path: Path) -> None:
-    """Plain SGD in Adam's clothes is not to be had, so the clipped gradient shows in Adam's first moment."""
+    """Adam's update hides the gradient's size, so the clipped gradient is read from Adam's first moment."""
     config = replace(CONFIG, steps=1, zero_stage=stage, betas=(0.0, 0.99), max_grad_norm=0.25, weight_decay=0.0)
     result, engine = run(tmp_path, config, plain_loss)
     moments = engine.state(1, {}).optimizer

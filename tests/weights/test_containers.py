@@ -1,4 +1,4 @@
-"""The files in which weights travel, and what is said of broken ones."""
+"""The file formats of published weights, and the messages about broken files."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_half_precision_files(dtype: torch.dtype, tmp_path: Path) -> None:
         else:
             assert dtypes.pop("position_encoding.0.omega") == torch.float64
             assert set(dtypes.values()) == {torch.float32}
-            # Frequencies are computed anew: rounded ones would shift every position.
+            # Frequencies are recomputed: rounded ones would shift every position.
             assert torch.equal(module.state_dict()["position_encoding.0.omega"], state["position_encoding.0.omega"])
         for name, tensor in published_state(module, kind).items():
             torch.testing.assert_close(tensor.float(), state[name].to(dtype).float(), atol=1e-2, rtol=1e-2)

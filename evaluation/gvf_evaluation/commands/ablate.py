@@ -1,6 +1,6 @@
 """Stage `ablate`: one variant of Tables 2, 3, 5 and 6, trained, sampled and scored with one seed.
 
-A variant has a workspace of its own, which takes what all variants share from the checkout, and runs the same stages as
+A variant has its own workspace, which takes what all variants share from the checkout, and runs the same stages as
 the root pipeline does. Its results go to `ablations/results/<model>-<variant>-<seed>.json`, with its training curve as CSV
 and a strip of one clip's frames as PNG; these files are the same every time. `work/runs/ablations/` has a file per variant
 that says how long it took and where its MLflow run is.
@@ -40,7 +40,7 @@ EXPERIMENT = "ablations"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model's variants are made. shared: what they take from the checkout. stages: the first one trains.
+    """How a model's variants are produced. shared: what they take from the checkout. stages: the first one trains.
 
     The method that is scored has the model's name.
     """
@@ -94,7 +94,7 @@ def result_files(workspace: Workspace, name: str) -> tuple[Path, Path, Path]:
 
 
 def record_file(workspace: Workspace, name: str) -> Path:
-    """Return the file that says where MLflow has a variant's run, and how long it took."""
+    """Return the file that records a variant's MLflow run and how long it took."""
     return workspace.runs / EXPERIMENT / f"{name}.json"
 
 

@@ -61,19 +61,19 @@ def verify(name: str, manifest: Path, frames: Path | None) -> None:
         absent = set(PROTOCOLS[name].objects) - set(objects)
         extra = set(objects) - set(PROTOCOLS[name].objects) if PROTOCOLS[name].objects else set()
         if absent or extra:
-            told = [
+            problems = [
                 f"{frames}: {side} {', '.join(sorted(names))}"
                 for side, names in (("lacks", absent), ("has", extra))
                 if names
             ]
-            raise UserError(f"{'; '.join(told)}. {name} is {PROTOCOLS[name].data}.")
+            raise UserError(f"{'; '.join(problems)}. {name} is {PROTOCOLS[name].data}.")
         click.echo(
             f"{len(objects)} objects with all their frames. SHA-256 {digest} (no published value to compare with)."
         )
         return
-    told = differences(name, _read_curated(manifest))
-    if told:
-        raise UserError("\n  ".join([f"{manifest}: its held-out clips are not the list {name!r}:", *told[:20]]))
+    found = differences(name, _read_curated(manifest))
+    if found:
+        raise UserError("\n  ".join([f"{manifest}: its held-out clips are not the list {name!r}:", *found[:20]]))
     click.echo(f"{manifest}: its held-out clips are the list {name!r}, and nothing leaks.")
 
 

@@ -24,7 +24,7 @@ from gvf_evaluation.tables import cell, column
 
 @dataclass(frozen=True)
 class Strip:
-    """Frames of a clip side by side, as a data URI. name: of the variant that generated or reconstructed them."""
+    """Frames of one clip side by side, as a data URI. name: the variant that generated or reconstructed them."""
 
     name: str
     clip: str
@@ -64,7 +64,7 @@ def build_section(
     strips: Sequence[Strip],
     records: Sequence[Mapping[str, str]],
 ) -> Section:
-    """Return a table with what its order of variants says. records: of its runs in MLflow, as `compare_url` takes them."""
+    """Return a section: a table and how its order of variants compares. records: its MLflow runs, for `compare_url`."""
     frame = ablation_frame(table, results)
     sentences = compare_order(table, frame, seed_noise(table.model, results)), compare_to_standing_still(table, frame)
     return Section(

@@ -1,4 +1,4 @@
-"""What the report is made of: files of the other stages, read and checked."""
+"""Read and check the files of the other stages that the report is made from."""
 
 from __future__ import annotations
 

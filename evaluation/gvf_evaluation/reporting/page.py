@@ -17,7 +17,7 @@ from gvf_evaluation.tables import as_text, numeric_columns
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text. numeric: one per column, which are aligned to the right. strong: one per row, which are bold."""
+    """A table as text. numeric: per column, whether it is aligned to the right. strong: per row, whether it is bold."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]

@@ -124,7 +124,7 @@ def _percent(gaps: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _timing(sample: Mapping[str, float], generation: Mapping[str, Any]) -> str:
-    """Return how long generation took in the last run; tables leave it out, since they must not change between runs."""
+    """Return how long generation took in the last run; tables omit it, since they must not change between runs."""
     return (
         f"Generation by this pipeline took {time_of(sample['seconds_per_clip'])} per clip on {generation['device']} in "
         f"batches of {generation['batch_size']} clips, from image features to moving Gaussians. The canonical Gaussians come "

@@ -1,4 +1,4 @@
-"""Section `execution`: how the work is done, without effect on the results, so that changing it re-runs nothing."""
+"""Section `execution`: how the work is done. It has no effect on results, so changing it reruns nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules across sections: what would otherwise fail hours into a run, or be silently changed by it."""
+"""Rules across sections: clashes that would otherwise fail hours into a run, or silently change its results."""
 
 from __future__ import annotations
 

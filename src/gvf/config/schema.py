@@ -16,10 +16,10 @@ _INTERPOLATION = {"type": "string", "pattern": r"^\$\{.+\}$"}
 
 
 class _PlainNames(GenerateJsonSchema):
-    """Leaves out titles, which would spell the fields' names differently from the file."""
+    """Omits titles, which would spell the fields' names differently from the file."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """Return False: the name is title enough."""
+        """Return False: the name serves as the title."""
         return False
 
 

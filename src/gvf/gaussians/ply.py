@@ -125,7 +125,7 @@ def _check_header(path: PathLike) -> None:
     if end is None:
         raise UserError(f"{path}: the header of a PLY file without its end; truncated, or not a PLY file.")
     if not head[: end.end()].isascii():
-        raise UserError(f"{path}: its header has characters that are not ASCII, as in a comment; take them out.")
+        raise UserError(f"{path}: its header has characters that are not ASCII, as in a comment; remove them.")
     if len(set(re.findall(rb"\r\n|\r|\n", head[: end.end()]))) > 1:
         raise UserError(
             f"{path}: the lines of its header end in different ways; a text editor or a transfer changed it."

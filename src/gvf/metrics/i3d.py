@@ -109,7 +109,7 @@ def load_i3d(path: Path, device: torch.device) -> I3D:
 
 
 def _max_pool(x: Tensor, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    # What is padded with zeros is never negative: it comes from a ReLU.
+    # Padding with zeros is correct for a maximum, since the values come from a ReLU and are never negative.
     return F.max_pool3d(_padded(x, size, stride), size, stride)
 
 

@@ -2,7 +2,7 @@
 
 A tile (32 x 32 pixels) is the unit of work and of sorting; a block (4 x 4 pixels, sixteen lanes) the unit of
 compositing. Each tile sorts its Gaussians by depth, then marks for every block which ellipses reach it, one bit per Gaussian,
-so a block's colour, transmittance and early exit live in registers and few lanes are wasted.
+so that a block's colour, transmittance and early exit live in registers and few lanes are wasted.
 
 Compositing is front to back as in 3DGS: alpha = min(0.999, o exp(-sigma)), nothing below 1/255, a pixel ends before
 its transmittance would fall to 1e-4. Every (Gaussian, tile) pair writes a gradient row of its own, so sums have one

@@ -35,7 +35,7 @@ def started_path(workspace: Workspace, stage: str) -> Path:
 
 
 def finish(workspace: Workspace, stage: str) -> None:
-    """Assign the started run's record to the outputs that it has just made; without a record they have no run."""
+    """Assign the started run's record to the outputs that it has just produced; without a record they have no run."""
     record = _read_json(started_path(workspace, stage))
     if record is None:
         newest_path(workspace, stage).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Which items a step reads, as a function of the step alone, so that resuming needs only the step's number."""
+"""Choose the items of a step as a function of the step alone, so that resuming needs only the step's number."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 def glb_files(config: GlbSourceConfig, folder: Path, workspace: Workspace) -> list[SourceFile]:
-    """Return the files of a folder and its subfolders, sorted by path; each will be copied to an assets subfolder of its own.
+    """Return the files of a folder and its subfolders, sorted by path; each will be copied to its own subfolder of assets.
 
     Raises ConfigError when the folder is absent or holds no such file.
     """
