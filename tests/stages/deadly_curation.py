@@ -6,25 +6,26 @@ import os
 
 import pytest
 
-from gvf.stages import curate
+from gvf.data.curation import asset as assets
+from gvf.data.curation.decision import Row
 
-_curate_asset, _stable = curate.curate_asset, curate._stable
+_curate_asset, _stable = assets.curate_asset, assets._stable
 
 
-def curate_asset(asset: curate.AssetClips) -> list[curate.Row]:
+def curate_asset(asset: assets.AssetClips) -> list[Row]:
     """Curate an asset; a clip called `deadly` ends the process, one called `odd` raises what nobody expects."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curate, "_stable", _deadly)
+        patch.setattr(assets, "_stable", _deadly)
         return _curate_asset(asset)
 
 
-def try_asset(asset: curate.AssetClips) -> None:
+def try_asset(asset: assets.AssetClips) -> None:
     """Load an asset; one that is called `cursed` ends the process."""
     if asset.path.stem == "cursed":
         os._exit(3)
 
 
-def curate_cursed(asset: curate.AssetClips) -> list[curate.Row]:
+def curate_cursed(asset: assets.AssetClips) -> list[Row]:
     """Curate an asset; every clip of one that is called `cursed` is deadly."""
     try_asset(asset)
     return _curate_asset(asset)

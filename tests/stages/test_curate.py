@@ -12,6 +12,7 @@ import pytest
 
 from gvf.config.curate import CurateConfig
 from gvf.config.load import parse
+from gvf.data.curation import asset_map
 from gvf.data.curation.reserved import ReservedAsset, reserved_assets
 from gvf.data.manifest import slug
 from gvf.data.mesh import AnimatedMesh
@@ -359,7 +360,7 @@ def _several_clips(names: list[str]) -> GltfFile:
 
 def test_a_clip_that_kills_its_worker_costs_neither_its_asset_nor_another(source, monkeypatch):
     """By any exception, or with its process: the other clips of its file are kept."""
-    monkeypatch.setattr(curate, "curate_asset", deadly_curation.curate_asset)
+    monkeypatch.setattr(asset_map, "curate_asset", deadly_curation.curate_asset)
     _several_clips(["slide", "deadly", "hop", "odd"]).glb(source / "several.glb")
     write_good(source)
     metrics = curate_source(source, executor="process")
@@ -379,8 +380,8 @@ def test_a_clip_that_kills_its_worker_costs_neither_its_asset_nor_another(source
 
 
 def test_an_asset_that_cannot_be_loaded_is_lost_as_a_whole(source, monkeypatch):
-    monkeypatch.setattr(curate, "curate_asset", deadly_curation.curate_cursed)
-    monkeypatch.setattr(curate, "try_asset", deadly_curation.try_asset)
+    monkeypatch.setattr(asset_map, "curate_asset", deadly_curation.curate_cursed)
+    monkeypatch.setattr(asset_map, "try_asset", deadly_curation.try_asset)
     _several_clips(["slide", "hop"]).glb(source / "cursed.glb")
     write_good(source)
     curate_source(source, executor="process")

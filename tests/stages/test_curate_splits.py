@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gvf.data.curation import asset
 from gvf.data.curation.leakage import find_leaks
 from gvf.data.mesh import AnimatedMesh
 from gvf.errors import ClipError, ConfigError
-from gvf.stages import curate
 from gvf.workspace import Workspace
 from tests.data.gltf.gltf_files import TRIANGLE, GltfFile
 from tests.stages.curation import curate_source, decided_clips, write_good
@@ -115,14 +115,14 @@ def test_a_held_out_clip_that_fails_at_the_frames_of_sampling_is_rejected(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_good(source, 6)
-    bake = curate.bake_clip
+    bake = asset.bake_clip
 
     def fails_at_seven(model: Any, animation: Any, times: np.ndarray) -> AnimatedMesh:
         if len(times) == 7:
             raise ClipError("invalid", "seven frames are too many.")
         return bake(model, animation, times)
 
-    monkeypatch.setattr(curate, "bake_clip", fails_at_seven)
+    monkeypatch.setattr(asset, "bake_clip", fails_at_seven)
     found = curate_source(source, sampled_frames=7)
     clips = decided_clips()
     rejected = clips[clips["decision"] == "rejected"]
