@@ -21,6 +21,7 @@ from gvf.data.rejections import read_rejections
 from gvf.pipelines.animate_mesh import canonical_from_features
 from gvf.pipelines.video_to_4d import VideoTo4D
 from gvf.storage.files import load_npz, load_tensors, read_json, save_tensors, sha256, write_json
+from gvf.training.checkpoint import Checkpoints, TrainingState
 from gvf.training.randomness import derive_seed
 from gvf.workspace import Workspace
 from gvf_evaluation.commands import report_ablations
@@ -258,14 +259,19 @@ def test_a_clip_that_cannot_be_sampled_or_scored_costs_itself_alone(results, tmp
     assert set(pd.read_csv("reports/scores/clips.csv")["clip_id"]) == {kept}
 
 
-def test_ablations_train_from_the_roots_outputs_and_leave_them_alone(results, monkeypatch):
-    _, folder = results
-    monkeypatch.chdir(folder)
+def write_tiny_ablations() -> None:
+    """Write what `ablate` needs beside the stages' outputs: its parameters, with two steps of training, and a lock file."""
     Path("dvc.lock").touch()
-    Path("ablations").mkdir()
+    Path("ablations").mkdir(exist_ok=True)
     variants = yaml.safe_load((ROOT / "ablations/params.yaml").read_text())
     variants["base"] = {name: {"training": {"steps": 2}} for name in ("train_vae_joint", "train_dit")}
     Path("ablations/params.yaml").write_text(yaml.safe_dump(variants))
+
+
+def test_ablations_train_from_the_roots_outputs_and_leave_them_alone(results, monkeypatch):
+    _, folder = results
+    monkeypatch.chdir(folder)
+    write_tiny_ablations()
     before = {path: sha256(path) for name in ("data", "models") for path in Path(name).rglob("*") if path.is_file()}
     ablate(Workspace(), "vae", "A", 0)
     ablate(Workspace(), "dit", "no-positions", 1)
@@ -293,3 +299,41 @@ def test_ablations_train_from_the_roots_outputs_and_leave_them_alone(results, mo
     page = Path("reports/ablations/index.html").read_text()
     assert page.count("data:image/") == 2, "a strip of each variant that was made"
     assert vae["clip"] in page
+
+
+class Killed(BaseException):
+    """What ends a run in the middle of its training."""
+
+
+def test_an_ablation_that_was_killed_resumes_its_training_in_its_own_workspace(results, tmp_path, monkeypatch):
+    _, folder = results
+    shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("ablations"))
+    monkeypatch.chdir(tmp_path / "copy")
+    write_tiny_ablations()
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["execution"]["checkpoint_every"] = 1
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    save, saved = Checkpoints.save, []
+
+    def save_and_note(checkpoints: Checkpoints, state: TrainingState) -> None:
+        save(checkpoints, state)
+        saved.append(state.step)
+
+    def save_and_die(checkpoints: Checkpoints, state: TrainingState) -> None:
+        save_and_note(checkpoints, state)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Checkpoints, "save", save_and_die)
+        ablate(Workspace(), "dit", "no-positions", 1)
+    work = Path("ablations/work/dit-no-positions-1")
+    assert [path.name for path in Workspace(work).checkpoints("train-dit").iterdir()] == ["step-00000001"]
+    first_step = read_json(Workspace(work).checkpoints("train-dit") / "step-00000001/state.json")["progress"]["rows"]
+    assert not Path("ablations/results").exists()
+    monkeypatch.setattr(Checkpoints, "save", save_and_note)
+    ablate(Workspace(), "dit", "no-positions", 1)
+    assert saved == [1, 2], "step 1 is not trained again"
+    curve = pd.read_csv("ablations/results/dit-no-positions-1.csv")
+    assert curve["step"].tolist() == [1, 2]
+    assert curve["loss"][0] == pytest.approx(first_step[0]["loss"])
+    assert not work.exists()
