@@ -118,7 +118,7 @@ def test_the_link_is_to_the_run_that_made_the_outputs(workspace: Path) -> None:
     assert shown.run is not None
     assert shown.run["run_name"] == "newer"
     assert shown.images == [runs / "train-dit/knight.png"]
-    lock = {"stages": {"train-dit": {"outs": [{"path": "models/dit", "md5": "0.dir", "size": 1, "nfiles": 1}]}}}
+    lock = {"stages": {"train-dit": {"outs": [{"path": "models/generator", "md5": "0.dir", "size": 1, "nfiles": 1}]}}}
     (workspace / "dvc.lock").write_text(yaml.safe_dump(lock))
     shown = dvc_stage.outcome("train-dit")
     assert shown.run is None
