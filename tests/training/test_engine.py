@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -150,8 +149,8 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     uninterrupted: tuple[TrainingResult, Engine], tmp_path: Path
 ) -> None:
     """SIGKILL after step 10, the last checkpoint being of step 8: curve, weights and average come out bit for bit."""
-    command = [sys.executable, toy_training.__file__, str(tmp_path), "noisy", "10", "{}"]
-    killed = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    command = [*toy_training.COMMAND, str(tmp_path), "noisy", "10", "{}"]
+    killed = subprocess.run(command, cwd=toy_training.ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "0" / "curve.csv").exists()
     logged: list[int] = []

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory with the runs of two processes, one for each ZeRO stage."""
     directory = tmp_path_factory.mktemp("ranks")
     variants = [json.dumps({"zero_stage": stage, "schedule": "constant"}) for stage in STAGES]
-    command = [sys.executable, toy_training.__file__, str(directory), "plain", "-1", *variants]
+    command = [*toy_training.COMMAND, str(directory), "plain", "-1", *variants]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -36,6 +35,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     processes = [
         subprocess.Popen(
             command,
+            cwd=toy_training.ROOT,
             env=os.environ | launched | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -45,6 +45,9 @@ CONFIG = TrainingConfig(
     zero_stage=0,
 )
 EXECUTION = execution_section()
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "tests.training.toy_training"]
+"""The start of a command line that runs this module as a program, in the folder ROOT."""
 NUM_ITEMS, LENGTH, WIDTH = 20, 16, 24
 
 
