@@ -23,7 +23,7 @@ def command() -> None:
     """List test sets, verify local data against them, and identify assets."""
 
 
-@command.command("list")
+@command.command("list", short_help="Show every test set and where to get it.")
 def list_() -> None:
     """List every test set, where to get it, and what is known about it."""
     from gvf_evaluation.test_sets import describe
@@ -32,7 +32,7 @@ def list_() -> None:
         click.echo(f"{item.name}: {item.where}. {item.state[0].upper()}{item.state[1:]}.")
 
 
-@command.command()
+@command.command(short_help="Check that local data are a test set.")
 @click.argument("name")
 @_manifest
 @click.option(
@@ -77,7 +77,7 @@ def verify(name: str, manifest: Path, frames: Path | None) -> None:
     click.echo(f"{manifest}: its held-out clips are the list {name!r}, and nothing leaks.")
 
 
-@command.command()
+@command.command(short_help="Print asset ids and mesh digests of files.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def identify(files: tuple[Path, ...]) -> None:
     """Print the asset id and mesh digest of .glb and .gltf FILES, as in gvf/data/curation/reserved_assets.csv."""
@@ -95,7 +95,7 @@ def identify(files: tuple[Path, ...]) -> None:
             raise UserError(error.message) from None
 
 
-@command.command()
+@command.command(short_help="For maintainers: keep assets out of training.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--test-set", required=True, help="Name of the test set that the assets belong to, e.g. gvf.")
 @click.option("--source", help="Where the list comes from.  [default: the file's name]")
@@ -108,7 +108,7 @@ def reserve(file: Path, test_set: str, source: str | None) -> None:
     click.echo(f"{file}: {len(ids)} ids, {added} of them new. Run `dvc repro` to curate again without them.")
 
 
-@command.command()
+@command.command(short_help="For maintainers: publish a held-out list.")
 @click.argument("name")
 @_manifest
 def publish(name: str, manifest: Path) -> None:

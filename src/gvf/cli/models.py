@@ -25,7 +25,7 @@ def command() -> None:
     """List generators, and export one as a folder that can be copied."""
 
 
-@command.command("list")
+@command.command("list", short_help="Show trained, exported and published generators.")
 def list_command() -> None:
     """Show the generators of this workspace, of its exports and of the model hub's cache, and the published one."""
     from gvf.pipelines.generator_folder import NETWORKS, count_parameters
@@ -49,7 +49,7 @@ def list_command() -> None:
     click.echo(f"{DIT.repository}: the published weights, {state}")
 
 
-@command.command("export")
+@command.command("export", short_help="Copy the trained generator into a folder.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),

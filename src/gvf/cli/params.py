@@ -16,7 +16,7 @@ def command() -> None:
     """Check a parameter file, or write the JSON schemas that editors and Prefect's forms use."""
 
 
-@command.command("check")
+@command.command("check", short_help="Report all problems of a parameter file.")
 @click.argument("file", default=PARAMS, type=click.Path(dir_okay=False))
 def check(file: str) -> None:
     """Report all problems of FILE (by default params.yaml), of single fields and between sections."""

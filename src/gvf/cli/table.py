@@ -19,7 +19,7 @@ STAGES = {
     "render": Entry("gvf.stages.render", "Ray-cast ground-truth views and conditioning videos."),
     "featurize": Entry("gvf.stages.featurize", "Compute image features of voxels and of conditioning videos."),
     "train-vae": Entry("gvf.cli.train_vae:command", "Train the VAE: --phase static, then --phase joint."),
-    "encode": Entry("gvf.stages.encode", "Encode every clip to latents and compute their mean and deviation."),
+    "encode": Entry("gvf.stages.encode", "Encode every clip and compute the statistics of the latents."),
     "train-dit": Entry("gvf.stages.train_dit", "Train the diffusion transformer."),
     "sample": Entry("gvf.stages.sample", "Generate moving Gaussians for held-out videos and render them."),
     "evaluate": Entry(

@@ -24,7 +24,7 @@ def command() -> None:
     """
 
 
-@command.command("list")
+@command.command("list", short_help="Show which published weights are on this machine.")
 def list_command() -> None:
     """Show for all published weights whether and where they are on this machine, or where to get them.
 
@@ -51,7 +51,7 @@ def list_command() -> None:
         click.echo(f"`gvf weights pull {' '.join(damaged)}` downloads the damaged files again.")
 
 
-@command.command("pull")
+@command.command("pull", short_help="Download published weights.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def pull_command(names: tuple[str, ...]) -> None:
     """Download weights by NAME (see `gvf weights list`; `all` for all); complete files are not downloaded again.
@@ -92,7 +92,7 @@ def pull(file: PublishedFile, folder: Path) -> list[Path]:
         return download(file, folder)
 
 
-@command.command("convert")
+@command.command("convert", short_help="Convert a weight file to a network folder.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--kind", type=click.Choice(KINDS), help="Kind of network.  [default: recognised by the tensors' names]")
 @click.option(

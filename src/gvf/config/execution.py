@@ -1,4 +1,4 @@
-"""Section `execution`: how the work is done. It has no effect on results, so changing it reruns nothing."""
+"""Section `execution`: how the work is done. It changes neither data nor weights, so changing it reruns nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gvf.config.fields import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class ExecutionConfig:
-    """How the work is done. No stage's results depend on it, so no stage of dvc.yaml lists it.
+    """How the work is done. Neither data nor weights depend on it, so no stage of dvc.yaml lists it.
 
     A clip that exceeds a limit is rejected. To give rejected clips another chance after raising a limit, run the stage
     with `dvc repro --force --single-item`. For `collect` and `curate` both limits apply to a file with all its clips; if
@@ -31,7 +31,7 @@ class ExecutionConfig:
     loader_threads: NonNegativeInt
     """Threads that read training batches ahead; 0 reads between steps."""
     log_every: PositiveInt
-    """Optimiser steps that a point of the training curves averages over."""
+    """Optimiser steps that a point of the training curves averages over, and so does the final loss that is reported."""
     checkpoint_every: PositiveInt
     """Optimiser steps after which a checkpoint is written, unless `checkpoint_seconds` have passed first."""
     checkpoint_seconds: PositiveFloat
