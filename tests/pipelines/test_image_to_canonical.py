@@ -17,7 +17,8 @@ from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.image_to_3d.ss_flow import SsFlow
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.pipelines.image_to_canonical import SLAT_MEAN, SLAT_STD, sample_slat, sample_structure
+from gvf.pipelines.image_to_canonical import sample_slat, sample_structure
+from gvf.pipelines.image_to_canonical_index import SLAT_MEAN, SLAT_STD
 
 SETTINGS = FlowSettings(num_steps=4, guidance=2.0, guided_from=0.5, guided_to=0.95)
 COMMON = {"width": 24, "num_layers": 1, "num_heads": 3, "feed_forward_ratio": 2, "image_channels": 10}

@@ -1,27 +1,134 @@
-"""TRELLIS's two steps from an image to an object: which voxels are active, then a structured latent for each."""
+"""From image tokens to canonical Gaussians with TRELLIS's networks: active voxels, a latent for each, Gaussians."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from gvf.diffusion.flow_euler import FlowPrediction, FlowSettings, sample_flow
-from gvf.errors import StageError
+from gvf.errors import StageError, UserError
+from gvf.gaussians.gaussians import Gaussians
+from gvf.models.canonical.gaussian_decoder import GaussianDecoder
 from gvf.models.image_to_3d.flow_transformer import ImageConditions
 from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.image_to_3d.ss_flow import SsFlow
 from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.network_folder import save_network
+from gvf.pipelines.generator_index import Moments
+from gvf.pipelines.image_to_canonical_folder import SOURCES, load_index, load_networks, locate_networks
+from gvf.pipelines.image_to_canonical_index import SLAT_MOMENTS, ImageToCanonicalIndex, write_index
+from gvf.storage.files import PathLike, fresh_directory
 
-# Of the latents that the published flow models; D_GS takes them unnormalised.
-SLAT_MEAN = (
-    *(-2.1687545776367188, -0.004347046371549368, -0.13352349400520325, -0.08418072760105133),
-    *(-0.5271206498146057, 0.7238689064979553, -1.1414450407028198, 1.2039363384246826),
-)
-SLAT_STD = (
-    *(2.377650737762451, 2.386378288269043, 2.124418020248413, 2.1748552322387695),
-    *(2.663944721221924, 2.371192216873169, 2.6217446327209473, 2.684523105621338),
-)
+
+class ImageToCanonical:
+    """Generates canonical Gaussians from image tokens, with the networks of TRELLIS: structure, latents, Gaussians.
+
+    `from_pretrained` loads one, `save_pretrained` writes a folder that can be copied, published and loaded elsewhere.
+    Images are not encoded here: a call takes the tokens of DINOv2, normalised as TRELLIS does.
+    """
+
+    def __init__(
+        self,
+        ss_flow: SsFlow,
+        ss_decoder: SsDecoder,
+        slat_flow: SlatFlow,
+        gaussian_decoder: GaussianDecoder,
+        index: ImageToCanonicalIndex | None = None,
+        device: torch.device | str = "cpu",
+    ):
+        """Join networks, which move to the device. index: settings, by default the published ones.
+
+        Raises UserError when networks and settings do not fit together.
+        """
+        self.index = index or ImageToCanonicalIndex()
+        _refuse_misfits(ss_flow, ss_decoder, slat_flow, gaussian_decoder, self.index)
+        self.device = torch.device(device)
+        self.ss_flow = ss_flow.to(self.device).eval()
+        self.ss_decoder = ss_decoder.to(self.device).eval()
+        self.slat_flow = slat_flow.to(self.device).eval()
+        self.gaussian_decoder = gaussian_decoder.to(self.device).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: PathLike,
+        *,
+        revision: str | None = None,
+        cache_dir: PathLike | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        device: torch.device | str = "cpu",
+    ) -> ImageToCanonical:
+        """Load the networks from a folder, or by a name `owner/name` on the model hub.
+
+        The folder is one of `save_pretrained`; or it holds the TRELLIS release as published, or what `gvf weights pull`
+        or `gvf weights convert` made of it. Other arguments: as in huggingface_hub. Only safetensors, JSON, and torch.save
+        files without code, are read. Blocks keep the precision of the file. Raises UserError that names the file and the
+        problem.
+        """
+        folder = locate_networks(
+            name_or_folder,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        index = load_index(folder)
+        return cls(**cast(dict[str, Any], load_networks(folder)), index=index, device=device)
+
+    def save_pretrained(self, folder: PathLike) -> None:
+        """Write networks and settings into a folder. Raises UserError unless it is missing or empty."""
+        path = Path(folder)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path}: exists and is not an empty folder. Name another folder for the networks.")
+        with fresh_directory(path) as partial:
+            for name in SOURCES:
+                save_network(getattr(self, name), partial / name)
+            write_index(partial, self.index)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image_tokens: Tensor,
+        *,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+        structure: FlowSettings | None = None,
+        latents: FlowSettings | None = None,
+    ) -> list[Gaussians]:
+        """Generate the canonical Gaussians [N] of each of B images.
+
+        image_tokens: [B, K, D], normalised. seed: of the noise, unless a generator (on the CPU) is given; images of a
+        batch share it, so an image's noise depends on its place in the batch. structure, latents: settings of the two
+        flows that differ from the stored ones. Raises UserError for other tensors, StageError when an object is empty.
+        """
+        channels = self.ss_flow.config.image_channels
+        if image_tokens.dim() != 3 or not image_tokens.numel() or image_tokens.shape[-1] != channels:
+            raise UserError(f"image tokens: have shape {list(image_tokens.shape)}; expected [B, K, {channels}].")
+        if not image_tokens.is_floating_point() or not image_tokens.isfinite().all():
+            raise UserError("image tokens: are not finite floats. Encode the images again.")
+        generator = generator or torch.Generator().manual_seed(seed)
+        tokens = image_tokens.float().to(self.device)
+        voxels = sample_structure(
+            self.ss_flow,
+            self.ss_decoder,
+            tokens,
+            self._structure_noise(len(tokens), generator),
+            structure or self.index.structure.settings(),
+        )
+        noise = torch.randn(len(voxels.coords), self.slat_flow.config.latent_channels, generator=generator)
+        settings = latents or self.index.latents.settings()
+        values = sample_slat(self.slat_flow, tokens, voxels, noise.to(self.device), settings, self.index.slat)
+        return self.gaussian_decoder(values, voxels)
+
+    def _structure_noise(self, count: int, generator: torch.Generator) -> Tensor:
+        sizes = self.ss_flow.config
+        shape = (count, sizes.latent_channels, *[sizes.resolution] * 3)
+        return torch.randn(shape, generator=generator).to(self.device)
 
 
 @torch.no_grad()
@@ -50,11 +157,16 @@ def sample_structure(
 
 @torch.no_grad()
 def sample_slat(
-    flow: SlatFlow, image_tokens: Tensor, voxels: VoxelBatch, noise: Tensor, settings: FlowSettings
+    flow: SlatFlow,
+    image_tokens: Tensor,
+    voxels: VoxelBatch,
+    noise: Tensor,
+    settings: FlowSettings,
+    moments: Moments = SLAT_MOMENTS,
 ) -> Tensor:
     """Sample structured latents [M, C] of the voxels of B objects, as D_GS takes them.
 
-    image_tokens: [B, K, D], normalised; noise: [M, C], standard normal.
+    image_tokens: [B, K, D], normalised; noise: [M, C], standard normal. moments: mean and deviation of the latents.
     """
     everything, conditional = _conditions(flow, image_tokens)
 
@@ -63,7 +175,7 @@ def sample_slat(
 
     both = prediction(everything, voxels.repeated(2))
     latents = sample_flow(noise, prediction(conditional, voxels), both, settings)
-    return latents * latents.new_tensor(SLAT_STD) + latents.new_tensor(SLAT_MEAN)
+    return latents * latents.new_tensor(moments.std) + latents.new_tensor(moments.mean)
 
 
 def _conditions(flow: SsFlow | SlatFlow, image_tokens: Tensor) -> tuple[ImageConditions, ImageConditions]:
@@ -71,3 +183,26 @@ def _conditions(flow: SsFlow | SlatFlow, image_tokens: Tensor) -> tuple[ImageCon
     everything = flow.prepare_conditions(torch.cat((image_tokens, torch.zeros_like(image_tokens))))
     count = len(image_tokens)
     return everything, tuple(part._replace(keys=part.keys[:count], values=part.values[:count]) for part in everything)
+
+
+def _refuse_misfits(
+    ss_flow: SsFlow,
+    ss_decoder: SsDecoder,
+    slat_flow: SlatFlow,
+    gaussian_decoder: GaussianDecoder,
+    index: ImageToCanonicalIndex,
+) -> None:
+    """Raise UserError unless networks and settings agree on the channels and grids that they share."""
+    grid = ss_flow.config.resolution * 2 ** (len(ss_decoder.config.channels) - 1)
+    latents = slat_flow.config.latent_channels
+    shared = {
+        "ss_decoder: latent_channels": (ss_decoder.config.latent_channels, ss_flow.config.latent_channels),
+        "slat_flow: image_channels": (slat_flow.config.image_channels, ss_flow.config.image_channels),
+        "gaussian_decoder: latent_channels": (gaussian_decoder.config.latent_channels, latents),
+        "gaussian_decoder: resolution": (gaussian_decoder.config.resolution, grid),
+        "mean of the structured latents: channels": (len(index.slat.mean), latents),
+        "deviation of the structured latents: channels": (len(index.slat.std), latents),
+    }
+    for name, (found, expected) in shared.items():
+        if found != expected:
+            raise UserError(f"{name} is {found}, but the other networks have {expected}. They do not belong together.")

@@ -19,6 +19,7 @@ from gvf.models.layers.embedding import AbsolutePositionEmbedding
 from gvf.models.layers.norm import WideLayerNorm, layer_norm, modulate
 from gvf.models.layers.sparse_convolution import SparseConv3d
 from gvf.models.layers.voxel_batch import VoxelBatch
+from gvf.models.network_folder import StoredNetwork
 
 
 class SparseResidualBlock(nn.Module):
@@ -41,8 +42,11 @@ class SparseResidualBlock(nn.Module):
         return self.conv2(h, voxels.neighbors) + self.skip_connection(x)
 
 
-class SlatFlow(FlowTransformer):
+class SlatFlow(StoredNetwork, FlowTransformer):
     """U-shaped network: the last block of each level halves the grid on the way in, the first doubles it on the way out."""
+
+    KIND = "slat-flow"
+    CONFIG = SlatFlowConfig
 
     BLOCKS: ClassVar[tuple[str, ...]] = ("input_blocks", "blocks", "out_blocks")
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.models.layers.norm import ChannelLayerNorm
 from gvf.models.layers.precision import BlockNetwork
+from gvf.models.network_folder import StoredNetwork
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Conv3d:
@@ -51,8 +52,11 @@ def shuffle_cells(x: Tensor) -> Tensor:
     return parts.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
-class SsDecoder(BlockNetwork):
+class SsDecoder(StoredNetwork, BlockNetwork):
     """Residual convolution network; a cell is occupied where its logit is above 0."""
+
+    KIND = "ss-decoder"
+    CONFIG = SsDecoderConfig
 
     BLOCKS: ClassVar[tuple[str, ...]] = ("middle_block", "blocks")
 

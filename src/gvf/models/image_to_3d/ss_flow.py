@@ -12,10 +12,14 @@ from gvf.config.ss_flow import SsFlowConfig
 from gvf.models.image_to_3d.flow_transformer import LAST_NORM_EPS, FlowTransformer, ImageConditions
 from gvf.models.layers.embedding import AbsolutePositionEmbedding
 from gvf.models.layers.norm import layer_norm
+from gvf.models.network_folder import StoredNetwork
 
 
-class SsFlow(FlowTransformer):
+class SsFlow(StoredNetwork, FlowTransformer):
     """Transformer over all cells of a dense grid, one token each."""
+
+    KIND = "ss-flow"
+    CONFIG = SsFlowConfig
 
     pos_emb: Tensor
 

@@ -1,0 +1,118 @@
+"""The networks from an image to canonical Gaussians on disk: the TRELLIS release, converted files, or our own folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from gvf.errors import UserError
+from gvf.models.network_folder import WEIGHTS_NAME, read_sizes
+from gvf.pipelines.generator_index import HUB_NAME
+from gvf.pipelines.hub import PATTERNS, _snapshot
+from gvf.pipelines.image_to_canonical_index import (
+    INDEX_NAME,
+    RELEASE_INDEX,
+    ImageToCanonicalIndex,
+    read_decoder_sizes,
+    read_index,
+    read_released_index,
+)
+from gvf.storage import published_files
+from gvf.storage.files import PathLike
+from gvf.storage.published_files import HubFile
+from gvf.text import clean
+from gvf.weights import canonical_layouts, flow_layouts
+from gvf.weights.layout import Layout
+from gvf.weights.loading import load_as
+
+REPOSITORY = published_files.SS_FLOW.repository
+SOURCES: Mapping[str, tuple[Layout, HubFile]] = {
+    "ss_flow": (flow_layouts.SS_FLOW, published_files.SS_FLOW),
+    "ss_decoder": (flow_layouts.SS_DECODER, published_files.SS_DECODER),
+    "slat_flow": (flow_layouts.SLAT_FLOW, published_files.SLAT_FLOW),
+    "gaussian_decoder": (canonical_layouts.SLAT_GS_DECODER, published_files.SLAT_GS_DECODER),
+}
+"""For each network's folder of our own: its kind, and its file in the release."""
+
+_RELEASED = [file.path for _, file in SOURCES.values()]
+_SETTINGS = Path(published_files.SLAT_GS_DECODER.path).with_suffix(".json").as_posix()
+
+
+def locate_networks(
+    name_or_folder: PathLike,
+    *,
+    revision: str | None = None,
+    cache_dir: PathLike | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+) -> Path:
+    """Return the folder of the networks: the given one, or a copy of a repository of the model hub.
+
+    Arguments as in `gvf.pipelines.hub.locate`. Files that `gvf weights pull` fetched are used where the name is that of
+    the TRELLIS release. Raises UserError when there is no such folder and the repository cannot be had.
+    """
+    folder, name = Path(name_or_folder), str(name_or_folder)
+    if folder.is_dir():
+        return folder
+    if isinstance(name_or_folder, Path) or not re.fullmatch(HUB_NAME, name):
+        raise UserError(
+            f"{clean(name, 200)}: no such folder, and not a name on the model hub (owner/name, as text). Give the folder "
+            f"of the networks, or {REPOSITORY}."
+        )
+    if name == REPOSITORY and revision is None:
+        pulled = published_files.weights_folder() / name.split("/")[1]
+        if all((pulled / path).is_file() for path in _RELEASED):
+            return pulled
+    patterns = [*PATTERNS, INDEX_NAME, RELEASE_INDEX, _SETTINGS, *_RELEASED]
+    return _snapshot(name, patterns, revision, cache_dir, local_files_only, token)
+
+
+def load_index(folder: Path) -> ImageToCanonicalIndex:
+    """Return the settings stored in a folder: our own index, else that of the release, else the published values."""
+    if (folder / INDEX_NAME).is_file():
+        return read_index(folder / INDEX_NAME)
+    released = _existing(folder, HubFile(REPOSITORY, "", RELEASE_INDEX).places)
+    return read_released_index(released) if released else ImageToCanonicalIndex()
+
+
+def load_networks(folder: Path) -> dict[str, nn.Module]:
+    """Return the networks in a folder by their names in SOURCES, in eval mode and on the CPU.
+
+    Each is a folder of that name or of its kind (as `gvf weights convert -o ss-flow` writes it), or its file in the
+    release. Raises UserError that names what is missing or does not fit.
+    """
+    places = {name: _place(folder, name) for name in SOURCES}  # all of them, before any is read
+    return {name: _load(place, SOURCES[name][0]) for name, place in places.items()}
+
+
+def _place(folder: Path, name: str) -> Path:
+    layout, file = SOURCES[name]
+    for own in (folder / name, folder / layout.kind):
+        if (own / WEIGHTS_NAME).is_file():
+            return own
+    place = _existing(folder, file.places)
+    if place is None:
+        raise UserError(
+            f"{folder}: lacks the network {name}: there is neither {file.name} nor a folder {name} or {layout.kind} with "
+            f"{WEIGHTS_NAME}. `gvf weights pull {layout.kind}` fetches the published file."
+        )
+    return place
+
+
+def _load(place: Path, layout: Layout) -> nn.Module:
+    """Return one network. Its tensors are copied, so that results do not depend on offsets in the file."""
+    sizes = {}
+    if place.is_dir():
+        read_sizes(place, layout.kind)  # a config.json that is damaged or of another kind is refused
+    elif layout is canonical_layouts.SLAT_GS_DECODER and place.with_suffix(".json").is_file():
+        sizes = read_decoder_sizes(place.with_suffix(".json"))
+    network = load_as(place, layout, sizes)
+    network.load_state_dict({key: tensor.clone() for key, tensor in network.state_dict().items()}, assign=True)
+    return network
+
+
+def _existing(folder: Path, places: tuple[str, ...]) -> Path | None:
+    return next((folder / place for place in places if (folder / place).is_file()), None)
