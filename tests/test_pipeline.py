@@ -170,7 +170,7 @@ def test_the_exported_generator_alone_gives_the_motions_that_were_sampled(result
     assert f"| dit_psnr | {read_json(workspace.metrics('evaluate'))['dit_psnr']:.4g} |" in card
     assert "procedural" in card
     pipeline = VideoTo4D.from_pretrained(tmp_path / "exported")
-    assert pipeline.index.training_frames == FRAMES
+    assert pipeline.index.training.frames == FRAMES
     assert pipeline.index.sampling.steps == 3
     clips = clip_ids(workspace, "held_out", after=workspace.latents)
     features = [load_tensors(workspace.features / f"{clip}.safetensors") for clip in clips]

@@ -10,7 +10,9 @@ from click.testing import CliRunner
 
 from gvf.cli.models import command
 from gvf.errors import UserError
+from gvf.pipelines.generator_folder import generator_digest
 from gvf.pipelines.generator_index import read_index
+from gvf.pipelines.model_card import CardFacts
 from gvf.pipelines.video_to_4d import VideoTo4D
 from gvf.storage.files import write_json
 from tests.pipelines.small_generator import small_generator
@@ -23,6 +25,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a trained generator and the metrics of its evaluation, and nowhere else any generator."""
     small_generator().save_pretrained(tmp_path / "models/generator")
     write_json(tmp_path / "reports/metrics/evaluate.json", {"dit_psnr": 21.25, "clips": 4})
+    digest = generator_digest(tmp_path / "models/generator")
+    write_json(tmp_path / "reports/scores/measurement.json", {"generator_sha256": digest})
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     for name in ("GVF_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
@@ -37,11 +41,12 @@ def run(*arguments: str) -> str:
 def test_an_export_is_listed_with_its_metrics_and_loads(workspace: Path) -> None:
     (workspace / "authors.md").write_text("- A fox by Somebody, CC-BY 4.0\n")
     output = run("export", "--license", "apache-2.0", "--attribution", "authors.md")
-    assert "work/exports/cpu: load it with VideoTo4D.from_pretrained('work/exports/cpu')" in output
-    exported = Path("work/exports/cpu")
+    assert "work/exports/tiny: load it with VideoTo4D.from_pretrained('work/exports/tiny')" in output
+    exported = Path("work/exports/tiny")
     card = (exported / "README.md").read_text()
     assert "A fox by Somebody, CC-BY 4.0" in card
     assert "license: apache-2.0" in card
+    assert "Source of the training clips: procedural (12 clips)." in card, "as the training recorded it"
     index = read_index(exported)
     assert index.metrics == {"dit_psnr": 21.25, "clips": 4.0}
     assert index.sampling.solver == "adaptive", "as in params.yaml, section sample"
@@ -57,7 +62,7 @@ def test_an_export_is_listed_with_its_metrics_and_loads(workspace: Path) -> None
     assert parameters <= shown <= parameters + 100, "buffers are stored too"
     assert lines[0] == "models/generator: A small generator"
     assert "metrics not recorded" in lines[2]
-    assert lines[3] == "work/exports/cpu: A small generator, preset cpu"
+    assert lines[3] == "work/exports/tiny: A small generator, preset tiny"
     assert "dit_psnr 21.25" in lines[5]
     assert "absent; `gvf weights pull static-vae variation-vae dit statistics`" in lines[-1]
 
@@ -96,6 +101,21 @@ def test_metrics_that_are_no_numbers_are_left_out_of_an_export(workspace: Path) 
     write_json(workspace / "reports/metrics/evaluate.json", {"dit_psnr": 21.25, "dit_fvd": float("nan")})
     run("export", "--output", "out")
     assert read_index("out").metrics == {"dit_psnr": 21.25}
+
+
+def test_metrics_of_another_generator_are_left_out_of_an_export(workspace: Path) -> None:
+    generator = small_generator()
+    next(generator.dit.parameters()).data.add_(1.0)
+    generator.save_pretrained(workspace / "models/generator", CardFacts())
+    result = CliRunner().invoke(command, ["export", "--output", "out"], catch_exceptions=False)
+    assert (
+        "reports/metrics/evaluate.json: left out, because it is not known to be measured on this generator"
+        in result.output
+    )
+    assert read_index("out").metrics == {}
+    (workspace / "reports/scores/measurement.json").unlink()
+    run("export", "--output", "out")
+    assert read_index("out").metrics == {}
 
 
 def test_a_damaged_or_missing_generator_is_named(workspace: Path) -> None:

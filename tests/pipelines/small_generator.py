@@ -12,10 +12,11 @@ from gvf.data.latents import LatentStatistics
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
-from gvf.pipelines.generator_index import Sampling, build_index
+from gvf.pipelines.generator_index import Sampling, Training, build_index
 from gvf.pipelines.video_to_4d import VideoTo4D
 from tests.models.test_joint_vae import STATIC, VARIATION
 
+IMAGE_SIZE = 64
 FRAMES, TOKENS, CHANNELS = 3, 4, 384  # of training clips; tokens of a frame and their channels, on a grid of 2 x 2
 FEATURIZE = FeaturizeConfig("efficientnet_lite0", None, 2, STATIC.resolution, "visible", 4)
 DIT = VariationDitConfig(
@@ -44,7 +45,11 @@ def small_generator() -> VideoTo4D:
         torch.randn(14),
         torch.rand(14) + 0.5,
     )
-    index = build_index("A small generator", FRAMES, statistics, 1000, FEATURIZE, STATIC.feature_channels, FAST)
+    training = Training(frames=FRAMES, clips=12, preset="tiny", source="procedural")
+    channels = STATIC.feature_channels
+    index = build_index(
+        "A small generator", training, statistics, 1000, FEATURIZE, channels, image_size=IMAGE_SIZE, sampling=FAST
+    )
     return VideoTo4D(index, vae, dit)
 
 

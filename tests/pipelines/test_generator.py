@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -15,16 +16,19 @@ import torch
 import yaml
 
 from gvf.cli.weights import convert
+from gvf.config.featurize import FeaturizeConfig
 from gvf.errors import UserError
 from gvf.models.network_folder import load_network, save_network
 from gvf.models.variation.vae import VariationVAE
-from gvf.pipelines.generator_index import read_index
+from gvf.pipelines.encoder_weights import weights_digest
+from gvf.pipelines.generator_index import Training, build_index, read_index
 from gvf.pipelines.hub import locate
 from gvf.pipelines.model_card import CardFacts
 from gvf.pipelines.video_to_4d import VideoTo4D
 from gvf.storage import published_files
-from gvf.storage.files import load_tensors
+from gvf.storage.files import load_tensors, save_tensors
 from gvf.weights.published import save_published
+from tests.models.test_image_encoder import tiny_dinov2
 from tests.pipelines.small_generator import FAST, FRAMES, canonical_gaussians, small_generator, tokens_of
 from tests.weights.small_weights import SIZES, small_network
 
@@ -124,6 +128,9 @@ def change(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (change(image_encoder__weights="/etc"), r"image_encoder\.weights"),
         (change(image_encoder__name="os.system"), r"image_encoder\.name"),
         (change(image_encoder__preprocessing__central_share=1.0), "other preprocessing than this version"),
+        (change(image_encoder__preprocessing__size=40), "image size of 40, which must be a multiple of 16"),
+        (change(image_encoder__preprocessing__size=None), r"preprocessing\.size"),
+        (change(image_encoder__weights_sha256="12"), r"image_encoder\.weights_sha256"),
         (change(voxels__resolution=16), r"voxels\.resolution is 16, but .* have 8"),
         (change(voxels__feature_channels=7), r"voxels\.feature_channels is 7, but .* have 6"),
         (change(rendering__low_pass=0.3), "rendering differs from the rendering convention"),
@@ -195,6 +202,36 @@ PUBLISHED = {
     "variation-vae": published_files.VARIATION_VAE,
     "dit": published_files.DIT,
 }
+
+
+def test_image_encoder_weights_from_a_folder_are_known_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GVF_WEIGHTS", str(tmp_path / "pulled"))
+    ours = tmp_path / "ours"
+    other = tmp_path / "pulled" / published_files.DINOV2.repository.split("/")[1]
+    for folder in (ours, other):
+        folder.mkdir(parents=True)
+        tiny_dinov2(folder)
+    pipeline = small_generator()
+    changed = next(torch.nn.Linear(2, 2).parameters())
+    save_tensors(other / "model.safetensors", {"other": changed.detach()})
+    featurize = FeaturizeConfig("dinov2", str(ours), None, 8, "visible", 4)
+    index = build_index(
+        "t", Training(frames=3), pipeline.index.statistics, 1000, featurize, 6, 64, weights_digest(featurize)
+    )
+    assert index.image_encoder.weights is None
+    assert index.image_encoder.weights_sha256 == hashlib.sha256((ours / "model.safetensors").read_bytes()).hexdigest()
+    assert index.image_encoder.preprocessing.size == 518, "the encoder's own"
+    with pytest.raises(UserError, match=r"pulled/.*model\.safetensors: has SHA-256 .*encoder_weights=FOLDER"):
+        _ = VideoTo4D(index, pipeline.vae, pipeline.dit).encoder
+    with pytest.raises(UserError, match="makes tokens of 32 channels"):  # the right weights are loaded and looked at
+        _ = VideoTo4D(index, pipeline.vae, pipeline.dit, encoder_weights=ours).encoder
+    with pytest.raises(UserError, match="encoder_weights: efficientnet_lite0"):
+        VideoTo4D(pipeline.index, pipeline.vae, pipeline.dit, encoder_weights=ours)
+    (ours / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"featurize\.weights: .*ours contains no model\.safetensors"):
+        weights_digest(featurize)
 
 
 def write_published(folder: Path) -> None:

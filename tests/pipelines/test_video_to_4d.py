@@ -15,7 +15,8 @@ from gvf.models.variation.joint_vae import JointVAE
 from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.handles import choose_handles
-from gvf.pipelines.video_to_4d import as_rgba, sample_latents
+from gvf.pipelines.mesh_to_canonical import video_tokens
+from gvf.pipelines.video_to_4d import as_rgba, resized, sample_latents
 from tests.models.test_joint_vae import STATIC, VARIATION
 from tests.pipelines.small_generator import FRAMES, canonical_gaussians, small_generator, tokens_of
 
@@ -153,3 +154,56 @@ def test_frames_may_be_rgba_or_rgb_on_white_in_bytes_or_floats() -> None:
 def test_frames_that_are_no_video_are_refused(frames: torch.Tensor, message: str) -> None:
     with pytest.raises(UserError, match=message):
         small_generator()(frames, canonical_gaussians(5, 0))
+
+
+def test_frames_of_another_size_are_resized_to_that_of_the_training() -> None:
+    pipeline = small_generator()
+    frames = frames_of(2)
+    expected = video_tokens(pipeline.encoder, frames, 16, torch.device("cpu"))
+    assert torch.equal(pipeline.tokens(frames), expected), "frames of the training size are not touched"
+    large = frames.repeat_interleave(3, 1).repeat_interleave(3, 2)
+    torch.testing.assert_close(
+        pipeline.tokens(large), expected, msg="each block of 3 x 3 equal pixels becomes one pixel"
+    )
+    assert pipeline.tokens(large[:, ::2, ::2][:, :48, :48]).shape == expected.shape, "smaller frames are enlarged"
+    with pytest.raises(UserError, match=r"frames: are 48 x 64 pixels, but .* square"):
+        pipeline.tokens(frames[:, :, :48])
+
+
+@pytest.mark.parametrize("side", [65, 100, 127])
+def test_shrinking_averages_over_fractions_of_pixels(side: int) -> None:
+    ramp = torch.linspace(40.0, 200.0, side).round()
+    frames = torch.full((1, side, side, 4), 255, dtype=torch.uint8)
+    frames[..., 0] = ramp.byte()
+    fine = ramp.repeat_interleave(64)  # 64 side samples: every output pixel is the mean of `side` of them
+    expected = fine.reshape(64, side).mean(1).expand(64, 64)
+    assert (resized(frames, 64)[0, ..., 0] - expected).abs().max() <= 0.51
+
+
+def test_resizing_keeps_colours_and_ignores_those_of_transparent_pixels() -> None:
+    frames = torch.zeros(1, 128, 128, 4, dtype=torch.uint8)
+    frames[...] = torch.tensor([255, 255, 255, 0], dtype=torch.uint8)
+    frames[:, 32:97, 32:97] = torch.tensor([200, 120, 40, 255], dtype=torch.uint8)
+    small = resized(frames, 64)
+    assert small.shape == (1, 64, 64, 4)
+    assert small.dtype == torch.uint8
+    seen = small[small[..., 3] > 8]
+    assert (seen[:, :3].int() - torch.tensor([200, 120, 40])).abs().max() <= 1, "white does not bleed in"
+    assert seen[:, 3].min() < 255, "the edge is soft"
+    area = small[..., 3].float().mean() / frames[..., 3].float().mean()
+    assert area.item() == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "sampling settings: steps: is 0, but must be at least 1"),
+        ({"step": 5}, "sampling settings: step: no such field. Did you mean 'steps'?"),
+        ({"solver": "euler"}, "sampling settings: solver: is 'euler', but must be 'adaptive' or 'multistep'"),
+        ({"video_guidance": "high"}, "sampling settings: video_guidance: is 'high', but must be a number"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        small_generator()(frames_of(1), canonical_gaussians(5, 0), **settings)
+    assert message in str(raised.value)

@@ -23,7 +23,7 @@ from gvf.errors import UserError
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.metrics.metric import Metric
 from gvf.metrics.table import METRICS, require_weights
-from gvf.storage.files import atomic_path, write_json
+from gvf.storage.files import atomic_path, read_json, write_json
 from gvf.tracking.provenance import device_name, identify
 from gvf.workspace import Workspace
 from gvf_evaluation import test_sets
@@ -114,6 +114,7 @@ def _measurement(params: Params, workspace: Workspace, scored: Scored, device: t
         "data_digest": identity.data_digest,
         "run": identity.name,
         "device": device_name(device.type),
+        "generator_sha256": read_json(workspace.generation).get("generator_sha256"),
         "num_clips": len(scored),
         "num_frames": frames,
         "num_views": views,

@@ -109,4 +109,6 @@ def _fields_at(config_type: Any, place: tuple[int | str, ...]) -> list[str]:
         if typing.get_origin(config_type) in (types.UnionType, typing.Union):
             options = typing.get_args(config_type)
             config_type = next((option for option in options if dataclasses.is_dataclass(option)), None)
-    return [field.name for field in dataclasses.fields(config_type)] if dataclasses.is_dataclass(config_type) else []
+    if dataclasses.is_dataclass(config_type):
+        return [field.name for field in dataclasses.fields(config_type)]
+    return list(getattr(config_type, "model_fields", ()))

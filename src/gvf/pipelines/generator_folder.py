@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ from gvf.models.network_folder import CONFIG_NAME, WEIGHTS_NAME, save_network
 from gvf.models.variation.dit import VariationDiT
 from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, write_index
 from gvf.pipelines.model_card import CARD_NAME, CardFacts, card
-from gvf.storage.files import PathLike, atomic_path
+from gvf.storage.files import PathLike, atomic_path, sha256
 from gvf.storage.recognition import require_container
 from gvf.text import clean
 
@@ -58,6 +59,13 @@ def write_description(folder: PathLike, index: GeneratorIndex, facts: CardFacts 
     write_index(folder, index)
     with atomic_path(Path(folder) / CARD_NAME) as partial:
         partial.write_text(card(index, facts or CardFacts()), encoding="utf-8")
+
+
+def generator_digest(folder: PathLike) -> str:
+    """Return the SHA-256 over the networks' files and `generator.json` of a generator, all that its results depend on."""
+    names = [INDEX_NAME, *(f"{network}/{file}" for network in NETWORKS for file in (WEIGHTS_NAME, CONFIG_NAME))]
+    lines = [f"{name} {sha256(Path(folder) / name)}\n" for name in names]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def count_parameters(folder: PathLike, network: str) -> int:

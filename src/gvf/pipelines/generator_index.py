@@ -16,8 +16,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gvf.config.featurize import FeaturizeConfig
+from gvf.config.messages import problems
 from gvf.data.latents import LatentStatistics
-from gvf.errors import UserError
+from gvf.errors import ConfigError, UserError
 from gvf.models.encoders.preprocessing import PREPROCESSING
 from gvf.models.network_folder import read_small_json
 from gvf.rendering.convention import COMPENSATE, LOW_PASS, WHITE
@@ -80,32 +81,52 @@ class Sampling(_Facts):
         """Return the settings in a config with these fields and others, such as the section `sample`."""
         return cls(**{name: getattr(config, name) for name in cls.model_fields})
 
+    def with_changes(self, settings: dict[str, Any]) -> Sampling:
+        """Return these settings with some of them changed. Raises ConfigError that names every wrong one."""
+        try:
+            return Sampling(**{**self.model_dump(), **settings})
+        except ValidationError as error:
+            (key, message), *more = problems(error, Sampling, "")
+            raise ConfigError(key, message, "sampling settings", tuple(more)) from None
+
 
 class Preprocessing(_Facts):
-    """How images are prepared: see `gvf.models.encoders.preprocessing`."""
+    """How images are prepared: see `gvf.models.encoders.preprocessing`.
 
-    size: int | None
+    size: pixels per side at which the encoder sees frames: its own size, or that of the training frames if it has none.
+    """
+
+    size: Annotated[int, Field(ge=16, le=4096)]
     central_share: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
 class Encoder(_Facts):
-    """The image encoder. weights: name on the model hub; None for the encoder's default weights.
+    """The image encoder. weights: name on the model hub; None for the default weights, or ones from a local folder.
 
-    token_grid: tokens along each side of a frame; None where the encoder decides.
+    weights_sha256: of the file of weights that was on the training machine; None if they come with a package or are not
+    recorded. token_grid: tokens along each side of a frame; None where the encoder decides.
     """
 
     name: Literal["efficientnet_lite0", "dinov2"]
     weights: Annotated[str, Field(pattern=f"^{HUB_NAME}$", max_length=200)] | None
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     token_grid: Annotated[int, Field(ge=1, le=64)] | None
     preprocessing: Preprocessing
 
     @model_validator(mode="after")
     def _has_this_versions_preprocessing(self) -> Encoder:
-        if self.preprocessing != Preprocessing(**PREPROCESSING[self.name]._asdict()):
+        if self.preprocessing != _preprocessing(self.name, self.preprocessing.size):
             raise ValueError(f"was trained with other preprocessing than this version of gvf has for {self.name}")
+        if self.resizes_frames and self.preprocessing.size % 16:
+            raise ValueError(f"has an image size of {self.preprocessing.size}, which must be a multiple of 16")
         return self
+
+    @property
+    def resizes_frames(self) -> bool:
+        """Return whether frames must have the training size before they are encoded, since the encoder keeps any size."""
+        return PREPROCESSING[self.name].size is None
 
 
 class Voxels(_Facts):
@@ -143,19 +164,32 @@ class Channels(_Facts):
         return self
 
 
+class Training(_Facts):
+    """What the generator was trained on, recorded by the training; None where it is not known.
+
+    frames: T of the training clips; other lengths can be generated. clips: their number. preset: name of the parameters.
+    source: kind of the training assets.
+    """
+
+    frames: Annotated[int, Field(ge=1, le=100_000)]
+    clips: Annotated[int, Field(ge=1)] | None = None
+    preset: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    source: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+
+
 class GeneratorIndex(_Facts):
     """Everything in `generator.json`.
 
-    title: of the model card. training_frames: T of the training clips; other lengths can be generated. latents, static:
-    statistics that normalise the latents, and the activated Gaussians that condition the transformer. commit: of the code
-    in the checkout that exported the generator, followed by + if files had been changed; None if it is not known.
-    metrics: values on held-out clips, as far as they are known.
+    title: of the model card. training: what the generator was trained on. latents, static: statistics that normalise the
+    latents, and the activated Gaussians that condition the transformer. commit: of the code in the checkout that exported
+    the generator, followed by + if files had been changed; None if it is not known. metrics: values on held-out clips, as
+    far as they are known.
     """
 
     format: Literal["gvf-generator"]
     version: Literal[1]
     title: Annotated[str, Field(min_length=1, max_length=200)]
-    training_frames: Annotated[int, Field(ge=1, le=100_000)]
+    training: Training
     latents: Moments
     static: Moments
     diffusion: Diffusion
@@ -183,17 +217,20 @@ class GeneratorIndex(_Facts):
 
 def build_index(
     title: str,
-    training_frames: int,
+    training: Training,
     statistics: LatentStatistics,
     num_diffusion_steps: int,
     featurize: FeaturizeConfig,
     feature_channels: int,
+    image_size: int,
+    encoder_sha256: str | None = None,
     sampling: Sampling | None = None,
 ) -> GeneratorIndex:
     """Return the index of a generator trained with these settings; statistics are stored without loss.
 
-    feature_channels: channels of the image features on a voxel. Weights of an image encoder that lie in a local folder
-    have no name elsewhere, so they are recorded as the default ones.
+    feature_channels: channels of the image features on a voxel. image_size: pixels per side of the training frames, which
+    count unless the image encoder has a size of its own. encoder_sha256: of the file of the image encoder's weights.
+    Weights from a local folder have no name elsewhere, so the digest alone identifies them.
     """
     name = featurize.weights
     is_public = name is not None and re.fullmatch(HUB_NAME, name) is not None and not Path(name).exists()
@@ -201,7 +238,7 @@ def build_index(
         format="gvf-generator",
         version=1,
         title=title,
-        training_frames=training_frames,
+        training=training,
         latents=Moments(mean=tuple(statistics.latent_mean.tolist()), std=tuple(statistics.latent_std.tolist())),
         static=Moments(mean=tuple(statistics.static_mean.tolist()), std=tuple(statistics.static_std.tolist())),
         diffusion=Diffusion(schedule="cosine", num_steps=num_diffusion_steps, prediction="velocity"),
@@ -209,8 +246,9 @@ def build_index(
         image_encoder=Encoder(
             name=featurize.encoder,
             weights=name if is_public else None,
+            weights_sha256=encoder_sha256,
             token_grid=featurize.token_grid,
-            preprocessing=Preprocessing(**PREPROCESSING[featurize.encoder]._asdict()),
+            preprocessing=_preprocessing(featurize.encoder, image_size),
         ),
         voxels=Voxels(
             resolution=featurize.voxel_resolution,
@@ -241,6 +279,12 @@ def read_index(folder: PathLike) -> GeneratorIndex:
         return GeneratorIndex.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise UserError(f"{path}: {'; '.join(_problems(error))}.") from None
+
+
+def _preprocessing(encoder: str, image_size: int) -> Preprocessing:
+    """Return an encoder's preprocessing. image_size: of frames, if the encoder has no size of its own."""
+    facts = PREPROCESSING[encoder]
+    return Preprocessing(**facts._replace(size=facts.size or image_size)._asdict())
 
 
 def _problems(error: ValidationError) -> Iterator[str]:

@@ -67,7 +67,7 @@ def _front_matter(index: GeneratorIndex, facts: CardFacts) -> str:
 def _summary(index: GeneratorIndex) -> str:
     return (
         "A generator of 4D Gaussian splats (Gaussian Variation Field Diffusion): it turns one video of an object and the "
-        f"canonical Gaussians of the object into moving Gaussians. Trained on clips of {index.training_frames} frames; "
+        f"canonical Gaussians of the object into moving Gaussians. Trained on clips of {index.training.frames} frames; "
         "videos of other lengths can be used."
     )
 
@@ -82,9 +82,10 @@ def _metrics(metrics: Mapping[str, float]) -> str:
 def _details(index: GeneratorIndex, facts: CardFacts) -> str:
     encoder = index.image_encoder
     weights = f" with weights {encoder.weights}" if encoder.weights else ""
+    weights += f", SHA-256 {encoder.weights_sha256}" if encoder.weights_sha256 else ""
     lines = [
         f"- Code: commit {index.commit or 'not recorded'}",
-        f"- Image encoder: {encoder.name}{weights}",
+        f"- Image encoder: {encoder.name}{weights}; images of {encoder.preprocessing.size} pixels per side",
         f"- Voxels: {index.voxels.resolution} per side, {index.voxels.feature_channels} feature channels",
         f"- Latents: {len(index.latents.mean)} channels; {index.diffusion.num_steps} diffusion steps, "
         f"{index.diffusion.prediction} prediction, {index.diffusion.schedule} schedule",

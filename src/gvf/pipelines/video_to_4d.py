@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gvf.data.latents import LatentStatistics
 from gvf.diffusion.dpm_solver import DpmSolver, Solution, Tolerances
@@ -20,6 +21,7 @@ from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
 from gvf.models.network_folder import load_network, save_network
 from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
+from gvf.pipelines.encoder_weights import require_digest
 from gvf.pipelines.generator_folder import DIT_FOLDER, refuse_foreign_files, write_description
 from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, Sampling, read_index
 from gvf.pipelines.handles import Handles, choose_handles
@@ -61,10 +63,26 @@ class VideoTo4D:
     `save_pretrained` writes a folder that can be copied, published and loaded elsewhere.
     """
 
-    def __init__(self, index: GeneratorIndex, vae: JointVAE, dit: VariationDiT, device: torch.device | str = "cpu"):
-        """Join networks, which move to the device, and the facts about them. Raises UserError when they do not fit."""
+    def __init__(
+        self,
+        index: GeneratorIndex,
+        vae: JointVAE,
+        dit: VariationDiT,
+        device: torch.device | str = "cpu",
+        encoder_weights: PathLike | None = None,
+    ):
+        """Join networks, which move to the device, and the facts about them. Raises UserError when they do not fit.
+
+        encoder_weights: as in `from_pretrained`.
+        """
         _refuse_misfits(index, vae, dit)
+        if encoder_weights is not None and index.image_encoder.name != "dinov2":
+            raise UserError(
+                f"encoder_weights: {index.image_encoder.name}, the image encoder of this generator, has its weights in its "
+                "package. Leave encoder_weights out."
+            )
         self.index = index
+        self.encoder_weights = encoder_weights
         self.device = torch.device(device)
         self.vae = vae.to(self.device).eval()
         self.dit = dit.to(self.device).eval()
@@ -82,12 +100,14 @@ class VideoTo4D:
         local_files_only: bool = False,
         token: str | bool | None = None,
         device: torch.device | str = "cpu",
+        encoder_weights: PathLike | None = None,
     ) -> VideoTo4D:
         """Load a generator from a folder, or by its name `owner/name` on the model hub.
 
         The folder is one of `save_pretrained`, of the stage `train-dit` or of `gvf models export`; or it holds the
-        published weights of the paper. revision, cache_dir, local_files_only, token: as in huggingface_hub. Only
-        safetensors, and torch.save files without code, are read. Raises UserError that names the file and the problem.
+        published weights of the paper. revision, cache_dir, local_files_only, token: as in huggingface_hub.
+        encoder_weights: folder of the image encoder's weights, for a generator trained with others than the default
+        ones. Only safetensors, and torch.save files without code, are read. Raises UserError that names the file and the problem.
         """
         folder = locate(
             name_or_folder,
@@ -98,9 +118,10 @@ class VideoTo4D:
         )
         if not (folder / INDEX_NAME).is_file() and is_published(folder):
             parts = load_published_generator(folder)
-            return cls(parts.index, parts.vae, parts.dit, device)
+            return cls(parts.index, parts.vae, parts.dit, device, encoder_weights)
         index = read_index(folder)
-        return cls(index, JointVAE.load(folder), load_network(VariationDiT, folder / DIT_FOLDER), device)
+        dit = load_network(VariationDiT, folder / DIT_FOLDER)
+        return cls(index, JointVAE.load(folder), dit, device, encoder_weights)
 
     def save_pretrained(self, folder: PathLike, facts: CardFacts | None = None) -> None:
         """Write the generator into a folder. facts: what is known for the model card.
@@ -117,9 +138,14 @@ class VideoTo4D:
     def encoder(self) -> ImageEncoder:
         """Return the image encoder that the generator was trained with.
 
-        Raises UserError if its weights are missing or its tokens do not fit the diffusion transformer.
+        Raises UserError if its weights are missing or not those of the training, or if its tokens do not fit the
+        diffusion transformer.
         """
-        encoder = build_image_encoder(self.index.featurize_config(), self.device)
+        config = self.index.featurize_config()
+        if self.encoder_weights is not None:
+            config = replace(config, weights=str(self.encoder_weights))
+        require_digest(config, self.index.image_encoder.weights_sha256)
+        encoder = build_image_encoder(config, self.device)
         if encoder.token_dim != (expected := self.dit.config.image_channels):
             raise UserError(
                 f"{INDEX_NAME}: image_encoder {self.index.image_encoder.name} makes tokens of {encoder.token_dim} channels, "
@@ -139,12 +165,14 @@ class VideoTo4D:
         """Generate the motion of one video.
 
         frames: [T, H, W, 4] RGBA with straight alpha, or [T, H, W, 3] RGB on white, whose pure white becomes transparent;
-        uint8, or float in [0, 1]. canonical: Gaussians [N] of the first frame. seed: of the noise, unless a generator (on
+        uint8, or float in [0, 1]; square, and resized to the size of the training frames where the image encoder needs
+        that. canonical: Gaussians [N] of the first frame. seed: of the noise, unless a generator (on
         the CPU) is given. settings: fields of `Sampling` that differ from the generator's, such as steps=10.
+        Raises UserError for frames and settings that cannot be used.
         """
+        sampling = self.index.sampling.with_changes(settings)
         tokens = self.tokens(frames)
         generator = generator or torch.Generator().manual_seed(seed)
-        sampling = Sampling(**{**self.index.sampling.model_dump(), **settings})
         canonical = canonical.to(self.device)
         result = self.generate([tokens], [canonical], [self.noise(len(tokens), generator)], sampling)
         (field,), (nfe,) = result.fields, result.nfe
@@ -152,7 +180,15 @@ class VideoTo4D:
 
     def tokens(self, frames: Tensor) -> Tensor:
         """Return the image tokens [T, K, D] float32 of a video's frames. frames: as in a call."""
-        return video_tokens(self.encoder, as_rgba(frames), self.index.featurize_config().batch_size, self.device)
+        rgba, encoder = as_rgba(frames), self.index.image_encoder
+        if rgba.shape[1] != rgba.shape[2]:
+            raise UserError(
+                f"frames: are {rgba.shape[2]} x {rgba.shape[1]} pixels, but the generator was trained on square ones. Crop them, "
+                "or pad them with transparent (or white) pixels, to a square around the object."
+            )
+        if encoder.resizes_frames:
+            rgba = resized(rgba, encoder.preprocessing.size)
+        return video_tokens(self.encoder, rgba, self.index.featurize_config().batch_size, self.device)
 
     def noise(self, num_frames: int, generator: torch.Generator) -> Tensor:
         """Draw the noise [T, L, C] of one clip, on the CPU."""
@@ -207,6 +243,37 @@ def as_rgba(frames: Tensor) -> Tensor:
         return frames
     is_white = (frames == 255).all(-1, keepdim=True)
     return torch.cat([frames, torch.where(is_white, 0, 255).to(torch.uint8)], dim=-1)
+
+
+def resized(frames: Tensor, size: int) -> Tensor:
+    """Return square uint8 RGBA frames [T, size, size, 4]; frames that have this size already are returned unchanged.
+
+    Frames are shrunk to averages over areas, as training frames are rendered, and enlarged by a bicubic filter. Colours are
+    premultiplied by alpha, so that transparent pixels leave no trace.
+    """
+    if tuple(frames.shape[1:3]) == (size, size):
+        return frames
+    return torch.stack([_resized_frame(frame, size) for frame in frames])
+
+
+def _resized_frame(frame: Tensor, size: int) -> Tensor:
+    values = frame.permute(2, 0, 1).float() / 255.0
+    premultiplied = torch.cat([values[:3] * values[3:], values[3:]])
+    if frame.shape[0] > size:
+        shares = _overlaps(frame.shape[0], size).to(frame.device)
+        found = shares @ premultiplied @ shares.T
+    else:
+        found = F.interpolate(premultiplied.unsqueeze(0), (size, size), mode="bicubic", align_corners=False)[0]
+    colors = (found[:3] / found[3:].clamp(min=1e-6)).clamp(0.0, 1.0)  # before the filter's overshoot is cut off
+    alpha = found[3:].clamp(0.0, 1.0)
+    return (torch.cat([colors, alpha]) * 255.0).round().byte().permute(1, 2, 0)
+
+
+def _overlaps(num_pixels: int, num_averages: int) -> Tensor:
+    """Return the shares [num_averages, num_pixels] of pixels in averages over equal lengths of a line of pixels."""
+    length = num_pixels / num_averages
+    starts, pixels = torch.arange(num_averages)[:, None] * length, torch.arange(num_pixels)
+    return (torch.minimum(starts + length, pixels + 1) - torch.maximum(starts, pixels)).clamp(min=0.0) / length
 
 
 def sample_latents(

@@ -22,6 +22,7 @@ from gvf.execution.clip_map import Rejected, attempt
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.variation.joint_vae import Canonical, JointVAE, displace
 from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
+from gvf.pipelines.generator_folder import generator_digest
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.video_to_4d import Generated, VideoTo4D
 from gvf.rendering.splats import draw_gaussians
@@ -42,7 +43,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone. The returned metric
     `seconds_per_clip` is the time per batch divided by its clips, `network_calls_per_clip` the mean number that a clip
     needs, and `network_calls_per_batch` the number of network calls per batch, which its slowest clip determines. The
-    device and the batch size are written to `generation.json`.
+    device, the batch size and the generator's digest are written to `generation.json`.
     """
     device = resolve_device(params.run.device)
     methods = params.sample.methods
@@ -57,7 +58,12 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     needed_calls, calls, seconds = [], [], []
     with fresh_directory(workspace.predictions) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
         batch_size = min(params.sample.batch_size, len(clips))
-        write_json(folder / workspace.generation.name, {"device": device_name(device.type), "batch_size": batch_size})
+        generation = {
+            "device": device_name(device.type),
+            "batch_size": batch_size,
+            "generator_sha256": None if motions is None else generator_digest(workspace.generator),
+        }
+        write_json(folder / workspace.generation.name, generation)
         for start in range(0, len(clips), params.sample.batch_size):
             group = clips[start : start + params.sample.batch_size]
             canonicals = {clip: attempt(clip, _canonical, vae, workspace, clip, device) for clip in group}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from gvf.config.params import Params
 from gvf.data.clips import clip_ids, load_features
 from gvf.data.latents import load_latents, load_statistics
+from gvf.pipelines.encoder_weights import weights_digest
 from gvf.pipelines.generator_folder import assemble
-from gvf.pipelines.generator_index import build_index
+from gvf.pipelines.generator_index import Training, build_index
 from gvf.tracking import client as tracking
 from gvf.training.fit import fit
 from gvf.training.tasks.dit import DitTask
@@ -19,11 +20,18 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     statistics = load_statistics(workspace)
     index = build_index(
         "Gaussian Variation Field Diffusion",
-        len(load_latents(workspace, clips[0]).mean),
+        Training(
+            frames=len(load_latents(workspace, clips[0]).mean),
+            clips=len(clips),
+            preset=params.run.preset,
+            source=params.collect.source,
+        ),
         statistics,
         params.train_dit.num_diffusion_steps,
         params.featurize,
         load_features(workspace, clips[0])["voxel_features"].shape[1],
+        params.render.image_size,
+        weights_digest(params.featurize),
     )
     task = DitTask(
         model_config=params.variation_dit,
