@@ -172,8 +172,12 @@ def test_the_exported_generator_alone_gives_the_motions_that_were_sampled(result
     pipeline = VideoTo4D.from_pretrained(tmp_path / "exported")
     assert pipeline.index.training.frames == FRAMES
     assert pipeline.index.sampling.steps == 3
+    assert pipeline.index.image_encoder.preprocessing.size == params.render.image_size
     clips = clip_ids(workspace, "held_out", after=workspace.latents)
     features = [load_tensors(workspace.features / f"{clip}.safetensors") for clip in clips]
+    videos = [torch.from_numpy(load_npz(workspace.renders / f"{clip}.npz")["video_rgba"][0]) for clip in clips]
+    for video, item in zip(videos, features):
+        assert torch.equal(pipeline.tokens(video).half(), item["video_tokens"][0])
     canonicals = [
         canonical_from_features(pipeline.vae, item["voxel_features"], item["voxels"]).clip(0) for item in features
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from gvf.config.featurize import FeaturizeConfig
 from gvf.errors import UserError
+from gvf.pipelines.generator_index import HUB_NAME
 from gvf.storage.files import sha256
 from gvf.storage.published_files import DINOV2
 
@@ -35,9 +37,10 @@ def weights_digest(config: FeaturizeConfig) -> str | None:
     Raises UserError when they should be in a local folder and are not, because nothing else identifies them.
     """
     file = weights_file(config)
-    if file is None and config.weights and (Path(config.weights).is_absolute() or Path(config.weights).exists()):
+    name = config.weights
+    if file is None and name and (Path(name).exists() or not re.fullmatch(HUB_NAME, name)):
         raise UserError(
-            f"featurize.weights: {config.weights} contains no {_FILE}. The generator records its digest: put back the file "
+            f"featurize.weights: {name} contains no {_FILE}. The generator records its digest: put back the file "
             "that the features were computed with."
         )
     return None if file is None else sha256(file)
