@@ -105,6 +105,9 @@ def test_sizes_beside_a_converted_file_are_used(tmp_path: Path) -> None:
     assert load_published(tmp_path, "slat-encoder", {"window": 6}).config.window == 6
     (tmp_path / "config.json").write_text(json.dumps(stored | {"kind": "dit"}))
     assert load_published(path, "slat-encoder").config.num_heads == 12
+    (tmp_path / "config.json").write_text(json.dumps(stored | {"sizes": ["window", 4]}))
+    with pytest.raises(UserError, match=r"config\.json: `sizes` must be a mapping"):
+        load_published(path, "slat-encoder")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -204,6 +207,7 @@ def test_the_first_key_that_does_not_fit_is_named(tmp_path: Path) -> None:
         state | {"input_layer.bias": torch.ones(24, dtype=torch.int8)}, r"input_layer\.bias is torch\.int8.*Quantized"
     )
     refused({"conv1.weight": torch.ones(3)}, r"conv1\.weight.*marks of no kind")
+    refused(state | {"blocks.10000000.norm3.weight": torch.ones(24)}, "missing")  # and no network of that many blocks
 
 
 def test_unknown_kinds_and_wrong_modules_are_refused(tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ def locate(
         pulled = published_files.weights_folder() / name.split("/")[1]
         if revision is None and all((pulled / file.path).is_file() for file in _PUBLISHED):
             return pulled
-    return _snapshot(name, patterns, revision, cache_dir, local_files_only, token)
+    return snapshot(name, patterns, revision, cache_dir, local_files_only, token)
 
 
-def _snapshot(
+def snapshot(
     name: str,
     patterns: list[str],
     revision: str | None,
@@ -61,6 +61,7 @@ def _snapshot(
     local_files_only: bool,
     token: str | bool | None,
 ) -> Path:
+    """Return the folder of a copy of a repository's files that match the patterns. Raises UserError if it cannot be had."""
     from huggingface_hub import snapshot_download
 
     try:

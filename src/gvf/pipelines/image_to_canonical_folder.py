@@ -11,7 +11,7 @@ from torch import nn
 from gvf.errors import UserError
 from gvf.models.network_folder import WEIGHTS_NAME, read_sizes
 from gvf.pipelines.generator_index import HUB_NAME
-from gvf.pipelines.hub import PATTERNS, _snapshot
+from gvf.pipelines.hub import PATTERNS, snapshot
 from gvf.pipelines.image_to_canonical_index import (
     INDEX_NAME,
     RELEASE_INDEX,
@@ -67,7 +67,7 @@ def locate_networks(
         if all((pulled / path).is_file() for path in _RELEASED):
             return pulled
     patterns = [*PATTERNS, INDEX_NAME, RELEASE_INDEX, _SETTINGS, *_RELEASED]
-    return _snapshot(name, patterns, revision, cache_dir, local_files_only, token)
+    return snapshot(name, patterns, revision, cache_dir, local_files_only, token)
 
 
 def load_index(folder: Path) -> ImageToCanonicalIndex:

@@ -61,6 +61,10 @@ def recognize(shapes: Shapes) -> str | None:
 
 
 def count_modules(shapes: Shapes, pattern: str) -> int:
-    """Return the number of modules in a list: one more than the largest index among matching keys, at least 1."""
+    """Return the number of modules in a list: one more than the largest index among matching keys, at least 1.
+
+    It is at most the number of tensors, so that a stray key with a huge index builds no huge network; such a file is
+    refused later, for the tensors that it lacks.
+    """
     numbers = [int(match[1]) for name in shapes if (match := re.match(pattern, name))]
-    return max(numbers, default=0) + 1
+    return min(max(numbers, default=0) + 1, max(len(shapes), 1))

@@ -82,8 +82,11 @@ def _stored_sizes(path: PathLike, kind: str) -> dict[str, Any]:
     content = read_json(file) if file.is_file() else None
     if not isinstance(content, Mapping) or content.get("kind") != kind:
         return {}
+    stored = content.get("sizes", {})
+    if not isinstance(stored, Mapping):
+        raise UserError(f"{file}: `sizes` must be a mapping of names to numbers. Convert the weights again.")
     known = published_sizes(kind)
-    sizes = {name: value for name, value in dict(content.get("sizes", {})).items() if name in known}
+    sizes = {name: value for name, value in stored.items() if name in known}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
 
 
