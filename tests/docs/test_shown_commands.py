@@ -78,10 +78,11 @@ def check_dvc(words: Sequence[str]) -> None:
 def is_key(key: str) -> bool:
     """Return whether a dotted key is in params.yaml, or in a data source that can be composed into it."""
     sources = [yaml.safe_load(path.read_text()) for path in (ROOT / "conf/data").glob("*.yaml")]
+    *sections, last = key.split(".")
     for values in (PARAMS, *sources):
-        for part in key.split("."):
+        for part in sections:
             values = values.get(part) if isinstance(values, dict) else None
-        if values is not None:
+        if isinstance(values, dict) and last in values:
             return True
     return False
 

@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from pebble import ProcessPool
 
 from gvf.config.execution import ExecutionConfig
 from gvf.errors import ClipError, ConfigError, UserError
@@ -105,6 +107,25 @@ def test_a_value_that_cannot_be_sent_costs_its_clip():
 
 def test_a_clip_whose_worker_is_killed_from_outside_gets_another_chance(tmp_path):
     assert map_clips(killed_once, [tmp_path], run_config("process"), "test") == ["done"]
+
+
+def test_a_clip_that_a_dying_worker_never_began_gets_another_worker(monkeypatch):
+    broken, schedule = iter([True, True]), ProcessPool.schedule
+
+    def schedule_or_break(pool, *arguments, **options):
+        if not next(broken, False):
+            return schedule(pool, *arguments, **options)
+        future: Future[bytes] = Future()
+        future.set_exception(BrokenProcessPool("the pool is stopping"))
+        return future
+
+    monkeypatch.setattr(ProcessPool, "schedule", schedule_or_break)
+    items = ["innocent 0", "innocent 1"]
+    assert map_clips(misbehave, items, run_config("process", workers=1), "test") == expected(items, {})
+    broken = iter([True] * 3)
+    (rejected, innocent) = map_clips(misbehave, items, run_config("process", workers=1), "test")
+    assert (rejected.item_id, rejected.reason, rejected.exception) == ("innocent 0", "crashed", "BrokenProcessPool")
+    assert innocent == expected(items, {})[1]
 
 
 def test_time_in_the_queue_does_not_count():

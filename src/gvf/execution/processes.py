@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import popen_forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
@@ -35,8 +35,10 @@ _QUIT = 256  # replaces exit code 0 of a worker that exited in the middle of a c
 _OUT_OF_MEMORY = 112  # our exit code for a worker that reached its memory limit
 # Pebble's workers turn SIGTERM into a positive exit code.
 _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, int(signal.SIGTERM)}
-_AGAIN = object()  # in place of an outcome: the clip is to be retried
-_MOST_ATTEMPTS = 2  # at a clip whose worker was killed from outside, or died before it began
+# In place of an outcome: the clip is to be retried, because its worker was killed from outside or never began it.
+_AGAIN, _NOT_BEGUN = object(), object()
+_MOST_ATTEMPTS = 2  # at a clip whose worker was killed from outside
+_MOST_STARTS = 3  # of workers in a row that end before they begin a clip
 
 
 class _Handle(popen_forkserver.Popen):
@@ -83,11 +85,16 @@ class _Context(ForkServerContext):
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A clip assigned to a worker: the index of each, and the number of attempts, this one included."""
+    """A clip assigned to a worker.
+
+    worker, item: the index of each. number: of attempts, this one included. starts: of workers that were to make this
+    attempt, this one included.
+    """
 
     worker: int
     item: int
-    number: int
+    number: int = 1
+    starts: int = 1
 
 
 def run_in_processes(
@@ -108,17 +115,21 @@ def run_in_processes(
             running[future] = attempt
 
         for worker, item in zip(range(len(pools)), waiting):
-            begin(_Attempt(worker, item, 1))
+            begin(_Attempt(worker, item))
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 attempt = running.pop(future)
-                outcome = _outcome(future, ids[attempt.item], execution, last=attempt.number == _MOST_ATTEMPTS)
+                outcome = _outcome(future, ids[attempt.item], execution, attempt)
                 if outcome is _AGAIN:
                     begin(_Attempt(attempt.worker, attempt.item, attempt.number + 1))
                     continue
+                if outcome is _NOT_BEGUN:  # the pool was about to notice that its last worker had died
+                    pools[attempt.worker] = new_pool()
+                    begin(replace(attempt, starts=attempt.starts + 1))
+                    continue
                 following = next(waiting, None)
                 if following is not None:
-                    begin(_Attempt(attempt.worker, following, 1))
+                    begin(_Attempt(attempt.worker, following))
                 yield attempt.item, outcome
 
 
@@ -152,8 +163,8 @@ def _pools(
             pool.join()
 
 
-def _outcome(future: Future[bytes], item_id: str, execution: ExecutionConfig, last: bool) -> Any:
-    """Return the value, a Rejected, or _AGAIN unless this is the last attempt."""
+def _outcome(future: Future[bytes], item_id: str, execution: ExecutionConfig, attempt: _Attempt) -> Any:
+    """Return the value, a Rejected, or _AGAIN or _NOT_BEGUN unless this is the last attempt or start."""
     try:
         outcome = pickle.loads(future.result())  # written by our own worker
     except TimeoutError:
@@ -163,12 +174,14 @@ def _outcome(future: Future[bytes], item_id: str, execution: ExecutionConfig, la
         if death.exitcode == _OUT_OF_MEMORY:
             message = f"needs more than {execution.clip_memory_gb:g} GB of memory (execution.clip_memory_gb)."
             return Rejected(item_id, MEMORY, message, MemoryError.__name__)
-        if death.exitcode in _KILLED_FROM_OUTSIDE and not last:
+        if death.exitcode in _KILLED_FROM_OUTSIDE and attempt.number < _MOST_ATTEMPTS:
             return _AGAIN
         return Rejected(item_id, CRASHED, _cause_of_death(death.exitcode), ProcessExpired.__name__)
     except BrokenProcessPool:
+        if attempt.starts < _MOST_STARTS:
+            return _NOT_BEGUN
         message = "its worker process died before it could begin."
-        return Rejected(item_id, CRASHED, message, BrokenProcessPool.__name__) if last else _AGAIN
+        return Rejected(item_id, CRASHED, message, BrokenProcessPool.__name__)
     except Exception as error:  # in Pebble's own part of the worker, e.g. without memory
         return Rejected.of(item_id, error)
     if isinstance(outcome, BaseException):
