@@ -76,7 +76,7 @@ def test_the_folder_is_all_that_another_machine_needs(saved: Path, tmp_path: Pat
         "from gvf.gaussians.gaussians import Gaussians\n"
         "from gvf.pipelines.video_to_4d import VideoTo4D\n"
         f"assert gvf.__file__.startswith({str(package)!r})\n"
-        "given = torch.load('in')\n"
+        "given = torch.load('in', weights_only=True)\n"
         f"pipeline = VideoTo4D.from_pretrained({str(copy)!r}, local_files_only=True)\n"
         "tokens = given.pop('tokens')\n"
         "noise = pipeline.noise(len(tokens), torch.Generator().manual_seed(5))\n"
@@ -84,7 +84,7 @@ def test_the_folder_is_all_that_another_machine_needs(saved: Path, tmp_path: Pat
     )
     environment = {"PYTHONPATH": str(package), "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HOME": str(empty)}
     subprocess.run([sys.executable, "-c", code], cwd=empty, env=environment, check=True, timeout=120)
-    assert torch.equal(torch.load(empty / "out"), field_of(small_generator()))
+    assert torch.equal(torch.load(empty / "out", weights_only=True), field_of(small_generator()))
 
 
 def test_the_card_says_what_is_known_and_what_is_not(saved: Path) -> None:
@@ -255,7 +255,7 @@ def test_published_files_load_through_the_same_call(tmp_path: Path, monkeypatch:
     assert pipeline.index.voxels.feature_channels == SIZES["static-vae"]["feature_channels"]
     state = load_tensors_of(pulled / PUBLISHED["dit"].path)
     assert all(torch.equal(value, state[name]) for name, value in pipeline.dit.state_dict().items())
-    statistic = torch.load(pulled / "deformation_std.pt").flatten()
+    statistic = torch.load(pulled / "deformation_std.pt", weights_only=True).flatten()
     assert torch.equal(pipeline.statistics.latent_std, statistic)
     noise = pipeline.noise(2, torch.Generator().manual_seed(0))
     inputs = [torch.randn(2, 3, 1024)], [canonical_gaussians(5, 0)], [noise], FAST
