@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from gvf.config.static_vae import StaticVaeConfig
-from gvf.config.variation_vae import VariationVaeConfig
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.variation.joint_vae import JointVAE, displace, varied
+from tests.training.tiny_clips import STATIC_VAE, VARIATION_VAE
 
-STATIC = StaticVaeConfig(
-    resolution=8,
-    feature_channels=6,
-    width=12,
-    num_layers=2,
-    num_heads=2,
-    feed_forward_ratio=2,
-    window=4,
-    latent_channels=3,
-    gaussians_per_voxel=2,
-    offset_range=1.5,
-    rotation_rate=0.1,
-    scale_bias=0.03,
-    opacity_bias=0.1,
-    filter_3d=0.007,
-)
-VARIATION = VariationVaeConfig(
-    width=12,
-    num_layers=1,
-    num_heads=2,
-    feed_forward_ratio=2,
-    num_latents=4,
-    latent_channels=5,
-    drop_path=0.0,
-    query="motion",
-    attributes=("means", "scales", "quats", "colors", "opacities"),
-    num_neighbors=3,
-    beta=7.0,
-    interpolation="paper",
-    position_scale=8.0,
-)
+VARIATION = replace(VARIATION_VAE, num_layers=1, num_latents=4, latent_channels=5, num_neighbors=3)
 
 
 @pytest.fixture
 def vae() -> JointVAE:
     torch.manual_seed(0)
-    model = JointVAE(STATIC, VARIATION)
+    model = JointVAE(STATIC_VAE, VARIATION)
     torch.nn.init.normal_(model.variation.to_outputs.weight, std=0.5)  # zero at the start: nothing would move
     return model
 
