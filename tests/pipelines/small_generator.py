@@ -14,9 +14,11 @@ from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
 from gvf.pipelines.generator_index import Sampling, Training, build_index
 from gvf.pipelines.video_to_4d import VideoTo4D
-from tests.models.test_joint_vae import STATIC, VARIATION
+from tests.training.tiny_clips import STATIC_VAE as STATIC
+from tests.training.tiny_clips import VARIATION_VAE
 
 IMAGE_SIZE = 64
+VARIATION = replace(VARIATION_VAE, num_layers=1, num_latents=4, latent_channels=5, num_neighbors=3)
 FRAMES, TOKENS, CHANNELS = 3, 4, 384  # of training clips; tokens of a frame and their channels, on a grid of 2 x 2
 FEATURIZE = FeaturizeConfig("efficientnet_lite0", None, 2, STATIC.resolution, "visible", 4)
 DIT = VariationDitConfig(

@@ -17,8 +17,8 @@ from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.handles import choose_handles
 from gvf.pipelines.mesh_to_canonical import video_tokens
 from gvf.pipelines.video_to_4d import as_rgba, resized, sample_latents
-from tests.models.test_joint_vae import STATIC, VARIATION
-from tests.pipelines.small_generator import FRAMES, canonical_gaussians, small_generator, tokens_of
+from tests.pipelines.small_generator import FRAMES, VARIATION, canonical_gaussians, small_generator, tokens_of
+from tests.training.tiny_clips import STATIC_VAE as STATIC
 
 LATENTS, CHANNELS, STATIC_TOKENS = VARIATION.num_latents, VARIATION.latent_channels, 7
 DIT = VariationDitConfig(
