@@ -4,13 +4,13 @@
 """
 
 LEVELS: list[set[str]] = [
-    {"text", "errors", "lifetime"},
+    {"text", "errors", "lifetime", "progress"},
     {"storage", "workspace", "locks", "geometry", "methods", "devices", "stage_table"},
     {"metrics"},
     {"config"},
     {"execution", "tracking", "gaussians", "diffusion"},
-    {"data", "procedural", "models", "losses", "rendering"},
-    {"training", "weights"},
+    {"data", "procedural", "models", "losses", "rendering", "video"},
+    {"training", "weights", "formats", "viewer"},
     {"pipelines"},
     {"stages"},
     {"stage_runner", "cli"},

@@ -79,6 +79,33 @@ def project(
         return image[..., :2] / image[..., 2:], camera[..., 2]
 
 
+@dataclass(frozen=True)
+class OrbitCamera:
+    """One camera that looks at the origin, and a square image.
+
+    azimuth, elevation, fov (full angle): degrees. radius: object units. shift: where the origin appears, minus the image
+    centre, in shares of the image's size (x right, y down); other than (0, 0) for a crop around something else.
+    """
+
+    azimuth: float
+    elevation: float
+    radius: float
+    fov: float
+    shift: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def viewmat(self) -> Array:
+        """Return the world-to-camera matrix [4, 4] float64."""
+        return orbit(self.azimuth, self.elevation, self.radius)
+
+    @property
+    def K(self) -> Array:
+        """Return the intrinsics [3, 3] float64, normalised by image size."""
+        matrix = intrinsics(self.fov)
+        matrix[:2, 2] += self.shift
+        return matrix
+
+
 def sphere_hammersley(count: int, offset: tuple[float, float] = (0.5, 0.0)) -> tuple[Array, Array]:
     """Return azimuths and elevations [count], degrees, spread evenly over the sphere by the Hammersley sequence.
 
