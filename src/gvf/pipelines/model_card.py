@@ -16,7 +16,7 @@ _USE = """\
 from gvf.pipelines.video_to_4d import VideoTo4D
 
 pipeline = VideoTo4D.from_pretrained("this folder, or its name on the model hub")
-motion = pipeline(frames, canonical, seed=0)  # frames: [T, H, W, 4]; canonical: Gaussians of frame 1
+motion = pipeline.motion(frames, canonical, seed=0)  # frames: [T, H, W, 4]; canonical: Gaussians of frame 1
 motion.gaussians  # Gaussians [T, N]
 ```"""
 _LIMITS = """\

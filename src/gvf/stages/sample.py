@@ -24,7 +24,7 @@ from gvf.models.variation.joint_vae import Canonical, JointVAE, displace
 from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
 from gvf.pipelines.generator_folder import generator_digest
 from gvf.pipelines.generator_index import Sampling
-from gvf.pipelines.video_to_4d import Generated, VideoTo4D
+from gvf.pipelines.motion_generator import Generated, MotionGenerator
 from gvf.rendering.splats import draw_gaussians
 from gvf.rendering.turntable import turntable
 from gvf.storage.files import fresh_directory, save_npz, save_tensors, write_json
@@ -49,7 +49,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     methods = params.sample.methods
     motions = None
     if "dit" in methods:
-        pipeline = VideoTo4D.from_pretrained(workspace.generator, local_files_only=True, device=device)
+        pipeline = MotionGenerator.from_pretrained(workspace.generator, local_files_only=True, device=device)
         motions = _Motions(pipeline, workspace, params.run.seed, Sampling.of(params.sample))
     vae = JointVAE.load(workspace.vae_joint).to(device) if motions is None else motions.pipeline.vae
     before = workspace.features if motions is None else workspace.latents
@@ -200,7 +200,7 @@ def _canonical(vae: JointVAE, workspace: Workspace, clip: str, device: torch.dev
 class _Motions:
     """Generates the motions of held-out clips; the noise depends only on the seed and the clip."""
 
-    pipeline: VideoTo4D
+    pipeline: MotionGenerator
     workspace: Workspace
     seed: int
     sampling: Sampling

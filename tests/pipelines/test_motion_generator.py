@@ -1,4 +1,4 @@
-"""VideoTo4D for videos of any length, alone and in batches; clips of very few voxels go the whole way."""
+"""MotionGenerator for videos of any length, alone and in batches; clips of very few voxels go the whole way."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
 from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
+from gvf.pipelines.frames import as_rgba, resized
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.handles import choose_handles
+from gvf.pipelines.latent_sampling import sample_latents
 from gvf.pipelines.mesh_to_canonical import video_tokens
-from gvf.pipelines.video_to_4d import as_rgba, resized, sample_latents
 from tests.pipelines.small_generator import FRAMES, VARIATION, canonical_gaussians, small_generator, tokens_of
 from tests.training.tiny_clips import STATIC_VAE as STATIC
 
@@ -99,22 +100,22 @@ def frames_of(num_frames: int) -> torch.Tensor:
 @pytest.mark.parametrize("num_frames", [1, FRAMES, 2 * FRAMES + 1])
 def test_a_video_of_any_length_moves_the_gaussians(num_frames: int) -> None:
     pipeline, canonical = small_generator(), canonical_gaussians(9, 0)
-    motion = pipeline(frames_of(num_frames), canonical, seed=3)
+    motion = pipeline.motion(frames_of(num_frames), canonical, seed=3)
     assert motion.field.shape == (num_frames, 9, 14)
     assert motion.field.isfinite().all()
     assert motion.nfe == 3
     torch.testing.assert_close(motion.gaussians.means, canonical.means + motion.field[..., :3])
-    again = pipeline(frames_of(num_frames), canonical, generator=torch.Generator().manual_seed(3))
+    again = pipeline.motion(frames_of(num_frames), canonical, generator=torch.Generator().manual_seed(3))
     assert torch.equal(again.field, motion.field)
-    assert not torch.allclose(pipeline(frames_of(num_frames), canonical, seed=4).field, motion.field)
+    assert not torch.allclose(pipeline.motion(frames_of(num_frames), canonical, seed=4).field, motion.field)
 
 
 def test_the_video_and_the_settings_matter() -> None:
     pipeline, canonical = small_generator(), canonical_gaussians(9, 0)
-    motion = pipeline(frames_of(2), canonical)
-    assert not torch.allclose(pipeline(frames_of(2).flip(2), canonical).field, motion.field)
-    assert not torch.allclose(pipeline(frames_of(2), canonical, video_guidance=3.0).field, motion.field)
-    assert pipeline(frames_of(2), canonical, steps=5).nfe == 5
+    motion = pipeline.motion(frames_of(2), canonical)
+    assert not torch.allclose(pipeline.motion(frames_of(2).flip(2), canonical).field, motion.field)
+    assert not torch.allclose(pipeline.motion(frames_of(2), canonical, video_guidance=3.0).field, motion.field)
+    assert pipeline.motion(frames_of(2), canonical, steps=5).nfe == 5
 
 
 def test_a_clip_gets_the_same_motion_alone_and_in_a_batch() -> None:
@@ -153,7 +154,7 @@ def test_frames_may_be_rgba_or_rgb_on_white_in_bytes_or_floats() -> None:
 )
 def test_frames_that_are_no_video_are_refused(frames: torch.Tensor, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        small_generator()(frames, canonical_gaussians(5, 0))
+        small_generator().motion(frames, canonical_gaussians(5, 0))
 
 
 def test_frames_of_another_size_are_resized_to_that_of_the_training() -> None:
@@ -205,5 +206,5 @@ def test_resizing_keeps_colours_and_ignores_those_of_transparent_pixels() -> Non
 )
 def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as raised:
-        small_generator()(frames_of(1), canonical_gaussians(5, 0), **settings)
+        small_generator().motion(frames_of(1), canonical_gaussians(5, 0), **settings)
     assert message in str(raised.value)

@@ -1,0 +1,56 @@
+"""Latents of variation fields, sampled by the diffusion transformer (Sec. 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gvf.data.latents import LatentStatistics
+from gvf.diffusion.dpm_solver import DpmSolver, Solution, Tolerances
+from gvf.diffusion.guidance import guided
+from gvf.diffusion.schedule import NoiseSchedule
+from gvf.models.variation.dit import VariationDiT
+from gvf.pipelines.generator_index import Sampling
+from gvf.pipelines.handles import Handles
+
+
+def sample_latents(
+    dit: VariationDiT,
+    schedule: NoiseSchedule,
+    statistics: LatentStatistics,
+    handles: Sequence[Handles],
+    video_tokens: Tensor,
+    noise: Tensor,
+    sampling: Sampling,
+) -> Solution:
+    """Return latents [B, T, L, C] of B videos, ready for the decoder, without gradients.
+
+    handles: of each clip. video_tokens: [B, T, K, D]. noise: [B, T, L, C], standard normal.
+    """
+    positions = torch.stack([handle.positions for handle in handles])
+    static = statistics.normalize_static(torch.stack([handle.static for handle in handles]))
+
+    def prediction(tokens: Tensor, static_tokens: Tensor):  # type: ignore[no-untyped-def]
+        conditions = dit.prepare_conditions(tokens, static_tokens, positions)
+        return lambda noised, timesteps: dit.denoise(noised, timesteps, conditions)
+
+    nothing = torch.zeros_like(video_tokens)
+    with torch.no_grad():
+        velocity = guided(
+            prediction(video_tokens, static),
+            prediction(nothing, static),
+            prediction(nothing, torch.zeros_like(static)),
+            static_scale=sampling.static_guidance,
+            video_scale=sampling.video_guidance,
+        )
+        solver = DpmSolver(schedule, velocity)
+        if sampling.solver == "multistep":
+            solution = solver.sample_multistep(noise, sampling.steps)
+        else:
+            tolerances = Tolerances(
+                sampling.absolute_tolerance, sampling.relative_tolerance, sampling.first_step, sampling.safety
+            )
+            solution = solver.sample_adaptive(noise, tolerances)
+        return solution._replace(sample=statistics.denormalize(solution.sample))

@@ -1,0 +1,248 @@
+"""The networks from a video and canonical Gaussians to a variation field, from a folder or the model hub (Sec. 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from gvf.data.latents import LatentStatistics
+from gvf.diffusion.schedule import cosine_schedule
+from gvf.errors import UserError
+from gvf.gaussians.gaussians import Gaussians
+from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
+from gvf.models.network_folder import load_network, save_network
+from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.joint_vae import JointVAE
+from gvf.pipelines.encoder_weights import require_digest
+from gvf.pipelines.frames import as_rgba, resized
+from gvf.pipelines.generator_folder import DIT_FOLDER, refuse_foreign_files, write_description
+from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, Sampling, read_index
+from gvf.pipelines.handles import choose_handles
+from gvf.pipelines.hub import locate
+from gvf.pipelines.latent_sampling import sample_latents
+from gvf.pipelines.mesh_to_canonical import video_tokens
+from gvf.pipelines.model_card import CardFacts
+from gvf.pipelines.published_generator import is_published, load_published_generator
+from gvf.storage.files import PathLike, fresh_directory
+
+Loaded = TypeVar("Loaded", bound="MotionGenerator")
+
+
+@dataclass(frozen=True)
+class Motion4D:
+    """A generated motion. gaussians: moving Gaussians [T, N]. field: their variation [T, N, 14] (Eq. 7).
+
+    nfe: network calls that the video needed.
+    """
+
+    gaussians: Gaussians
+    field: Tensor
+    nfe: int
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Variation fields of a batch: one [T, G, 14] per clip.
+
+    nfe: network calls that each clip needed. num_calls: network calls for the whole batch.
+    """
+
+    fields: list[Tensor]
+    nfe: list[int]
+    num_calls: int
+
+
+class MotionGenerator:
+    """Generates the motion of canonical Gaussians from a video of any number of frames.
+
+    `motion` takes frames and Gaussians, `generate` the tokens of a batch of clips. `from_pretrained` loads one,
+    `save_pretrained` writes a folder that can be copied, published and loaded elsewhere.
+    """
+
+    def __init__(
+        self,
+        index: GeneratorIndex,
+        vae: JointVAE,
+        dit: VariationDiT,
+        device: torch.device | str = "cpu",
+        encoder_weights: PathLike | None = None,
+    ):
+        """Join networks, which move to the device, and the facts about them. Raises UserError when they do not fit.
+
+        encoder_weights: as in `from_pretrained`.
+        """
+        _refuse_misfits(index, vae, dit)
+        if encoder_weights is not None and index.image_encoder.name != "dinov2":
+            raise UserError(
+                f"encoder_weights: {index.image_encoder.name}, the image encoder of this generator, has its weights in its "
+                "package. Leave encoder_weights out."
+            )
+        self.index = index
+        self.encoder_weights = encoder_weights
+        self.device = torch.device(device)
+        self.vae = vae.to(self.device).eval()
+        self.dit = dit.to(self.device).eval()
+        statistics = index.statistics
+        self.statistics = LatentStatistics(**{name: value.to(self.device) for name, value in vars(statistics).items()})
+        self.schedule = cosine_schedule(index.diffusion.num_steps)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Loaded],
+        name_or_folder: PathLike,
+        *,
+        revision: str | None = None,
+        cache_dir: PathLike | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        device: torch.device | str = "cpu",
+        encoder_weights: PathLike | None = None,
+    ) -> Loaded:
+        """Load a generator from a folder, or by its name `owner/name` on the model hub.
+
+        The folder is one of `save_pretrained`, of the stage `train-dit` or of `gvf models export`; or it holds the
+        published weights of the paper. revision, cache_dir, local_files_only, token: as in huggingface_hub.
+        encoder_weights: folder of the image encoder's weights, for a generator trained with others than the default
+        ones. Only safetensors, and torch.save files without code, are read. Raises UserError that names the file and the problem.
+        """
+        folder = locate(
+            name_or_folder,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        if not (folder / INDEX_NAME).is_file() and is_published(folder):
+            parts = load_published_generator(folder)
+            return cls(parts.index, parts.vae, parts.dit, device, encoder_weights)
+        index = read_index(folder)
+        dit = load_network(VariationDiT, folder / DIT_FOLDER)
+        return cls(index, JointVAE.load(folder), dit, device, encoder_weights)
+
+    def save_pretrained(self, folder: PathLike, facts: CardFacts | None = None) -> None:
+        """Write the generator into a folder. facts: what is known for the model card.
+
+        A generator that is there is replaced. Raises UserError when the folder holds anything else.
+        """
+        refuse_foreign_files(folder)
+        with fresh_directory(folder) as partial:
+            self.vae.save(partial)
+            save_network(self.dit, partial / DIT_FOLDER)
+            write_description(partial, self.index, facts)
+
+    @cached_property
+    def encoder(self) -> ImageEncoder:
+        """Return the image encoder that the generator was trained with.
+
+        Raises UserError if its weights are missing or not those of the training, or if its tokens do not fit the
+        diffusion transformer.
+        """
+        config = self.index.featurize_config()
+        if self.encoder_weights is not None:
+            config = replace(config, weights=str(self.encoder_weights))
+        require_digest(config, self.index.image_encoder.weights_sha256)
+        encoder = build_image_encoder(config, self.device)
+        if encoder.token_dim != (expected := self.dit.config.image_channels):
+            raise UserError(
+                f"{INDEX_NAME}: image_encoder {self.index.image_encoder.name} makes tokens of {encoder.token_dim} channels, "
+                f"{DIT_FOLDER} takes {expected}. They do not belong together."
+            )
+        return encoder
+
+    def motion(
+        self,
+        frames: Tensor,
+        canonical: Gaussians,
+        *,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+        **settings: Any,
+    ) -> Motion4D:
+        """Generate the motion of one video.
+
+        frames: [T, H, W, 4] RGBA with straight alpha, or [T, H, W, 3] RGB on white, whose pure white becomes transparent;
+        uint8, or float in [0, 1]; square, and resized to the size of the training frames where the image encoder needs
+        that. canonical: Gaussians [N] of the first frame. seed: of the noise, unless a generator (on
+        the CPU) is given. settings: fields of `Sampling` that differ from the generator's, such as steps=10.
+        Raises UserError for frames and settings that cannot be used.
+        """
+        sampling = self.index.sampling.with_changes(settings)
+        tokens = self.tokens(frames)
+        generator = generator or torch.Generator().manual_seed(seed)
+        canonical = canonical.to(self.device)
+        result = self.generate([tokens], [canonical], [self.noise(len(tokens), generator)], sampling)
+        (field,), (nfe,) = result.fields, result.nfe
+        return Motion4D(canonical.vary(field), field, nfe)
+
+    def tokens(self, frames: Tensor) -> Tensor:
+        """Return the image tokens [T, K, D] float32 of a video's frames. frames: as in `motion`."""
+        rgba, encoder = as_rgba(frames), self.index.image_encoder
+        if rgba.shape[1] != rgba.shape[2]:
+            raise UserError(
+                f"frames: are {rgba.shape[2]} x {rgba.shape[1]} pixels, but the generator was trained on square ones. Crop them, "
+                "or pad them with transparent (or white) pixels, to a square around the object."
+            )
+        if encoder.resizes_frames:
+            rgba = resized(rgba, encoder.preprocessing.size)
+        return video_tokens(self.encoder, rgba, self.index.featurize_config().batch_size, self.device)
+
+    def noise(self, num_frames: int, generator: torch.Generator) -> Tensor:
+        """Draw the noise [T, L, C] of one clip, on the CPU."""
+        sizes = self.vae.variation.config
+        return torch.randn(num_frames, sizes.num_latents, sizes.latent_channels, generator=generator)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        tokens: Sequence[Tensor],
+        canonicals: Sequence[Gaussians],
+        noise: Sequence[Tensor],
+        sampling: Sampling | None = None,
+    ) -> Generated:
+        """Generate the variation fields of a batch of clips of the same number of frames.
+
+        tokens: [T, K, D] of each clip; canonicals: Gaussians [N] of each, on the generator's device; noise: [T, L, C] of
+        each. A clip's field does not depend on the rest of the batch, up to rounding. sampling: by default the
+        generator's own.
+        """
+        num_latents, num_static = self.vae.variation.config.num_latents, self.dit.config.num_static
+        solution = sample_latents(
+            self.dit,
+            self.schedule,
+            self.statistics,
+            [choose_handles(gaussians, num_latents, num_static) for gaussians in canonicals],
+            torch.stack([values.float() for values in tokens]).to(self.device),
+            torch.stack(list(noise)).to(self.device),
+            sampling or self.index.sampling,
+        )
+        decode = self.vae.variation.decode
+        fields = [
+            decode(latents.unsqueeze(0), gaussians.to_activated14().unsqueeze(0))[0]
+            for latents, gaussians in zip(solution.sample, canonicals)
+        ]
+        return Generated(fields, solution.nfe.tolist(), solution.num_calls)
+
+
+def _refuse_misfits(index: GeneratorIndex, vae: JointVAE, dit: VariationDiT) -> None:
+    """Raise UserError unless networks and index agree on the channels and grids that they share."""
+    static, variation = vae.static, vae.variation.config
+    wanted = {
+        f"{INDEX_NAME}: latents, channels": (len(index.latents.mean), variation.latent_channels),
+        f"{INDEX_NAME}: static, channels": (len(index.static.mean), dit.static_cond_proj.in_features),
+        f"{INDEX_NAME}: voxels.resolution": (index.voxels.resolution, static.decoder.config.resolution),
+        f"{INDEX_NAME}: voxels.feature_channels": (
+            index.voxels.feature_channels,
+            static.encoder.config.feature_channels,
+        ),
+        f"{DIT_FOLDER}: latent_channels": (dit.latent_channels, variation.latent_channels),
+    }
+    for name, (found, expected) in wanted.items():
+        if found != expected:
+            raise UserError(
+                f"{name} is {found}, but the networks beside it have {expected}. They do not belong together."
+            )
