@@ -8,9 +8,9 @@ import av
 import numpy as np
 import torch
 
-from gvf.data.video import write_video
 from gvf.gaussians.gaussians import GaussianActivation, Gaussians
 from gvf.rendering.turntable import turntable
+from gvf.video.writing import write_video
 
 
 def two_balls(num_frames: int) -> Gaussians:

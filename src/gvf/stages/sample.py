@@ -15,7 +15,6 @@ from tqdm import tqdm
 from gvf.config.params import Params
 from gvf.data.clips import clip_ids, load_features, load_points, load_views
 from gvf.data.rejections import record_rejections
-from gvf.data.video import write_video
 from gvf.devices import resolve_device
 from gvf.errors import ClipError
 from gvf.execution.clip_map import Rejected, attempt
@@ -31,6 +30,7 @@ from gvf.storage.files import fresh_directory, save_npz, save_tensors, write_jso
 from gvf.tracking import client as tracking
 from gvf.tracking.provenance import device_name
 from gvf.training.randomness import derive_seed
+from gvf.video.writing import write_video
 from gvf.workspace import Workspace
 
 VIDEO = 0  # the frontal conditioning video
