@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Step:
-    """One step of the work, such as `align`. total: its units, if they can be counted in advance."""
+    """One step of the work, such as `align`."""
 
     def advance(self, count: int = 1) -> None:
         """Report that `count` more units are done."""
@@ -21,8 +22,33 @@ class Progress:
 
     @contextmanager
     def step(self, name: str, total: int | None = None, unit: str = "") -> Iterator[Step]:
-        """Yield a step to report to. name: one or two words for people and scripts."""
+        """Yield a step to report to. name: one or two words for people and scripts. total: its units, where they are known."""
         yield Step()
 
     def warn(self, message: str) -> None:
         """Report something that the user should know, though the work goes on."""
+
+
+class Stopwatch(Progress):
+    """Passes everything on to another listener and keeps the wall-clock seconds of each step.
+
+    seconds: by name; steps of the same name add up. warnings: in the order in which they came.
+    """
+
+    def __init__(self, listener: Progress) -> None:
+        self.listener = listener
+        self.seconds: dict[str, float] = {}
+        self.warnings: list[str] = []
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None, unit: str = "") -> Iterator[Step]:
+        began = time.monotonic()
+        try:
+            with self.listener.step(name, total, unit) as step:
+                yield step
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+        self.listener.warn(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -83,6 +84,7 @@ class MotionGenerator:
                 "package. Leave encoder_weights out."
             )
         self.index = index
+        self.folder: Path | None = None  # where the networks were loaded from
         self.encoder_weights = encoder_weights
         self.device = torch.device(device)
         self.vae = vae.to(self.device).eval()
@@ -119,10 +121,13 @@ class MotionGenerator:
         )
         if not (folder / INDEX_NAME).is_file() and is_published(folder):
             parts = load_published_generator(folder)
-            return cls(parts.index, parts.vae, parts.dit, device, encoder_weights)
-        index = read_index(folder)
-        dit = load_network(VariationDiT, folder / DIT_FOLDER)
-        return cls(index, JointVAE.load(folder), dit, device, encoder_weights)
+            generator = cls(parts.index, parts.vae, parts.dit, device, encoder_weights)
+        else:
+            index = read_index(folder)
+            dit = load_network(VariationDiT, folder / DIT_FOLDER)
+            generator = cls(index, JointVAE.load(folder), dit, device, encoder_weights)
+        generator.folder = folder
+        return generator
 
     def save_pretrained(self, folder: PathLike, facts: CardFacts | None = None) -> None:
         """Write the generator into a folder. facts: what is known for the model card.

@@ -45,6 +45,12 @@ def is_published(folder: Path) -> bool:
     return _find(folder, variation_layouts.DIT, published_files.DIT) is not None
 
 
+def published_paths(folder: Path) -> list[Path]:
+    """Return the weights' files that `load_published_generator` would read, as far as they are there."""
+    found = [_find(folder, layout, file) for layout, file in _FILES.items()]
+    return [path / WEIGHTS_NAME if path.is_dir() else path for path in found if path is not None]
+
+
 def load_published_generator(folder: Path) -> Parts:
     """Return the generator of published files in a folder.
 

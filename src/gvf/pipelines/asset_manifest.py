@@ -1,0 +1,184 @@
+"""`manifest.json` of an asset: how it was made, where its camera was, and what other tools need to know.
+
+The file may come from anywhere: unknown fields are refused, and every number is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gvf import __version__
+from gvf.config.messages import problems
+from gvf.errors import ConfigError, UserError
+from gvf.geometry.camera import OrbitCamera
+from gvf.models.network_folder import read_small_json
+from gvf.rendering.convention import COMPENSATE, LOW_PASS, WHITE
+from gvf.storage.files import PathLike, write_json
+
+MANIFEST_NAME = "manifest.json"
+
+_Text = Annotated[str, Field(max_length=500)]
+_Finite = Annotated[float, Field(ge=-1e9, le=1e9)]
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CameraFacts(_Facts):
+    """The camera of the input video's square crop; see `gvf.geometry.camera.OrbitCamera`."""
+
+    azimuth: _Finite
+    elevation: Annotated[float, Field(ge=-90.0, le=90.0)]
+    radius: Annotated[float, Field(gt=0.0, le=1e4)]
+    fov: Annotated[float, Field(gt=0.0, lt=180.0)]
+    shift: tuple[_Finite, _Finite] = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, camera: OrbitCamera) -> CameraFacts:
+        """Return the facts about a camera."""
+        return cls(**vars(camera))
+
+    def camera(self) -> OrbitCamera:
+        """Return the camera."""
+        return OrbitCamera(self.azimuth, self.elevation, self.radius, self.fov, self.shift)
+
+
+class AlignmentFacts(_Facts):
+    """How sure the camera is. confidence: in [0, 1]. rivals: azimuths, in degrees, that fit almost as well."""
+
+    confidence: Annotated[float, Field(ge=0.0, le=1.0)]
+    ambiguous: bool
+    rivals: tuple[_Finite, ...] = ()
+
+
+class SimilarityFacts(_Facts):
+    """From the asset's axes (z up) to the file's: multiply by `scale`, add `center`, then turn to the file's axes."""
+
+    scale: Annotated[float, Field(gt=0.0, le=1e12)]
+    center: tuple[_Finite, _Finite, _Finite]
+    axes: Literal["y up", "z up"]
+
+
+class CanonicalFacts(_Facts):
+    """Where the canonical Gaussians come from. file: name only. clip: animation whose first frame was taken, if any."""
+
+    origin: Literal["mesh", "gaussians", "image"]
+    file: _Text | None = None
+    sha256: _Digest | None = None
+    clip: _Text | None = None
+    to_file: SimilarityFacts | None = None
+
+
+class FindingFacts(_Facts):
+    """One remark of the input check."""
+
+    code: _Text
+    message: Annotated[str, Field(max_length=2000)]
+
+
+class VideoFacts(_Facts):
+    """The input video. crops: left, top and side in source pixels, one per frame or a single one for all."""
+
+    name: _Text
+    size: tuple[int, int]
+    matting: _Text
+    crops: tuple[tuple[_Finite, _Finite, _Finite], ...]
+    findings: tuple[FindingFacts, ...] = ()
+
+
+class CandidateFacts(_Facts):
+    """One sampled motion of one segment and its score: higher is a better fit to the input."""
+
+    segment: int
+    seed: int
+    score: _Finite
+    chosen: bool
+
+
+class MotionFacts(_Facts):
+    """How the motion was sampled. segments: first and last frame of each. network_calls: of the diffusion transformer."""
+
+    seed: int
+    sampling: dict[str, float | int | str]
+    segments: tuple[tuple[int, int], ...]
+    candidates: tuple[CandidateFacts, ...] = ()
+    network_calls: int
+
+
+class GeneratorFacts(_Facts):
+    """The weights: their name, digest and licence."""
+
+    name: _Text
+    sha256: _Digest | None
+    licence: _Text
+
+
+class RenderingFacts(_Facts):
+    """The convention under which the Gaussians look as trained; see `gvf.rendering.convention`."""
+
+    low_pass: Annotated[float, Field(ge=0.0, le=100.0)] = LOW_PASS
+    compensate: bool = COMPENSATE
+    background: Annotated[float, Field(ge=0.0, le=1.0)] = WHITE
+
+
+class Manifest(_Facts):
+    """Everything that is known about an asset besides its Gaussians. seconds: per step, wall-clock."""
+
+    format: Literal[1] = 1
+    created: _Text
+    num_frames: Annotated[int, Field(ge=1)]
+    num_gaussians: Annotated[int, Field(ge=1)]
+    frames_per_second: Annotated[float, Field(gt=0.0, le=1000.0)]
+    times: tuple[_Finite, ...]
+    camera: CameraFacts
+    alignment: AlignmentFacts | None = None
+    video: VideoFacts
+    canonical: CanonicalFacts
+    motion: MotionFacts
+    rendering: RenderingFacts = RenderingFacts()
+    generator: GeneratorFacts
+    device: _Text
+    versions: dict[str, _Text]
+    seconds: dict[str, float] = {}
+    warnings: tuple[Annotated[str, Field(max_length=2000)], ...] = ()
+
+    def save(self, folder: PathLike) -> None:
+        """Write `manifest.json` into a folder."""
+        write_json(Path(folder) / MANIFEST_NAME, self.model_dump(mode="json"))
+
+
+def read_manifest(folder: PathLike) -> Manifest:
+    """Read the manifest of an asset's folder. Raises UserError, or ConfigError that names every wrong field."""
+    path = Path(folder) / MANIFEST_NAME
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file. Name a folder that gvf generate or gvf animate wrote.")
+    try:
+        return Manifest.model_validate(read_small_json(path))
+    except ValidationError as error:
+        (key, message), *more = problems(error, Manifest, "")
+        raise ConfigError(key, message, str(path), tuple(more)) from None
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, in ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what results depend on."""
+    return {"gvf": __version__, "python": platform.python_version(), "torch": torch.__version__}
+
+
+def as_facts(manifest: Manifest) -> dict[str, Any]:
+    """Return what a lone `asset.glb` and the page show of a manifest."""
+    whole = json.loads(manifest.model_dump_json())
+    return {key: whole[key] for key in ("camera", "canonical", "rendering", "generator", "created")}

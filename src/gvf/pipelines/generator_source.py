@@ -1,0 +1,41 @@
+"""Where a generator comes from: its name, a digest of everything that its results depend on, and its licence."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import yaml
+
+from gvf.errors import UserError
+from gvf.pipelines.asset_manifest import GeneratorFacts
+from gvf.pipelines.generator_folder import generator_digest
+from gvf.pipelines.generator_index import INDEX_NAME
+from gvf.pipelines.model_card import CARD_NAME
+from gvf.pipelines.published_generator import published_paths
+from gvf.storage.files import sha256
+from gvf.text import clean
+
+UNSTATED = "unstated"
+_LONGEST_CARD = 1 << 20  # bytes
+
+
+def describe_generator(folder: Path, title: str) -> GeneratorFacts:
+    """Return the facts about the generator in a folder, ours or the published one."""
+    if (folder / INDEX_NAME).is_file():
+        return GeneratorFacts(name=title, sha256=generator_digest(folder), licence=_licence(folder / CARD_NAME))
+    lines = [f"{path.name} {sha256(path)}\n" for path in published_paths(folder)]
+    return GeneratorFacts(name=title, sha256=hashlib.sha256("".join(lines).encode()).hexdigest(), licence=UNSTATED)
+
+
+def _licence(card: Path) -> str:
+    """Return the licence in a model card's front matter; `unstated` where there is none."""
+    try:
+        if card.stat().st_size > _LONGEST_CARD:
+            return UNSTATED
+        parts = card.read_text(encoding="utf-8").split("---\n", 2)
+        values = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, UserError):
+        return UNSTATED
+    found = values.get("license") if isinstance(values, dict) else None
+    return clean(found, 100) if isinstance(found, str) and found not in ("", "unknown") else UNSTATED
