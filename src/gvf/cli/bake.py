@@ -7,11 +7,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from gvf.data.gltf.baking import bake_clip, clip_times, load_model
-from gvf.data.gltf.document import GltfDocument, read_gltf
-from gvf.errors import ClipError, UserError
+from gvf.data.gltf.baking import clip_times
+from gvf.data.named_clip import bake_named_clip
 from gvf.storage.files import save_npz
-from gvf.text import MAX_NAME, clean
 
 
 def bake(file: Path, clip: str | None, frames: int, output: Path, raw: bool) -> None:
@@ -21,15 +19,8 @@ def bake(file: Path, clip: str | None, frames: int, output: Path, raw: bool) -> 
     box; vertices so far from the origin that float32 would distort them are then float64. Raises UserError when the
     file or the clip cannot be baked.
     """
-    try:
-        document = read_gltf(file)
-        index = find_clip(document, clip)
-        model = load_model(document)
-        animation = model.animation(index)
-        mesh = bake_clip(model, animation, clip_times(animation, frames))
-        mesh = mesh if raw else mesh.normalized()
-    except ClipError as error:
-        raise UserError(error.message) from None
+    baked = bake_named_clip(file, clip, lambda animation: clip_times(animation, frames))
+    mesh = baked.mesh if raw else baked.normalized().mesh
     save_npz(output, vertices=compact(mesh.vertices), faces=mesh.faces)
 
 
@@ -38,26 +29,6 @@ def compact(vertices: np.ndarray) -> np.ndarray:
     rounded = vertices.astype(np.float32)
     side = float(np.ptp(vertices, axis=(0, 1)).max())
     return rounded if float(np.abs(rounded - vertices).max()) <= 1e-6 * side else vertices
-
-
-def find_clip(document: GltfDocument, clip: str | None) -> int:
-    """Return the index of the animation of that name, or of the only one. Raises UserError, listing the names, otherwise."""
-    names = document.animation_names
-    listed = ", ".join(names)
-    clip = None if clip is None else clean(clip, MAX_NAME)  # as animation names are
-    if not names:
-        raise UserError(f"{document.name}: has no animation.")
-    if clip is None:
-        if len(names) > 1:
-            raise UserError(f"{document.name}: has {len(names)} animations. Choose one with --clip: {listed}.")
-        return 0
-    if names.count(clip) > 1:
-        raise UserError(
-            f"{document.name}: {names.count(clip)} animations are named {clip!r}. Give them distinct names."
-        )
-    if clip not in names:
-        raise UserError(f"{document.name}: has no animation {clip!r}. It has: {listed}.")
-    return names.index(clip)
 
 
 @click.command("bake")

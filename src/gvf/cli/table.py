@@ -32,6 +32,9 @@ TOOLS = {
     "ablate": Entry("gvf_evaluation.commands.ablate:command", "Train, sample and score one variant of the ablations."),
     "report-ablations": Entry("gvf_evaluation.commands.report_ablations:command", "Write Tables 2, 3, 5 and 6."),
     "bake": Entry("gvf.cli.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
+    "film": Entry(
+        "gvf.cli.film:command", "Film an animated model: a conditioning video, as training videos are rendered."
+    ),
     "params": Entry("gvf.cli.params:command", "Check a parameter file, or write its JSON schema."),
     "test-sets": Entry(
         "gvf_evaluation.commands.test_sets:command", "List and verify test sets, and identify or reserve assets."

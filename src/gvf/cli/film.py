@@ -1,0 +1,75 @@
+"""Command `film`: a conditioning video of an animated model, as a good input looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("film")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--clip", metavar="NAME", help="Animation to film; may be left out when the file has only one.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A video (.mp4, .webm, .gif), or a folder for RGBA frames and film.json.",
+)
+@click.option(
+    "--azimuth", type=float, default=0.0, show_default=True, help="Degrees around the object; 0 is its front."
+)
+@click.option(
+    "--elevation", type=click.FloatRange(-90, 90), default=0.0, show_default=True, help="Degrees above the horizon."
+)
+@click.option("--fov", type=click.FloatRange(5, 120), default=49.1, show_default=True, help="Field of view, degrees.")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=2),
+    help="Number of frames, evenly spaced from the first keyframe to the last.  [default: 24]",
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(0, 1000, min_open=True),
+    help="Sample the clip at this rate, in its own time.  [default: the rate at which the frames span the clip]",
+)
+@click.option(
+    "--size", type=click.IntRange(16, 4096), default=512, show_default=True, help="Height and width in pixels."
+)
+@click.option(
+    "--samples", type=click.IntRange(1, 16), default=4, show_default=True, help="Rays along each side of a pixel."
+)
+@click.option(
+    "--background", metavar="COLOUR", help="Name or #rrggbb.  [default: white in a video, transparent in a folder]"
+)
+def command(
+    file: Path,
+    clip: str | None,
+    output: Path,
+    azimuth: float,
+    elevation: float,
+    fov: float,
+    frames: int | None,
+    fps: float | None,
+    size: int,
+    samples: int,
+    background: str | None,
+) -> None:
+    """Film one animation of a .glb or .gltf FILE, lit and framed as the videos that generators are trained on."""
+    from gvf.pipelines.film import FilmOptions, check_output, film, parse_color, save_film
+    from gvf.progress import Progress
+
+    check_output(output, size)
+    color = None if background is None else parse_color(background)
+    options = FilmOptions(azimuth, elevation, fov, frames, fps, size, samples)
+    made = film(file, clip, options, Progress())
+    save_film(made, output, color)
+    if made.touches_border:
+        click.echo(
+            f"Warning: {made.clip!r} touches the border of the picture. Raise --fov to see all of the object.", err=True
+        )
+    click.echo(
+        f"{output}: {len(made.frames)} frames of {made.clip!r} at {made.frames_per_second:.4g} per second, azimuth "
+        f"{azimuth:g}, elevation {elevation:g}, field of view {fov:g} degrees"
+    )
