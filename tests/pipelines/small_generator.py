@@ -7,17 +7,19 @@ from dataclasses import replace
 import torch
 
 from gvf.config.featurize import FeaturizeConfig
+from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.data.latents import LatentStatistics
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
-from gvf.pipelines.generator_index import Sampling, Training, build_index
+from gvf.pipelines.generator_index import CanonicalViews, Sampling, Training, build_index
 from gvf.pipelines.video_to_4d import VideoTo4D
 from tests.training.tiny_clips import STATIC_VAE as STATIC
 from tests.training.tiny_clips import VARIATION_VAE
 
 IMAGE_SIZE = 64
+VIEWS = CanonicalViews(count=4, size=IMAGE_SIZE, samples=1, radius=2.0, fov=40.0)
 VARIATION = replace(VARIATION_VAE, num_layers=1, num_latents=4, latent_channels=5, num_neighbors=3)
 FRAMES, TOKENS, CHANNELS = 3, 4, 384  # of training clips; tokens of a frame and their channels, on a grid of 2 x 2
 FEATURIZE = FeaturizeConfig("efficientnet_lite0", None, 2, STATIC.resolution, "visible", 4)
@@ -34,10 +36,10 @@ DIT = VariationDitConfig(
 FAST = Sampling(solver="multistep", steps=3)
 
 
-def small_generator() -> VideoTo4D:
+def small_generator(static: StaticVaeConfig = STATIC) -> VideoTo4D:
     """Return a generator whose video, Gaussians and noise all matter to its result."""
     torch.manual_seed(0)
-    vae, dit = JointVAE(STATIC, VARIATION), VariationDiT(DIT, VARIATION.latent_channels)
+    vae, dit = JointVAE(static, VARIATION), VariationDiT(DIT, VARIATION.latent_channels)
     for network in (vae, dit):
         for parameter in network.parameters():
             parameter.data.add_(0.2 * torch.randn_like(parameter))
@@ -48,10 +50,8 @@ def small_generator() -> VideoTo4D:
         torch.rand(14) + 0.5,
     )
     training = Training(frames=FRAMES, clips=12, preset="tiny", source="procedural")
-    channels = STATIC.feature_channels
-    index = build_index(
-        "A small generator", training, statistics, 1000, FEATURIZE, channels, image_size=IMAGE_SIZE, sampling=FAST
-    )
+    channels = static.feature_channels
+    index = build_index("A small generator", training, statistics, 1000, FEATURIZE, channels, VIEWS, sampling=FAST)
     return VideoTo4D(index, vae, dit)
 
 

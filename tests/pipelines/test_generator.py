@@ -30,7 +30,7 @@ from gvf.storage import published_files
 from gvf.storage.files import load_tensors, save_tensors
 from gvf.weights.published import save_published
 from tests.models.test_image_encoder import tiny_dinov2
-from tests.pipelines.small_generator import FAST, FRAMES, canonical_gaussians, small_generator, tokens_of
+from tests.pipelines.small_generator import FAST, FRAMES, VIEWS, canonical_gaussians, small_generator, tokens_of
 from tests.weights.small_weights import SIZES, small_network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -219,7 +219,7 @@ def test_image_encoder_weights_from_a_folder_are_known_by_their_content(
     save_tensors(other / "model.safetensors", {"other": changed.detach()})
     featurize = FeaturizeConfig("dinov2", str(ours), None, 8, "visible", 4)
     index = build_index(
-        "t", Training(frames=3), pipeline.index.statistics, 1000, featurize, 6, 64, weights_digest(featurize)
+        "t", Training(frames=3), pipeline.index.statistics, 1000, featurize, 6, VIEWS, weights_digest(featurize)
     )
     assert index.image_encoder.weights is None
     assert index.image_encoder.weights_sha256 == hashlib.sha256((ours / "model.safetensors").read_bytes()).hexdigest()

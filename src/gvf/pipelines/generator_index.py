@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gvf.config.featurize import FeaturizeConfig
 from gvf.config.messages import problems
+from gvf.config.render import RenderConfig
 from gvf.data.latents import LatentStatistics
 from gvf.errors import ConfigError, UserError
 from gvf.models.encoders.preprocessing import PREPROCESSING
@@ -137,6 +138,34 @@ class Voxels(_Facts):
     weighting: Literal["uniform", "visible"]
 
 
+class CanonicalViews(_Facts):
+    """The views of a mesh that its image features come from, spread evenly over the sphere.
+
+    count: number of views. size: pixels per side. samples: along each side of a pixel. radius: object units. fov: degrees.
+    """
+
+    count: Annotated[int, Field(ge=1, le=10_000)]
+    size: Annotated[int, Field(ge=16, le=4096)]
+    samples: Annotated[int, Field(ge=1, le=16)]
+    radius: Annotated[float, Field(ge=1.0, le=100.0)]
+    fov: Annotated[float, Field(ge=1.0, le=120.0)]
+
+    @classmethod
+    def of(cls, render: RenderConfig) -> CanonicalViews:
+        """Return the views that the section `render` describes."""
+        return cls(
+            count=render.canonical_views,
+            size=render.image_size,
+            samples=render.samples,
+            radius=render.radius,
+            fov=render.view_fov,
+        )
+
+
+RELEASED_VIEWS = CanonicalViews(count=150, size=512, samples=3, radius=2.0, fov=40.0)
+"""The views of the paper's release."""
+
+
 class Rendering(_Facts):
     """The convention under which the Gaussians look as trained: see `gvf.rendering.convention`."""
 
@@ -183,7 +212,7 @@ class GeneratorIndex(_Facts):
     title: of the model card. training: what the generator was trained on. latents, static: statistics that normalise the
     latents, and the activated Gaussians that condition the transformer. commit: of the code in the checkout that exported
     the generator, followed by + if files had been changed; None if it is not known. metrics: values on held-out clips, as
-    far as they are known.
+    far as they are known. canonical_views: None in folders written before this was recorded; see `views`.
     """
 
     format: Literal["gvf-generator"]
@@ -196,6 +225,7 @@ class GeneratorIndex(_Facts):
     sampling: Sampling
     image_encoder: Encoder
     voxels: Voxels
+    canonical_views: CanonicalViews | None = None
     rendering: Rendering
     channels: Channels
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}\+?$")] | None
@@ -206,6 +236,17 @@ class GeneratorIndex(_Facts):
         """Return the statistics as float32 tensors."""
         values = self.latents.mean, self.latents.std, self.static.mean, self.static.std
         return LatentStatistics(*(torch.tensor(value, dtype=torch.float32) for value in values))
+
+    @property
+    def views(self) -> CanonicalViews:
+        """Return the views of a mesh that its features are taken from; where they are not recorded, those of the preset `cpu`.
+
+        Their size is then that of the training frames, which is recorded wherever features depend on it.
+        """
+        unknown = CanonicalViews(
+            count=12, size=self.image_encoder.preprocessing.size, samples=2, radius=RELEASED_VIEWS.radius, fov=40.0
+        )
+        return self.canonical_views or unknown
 
     def featurize_config(self, batch_size: int = 16) -> FeaturizeConfig:
         """Return the settings with which images are encoded for this generator. batch_size: images encoded at once."""
@@ -222,15 +263,15 @@ def build_index(
     num_diffusion_steps: int,
     featurize: FeaturizeConfig,
     feature_channels: int,
-    image_size: int,
+    views: CanonicalViews,
     encoder_sha256: str | None = None,
     sampling: Sampling | None = None,
 ) -> GeneratorIndex:
     """Return the index of a generator trained with these settings; statistics are stored without loss.
 
-    feature_channels: channels of the image features on a voxel. image_size: pixels per side of the training frames, which
-    count unless the image encoder has a size of its own. encoder_sha256: of the file of the image encoder's weights.
-    Weights from a local folder have no name elsewhere, so the digest alone identifies them.
+    feature_channels: channels of the image features on a voxel. views: of training meshes; training frames have their size.
+    encoder_sha256: of the file of the image encoder's weights. Weights from a local folder have no name elsewhere, so the
+    digest alone identifies them.
     """
     name = featurize.weights
     is_public = name is not None and re.fullmatch(HUB_NAME, name) is not None and not Path(name).exists()
@@ -248,13 +289,14 @@ def build_index(
             weights=name if is_public else None,
             weights_sha256=encoder_sha256,
             token_grid=featurize.token_grid,
-            preprocessing=_preprocessing(featurize.encoder, image_size),
+            preprocessing=_preprocessing(featurize.encoder, views.size),
         ),
         voxels=Voxels(
             resolution=featurize.voxel_resolution,
             feature_channels=feature_channels,
             weighting=featurize.voxel_weighting,
         ),
+        canonical_views=views,
         rendering=Rendering(),
         channels=Channels(),
         commit=None,

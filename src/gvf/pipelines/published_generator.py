@@ -13,7 +13,7 @@ from gvf.models.network_folder import WEIGHTS_NAME
 from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
 from gvf.models.variation.vae import VariationVAE
-from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, Training, build_index
+from gvf.pipelines.generator_index import INDEX_NAME, RELEASED_VIEWS, GeneratorIndex, Training, build_index
 from gvf.storage import published_files
 from gvf.storage.published_files import HubFile
 from gvf.weights import canonical_layouts, variation_layouts
@@ -22,7 +22,7 @@ from gvf.weights.loading import load_as
 from gvf.weights.statistics import load_statistics_of
 
 TITLE = "Gaussian Variation Field Diffusion, published weights"
-TRAINING_FRAMES, IMAGE_SIZE = 24, 518
+TRAINING_FRAMES = 24
 NUM_DIFFUSION_STEPS = 1000
 _FILES = {
     canonical_layouts.STATIC_VAE: published_files.STATIC_VAE,
@@ -79,7 +79,7 @@ def load_published_generator(folder: Path) -> Parts:
         NUM_DIFFUSION_STEPS,
         featurize,
         static.config.feature_channels,
-        IMAGE_SIZE,
+        RELEASED_VIEWS,
     )
     return Parts(index, JointVAE.of(static, variation), dit)
 

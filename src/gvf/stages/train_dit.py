@@ -7,7 +7,7 @@ from gvf.data.clips import clip_ids, load_features
 from gvf.data.latents import load_latents, load_statistics
 from gvf.pipelines.encoder_weights import weights_digest
 from gvf.pipelines.generator_folder import assemble
-from gvf.pipelines.generator_index import Training, build_index
+from gvf.pipelines.generator_index import CanonicalViews, Training, build_index
 from gvf.tracking import client as tracking
 from gvf.training.fit import fit
 from gvf.training.tasks.dit import DitTask
@@ -30,7 +30,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         params.train_dit.num_diffusion_steps,
         params.featurize,
         load_features(workspace, clips[0])["voxel_features"].shape[1],
-        params.render.image_size,
+        CanonicalViews.of(params.render),
         weights_digest(params.featurize),
     )
     task = DitTask(

@@ -20,7 +20,7 @@ from gvf.data.gltf.material import (
     transform_uvs,
 )
 from gvf.data.gltf.scene import Node, NodePose, NodeTree, read_nodes
-from gvf.data.mesh import AnimatedMesh, Material
+from gvf.data.mesh import AnimatedMesh, Material, reduced
 from gvf.errors import ClipError
 
 # Limits of a whole scene: a small file that instances one mesh many times must not exhaust the memory.
@@ -70,9 +70,12 @@ def scene_size(document: GltfDocument, tree: NodeTree) -> tuple[int, int]:
     return sum(vertices for vertices, _ in counted), sum(triangles for _, triangles in counted)
 
 
-def load_model(document: GltfDocument, max_triangles: int | None = None) -> GltfModel:
+def load_model(
+    document: GltfDocument, max_triangles: int | None = None, max_texture_size: int | None = None
+) -> GltfModel:
     """Read the meshes, skins, materials and textures of the default scene.
 
+    max_texture_size: texels along the longer side, to which larger textures are scaled down one by one.
     Raises ClipError("size") when it has more triangles than `max_triangles` (or three times as many vertices), before
     any array is read, and ClipError("invalid") for whatever is broken.
     """
@@ -98,7 +101,7 @@ def load_model(document: GltfDocument, max_triangles: int | None = None) -> Gltf
         for primitive in meshes[_mesh_of(tree, node)].primitives
     )
     offsets = np.cumsum([0, *(len(part.primitive.positions) for part in parts)])
-    surface = _read_surface(document, parts)
+    surface = _read_surface(document, parts, max_texture_size)
     return GltfModel(
         document=document,
         tree=tree,
@@ -132,9 +135,21 @@ def bake_clip(model: GltfModel, animation: Animation, times: np.ndarray) -> Anim
     if 3 * len(model.colors) * len(times) > _MAX_BAKED_NUMBERS:
         message = f"{model.document.name}: {len(model.colors)} vertices in {len(times)} frames are too many to bake."
         raise ClipError("size", message)
-    vertices, handedness = _posed(model, animation.poses(times), len(times))
+    return _baked(model, animation.poses(times), times, repr(animation.name))
+
+
+def bake_rest(model: GltfModel) -> AnimatedMesh:
+    """Return the scene as one frame at time 0, without any animation: nodes keep the transforms of the file.
+
+    Units, axes, winding and errors are as in `bake_clip`.
+    """
+    return _baked(model, {}, np.zeros(1), "its rest pose")
+
+
+def _baked(model: GltfModel, poses: Mapping[int, NodePose], times: np.ndarray, what: str) -> AnimatedMesh:
+    vertices, handedness = _posed(model, poses, len(times))
     if not _in_range(vertices):
-        raise ClipError("invalid", f"{model.document.name}: {animation.name!r} has a NaN or infinite vertex.")
+        raise ClipError("invalid", f"{model.document.name}: {what} has a NaN or infinite vertex.")
     mirrored = handedness[model.faces].sum(axis=1) < 0.0
     return AnimatedMesh(
         vertices=vertices,
@@ -278,7 +293,7 @@ def _skin(positions: np.ndarray, weights: csr_matrix, joint_matrices: np.ndarray
         out[frame] = np.einsum("vij,vj->vi", blended[..., :3], unskinned) + blended[..., 3]
 
 
-def _read_surface(document: GltfDocument, parts: tuple[Part, ...]) -> _Surface:
+def _read_surface(document: GltfDocument, parts: tuple[Part, ...], max_texture_size: int | None) -> _Surface:
     """Read materials, textures and texture coordinates of the parts; only what is used is read."""
     slots: dict[int, int] = {}
     sources: list[SourceMaterial] = []
@@ -302,8 +317,13 @@ def _read_surface(document: GltfDocument, parts: tuple[Part, ...]) -> _Surface:
         uvs=np.concatenate(uvs),
         emissive_uvs=np.concatenate(emissive_uvs) if differ else None,
         materials=materials,
-        textures=tuple(read_image(document, image) for image in images),
+        textures=tuple(_read_texture(document, image, max_texture_size) for image in images),
     )
+
+
+def _read_texture(document: GltfDocument, image: int, max_size: int | None) -> np.ndarray:
+    texture = read_image(document, image)
+    return texture if max_size is None else reduced(texture, max_size)
 
 
 def _read_uvs(document: GltfDocument, primitive: Primitive, use: TextureUse | None) -> np.ndarray:

@@ -1,0 +1,114 @@
+"""Canonical Gaussians of the first frame from what a person has: a mesh (A.3), or Gaussians as a PLY file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from gvf.data.clips import Views
+from gvf.data.mesh import AnimatedMesh
+from gvf.data.mesh_source import MeshSource, read_mesh
+from gvf.errors import ClipError, UserError
+from gvf.gaussians.gaussians import Gaussians
+from gvf.geometry.camera import intrinsics, orbit, sphere_hammersley
+from gvf.geometry.similarity import Similarity, unit_box
+from gvf.pipelines.animate_mesh import canonical_from_features
+from gvf.pipelines.generator_index import CanonicalViews
+from gvf.pipelines.mesh_to_canonical import voxel_features
+from gvf.pipelines.motion_generator import MotionGenerator
+from gvf.progress import Progress
+from gvf.rendering.mesh_views import MeshRenderer
+from gvf.storage.files import PathLike, sha256
+
+Origin = Literal["mesh", "gaussians", "image"]
+
+
+@dataclass(frozen=True)
+class CanonicalObject:
+    """The object of the first frame.
+
+    gaussians: [N], on the generator's device. mesh: one frame in the unit box, z up; None unless it comes from a mesh, as
+    is source, its file. to_file: takes object units to units and axes of the file. sha256: of the file.
+    """
+
+    gaussians: Gaussians
+    mesh: AnimatedMesh | None
+    origin: Origin
+    to_file: Similarity
+    sha256: str
+    source: MeshSource | None = None
+
+
+def load_canonical(
+    source: PathLike, generator: MotionGenerator, *, clip: str | None = None, progress: Progress | None = None
+) -> CanonicalObject:
+    """Return the canonical object of a file: a mesh in .glb, .gltf.
+
+    clip: the animation whose first keyframe is the pose; None for the rest pose. The object is centred and its longest
+    side in this pose becomes 1 (in training it is the longest side over all frames, which only a known motion has).
+    Raises UserError that names the file and what is wrong with it.
+    """
+    path, progress = Path(source), progress or Progress()
+    with progress.step("read the model"):
+        found = read_mesh(path, clip)
+    return canonical_of_mesh(path, found, generator, progress)
+
+
+def canonical_of_mesh(
+    path: Path, source: MeshSource, generator: MotionGenerator, progress: Progress
+) -> CanonicalObject:
+    """Return the canonical Gaussians of a mesh, D_GS(E_GS(M_1)) (A.3). path: its file, for messages."""
+    config, vae = generator.index.featurize_config(), generator.vae
+    if generator.encoder.voxel_dim != (expected := vae.static.encoder.config.feature_channels):
+        raise UserError(
+            f"generator: its image encoder {config.encoder} makes features of {generator.encoder.voxel_dim} channels, its mesh "
+            f"encoder takes {expected}. They do not belong together."
+        )
+    try:
+        mesh = source.mesh.normalized()
+        views = draw_views(mesh, generator.index.views, progress)
+        with progress.step("image features"):
+            voxels, features = voxel_features(
+                generator.encoder,
+                mesh.vertices[0],
+                mesh.faces,
+                mesh.double_sided,
+                views,
+                config.voxel_resolution,
+                config.voxel_weighting,
+                config.batch_size,
+                generator.device,
+            )
+    except ClipError as error:
+        raise UserError(f"{path}: {error.message}") from None
+    with progress.step("canonical Gaussians") as step:
+        stored = features.half()  # the precision that the networks were trained with
+        canonical = canonical_from_features(vae, stored.to(generator.device), voxels.to(generator.device))
+        gaussians = canonical.clip(0)
+        step.note(f"{gaussians.num_gaussians} Gaussians in {len(voxels)} voxels")
+    to_file = unit_box(source.mesh.vertices[0], "y").turned(source.up)
+    return CanonicalObject(gaussians, mesh, "mesh", to_file, sha256(path), source)
+
+
+def draw_views(mesh: AnimatedMesh, settings: CanonicalViews, progress: Progress) -> Views:
+    """Return images of a mesh's first frame, spread evenly over the sphere, as training draws them."""
+    azimuths, elevations = sphere_hammersley(settings.count)
+    viewmats = orbit(azimuths, elevations, settings.radius)
+    Ks = intrinsics(np.full(settings.count, settings.fov))
+    renderer = MeshRenderer(mesh)
+    images = []
+    with progress.step("views of the model", settings.count, "views") as step:
+        for part in _parts(settings.count, 4):
+            drawn = renderer.render(mesh.vertices[0], viewmats[part], Ks[part], settings.size, settings.samples)
+            images.append(drawn)
+            step.advance(len(drawn))
+    return Views(torch.from_numpy(np.concatenate(images)), torch.from_numpy(viewmats), torch.from_numpy(Ks))
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
