@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,8 +17,22 @@ def shared() -> Path:
     """The folder of real input beside the checkout; skips where it is absent, fails where it is required."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        reason = "../shared (real characters and video frames) is not beside this checkout"
-        if os.environ.get("GVF_REQUIRE_SHARED") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _absent("../shared (real characters and video frames) is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The folder of the independent readers that run in node; skips where they are not installed, fails where required."""
+    folder = ROOT / "tests" / "node" / "node_modules"
+    if shutil.which("node") is None:
+        _absent("node is not installed; it runs the validator of glTF files and three.js")
+    if not folder.is_dir():
+        _absent("tests/node/node_modules is missing; `npm ci --prefix tests/node` installs what it holds")
+    return folder
+
+
+def _absent(reason: str) -> NoReturn:
+    if os.environ.get("GVF_REQUIRE_SHARED") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
