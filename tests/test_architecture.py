@@ -34,6 +34,7 @@ HOMES = {
     "dvc": set(),
     "embreex": {"gvf.rendering.visibility"},
     "gsplat": {"gvf.rendering.gsplat_backend"},
+    "gsply": {"gvf.formats.spz"},
     "hydra": set(),
     "jinja2": {"gvf_evaluation.reporting.page"},
     "lpips": {"gvf.metrics.lpips_network"},
@@ -41,6 +42,7 @@ HOMES = {
     "pebble": {"gvf.execution.processes"},
     "plyfile": {"gvf.gaussians.ply"},
     "prefect": {"flows"},
+    "pxr": {"gvf.formats.usd"},
     "pytorch3d": {"gvf.geometry.pytorch3d_backend"},
     "ray": {"gvf.execution.on_ray"},
 }

@@ -8,9 +8,9 @@ checks what plyfile does not check: counts, rows and values.
 
 from __future__ import annotations
 
-import math
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
 from gvf.errors import UserError
+from gvf.gaussians.axes import Y_DOWN, turn_points, turn_quats
 from gvf.gaussians.gaussians import RELEASE_ACTIVATION, GaussianActivation, Gaussians
 from gvf.storage.files import PathLike, atomic_path
 from gvf.text import clean
@@ -30,39 +31,27 @@ _COLUMNS = (
 _READ = tuple(name for name in _COLUMNS if name not in ("nx", "ny", "nz"))
 _MAX_HEADER = 1 << 20  # bytes; plyfile reads headers character by character, without a limit
 _MAX_LIST_ROWS = 1_000_000  # of an element with list properties, which are read row by row
-_HALF = math.sqrt(0.5)
 
 
-def _turn_points(points: Tensor, direction: int) -> Tensor:
-    """Turn (x, y, z) into (x, -z, y) for direction 1, and back for -1. points: [N, 3]."""
-    x, y, z = points.unbind(-1)
-    return torch.stack([x, -direction * z, direction * y], dim=-1)
-
-
-def _turn_quats(quats: Tensor, direction: int) -> Tensor:
-    """Apply the same quarter turn about x after each rotation. quats: [N, 4] wxyz."""
-    w, x, y, z = quats.unbind(-1)
-    return _HALF * torch.stack([w - direction * x, x + direction * w, y - direction * z, z + direction * y], dim=-1)
-
-
-def save_ply(path: PathLike, gaussians: Gaussians) -> None:
+def save_ply(path: PathLike, gaussians: Gaussians, comments: Sequence[str] = ()) -> None:
     """Write N Gaussians (no leading axes: one frame) to a PLY file; a scale of zero becomes the smallest float32.
 
+    comments: lines of ASCII for the header, which readers skip.
     Raises UserError for a batch, and for a value that is NaN or infinite.
     """
     if gaussians.means.ndim != 2:
         raise UserError(f"{path}: a PLY holds one frame, found means of shape {list(gaussians.means.shape)}.")
     gaussians = gaussians.detach().to("cpu")
     values = np.zeros((gaussians.num_gaussians, len(_COLUMNS)), "<f4")
-    values[:, 0:3] = _turn_points(gaussians.means, 1)
+    values[:, 0:3] = turn_points(gaussians.means, Y_DOWN)
     values[:, 6:9] = gaussians.colors.float()
     values[:, 9] = torch.logit(gaussians.opacities, eps=1e-6)
     values[:, 10:13] = gaussians.scales.float().clamp(min=torch.finfo(torch.float32).tiny).log()
-    values[:, 13:17] = _turn_quats(gaussians.quats, 1)
+    values[:, 13:17] = turn_quats(gaussians.quats, Y_DOWN)
     _refuse_values(path, _COLUMNS, np.isfinite(values), values)
     table = values.view([(name, "<f4") for name in _COLUMNS])[:, 0]
     with atomic_path(path) as partial:
-        PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(partial))
+        PlyData([PlyElement.describe(table, "vertex")], byte_order="<", comments=list(comments)).write(str(partial))
 
 
 def load_ply(path: PathLike, activation: GaussianActivation = RELEASE_ACTIVATION) -> Gaussians:
@@ -88,10 +77,10 @@ def load_ply(path: PathLike, activation: GaussianActivation = RELEASE_ACTIVATION
     if (short := (lengths[:, 0] < 1e-12).nonzero()).numel():
         raise UserError(f"{path}: row {int(short[0])}: rot_0 to rot_3 are all zero, which is no rotation.")
     return Gaussians.from_rendered(
-        means=_turn_points(_stacked(columns, "x", "y", "z"), -1).float(),
+        means=turn_points(_stacked(columns, "x", "y", "z"), -Y_DOWN).float(),
         colors=_stacked(columns, "f_dc_0", "f_dc_1", "f_dc_2").float(),
         scales=scales.float(),
-        quats=_turn_quats(quats / lengths, -1).float(),
+        quats=turn_quats(quats / lengths, -Y_DOWN).float(),
         opacities=columns["opacity"].sigmoid().float(),
         activation=activation,
     )

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-import torch
 
 from gvf.gaussians.gaussians import Gaussians
-from gvf.geometry.camera import intrinsics, orbit
-from gvf.rendering.splats import draw_gaussians
+from gvf.geometry.camera import OrbitCamera
+from gvf.rendering.moments import draw_moments
 
 ELEVATION, RADIUS, FOV = 15.0, 2.0, 49.1  # degrees, object units, degrees
+_WHITE = (1.0, 1.0, 1.0)
 
 
-@torch.no_grad()
+def turntable_cameras(num_images: int) -> list[OrbitCamera]:
+    """Return cameras evenly spaced over one turn, from the front towards +x."""
+    return [OrbitCamera(index * 360.0 / num_images, ELEVATION, RADIUS, FOV) for index in range(num_images)]
+
+
+def turntable_length(num_frames: int, frames_per_second: float, seconds: float) -> int:
+    """Return how many images one turn of at least `seconds` has when the motion, too, ends where it began."""
+    return num_frames * max(1, math.ceil(round(seconds * frames_per_second / num_frames, 6)))
+
+
 def turntable(gaussians: Gaussians, size: int, num_images: int) -> np.ndarray:
     """Render Gaussians [T, N, ...] over white; their motion repeats during the turn.
 
     Returns uint8 [num_images, size, size, 3].
     """
-    device = gaussians.means.device
-    num_frames = len(gaussians.means)
-    azimuths = np.arange(num_images) * 360.0 / num_images
-    viewmats = torch.from_numpy(orbit(azimuths, ELEVATION, RADIUS)).float().to(device)
-    K = torch.from_numpy(intrinsics(FOV)).float().to(device)
-    images = []
-    for index, viewmat in enumerate(viewmats):
-        frame = index % num_frames
-        moment = gaussians.map(lambda values: values[frame])  # noqa: B023
-        rgb = draw_gaussians(moment, viewmat[None], K[None], size)[0]
-        images.append((rgb.clamp(0, 1) * 255.0).round().byte().cpu().numpy())
-    return np.stack(images)
+    frames = [index % len(gaussians.means) for index in range(num_images)]
+    return np.stack(list(draw_moments(gaussians, frames, turntable_cameras(num_images), size, background=_WHITE)))
