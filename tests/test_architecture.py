@@ -29,7 +29,7 @@ BESIDE = {
 # The modules that import an outside tool; empty where none may.
 HOMES = {
     "DracoPy": {"gvf.data.gltf.draco"},
-    "av": {"gvf.video.writing"},
+    "av": {"gvf.video.containers", "gvf.video.writing"},
     "deepspeed": {"gvf.training.engine"},
     "dvc": set(),
     "embreex": {"gvf.rendering.visibility"},

@@ -1,0 +1,58 @@
+"""A prepared video: what the networks see, and where it was in the source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gvf.errors import UserError
+from gvf.video.findings import Finding
+
+
+@dataclass(frozen=True)
+class InputVideo:
+    """Square frames of one object, cut out of a video.
+
+    frames: uint8 [T, S, S, 4], straight alpha, display sRGB. frames_per_second: of these frames. times: [T] seconds from the
+    start of the source. crops: [T, 3] (left, top, side) of each frame in source pixels; parts outside the picture are
+    transparent. source_size: width and height of the source as it is shown. matting: where the masks come from (`alpha`,
+    `key`, `network` or `none`). findings: what was noticed about the input.
+    """
+
+    frames: Tensor
+    frames_per_second: float
+    times: Tensor
+    crops: Tensor
+    source_size: tuple[int, int]
+    name: str
+    matting: str
+    findings: tuple[Finding, ...] = ()
+
+    @classmethod
+    def from_frames(cls, frames: Tensor | np.ndarray, frames_per_second: float, name: str = "frames") -> InputVideo:
+        """Wrap square RGBA frames uint8 [T, S, S, 4] unchanged, such as renders of a model.
+
+        Raises UserError for another shape or type, or fewer than two frames.
+        """
+        frames = torch.as_tensor(frames)
+        if (
+            frames.dtype != torch.uint8
+            or frames.ndim != 4
+            or frames.shape[1] != frames.shape[2]
+            or frames.shape[3] != 4
+        ):
+            raise UserError(
+                f"{name}: must be uint8 [T, S, S, 4], square RGBA (got {frames.dtype} {list(frames.shape)}). "
+                "Use prepare_video for a video file."
+            )
+        if len(frames) < 2:
+            raise UserError(f"{name}: has {len(frames)} frames; a motion needs at least two.")
+        if not frames_per_second > 0:
+            raise UserError(f"{name}: frames_per_second must be positive (got {frames_per_second:g}).")
+        side = frames.shape[1]
+        crops = torch.tensor([[0.0, 0.0, side]]).expand(len(frames), 3).clone()
+        times = torch.arange(len(frames)) / frames_per_second
+        return cls(frames, float(frames_per_second), times, crops, (side, side), name, "alpha")

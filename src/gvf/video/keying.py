@@ -1,0 +1,144 @@
+"""Cut an object out in front of a plain background, such as the white of a render or a studio's wall.
+
+The background is a smooth surface in Oklab, fitted to the border of a frame; its noise gives the tolerance. Limits: parts of
+the object in the background's own colour that reach the silhouette are lost, and a cast shadow belongs to the object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from gvf.video.color import oklab
+
+_BAND = 0.02  # of the shorter side: the border whose colours are taken
+_ROUNDS = 12
+_INLIER = 0.06  # Oklab distance within which a border pixel can be background (3 times what is just visible)
+_LEAST_SHARE = 0.7  # of the border's pixels must be background: the object may touch one side
+_LEAST_SIDE = 0.3  # ... and of three of the four sides
+_MOST_NOISE = 0.015
+_MOST_RANGE = 0.15  # of a gradient, from corner to corner
+_TOLERANCE, _NOISES = 0.02, 4.0
+_SURE = 3.0  # tolerances from which a pixel shows the object alone
+_HOLE = 1e-4  # of the picture's area: smaller enclosed parts in the background's colour are highlights
+_SEVEN = np.ones((3, 3), bool)
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """A plain background. weights: [6, 3] of a quadratic surface in Oklab over (x, y) in [-1, 1]. noise: Oklab units."""
+
+    weights: np.ndarray
+    noise: float
+
+    @property
+    def tolerance(self) -> float:
+        """Oklab distance up to which a pixel counts as background."""
+        return max(_TOLERANCE, _NOISES * self.noise)
+
+    def colors(self, height: int, width: int) -> np.ndarray:
+        """Return the background's Oklab colours [H, W, 3]."""
+        return (_surface(height, width) @ self.weights).astype(np.float32)
+
+
+def find_backdrop(rgb: np.ndarray) -> Backdrop | None:
+    """Return the plain background of a frame uint8 [H, W, 3], or None where its border is not uniform."""
+    height, width = rgb.shape[:2]
+    band = max(2, round(_BAND * min(height, width)))
+    inside = np.zeros((height, width), bool)
+    inside[band:-band, band:-band] = True
+    rows, columns = np.nonzero(~inside)
+    colors = oklab(rgb[rows, columns])
+    surface = _surface(height, width)[rows, columns]
+    start = _densest(colors)
+    weights = np.zeros((6, 3))
+    weights[0] = start
+    reach = _INLIER
+    for order in (1, 3, 3, 6, 6)[:_ROUNDS]:
+        near = np.linalg.norm(colors - surface @ weights, axis=1) < reach
+        if near.mean() < _LEAST_SHARE / 2:
+            return None
+        weights = np.zeros((6, 3))
+        weights[:order] = np.linalg.lstsq(surface[near, :order], colors[near], rcond=None)[0]
+        reach = _INLIER * 0.7
+    distances = np.linalg.norm(colors - surface @ weights, axis=1)
+    noise = float(np.median(distances)) / 1.54  # the median of a three-dimensional normal distribution's length
+    near = distances < max(_TOLERANCE, _NOISES * noise)
+    span = np.ptp(_surface(9, 9).reshape(-1, 6) @ weights, axis=0)
+    sides = (rows < band, rows >= height - band, columns < band, columns >= width - band)
+    plain = sum(near[side].mean() >= _LEAST_SIDE for side in sides)
+    if noise > _MOST_NOISE or near.mean() < _LEAST_SHARE or plain < 3 or np.linalg.norm(span) > _MOST_RANGE:
+        return None
+    return Backdrop(weights, noise)
+
+
+def key(rgb: np.ndarray, backdrop: Backdrop) -> np.ndarray:
+    """Return a frame uint8 [H, W, 3] as RGBA [H, W, 4]: the background transparent, edges soft and without its colour."""
+    height, width = rgb.shape[:2]
+    background = backdrop.colors(height, width)
+    distance = np.linalg.norm(oklab(rgb) - background, axis=2)
+    tolerance = backdrop.tolerance
+    smooth = np.minimum(distance, ndimage.median_filter(distance, 3, mode="nearest"))  # no single noisy pixels
+    empty = _empty(smooth, distance, tolerance, backdrop.noise)
+    if empty.all():
+        return np.dstack([rgb * 0, np.zeros((height, width), np.uint8)])
+    return _with_soft_edges(rgb, empty, distance, tolerance)
+
+
+def _empty(smooth: np.ndarray, distance: np.ndarray, tolerance: float, noise: float) -> np.ndarray:
+    """Return where the background is seen [H, W]: what is connected to the border, and holes that look just like it."""
+    near = smooth < tolerance
+    labels, count = ndimage.label(near)
+    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    is_empty = np.zeros(count + 1, bool)
+    is_empty[border[border > 0]] = True
+    numbers = np.arange(1, count + 1)
+    areas = ndimage.sum_labels(near, labels, numbers)
+    means = ndimage.mean(distance, labels, numbers) if count else np.zeros(0)
+    exact = means < max(0.35 * _TOLERANCE, 2.5 * noise)
+    is_empty[1:] |= exact & (areas >= max(16, _HOLE * near.size))
+    return is_empty[labels]
+
+
+def _with_soft_edges(rgb: np.ndarray, empty: np.ndarray, distance: np.ndarray, tolerance: float) -> np.ndarray:
+    """Estimate alpha where object and background mix, by the colour's place on the line between the two."""
+    solid = ~empty
+    sure = ndimage.binary_erosion(solid, _SEVEN, iterations=2, border_value=1)
+    reach = ndimage.distance_transform_edt(~sure)
+    sure |= solid & (distance > _SURE * tolerance) & (reach > 4)  # thin parts, which have no inside
+    colors = rgb.astype(np.float32)
+    to_empty, at_empty = ndimage.distance_transform_edt(~empty, return_indices=True)
+    band = (~sure & solid) | (empty & (ndimage.distance_transform_edt(empty) <= 1.5))
+    alpha = solid.astype(np.float32)
+    if sure.any() and band.any():
+        at_sure = ndimage.distance_transform_edt(~sure, return_distances=False, return_indices=True)
+        rows, columns = np.nonzero(band)
+        front = colors[at_sure[0, rows, columns], at_sure[1, rows, columns]]
+        back_rows, back_columns = at_empty[0, rows, columns], at_empty[1, rows, columns]
+        back = ndimage.uniform_filter(colors, (5, 5, 0))[back_rows, back_columns]
+        back = np.where((to_empty[back_rows, back_columns] == 0)[:, None], colors[back_rows, back_columns], back)
+        line = front - back
+        share = ((colors[rows, columns] - back) * line).sum(1) / np.maximum((line**2).sum(1), 1.0)
+        alpha[rows, columns] = np.clip(share, 0, 1)
+        weight = np.maximum(alpha[rows, columns], 0.1)[:, None]
+        clean = back + (colors[rows, columns] - back) / weight
+        colors[rows, columns] = np.where(weight > 0.3, np.clip(clean, 0, 255), front)
+    alpha[alpha < 0.02] = 0
+    colors[alpha == 0] = 0
+    return np.dstack([np.round(colors), np.round(255 * alpha)]).astype(np.uint8)
+
+
+def _surface(height: int, width: int) -> np.ndarray:
+    """Return the terms 1, x, y, x^2, xy, y^2 of every pixel [H, W, 6]."""
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+
+
+def _densest(colors: np.ndarray) -> np.ndarray:
+    """Return the most frequent colour of [N, 3]: the median of the fullest cell of a coarse grid and its neighbours."""
+    cells = np.round(colors / _INLIER).astype(int)
+    values, counts = np.unique(cells, axis=0, return_counts=True)
+    fullest = values[counts.argmax()]
+    return np.median(colors[(np.abs(cells - fullest) <= 1).all(1)], axis=0)

@@ -1,0 +1,38 @@
+"""From a video to what the networks see: read, cut the object out, crop, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gvf.progress import Progress
+from gvf.storage.files import PathLike
+from gvf.text import MAX_NAME, clean
+from gvf.video.cropping import cut, object_boxes, square_crops
+from gvf.video.findings import report
+from gvf.video.input_video import InputVideo
+from gvf.video.matting import matted
+from gvf.video.options import VideoOptions
+from gvf.video.reading import read_clip
+
+
+def prepare_video(path: PathLike, options: VideoOptions, progress: Progress) -> InputVideo:
+    """Read a video, cut its object out and crop it. Raises UserError with advice when it cannot be used."""
+    name = clean(str(path))
+    clip = read_clip(path, options, progress)
+    clip, matting = matted(clip, options, name, progress)
+    crops = square_crops(object_boxes(clip.frames[..., 3]), options.margin, options.crop)
+    frames = np.stack([cut(frame, crop, options.size) for frame, crop in zip(clip.frames, crops)])
+    findings = report(clip.findings, name, progress)
+    return InputVideo(
+        frames=torch.from_numpy(frames),
+        frames_per_second=clip.rate,
+        times=torch.from_numpy(clip.times).float(),
+        crops=torch.from_numpy(crops * clip.scale).float(),
+        source_size=clip.source_size,
+        name=clean(Path(path).name, MAX_NAME),
+        matting=matting,
+        findings=findings,
+    )
