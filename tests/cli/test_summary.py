@@ -9,11 +9,11 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from gvf.cli.activation_memory import peak_activation_bytes
 from gvf.cli.footprint import sphere_voxels
 from gvf.cli.summary import command
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.errors import UserError
+from gvf.models.activation_memory import peak_activation_bytes
 from gvf.models.layers.attention import SelfAttention
 from gvf.models.variation.dit import VariationDiT
 

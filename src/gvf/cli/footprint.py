@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gvf.cli.activation_memory import peak_activation_bytes
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.config.variation_vae import VariationVaeConfig
 from gvf.gaussians.gaussians import NUM_CHANNELS
+from gvf.models.activation_memory import peak_activation_bytes
 from gvf.models.canonical.gaussian_decoder import GaussianDecoder
 from gvf.models.canonical.slat_encoder import SlatEncoder
 from gvf.models.layers.attention import KeysValues

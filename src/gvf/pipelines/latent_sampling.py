@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -24,10 +24,12 @@ def sample_latents(
     video_tokens: Tensor,
     noise: Tensor,
     sampling: Sampling,
+    report: Callable[[Tensor], None] | None = None,
 ) -> Solution:
     """Return latents [B, T, L, C] of B videos, ready for the decoder, without gradients.
 
     handles: of each clip. video_tokens: [B, T, K, D]. noise: [B, T, L, C], standard normal.
+    report: called after each step with the solver's times [B], which run from 1 to almost 0.
     """
     positions = torch.stack([handle.positions for handle in handles])
     static = statistics.normalize_static(torch.stack([handle.static for handle in handles]))
@@ -47,10 +49,10 @@ def sample_latents(
         )
         solver = DpmSolver(schedule, velocity)
         if sampling.solver == "multistep":
-            solution = solver.sample_multistep(noise, sampling.steps)
+            solution = solver.sample_multistep(noise, sampling.steps, report)
         else:
             tolerances = Tolerances(
                 sampling.absolute_tolerance, sampling.relative_tolerance, sampling.first_step, sampling.safety
             )
-            solution = solver.sample_adaptive(noise, tolerances)
+            solution = solver.sample_adaptive(noise, tolerances, report)
         return solution._replace(sample=statistics.denormalize(solution.sample))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,13 +23,15 @@ from gvf.pipelines.encoder_weights import require_digest
 from gvf.pipelines.frames import as_rgba, resized
 from gvf.pipelines.generator_folder import DIT_FOLDER, refuse_foreign_files, write_description
 from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, Sampling, read_index
-from gvf.pipelines.handles import choose_handles
+from gvf.pipelines.handles import Handles, choose_handles
 from gvf.pipelines.hub import locate
 from gvf.pipelines.latent_sampling import sample_latents
 from gvf.pipelines.mesh_to_canonical import video_tokens
 from gvf.pipelines.model_card import CardFacts
 from gvf.pipelines.published_generator import is_published, load_published_generator
 from gvf.storage.files import PathLike, fresh_directory
+
+FRAMES_AT_ONCE = 4  # encoded at once: the widest encoder keeps 140 MB of activations per frame
 
 Loaded = TypeVar("Loaded", bound="MotionGenerator")
 
@@ -194,14 +196,13 @@ class MotionGenerator:
             )
         if encoder.resizes_frames:
             rgba = resized(rgba, encoder.preprocessing.size)
-        return video_tokens(self.encoder, rgba, self.index.featurize_config().batch_size, self.device)
+        return video_tokens(self.encoder, rgba, FRAMES_AT_ONCE, self.device)
 
     def noise(self, num_frames: int, generator: torch.Generator) -> Tensor:
         """Draw the noise [T, L, C] of one clip, on the CPU."""
         sizes = self.vae.variation.config
         return torch.randn(num_frames, sizes.num_latents, sizes.latent_channels, generator=generator)
 
-    @torch.no_grad()
     def generate(
         self,
         tokens: Sequence[Tensor],
@@ -215,15 +216,33 @@ class MotionGenerator:
         each. A clip's field does not depend on the rest of the batch, up to rounding. sampling: by default the
         generator's own.
         """
-        num_latents, num_static = self.vae.variation.config.num_latents, self.dit.config.num_static
+        handles = [self.handles(canonical) for canonical in canonicals]
+        return self.generate_with(handles, tokens, canonicals, noise, sampling or self.index.sampling)
+
+    def handles(self, canonical: Gaussians) -> Handles:
+        """Return what the diffusion transformer sees of canonical Gaussians [N]."""
+        return choose_handles(canonical, self.vae.variation.config.num_latents, self.dit.config.num_static)
+
+    @torch.no_grad()
+    def generate_with(
+        self,
+        handles: Sequence[Handles],
+        tokens: Sequence[Tensor],
+        canonicals: Sequence[Gaussians],
+        noise: Sequence[Tensor],
+        sampling: Sampling,
+        report: Callable[[Tensor], None] | None = None,
+    ) -> Generated:
+        """Generate variation fields as `generate` does, from the handles of each clip. report: as in `sample_latents`."""
         solution = sample_latents(
             self.dit,
             self.schedule,
             self.statistics,
-            [choose_handles(gaussians, num_latents, num_static) for gaussians in canonicals],
+            handles,
             torch.stack([values.float() for values in tokens]).to(self.device),
             torch.stack(list(noise)).to(self.device),
-            sampling or self.index.sampling,
+            sampling,
+            report,
         )
         decode = self.vae.variation.decode
         fields = [

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gvf.gaussians.gaussians import Gaussians
 from gvf.rendering.convention import COMPENSATE, LOW_PASS, WHITE
-from gvf.rendering.rasterize import rasterize
+from gvf.rendering.rasterize import RasterizedViews, rasterize
 
 
 def draw_gaussians(gaussians: Gaussians, viewmats: Tensor, Ks: Tensor, size: int, background: float = WHITE) -> Tensor:
@@ -15,6 +15,13 @@ def draw_gaussians(gaussians: Gaussians, viewmats: Tensor, Ks: Tensor, size: int
 
     gaussians: fields [..., N, ...]; viewmats: [..., C, 4, 4]; Ks: [..., C, 3, 3], normalised; leading axes broadcast.
     """
+    return draw_views(gaussians, viewmats, Ks, size, background).rgb
+
+
+def draw_views(
+    gaussians: Gaussians, viewmats: Tensor, Ks: Tensor, size: int, background: float = WHITE
+) -> RasterizedViews:
+    """Return the images of `draw_gaussians` with their alpha and depth."""
     level = torch.full((3,), background, device=gaussians.means.device)
     return rasterize(
         gaussians.means,
@@ -29,4 +36,4 @@ def draw_gaussians(gaussians: Gaussians, viewmats: Tensor, Ks: Tensor, size: int
         background=level,
         low_pass=LOW_PASS,
         compensate=COMPENSATE,
-    ).rgb
+    )

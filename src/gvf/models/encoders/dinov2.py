@@ -61,12 +61,20 @@ class DinoV2Encoder(nn.Module):
         return torch.cat(self._encode(images), dim=1)
 
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the patch tokens [B, patches, C] and the class token [B, 1, C], before the final norm."""
+        """Return the patch tokens [B, patches, C] and the class token [B, 1, C] of images [B, H, W, 4] uint8."""
         size = self.network.config.image_size
         sources = [Image.fromarray(image) for image in images.cpu().numpy()]
         resized = [np.asarray(source.resize((size, size), Image.Resampling.LANCZOS)) for source in sources]
         rgba = torch.from_numpy(np.stack(resized)).to(self.get_buffer("mean").device).permute(0, 3, 1, 2) / 255.0
         pixels = (rgba[:, :3] * rgba[:, 3:] - self.get_buffer("mean")) / self.get_buffer("std")
+        return self.patches_and_class(pixels)
+
+    @torch.inference_mode()
+    def patches_and_class(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the patch tokens [B, patches, C] and the class token [B, 1, C], before the final norm.
+
+        pixels: [B, 3, S, S], normalised, at the network's own size.
+        """
         hidden = self.network(pixels, output_hidden_states=True).hidden_states[-1]
         return hidden[:, 1 + self.network.config.num_register_tokens :], hidden[:, :1]
 

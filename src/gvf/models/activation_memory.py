@@ -6,9 +6,10 @@ live tensors are added up.
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class _FusedAttention(TorchFunctionMode):
@@ -70,6 +73,24 @@ def peak_activation_bytes(network: nn.Module, run: Callable[[nn.Module], object]
     """
     network.train(training)
     device = next((parameter.device for parameter in network.parameters()), torch.device("meta"))
-    with device, torch.set_grad_enabled(training), _FusedAttention(), _LiveBytes() as live:
-        run(network)
+    with device, torch.set_grad_enabled(training):
+        return peak_bytes(lambda: run(network))
+
+
+def peak_bytes(run: Callable[[], object]) -> int:
+    """Return the most bytes that tensors created by `run()` occupy at once. Its networks are on the meta device, as above."""
+    with _FusedAttention(), _LiveBytes() as live:
+        run()
     return live.peak
+
+
+def on_meta(network: Module) -> Module:
+    """Return a copy of a network on the meta device, of the same precision; no value is copied."""
+    tensors = [*network.parameters(), *network.buffers()]
+    empty = {id(tensor): _like(tensor) for tensor in tensors}
+    return copy.deepcopy(network, empty)
+
+
+def _like(tensor: Tensor) -> Tensor:
+    values = tensor.detach().to("meta")
+    return nn.Parameter(values, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else values
