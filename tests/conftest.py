@@ -32,7 +32,17 @@ def node_modules() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The Chromium of this machine, which playwright drives; skips where it is absent, fails where it is required."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        _absent("Chromium is not installed (on Debian: apt-get install chromium)")
+    return program
+
+
 def _absent(reason: str) -> NoReturn:
+    """Skip a test for what this machine lacks, or fail it where everything is required, as in .ci/run."""
     if os.environ.get("GVF_REQUIRE_SHARED") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

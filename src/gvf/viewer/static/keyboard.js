@@ -1,0 +1,76 @@
+// The keyboard: which key does what, and the same as a list for the help.
+
+import { orbited, panned, zoomed } from "./camera.js";
+
+const TURN = 5; // degrees
+const MOVE = 0.03; // of the view
+const ZOOM = 1.1;
+const FASTER = Math.SQRT2;
+
+/** Return the keys as groups of {keys, text, run}: `keys` are values of KeyboardEvent.key. */
+export function shortcuts(player, actions) {
+  const look = (change) => () => {
+    player.camera = change(player.camera);
+  };
+  const speed = (factor) => () => {
+    player.speed *= factor;
+  };
+  return [
+    { keys: [" ", "k"], text: "Play or pause", run: () => (player.playing ? player.pause() : player.play()) },
+    { keys: [","], text: "Previous frame", run: () => player.step(-1) },
+    { keys: ["."], text: "Next frame", run: () => player.step(1) },
+    { keys: ["Home"], text: "First frame", run: () => (player.frame = 0) },
+    { keys: ["End"], text: "Last frame", run: () => (player.frame = player.numFrames - 1) },
+    { keys: ["["], text: "Slower", run: speed(1 / FASTER) },
+    { keys: ["]"], text: "Faster", run: speed(FASTER) },
+    { keys: ["l"], text: "Loop, or run back and forth", run: actions.mode },
+    { keys: ["m"], text: "Mix neighbouring frames", run: actions.interpolation },
+    { keys: ["ArrowLeft"], text: "Turn left", run: look((camera) => orbited(camera, -TURN, 0)) },
+    { keys: ["ArrowRight"], text: "Turn right", run: look((camera) => orbited(camera, TURN, 0)) },
+    { keys: ["ArrowUp"], text: "Turn up", run: look((camera) => orbited(camera, 0, TURN)) },
+    { keys: ["ArrowDown"], text: "Turn down", run: look((camera) => orbited(camera, 0, -TURN)) },
+    { keys: ["Shift+ArrowLeft"], text: "Move left", run: look((camera) => panned(camera, -MOVE, 0)) },
+    { keys: ["Shift+ArrowRight"], text: "Move right", run: look((camera) => panned(camera, MOVE, 0)) },
+    { keys: ["Shift+ArrowUp"], text: "Move up", run: look((camera) => panned(camera, 0, -MOVE)) },
+    { keys: ["Shift+ArrowDown"], text: "Move down", run: look((camera) => panned(camera, 0, MOVE)) },
+    { keys: ["+", "="], text: "Nearer", run: look((camera) => zoomed(camera, 1 / ZOOM)) },
+    { keys: ["-"], text: "Farther", run: look((camera) => zoomed(camera, ZOOM)) },
+    { keys: ["r"], text: "Reset the view", run: actions.reset },
+    { keys: ["c"], text: "View from the input's camera", run: actions.inputCamera },
+    { keys: ["b"], text: "Next background", run: actions.background },
+    { keys: ["v"], text: "Input video beside the object", run: actions.beside },
+    { keys: ["o"], text: "Object over the input video", run: actions.over },
+    { keys: ["s"], text: "Save the view as a PNG", run: actions.save },
+    { keys: ["f"], text: "Full screen", run: actions.fullscreen },
+    { keys: ["?"], text: "This help", run: actions.help },
+  ];
+}
+
+/** Run the shortcut of a key pressed anywhere on the page, unless the element in focus needs that key itself. */
+export function listen(list) {
+  const byKey = new Map(list.flatMap(({ keys, run }) => keys.map((key) => [key, run])));
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]") !== null) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const run = byKey.get(event.shiftKey && event.key.length > 1 ? `Shift+${key}` : key);
+    if (run === undefined || belongsTo(event.target, event.key)) return;
+    event.preventDefault();
+    run();
+  });
+}
+
+/** Return the name of a key for people. */
+export function keyName(key) {
+  const names = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
+  return key
+    .split(/(?<=.)\+/)
+    .map((part) => names[part] ?? (part.length === 1 ? part.toUpperCase() : part))
+    .join(" + ");
+}
+
+function belongsTo(element, key) {
+  if (!(element instanceof Element)) return false;
+  if (element.matches("input[type=range], select, input[type=radio]")) return /^(Arrow|Home|End|Page| )/.test(key);
+  if (element.matches("button, a, summary")) return key === " " || key === "Enter";
+  return element.matches("input, textarea");
+}

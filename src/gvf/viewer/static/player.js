@@ -1,0 +1,257 @@
+// Plays a sequence of Gaussians in a canvas. This is the scripting interface, too: a page's player is `window.gvf`.
+
+import { backgroundColor } from "./background.js";
+import { completeCamera, homeFor } from "./camera.js";
+import { interpolate } from "./interpolation.js";
+import { Playback } from "./playback.js";
+import { SplatRenderer } from "./renderer.js";
+
+const MOST_PIXELS = 2; // for one of CSS and axis; more costs time and shows nothing
+
+/** A sequence, a camera and a clock. Dispatches `change` when any of them changes, `failure` with a `message`. */
+export class Player extends EventTarget {
+  #canvas;
+  #renderer;
+  #sequence;
+  #playback;
+  #camera;
+  #background = "white";
+  #interpolated = false;
+  #mixed = null;
+  #loaded = ""; // the moment on the GPU
+  #frames = new Map();
+  #scheduled = 0;
+  #last = null;
+  #scale = 1;
+  #devicePixels = null;
+
+  /**
+   * canvas: its size on the page is the size drawn. sequence: what decodeAsset returns. camera: the input's camera, if
+   * known. Throws Error with a message for people when the device cannot draw the sequence.
+   */
+  constructor(canvas, sequence, { camera = null } = {}) {
+    super();
+    this.#canvas = canvas;
+    this.#sequence = sequence;
+    this.#playback = new Playback(sequence.numFrames, sequence.framesPerSecond);
+    this.#start();
+    this.home = homeFor(this.#frame(0).means);
+    this.inputCamera = camera === null ? null : completeCamera(camera, { ...this.home, target: [0, 0, 0] });
+    this.#camera = this.inputCamera ?? this.home;
+    canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.#start();
+      this.refresh();
+    });
+    this.#watchSize();
+    this.refresh();
+  }
+
+  get numGaussians() {
+    return this.#sequence.numGaussians;
+  }
+
+  get numFrames() {
+    return this.#playback.numFrames;
+  }
+
+  get framesPerSecond() {
+    return this.#playback.framesPerSecond;
+  }
+
+  /** The frame that shows; assign to seek. */
+  get frame() {
+    return this.#playback.frame;
+  }
+
+  set frame(value) {
+    this.#playback.seek(value);
+    this.refresh();
+  }
+
+  get playing() {
+    return this.#playback.playing;
+  }
+
+  get backwards() {
+    return this.#playback.backwards;
+  }
+
+  /** How fast time passes, 0.05 to 4. */
+  get speed() {
+    return this.#playback.speed;
+  }
+
+  set speed(value) {
+    this.#playback.speed = value;
+    this.refresh();
+  }
+
+  /** At the end of the sequence: `loop` or `bounce`. */
+  get mode() {
+    return this.#playback.mode;
+  }
+
+  set mode(value) {
+    this.#playback.mode = value;
+    this.refresh();
+  }
+
+  /** Whether moments between frames are mixed from both; the model made the frames only. */
+  get interpolated() {
+    return this.#interpolated;
+  }
+
+  set interpolated(value) {
+    this.#interpolated = Boolean(value);
+    this.refresh();
+  }
+
+  /** The camera, see completeCamera; what is assigned may name only some of its values. */
+  get camera() {
+    return structuredClone(this.#camera);
+  }
+
+  set camera(value) {
+    this.#camera = completeCamera(value, this.#camera);
+    this.refresh();
+  }
+
+  /** `white`, `grey`, `black`, `transparent` or `#rrggbb`. */
+  get background() {
+    return this.#background;
+  }
+
+  set background(value) {
+    backgroundColor(value);
+    this.#background = value;
+    this.refresh();
+  }
+
+  play() {
+    this.#playback.playing = this.numFrames > 1;
+    this.refresh();
+  }
+
+  pause() {
+    this.#playback.playing = false;
+    this.refresh();
+  }
+
+  /** Pause at the frame `count` further on. */
+  step(count = 1) {
+    this.#playback.playing = false;
+    this.#playback.step(count);
+    this.refresh();
+  }
+
+  /**
+   * Return the pixels of any frame from any camera, whatever shows: {width, height, data}, straight alpha, row by row from
+   * the top left, Uint8ClampedArray. Takes what is not given from the current view.
+   */
+  render({ frame = this.frame, camera = {}, width, height = width, background = this.#background } = {}) {
+    const [own, wanted] = [this.#size(1), backgroundColor(background)];
+    const size = [width ?? own[0], height ?? own[1]];
+    if (!Number.isInteger(frame) || frame < 0 || frame >= this.numFrames) {
+      throw new RangeError(`The sequence has frames 0 to ${this.numFrames - 1}.`);
+    }
+    this.#load(frame);
+    const data = this.#renderer.read(completeCamera(camera, this.#camera), ...size, wanted);
+    this.refresh();
+    return { width: size[0], height: size[1], data };
+  }
+
+  /** Return the current view as a PNG, at the size of the canvas in device pixels, or the size given. */
+  async picture(size = {}) {
+    const { width, height, data } = this.render({ ...size });
+    const sheet = new OffscreenCanvas(width, height);
+    sheet.getContext("2d").putImageData(new ImageData(data, width, height), 0, 0);
+    return sheet.convertToBlob({ type: "image/png" });
+  }
+
+  /** Seconds that the last sort took, and pixels of the canvas. */
+  get statistics() {
+    return { sortSeconds: this.#renderer.sortSeconds, width: this.#canvas.width, height: this.#canvas.height };
+  }
+
+  /** Draw again before the browser next shows the page, and tell listeners. */
+  refresh() {
+    if (this.#scheduled === 0) this.#scheduled = requestAnimationFrame((now) => this.#tick(now));
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #start() {
+    this.#renderer = new SplatRenderer(this.#canvas);
+    this.#renderer.allocate(this.#sequence.numGaussians, this.#sequence);
+    this.#loaded = "";
+  }
+
+  #tick(now) {
+    this.#scheduled = 0;
+    const elapsed = this.#last === null ? 0 : (now - this.#last) / 1000;
+    this.#playback.advance(Math.min(elapsed, 1));
+    this.#last = this.playing ? now : null;
+    try {
+      this.#draw();
+    } catch (error) {
+      this.pause();
+      this.dispatchEvent(Object.assign(new Event("failure"), { message: error.message }));
+      return;
+    }
+    if (this.playing) this.refresh();
+  }
+
+  #draw() {
+    const [width, height] = this.#size(this.#scale);
+    if (this.#canvas.width !== width || this.#canvas.height !== height) Object.assign(this.#canvas, { width, height });
+    this.#load(this.#interpolated ? this.#playback.position : this.frame);
+    this.#renderer.draw(this.#camera, backgroundColor(this.#background));
+  }
+
+  /** Follow the canvas's size on the page, in device pixels where the browser knows them exactly. */
+  #watchSize() {
+    const observer = new ResizeObserver(([entry]) => {
+      const box = entry.devicePixelContentBoxSize?.[0];
+      this.#devicePixels = box === undefined ? null : [box.inlineSize, box.blockSize];
+      this.refresh();
+    });
+    try {
+      observer.observe(this.#canvas, { box: "device-pixel-content-box" });
+    } catch {
+      observer.observe(this.#canvas);
+    }
+  }
+
+  /** Return the size to draw in pixels: that of the canvas on the screen, at most two pixels for one of CSS. */
+  #size(scale) {
+    const ratio = globalThis.devicePixelRatio || 1;
+    const { clientWidth, clientHeight } = this.#canvas;
+    const exact = this.#devicePixels ?? [clientWidth * ratio, clientHeight * ratio];
+    const factor = Math.min(1, MOST_PIXELS / ratio) * scale;
+    return exact.map((side) => Math.max(1, Math.round(side * factor)));
+  }
+
+  /** Bring one moment, a position in frames, to the GPU. */
+  #load(position) {
+    if (this.#loaded === position) return;
+    const [whole, share] = [Math.floor(position), position % 1];
+    let gaussians = this.#frame(whole);
+    if (share > 0) {
+      this.#mixed = interpolate(gaussians, this.#frame(whole + 1), share, this.#mixed);
+      gaussians = this.#mixed;
+    }
+    this.#renderer.upload(gaussians);
+    this.#loaded = position;
+  }
+
+  /** Return one frame's Gaussians; the last two are kept. */
+  #frame(index) {
+    let found = this.#frames.get(index);
+    if (found === undefined) {
+      found = this.#sequence.frame(index);
+      if (this.#frames.size > 1) this.#frames.delete(this.#frames.keys().next().value);
+      this.#frames.set(index, found);
+    }
+    return found;
+  }
+}
