@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,6 +40,18 @@ def chromium() -> str:
     if program is None:
         _absent("Chromium is not installed (on Debian: apt-get install chromium)")
     return program
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The path of node, 20 or later, which runs the viewer's modules; skips where it is absent, fails where required."""
+    path = shutil.which("node")
+    if path is None:
+        _absent("node is not installed; it runs the viewer's modules outside a browser")
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.lstrip("v").split(".")[0]) < 20:
+        _absent(f"node is {version}, but the viewer's modules need 20 or later")
+    return path
 
 
 def _absent(reason: str) -> NoReturn:
