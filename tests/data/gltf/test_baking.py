@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from gvf.data.curation.mesh_hash import mesh_sha256
-from gvf.data.gltf.baking import GltfModel, bake_clip, clip_times, load_model, rest_vertices, scene_size
+from gvf.data.gltf.baking import (
+    GltfModel,
+    bake_clip,
+    bake_rest,
+    clip_times,
+    load_model,
+    posed_normals,
+    rest_vertices,
+    scene_size,
+)
 from gvf.data.gltf.document import read_gltf
 from gvf.data.mesh import AnimatedMesh
 from gvf.errors import ClipError
@@ -432,3 +441,48 @@ def test_negative_weights_are_refused(tmp_path: Path) -> None:
     attributes["WEIGHTS_0"] = file.accessor([[1.5, -0.5, 0, 0]] * 4, "VEC4")
     with pytest.raises(ClipError, match=r"primitives\[0\]: WEIGHTS_0 has a negative joint weight \(-0.5\)"):
         _model(file, tmp_path)
+
+
+def test_normals_of_a_skin_turn_with_its_joints(tmp_path: Path) -> None:
+    """After one second the upper joint has turned by 90 degrees about z; the far-away mesh node does not count."""
+    model = _model(skinned_strip(), tmp_path)
+    pose = model.animation(0).poses(np.array([1.0]))
+    normals = np.array([[0.6, 0.8, 0.0]] * 4)
+    found = posed_normals(model, model.parts[0], pose, normals)
+    np.testing.assert_allclose(found[:2], normals[:2], atol=1e-9)
+    quarter = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    blended = np.linalg.inv((np.eye(3) + quarter) / 2.0).T @ normals[0]
+    np.testing.assert_allclose(found[2], blended / np.linalg.norm(blended), atol=1e-9)
+
+
+def test_normals_of_a_scaled_and_mirrored_node(tmp_path: Path) -> None:
+    file = GltfFile()
+    file.node(mesh=file.triangle_mesh(), scale=[-1, 2, 0.5])
+    model = _model(file, tmp_path)
+    normals = np.array([[0.6, 0.0, 0.8], [0.0, 1.0, 0.0], [0.0, 0.6, -0.8]])
+    expected = normals * (-1.0, 0.5, 2.0)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(posed_normals(model, model.parts[0], {}, normals), expected, atol=1e-9)
+
+
+def test_the_rest_pose_is_a_mesh_of_one_frame(tmp_path: Path) -> None:
+    """Nodes keep the file's transforms, whatever an animation does; a mirrored face keeps its front."""
+    file = GltfFile()
+    node = file.node(mesh=cube_mesh(file), scale=[-2, 2, 2])
+    file.animation()
+    file.channel(0, node, "scale", [0, 1], [[9, 9, 9], [5, 5, 5]])
+    mesh = bake_rest(_model(file, tmp_path))
+    assert mesh.vertices.shape == (1, 8, 3)
+    np.testing.assert_array_equal(mesh.vertices[0], CUBE * (-2, 2, 2))
+    np.testing.assert_array_equal(mesh.faces, CUBE_FACES[:, [0, 2, 1]])
+
+
+def test_large_textures_are_scaled_down_while_reading(tmp_path: Path) -> None:
+    file = GltfFile()
+    material = file.entry(
+        "materials", pbrMetallicRoughness={"baseColorTexture": {"index": file.image(np.zeros((8, 4, 3)))}}
+    )
+    file.node(mesh=file.triangle_mesh(material=material))
+    document = read_gltf(file.glb(tmp_path / "a.glb"))
+    assert load_model(document).textures[0].shape == (8, 4, 4)
+    assert load_model(document, max_texture_size=2).textures[0].shape == (2, 1, 4)

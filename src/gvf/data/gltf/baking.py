@@ -22,6 +22,7 @@ from gvf.data.gltf.material import (
 from gvf.data.gltf.scene import Node, NodePose, NodeTree, read_nodes
 from gvf.data.mesh import AnimatedMesh, Material, reduced
 from gvf.errors import ClipError
+from gvf.geometry.carried_normals import CarriedNormals, unit_vectors
 
 # Limits of a whole scene: a small file that instances one mesh many times must not exhaust the memory.
 _MAX_VERTICES = 1 << 24
@@ -173,6 +174,28 @@ def rest_vertices(model: GltfModel) -> np.ndarray:
     if not _in_range(vertices):
         raise ClipError("invalid", f"{model.document.name}: its rest pose has a NaN or infinite vertex.")
     return vertices
+
+
+def posed_normals(model: GltfModel, part: Part, poses: Mapping[int, NodePose], normals: np.ndarray) -> np.ndarray:
+    """Return unit normals [V, 3] of a part in poses of one frame, from those of its primitive [V, 3].
+
+    Each is transformed by the inverse transpose of what moves its vertex, so it stays on the outside where that mirrors.
+    Morph targets first turn normals as far as they turn the triangles.
+    """
+    primitive = part.primitive
+    morphed = _morphed(model, part, poses.get(part.node))[0]
+    turned = CarriedNormals(normals, primitive.positions, primitive.faces).at(morphed)
+    joints = () if part.skin is None else part.skin.joints
+    worlds = model.tree.world_matrices([part.node, *joints], poses)
+    if part.skin is None or part.skin_weights is None:
+        matrices = worlds[part.node][:1, :3, :3]
+    else:
+        blended = part.skin_weights @ _joint_matrices(part.skin, worlds, 1)[:, 0].reshape(-1, 12)
+        matrices = blended.reshape(-1, 3, 4)[..., :3]
+    rows = np.moveaxis(matrices, -2, 0)  # of the matrices; those of the cofactor matrices are their cross products
+    cofactors = np.stack([np.cross(rows[(i + 1) % 3], rows[(i + 2) % 3]) for i in range(3)], axis=-2)
+    signs = np.where(np.linalg.det(matrices) < 0.0, -1.0, 1.0)[:, None]
+    return unit_vectors(signs * np.einsum("vij,vj->vi", np.broadcast_to(cofactors, (len(turned), 3, 3)), turned))
 
 
 def _in_range(vertices: np.ndarray) -> bool:

@@ -26,7 +26,7 @@ class Primitive:
     positions: [V, 3] float64. faces: [F, 3] int32. targets: morph displacements [M, V, 3] float64 (M may be 0).
     joints, joint_weights: [V, 4 S] int64 and float64 (finite, not negative) of S joint sets, or None.
     material: its index, or -1. uv_accessors: accessor of each TEXCOORD set. colors: [V, 4] float32, ones when the file
-    has none.
+    has none. normal_accessor: of NORMAL, which baking does not read; None when the file has none.
     """
 
     positions: np.ndarray
@@ -37,6 +37,7 @@ class Primitive:
     material: int
     uv_accessors: dict[int, int]
     colors: np.ndarray
+    normal_accessor: int | None
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ def _read_primitive(document: GltfDocument, fields: Fields) -> Primitive:
         material=fields.index("material", len(document.materials), -1),
         uv_accessors=uv_accessors,
         colors=_read_colors(document, fields, attributes, num_vertices),
+        normal_accessor=attributes.get("NORMAL"),
     )
 
 
