@@ -34,7 +34,7 @@ def list_command() -> None:
     from gvf.storage.published_files import DIT
     from gvf.workspace import Workspace
 
-    for folder in _folders(Workspace()):
+    for folder in generator_folders(Workspace()):
         try:
             index = read_index(folder)
             parameters = sum(count_parameters(folder, name) for name in NETWORKS)
@@ -162,7 +162,7 @@ def _commit(workspace: Workspace) -> str | None:
     return None if version.commit == UNKNOWN else str(version)
 
 
-def _folders(workspace: Workspace) -> Iterator[Path]:
+def generator_folders(workspace: Workspace) -> Iterator[Path]:
     """Yield the folders of generators in the workspace, its exports and the model hub's cache."""
     from gvf.pipelines.generator_index import INDEX_NAME
     from gvf.storage.published_files import hub_cache

@@ -32,6 +32,7 @@ TOOLS = {
     "ablate": Entry("gvf_evaluation.commands.ablate:command", "Train, sample and score one variant of the ablations."),
     "report-ablations": Entry("gvf_evaluation.commands.report_ablations:command", "Write Tables 2, 3, 5 and 6."),
     "bake": Entry("gvf.cli.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
+    "doctor": Entry("gvf.cli.doctor:command", "Check this machine: what works, and what to do about what does not."),
     "film": Entry(
         "gvf.cli.film:command", "Film an animated model: a conditioning video, as training videos are rendered."
     ),
