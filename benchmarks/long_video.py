@@ -5,12 +5,14 @@ than in training) or several (at the training's spacing), and rendered from the 
 the mesh takes them (Eq. 4), as a share of how far they really move: 0 is perfect, 1 is no motion at all.
 
     python benchmarks/long_video.py lengths --workspace DIR [--frames 8 15 24] [--clips 24] [--seeds 1] [--output FILE.json]
-    python benchmarks/long_video.py drift --workspace DIR --frames 120 [--cycles 5] [--clips 6] [--segment 8] [--candidates 1] [--output FILE.json]
+    python benchmarks/long_video.py drift --workspace DIR --frames 120 [--cycles 5] [--clips 6] [--segment 8]
+        [--candidates 1] [--output FILE.json]
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from gvf.gaussians.gaussians import Gaussians
 from gvf.geometry.camera import OrbitCamera
 from gvf.geometry.sampling import sample_surface
 from gvf.pipelines.animate_mesh import canonical_from_features
+from gvf.pipelines.candidate_fit import fit_of
 from gvf.pipelines.handles import Handles
 from gvf.pipelines.motion import Motion, MotionSettings, generate_motion
 from gvf.pipelines.motion_generator import Generated, MotionGenerator
