@@ -58,7 +58,6 @@ def test_circles_and_the_end_of_the_script_are_refused(tmp_path):
 
 
 def test_every_module_of_the_player_is_in_its_bundle():
-    modules = {path.stem for path in page.STATIC.glob("*.js")} - {"asset"}
-    script = bundle(page.STATIC, "main") if (page.STATIC / "asset.js").is_file() else None
-    if script is not None:
-        assert {name for name in modules if f"const module_{name} = " not in script} == set()
+    script = bundle(page.STATIC, "main")
+    modules = {path.stem for path in page.STATIC.glob("*.js")}
+    assert {name for name in modules if f"const module_{name} = " not in script} == set()

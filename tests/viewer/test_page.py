@@ -7,17 +7,9 @@ import hashlib
 import json
 import re
 
-import pytest
-
 from gvf.viewer import page as pages
-from tests.viewer.raw_asset import with_decoder
 
 HOSTILE = "</script><script>alert(1)</script><!-- \"'&\u202e\0"
-
-
-@pytest.fixture(autouse=True)
-def decoder(tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "STATIC", with_decoder(tmp_path / "static"))
 
 
 def policy(text: str) -> dict[str, list[str]]:
@@ -66,7 +58,7 @@ def test_files_are_embedded_with_their_type(tmp_path):
         text = (tmp_path / "index.html").read_text()
         assert base64.b64decode(element(text, r'id="asset"[^>]*>(.*?)</script>')) == b"asset"
         assert base64.b64decode(element(text, rf'id="input-video" data-type="{kind}">(.*?)</script>')) == video
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "static"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html"]
 
 
 def test_a_page_beside_its_files_names_them():

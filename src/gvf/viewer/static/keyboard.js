@@ -7,7 +7,7 @@ const MOVE = 0.03; // of the view
 const ZOOM = 1.1;
 const FASTER = Math.SQRT2;
 
-/** Return the keys as groups of {keys, text, run}: `keys` are values of KeyboardEvent.key. */
+/** Return the keys as {keys, text, run}: `keys` are values of KeyboardEvent.key, the first of which the help names. */
 export function shortcuts(player, actions) {
   const look = (change) => () => {
     player.camera = change(player.camera);
@@ -17,24 +17,24 @@ export function shortcuts(player, actions) {
   };
   return [
     { keys: [" ", "k"], text: "Play or pause", run: () => (player.playing ? player.pause() : player.play()) },
-    { keys: [","], text: "Previous frame", run: () => player.step(-1) },
-    { keys: ["."], text: "Next frame", run: () => player.step(1) },
-    { keys: ["Home"], text: "First frame", run: () => (player.frame = 0) },
-    { keys: ["End"], text: "Last frame", run: () => (player.frame = player.numFrames - 1) },
-    { keys: ["["], text: "Slower", run: speed(1 / FASTER) },
-    { keys: ["]"], text: "Faster", run: speed(FASTER) },
+    { keys: [","], text: "Previous or next frame", run: () => player.step(-1) },
+    { keys: ["."], text: "Previous or next frame", run: () => player.step(1) },
+    { keys: ["Home"], text: "First or last frame", run: () => (player.frame = 0) },
+    { keys: ["End"], text: "First or last frame", run: () => (player.frame = player.numFrames - 1) },
+    { keys: ["["], text: "Slower or faster", run: speed(1 / FASTER) },
+    { keys: ["]"], text: "Slower or faster", run: speed(FASTER) },
     { keys: ["l"], text: "Loop, or run back and forth", run: actions.mode },
     { keys: ["m"], text: "Mix neighbouring frames", run: actions.interpolation },
-    { keys: ["ArrowLeft"], text: "Turn left", run: look((camera) => orbited(camera, -TURN, 0)) },
-    { keys: ["ArrowRight"], text: "Turn right", run: look((camera) => orbited(camera, TURN, 0)) },
-    { keys: ["ArrowUp"], text: "Turn up", run: look((camera) => orbited(camera, 0, TURN)) },
-    { keys: ["ArrowDown"], text: "Turn down", run: look((camera) => orbited(camera, 0, -TURN)) },
-    { keys: ["Shift+ArrowLeft"], text: "Move left", run: look((camera) => panned(camera, -MOVE, 0)) },
-    { keys: ["Shift+ArrowRight"], text: "Move right", run: look((camera) => panned(camera, MOVE, 0)) },
-    { keys: ["Shift+ArrowUp"], text: "Move up", run: look((camera) => panned(camera, 0, -MOVE)) },
-    { keys: ["Shift+ArrowDown"], text: "Move down", run: look((camera) => panned(camera, 0, MOVE)) },
-    { keys: ["+", "="], text: "Nearer", run: look((camera) => zoomed(camera, 1 / ZOOM)) },
-    { keys: ["-"], text: "Farther", run: look((camera) => zoomed(camera, ZOOM)) },
+    { keys: ["ArrowLeft"], text: "Turn the object", run: look((camera) => orbited(camera, -TURN, 0)) },
+    { keys: ["ArrowRight"], text: "Turn the object", run: look((camera) => orbited(camera, TURN, 0)) },
+    { keys: ["ArrowUp"], text: "Turn the object", run: look((camera) => orbited(camera, 0, TURN)) },
+    { keys: ["ArrowDown"], text: "Turn the object", run: look((camera) => orbited(camera, 0, -TURN)) },
+    { keys: ["Shift+ArrowLeft"], text: "Move it", run: look((camera) => panned(camera, -MOVE, 0)) },
+    { keys: ["Shift+ArrowRight"], text: "Move it", run: look((camera) => panned(camera, MOVE, 0)) },
+    { keys: ["Shift+ArrowUp"], text: "Move it", run: look((camera) => panned(camera, 0, -MOVE)) },
+    { keys: ["Shift+ArrowDown"], text: "Move it", run: look((camera) => panned(camera, 0, MOVE)) },
+    { keys: ["+", "="], text: "Nearer or farther", run: look((camera) => zoomed(camera, 1 / ZOOM)) },
+    { keys: ["-"], text: "Nearer or farther", run: look((camera) => zoomed(camera, ZOOM)) },
     { keys: ["r"], text: "Reset the view", run: actions.reset },
     { keys: ["c"], text: "View from the input's camera", run: actions.inputCamera },
     { keys: ["b"], text: "Next background", run: actions.background },
@@ -59,13 +59,19 @@ export function listen(list) {
   });
 }
 
-/** Return the name of a key for people. */
-export function keyName(key) {
+/** Return {name, value} lines for the help: all keys that belong to one text, by their names for people. */
+export function keyLines(list) {
+  const lines = new Map();
+  for (const { keys, text } of list) lines.set(text, [...(lines.get(text) ?? []), keyName(keys[0])]);
+  return [...lines].map(([value, names]) => ({ name: names.join("  "), value }));
+}
+
+function keyName(key) {
   const names = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
   return key
     .split(/(?<=.)\+/)
     .map((part) => names[part] ?? (part.length === 1 ? part.toUpperCase() : part))
-    .join(" + ");
+    .join(" ");
 }
 
 function belongsTo(element, key) {

@@ -3,6 +3,7 @@
 import { backgroundColor } from "./background.js";
 import { completeCamera, homeFor } from "./camera.js";
 import { interpolate } from "./interpolation.js";
+import { Pace } from "./pace.js";
 import { Playback } from "./playback.js";
 import { SplatRenderer } from "./renderer.js";
 
@@ -22,7 +23,8 @@ export class Player extends EventTarget {
   #frames = new Map();
   #scheduled = 0;
   #last = null;
-  #scale = 1;
+  #pace = new Pace();
+  #drawn = { key: "", at: null }; // what the canvas shows, and since when, if the last tick drew it
   #devicePixels = null;
 
   /**
@@ -114,6 +116,7 @@ export class Player extends EventTarget {
 
   set camera(value) {
     this.#camera = completeCamera(value, this.#camera);
+    this.#pace.move(performance.now());
     this.refresh();
   }
 
@@ -176,14 +179,19 @@ export class Player extends EventTarget {
 
   /** Draw again before the browser next shows the page, and tell listeners. */
   refresh() {
-    if (this.#scheduled === 0) this.#scheduled = requestAnimationFrame((now) => this.#tick(now));
+    this.#request();
     this.dispatchEvent(new Event("change"));
+  }
+
+  #request() {
+    if (this.#scheduled === 0) this.#scheduled = requestAnimationFrame((now) => this.#tick(now));
   }
 
   #start() {
     this.#renderer = new SplatRenderer(this.#canvas);
     this.#renderer.allocate(this.#sequence.numGaussians, this.#sequence);
     this.#loaded = "";
+    this.#drawn.key = "";
   }
 
   #tick(now) {
@@ -191,21 +199,31 @@ export class Player extends EventTarget {
     const elapsed = this.#last === null ? 0 : (now - this.#last) / 1000;
     this.#playback.advance(Math.min(elapsed, 1));
     this.#last = this.playing ? now : null;
+    if (this.#drawn.at !== null) this.#pace.took(now - this.#drawn.at);
+    this.#drawn.at = null;
+    if (this.playing) this.#pace.move(now);
     try {
-      this.#draw();
+      this.#draw(now);
     } catch (error) {
       this.pause();
       this.dispatchEvent(Object.assign(new Event("failure"), { message: error.message }));
       return;
     }
     if (this.playing) this.refresh();
+    else if (this.#pace.moving(now)) this.#request(); // until it has come to rest, and is drawn at full resolution
+    else this.#drawn.at = null; // the next image may be long in coming
   }
 
-  #draw() {
-    const [width, height] = this.#size(this.#scale);
+  /** Draw what has changed since the last image; a browser keeps showing that. */
+  #draw(now) {
+    const [width, height] = this.#size(this.#pace.scale(now));
+    const position = this.#interpolated ? this.#playback.position : this.frame;
+    const key = JSON.stringify([width, height, position, this.#camera, this.#background]);
+    if (key === this.#drawn.key) return;
     if (this.#canvas.width !== width || this.#canvas.height !== height) Object.assign(this.#canvas, { width, height });
-    this.#load(this.#interpolated ? this.#playback.position : this.frame);
+    this.#load(position);
     this.#renderer.draw(this.#camera, backgroundColor(this.#background));
+    this.#drawn = { key, at: now };
   }
 
   /** Follow the canvas's size on the page, in device pixels where the browser knows them exactly. */

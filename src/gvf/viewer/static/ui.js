@@ -4,7 +4,7 @@ import { BACKGROUNDS } from "./background.js";
 import { Controls } from "./controls.js";
 import { factLines } from "./facts.js";
 import { InputVideo } from "./input_video.js";
-import { keyName, listen, shortcuts } from "./keyboard.js";
+import { keyLines, listen, shortcuts } from "./keyboard.js";
 import { MODES } from "./playback.js";
 
 /** Wires the page's elements, found by their ids, to a player. */
@@ -19,8 +19,8 @@ export class Interface {
     this.#page = page;
     new Controls(part("view"), player);
     this.#actions = {
-      beside: () => this.#showVideo(part("beside").ariaPressed === "true" ? "" : "beside"),
-      over: () => this.#showVideo(part("over").ariaPressed === "true" ? "" : "over"),
+      beside: () => this.#showVideo(isPressed("beside") ? "" : "beside"),
+      over: () => this.#showVideo(isPressed("over") ? "" : "over"),
       background: () => this.#nextBackground(),
       fullscreen: () => toggleFullscreen(),
       help: () => part("help").showModal(),
@@ -98,7 +98,7 @@ export class Interface {
   #wireDialogs() {
     const list = shortcuts(this.#player, this.#actions);
     listen(list);
-    fillTerms("keys", list.map(({ keys, text }) => ({ name: keys.map(keyName).join(" or "), value: text })));
+    fillTerms("keys", keyLines(list));
     const { numFrames, numGaussians, framesPerSecond } = this.#player;
     const own = { Frames: numFrames, Gaussians: numGaussians, "Frames per second": framesPerSecond };
     fillTerms("facts", factLines({ ...own, ...this.#page.facts }));
@@ -114,9 +114,9 @@ export class Interface {
   #show() {
     const player = this.#player;
     const number = `${player.frame + 1} / ${player.numFrames}`;
-    set("time", "value", String(player.frame));
-    set("time", "ariaValueText", `Frame ${player.frame + 1} of ${player.numFrames}`);
-    set("clock", "textContent", number);
+    if (part("time").valueAsNumber !== player.frame) part("time").value = player.frame;
+    set("time", "aria-valuetext", `Frame ${player.frame + 1} of ${player.numFrames}`);
+    if (part("clock").textContent !== number) part("clock").textContent = number;
     name("play", player.playing ? "Pause" : "Play", "Space");
     press("play", player.playing);
     name("mode", player.mode === "loop" ? "At the end: start again" : "At the end: run backwards", "L");
@@ -124,11 +124,12 @@ export class Interface {
     press("interpolation", player.interpolated);
     const speeds = [...part("speed").options].map(({ value }) => Number(value));
     const nearest = speeds.reduce((best, value) => (Math.abs(value - player.speed) < Math.abs(best - player.speed) ? value : best));
-    set("speed", "value", String(nearest));
+    if (part("speed").value !== String(nearest)) part("speed").value = String(nearest);
     const shown = Object.hasOwn(BACKGROUNDS, player.background) ? player.background : "custom";
     for (const choice of document.querySelectorAll("input[name=background]")) choice.checked = choice.value === shown;
-    set("view", "ariaLabel", `${this.#page.title}, frame ${number}. Drag to turn it, or use the arrow keys.`);
+    set("view", "aria-label", `${this.#page.title}, frame ${number}. Drag to turn it, or use the arrow keys.`);
     document.body.dataset.background = shown;
+    part("stage").style.setProperty("--ground", BACKGROUNDS[shown] ?? player.background);
   }
 
   #setBackground(value) {
@@ -185,17 +186,21 @@ function part(id) {
   return document.getElementById(id);
 }
 
-/** Set a property of an element, if it is not so already: the page is shown many times a second. */
-function set(id, property, value) {
-  if (part(id)[property] !== value) part(id)[property] = value;
+/** Set an attribute of an element, if it is not so already: the page is shown many times a second. */
+function set(id, attribute, value) {
+  if (part(id).getAttribute(attribute) !== value) part(id).setAttribute(attribute, value);
+}
+
+function isPressed(id) {
+  return part(id).getAttribute("aria-pressed") === "true";
 }
 
 function press(id, pressed) {
-  set(id, "ariaPressed", String(pressed));
+  set(id, "aria-pressed", String(pressed));
 }
 
 function name(id, text, key) {
-  set(id, "ariaLabel", text);
+  set(id, "aria-label", text);
   set(id, "title", `${text} (${key})`);
 }
 
