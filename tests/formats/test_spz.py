@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from plyfile import PlyData
+from scipy.spatial.transform import Rotation
 
 from gvf.errors import UserError
 from gvf.formats.spz import save_spz
 from gvf.gaussians.gaussians import Gaussians
+from gvf.gaussians.ply import save_ply
 from tests.formats.moving import moving_object, picture, psnr
+from tests.node.readers import run_node
 
 
 def read_spz(path: Path) -> tuple[Gaussians, int]:
@@ -95,3 +99,24 @@ def test_positions_beyond_the_format_and_sequences_are_refused(tmp_path: Path) -
     with pytest.raises(UserError, match="scale the object down"):
         save_spz(tmp_path / "frame.spz", moving[0], antialiased=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_reference_implementation_sees_the_axes_of_our_ply(tmp_path: Path, node_modules: Path) -> None:
+    frame = moving_object(200)[1]
+    save_spz(tmp_path / "frame.spz", frame, antialiased=True)
+    save_ply(tmp_path / "frame.ply", frame)
+    read = run_node("spz.mjs", tmp_path / "frame.spz")
+    rows = PlyData.read(tmp_path / "frame.ply")["vertex"].data
+    assert (read["antialiased"], read["degree"]) == (True, 0)
+    for name, columns, tolerance in (
+        ("positions", "x y z", 2**-22),
+        ("scales", "scale_0 scale_1 scale_2", 1 / 32 + 1e-4),
+        ("colors", "f_dc_0 f_dc_1 f_dc_2", 0.51 / 255 / 0.15),
+        ("alphas", "opacity", 0.03),
+    ):
+        expected = np.stack([rows[column] for column in columns.split()], -1)
+        np.testing.assert_allclose(np.reshape(read[name], expected.shape), expected, rtol=0, atol=tolerance)
+    quats = np.stack([rows[f"rot_{index}"] for index in (1, 2, 3, 0)], -1)
+    theirs = Rotation.from_quat(np.reshape(read["rotations"], (-1, 4))).as_matrix()
+    axes = np.abs((theirs * Rotation.from_quat(quats).as_matrix()).sum(-2))  # a Gaussian's axes have no sign
+    assert axes.min() > 1 - 1e-4

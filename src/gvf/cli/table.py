@@ -37,6 +37,7 @@ TOOLS = {
         "gvf.cli.film:command", "Film an animated model: a conditioning video, as training videos are rendered."
     ),
     "view": Entry("gvf.cli.view:command", "Show an asset in the browser."),
+    "export": Entry("gvf.cli.export:command", "Write an asset as PLY, splat, SPZ, GLB, USD or video."),
     "params": Entry("gvf.cli.params:command", "Check a parameter file, or write its JSON schema."),
     "test-sets": Entry(
         "gvf_evaluation.commands.test_sets:command", "List and verify test sets, and identify or reserve assets."

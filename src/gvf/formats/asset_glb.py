@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +32,12 @@ from gvf.formats.compact.sequence import (
     encode,
     largest_stream,
 )
+from gvf.formats.glb_file import GlbFile
 from gvf.gaussians.axes import Y_UP, turn_points, turn_quats
 from gvf.gaussians.gaussians import GaussianActivation, Gaussians
 from gvf.gaussians.sh import SH_C0
 from gvf.rendering.convention import COMPENSATE, LOW_PASS
-from gvf.storage.files import PathLike, atomic_path
+from gvf.storage.files import PathLike
 
 SPLATTING = "KHR_gaussian_splatting"
 SEQUENCE = "GVF_gaussian_sequence"
@@ -46,7 +46,7 @@ MAX_FACTS = 1 << 16  # bytes of JSON
 
 # Stores any scale down to a millionth; the activation of a decoder would raise scales to its filter.
 _ACTIVATION = GaussianActivation(filter_3d=0.0)
-_FLOAT, _BYTE, _VERTICES, _POINTS = 5126, 5121, 34962, 0
+_POINTS = 0  # mode of a primitive
 _ATTRIBUTES = {  # of frame 0, with the accessor's type
     "POSITION": "VEC3",
     f"{SPLATTING}:ROTATION": "VEC4",
@@ -89,7 +89,11 @@ def save_asset_glb(
     if not (math.isfinite(frames_per_second) and frames_per_second > 0 and math.isfinite(low_pass) and low_pass >= 0):
         raise UserError(f"{path}: needs frames_per_second > 0 and low_pass >= 0, not {frames_per_second}, {low_pass}.")
     facts = dict(facts or {})
-    if len(_json(facts, f"{path}: facts")) > MAX_FACTS:
+    try:
+        size = len(json.dumps(facts, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: facts cannot be written as JSON ({error}).") from None
+    if size > MAX_FACTS:
         raise UserError(f"{path}: facts are larger than {MAX_FACTS >> 10} KiB of JSON.")
     try:
         check_counts(*gaussians.means.shape[:2])
@@ -107,8 +111,7 @@ def save_asset_glb(
         "steps": coded.steps,
         "facts": facts,
     }
-    with atomic_path(path) as partial:
-        partial.write_bytes(_glb(frames.frames(0, 1), coded.segments, extension))
+    _glb(frames.frames(0, 1), coded.segments, extension).save(path)
 
 
 def load_asset_glb(path: PathLike) -> Sequence4D:
@@ -143,32 +146,18 @@ def _splat_frames(gaussians: Gaussians, path: PathLike) -> SplatFrames:
     return SplatFrames(**{name: tensor.contiguous().numpy() for name, tensor in values.items()})
 
 
-def _glb(first: SplatFrames, segments: Sequence[Segment], extension: dict[str, Any]) -> bytes:
-    """Return the bytes of the file: header, JSON chunk, binary chunk (glTF 2.0 specification, section 4.4)."""
-    arrays = (
-        first.means[0],
-        np.roll(first.quats[0], -1, axis=-1),  # xyzw
-        first.scales[0],
-        first.opacities[0],
-        first.colors[0],
-    )
-    views: list[dict[str, Any]] = []
-    accessors: list[dict[str, Any]] = []
-    attributes: dict[str, int] = {}
-    binary = bytearray()
-    for (name, kind), array in zip((*_ATTRIBUTES.items(), ("COLOR_0", "VEC4")), (*arrays, _point_colors(first))):
-        attributes[name] = len(accessors)
-        is_float = array.dtype == np.float32
-        accessor: dict[str, Any] = {"bufferView": len(views), "componentType": _FLOAT if is_float else _BYTE}
-        accessor |= {"count": len(array), "type": kind, "normalized": not is_float}
-        if name == "POSITION":
-            accessor |= {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
-        accessors.append(accessor)
-        views.append({**_append(binary, array.tobytes()), "target": _VERTICES})
-    coded = []
-    for segment in segments:
-        coded.append({"bufferView": len(views), "frames": segment.num_frames, "inflated": segment.inflated})
-        views.append(_append(binary, segment.data))
+def _glb(first: SplatFrames, segments: Sequence[Segment], extension: dict[str, Any]) -> GlbFile:
+    """Return the file: frame 0 as a point primitive, the segments as buffer views of the extension."""
+    file = GlbFile()
+    rotation = np.roll(first.quats[0], -1, axis=-1)  # xyzw
+    arrays = first.means[0], rotation, first.scales[0], first.opacities[0], first.colors[0]
+    attributes = {name: file.accessor(array, bounds=name == "POSITION") for name, array in zip(_ATTRIBUTES, arrays)} | {
+        "COLOR_0": file.accessor(_point_colors(first), normalized=True)
+    }
+    coded = [
+        {"bufferView": file.view(bytes(segment.data)), "frames": segment.num_frames, "inflated": segment.inflated}
+        for segment in segments
+    ]
     splatting = {
         "kernel": "ellipse",
         "colorSpace": "srgb_rec709_display",
@@ -176,32 +165,13 @@ def _glb(first: SplatFrames, segments: Sequence[Segment], extension: dict[str, A
         "sortingMethod": "cameraDistance",
         "extensions": {SEQUENCE: {**extension, "segments": coded}},
     }
-    document = {
-        "asset": {"version": "2.0", "generator": "gvf"},
-        "extensionsUsed": [SPLATTING, SEQUENCE],
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": "gaussians"}],
-        "meshes": [{"primitives": [{"mode": _POINTS, "attributes": attributes, "extensions": {SPLATTING: splatting}}]}],
-        "accessors": accessors,
-        "bufferViews": views,
-        "buffers": [{"byteLength": len(binary)}],
-    }
-    text = _json(document, "asset.glb")
-    text += b" " * (-len(text) % 4)
-    binary += bytes(-len(binary) % 4)
-    total = 12 + 8 + len(text) + 8 + len(binary)
-    if total >= 1 << 32:
-        raise UserError(f"asset.glb would have {total} bytes, but a GLB file has at most 4 GiB.")
-    head = struct.pack("<4sII", b"glTF", 2, total)
-    return head + struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
-
-
-def _append(binary: bytearray, data: bytes | memoryview) -> dict[str, Any]:
-    """Append data at a multiple of 4 bytes and return its buffer view."""
-    binary += bytes(-len(binary) % 4)
-    binary += data
-    return {"buffer": 0, "byteOffset": len(binary) - len(data), "byteLength": len(data)}
+    primitive = {"mode": _POINTS, "attributes": attributes, "extensions": {SPLATTING: splatting}}
+    mesh = file.add("meshes", {"primitives": [primitive]})
+    node = file.add("nodes", {"mesh": mesh, "name": "gaussians"})
+    file.json["scene"] = file.add("scenes", {"nodes": [node]})
+    file.declare(SPLATTING)
+    file.declare(SEQUENCE)
+    return file
 
 
 def _point_colors(first: SplatFrames) -> NDArray[np.uint8]:
@@ -209,13 +179,6 @@ def _point_colors(first: SplatFrames) -> NDArray[np.uint8]:
     shown = np.clip(SH_C0 * first.colors[0] + 0.5, 0.0, 1.0)
     linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
     return np.rint(np.concatenate([linear, first.opacities[0][:, None]], axis=-1) * 255).astype(np.uint8)
-
-
-def _json(value: Any, what: str) -> bytes:
-    try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{what}: cannot be written as JSON ({error}).") from None
 
 
 def _find(document: GltfDocument) -> tuple[Fields, Fields]:

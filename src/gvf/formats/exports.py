@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
+from gvf.errors import UserError
+from gvf.formats.asset_glb import save_asset_glb
 from gvf.formats.numbered import save_numbered
 from gvf.formats.splat import save_splat
 from gvf.formats.spz import save_spz
@@ -25,41 +28,56 @@ from gvf.video.writing import write_video
 
 @dataclass(frozen=True)
 class Moving:
-    """Gaussians [T, N, ...], their frame rate, the rendering convention, and the camera of the input video if known."""
+    """What is exported.
+
+    gaussians: fields [T, N, ...]. low_pass, compensate: the rendering convention (`rendering.rasterize`). camera: of the
+    input video, if it is known. facts: what an `asset.glb` notes besides.
+    """
 
     gaussians: Gaussians
     frames_per_second: float
     low_pass: float
     compensate: bool
     camera: OrbitCamera | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Film:
+class Shot:
     """How a video is rendered.
 
-    camera: of all images; None for a camera that circles the object once. size: pixels. background: RGB in [0, 1],
-    display sRGB; None for transparent. seconds: least duration of the turn.
+    view: one camera for all images, that of the input video, or a camera that circles the object once. size: pixels.
+    background: RGB in [0, 1], display sRGB; None for transparent. seconds: least duration of the turn.
     """
 
-    camera: OrbitCamera | None = None
+    view: OrbitCamera | Literal["turntable", "input"] = "turntable"
     size: int = 512
     background: tuple[float, float, float] | None = (1.0, 1.0, 1.0)
-    seconds: float = 4.0
+    seconds: float = 6.0
 
 
-def export(moving: Moving, name: str, path: Path, first: int, film: Film, progress: Progress) -> None:
+def export(moving: Moving, name: str, path: Path, first: int, shot: Shot, progress: Progress) -> None:
     """Write `moving` to `path` in the format `name` of the table.
 
     path: a folder where the format holds one frame per file and there are several, else a file. first: number of the
-    first frame, for the names of numbered files. film: for the formats of videos.
+    first frame, for the names of numbered files. shot: for the formats of videos.
     """
     form, num_frames = FORMATS[name], len(moving.gaussians.means)
     if form.video:
-        _write_film(moving, path, film, progress)
+        _write_video(moving, path, shot, progress)
         return
     with progress.step("write", num_frames, "frames") as step:
-        if name == "usd":
+        if name == "glb":
+            save_asset_glb(
+                path,
+                moving.gaussians,
+                moving.frames_per_second,
+                moving.facts,
+                low_pass=moving.low_pass,
+                compensate=moving.compensate,
+            )
+            step.advance(num_frames)
+        elif name == "usd":
             save_usd(
                 path,
                 moving.gaussians,
@@ -88,20 +106,20 @@ def _save_moment(moving: Moving, name: str) -> Callable[[Path, Gaussians], None]
     return save_splat if name == "splat" else partial(save_spz, antialiased=moving.compensate)
 
 
-def _write_film(moving: Moving, path: Path, film: Film, progress: Progress) -> None:
+def _write_video(moving: Moving, path: Path, shot: Shot, progress: Progress) -> None:
     num_frames = len(moving.gaussians.means)
-    if film.camera is None:
-        length = turntable_length(num_frames, moving.frames_per_second, film.seconds)
+    if shot.view == "turntable":
+        length = turntable_length(num_frames, moving.frames_per_second, shot.seconds)
         cameras = turntable_cameras(length)
     else:
-        cameras = [film.camera] * num_frames
+        cameras = [_fixed_camera(moving, shot)] * num_frames
     with progress.step("render", len(cameras), "images") as step:
         images = draw_moments(
             moving.gaussians,
             [index % num_frames for index in range(len(cameras))],
             cameras,
-            film.size,
-            background=film.background,
+            shot.size,
+            background=shot.background,
             low_pass=moving.low_pass,
             compensate=moving.compensate,
         )
@@ -112,3 +130,11 @@ def _write_film(moving: Moving, path: Path, film: Film, progress: Progress) -> N
                 step.advance()
 
         write_video(path, counted(), moving.frames_per_second)
+
+
+def _fixed_camera(moving: Moving, shot: Shot) -> OrbitCamera:
+    if isinstance(shot.view, OrbitCamera):
+        return shot.view
+    if moving.camera is None:
+        raise UserError("The camera of the input video is not known. Use another view, such as 0,0.")
+    return moving.camera

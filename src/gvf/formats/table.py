@@ -18,7 +18,7 @@ class Format:
 FORMATS = {
     "ply": Format((".ply",), "3DGS PLY, one file per frame: SuperSplat and most splat tools.", numbered=True),
     "splat": Format((".splat",), ".splat, one file per frame: small web viewers.", numbered=True),
-    "spz": Format((".spz",), "SPZ, one file per frame, a fifth of PLY's size: Spark, PlayCanvas.", numbered=True),
+    "spz": Format((".spz",), "SPZ, one file per frame, a quarter of PLY's size: Spark, PlayCanvas.", numbered=True),
     "glb": Format((".glb",), "glTF with KHR_gaussian_splatting; the motion in gvf's own extension."),
     "mp4": Format((".mp4",), "H.264 video of rendered images.", video=True),
     "webm": Format((".webm",), "VP9 video of rendered images, with transparency if wanted.", video=True),
