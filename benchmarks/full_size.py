@@ -25,10 +25,10 @@ import psutil
 import torch
 from torch import nn
 
-from gvf.cli.footprint import IMAGE_TOKENS, sphere_voxels
 from gvf.models.layers.precision import BlockNetwork, set_block_dtype
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.variation.dit import Conditions, VariationDiT
+from gvf.pipelines.image_memory import IMAGE_TOKENS, sphere_voxels
 from gvf.storage.files import write_json
 from gvf.weights.published import build_published
 

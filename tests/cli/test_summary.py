@@ -9,13 +9,13 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from gvf.cli.footprint import sphere_voxels
 from gvf.cli.summary import command
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.errors import UserError
 from gvf.models.activation_memory import peak_activation_bytes
 from gvf.models.layers.attention import SelfAttention
 from gvf.models.variation.dit import VariationDiT
+from gvf.pipelines.image_memory import sphere_voxels
 
 NETWORKS = ["slat_encoder", "gaussian_decoder", "variation_vae", "dit", "ss_flow", "ss_decoder", "slat_flow"]
 MIB = 2**20

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.variation_dit import VariationDitConfig
@@ -21,12 +21,11 @@ from gvf.models.layers.attention import KeysValues
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.vae import VariationVAE
+from gvf.pipelines.image_memory import decode_grid, denoise_grid, denoise_voxels, guided_voxels, sphere_voxels
 from gvf.weights.catalog import published_sizes
 from gvf.weights.published import build_published
 
-IMAGE_TOKENS = 1374  # of an image for TRELLIS's networks: patches, class and registers of DINOv2
 TRELLIS_RESOLUTION = 64
-SPHERE_RADIUS = 0.45  # box sides
 
 Run = Callable[[Any], object]
 
@@ -64,24 +63,14 @@ class Footprint:
     inference: int
 
 
-def sphere_voxels(resolution: int) -> Tensor:
-    """Return the voxels [M, 3] that a sphere of radius 0.45 box sides passes through: 10k at 64^3, as of an object."""
-    axis = torch.arange(resolution)
-    cells = torch.cartesian_prod(axis, axis, axis)
-    distance = (cells - 0.5 * (resolution - 1)).norm(dim=1)
-    return cells[(distance - SPHERE_RADIUS * resolution).abs() <= 0.5]
-
-
 def footprints(load: Load) -> dict[str, Footprint]:
     """Return the footprints of our networks at the load's sizes, and of TRELLIS's as published."""
     static, vae = load.static_vae, load.variation_vae
     objects = VoxelBatch.pack([sphere_voxels(static.resolution)] * load.batch)
     for shift in (0, static.window // 2):
         objects.windows(static.window, shift)  # tables need real coordinates, before moving to meta
-    guided = VoxelBatch.pack([sphere_voxels(TRELLIS_RESOLUTION)] * (2 * load.batch))  # with the image and without
-    assert guided.neighbors.here
-    assert guided.coarse.neighbors.here
-    voxels, guided = objects.to("meta"), guided.to("meta")
+    guided = guided_voxels(sphere_voxels(TRELLIS_RESOLUTION), 2 * load.batch)  # with the image and without
+    voxels = objects.to("meta")
 
     encode = partial(_on_voxels, voxels=voxels, channels=static.feature_channels)
     decode = partial(_on_voxels, voxels=voxels, channels=static.latent_channels)
@@ -89,6 +78,7 @@ def footprints(load: Load) -> dict[str, Footprint]:
     generate = partial(_decode_clip, load=load, num_gaussians=num_gaussians)
     reconstruct = partial(_train_vae, load=load, num_gaussians=num_gaussians)
     denoise = partial(_denoise_clip, load=load)
+    resolution = published_sizes("ss-flow")["resolution"]
     with torch.device("meta"):
         dit = VariationDiT(load.variation_dit, vae.latent_channels)
         return {
@@ -96,9 +86,11 @@ def footprints(load: Load) -> dict[str, Footprint]:
             "gaussian_decoder": _footprint(GaussianDecoder(static), decode, decode),
             "variation_vae": _footprint(VariationVAE(vae), generate, reconstruct),
             "dit": _footprint(dit, denoise, denoise),
-            "ss_flow": _footprint(build_published("ss-flow"), partial(_denoise_grid, batch=2 * load.batch)),
-            "ss_decoder": _footprint(build_published("ss-decoder"), partial(_decode_grid, batch=load.batch)),
-            "slat_flow": _footprint(build_published("slat-flow"), partial(_denoise_slat, voxels=guided)),
+            "ss_flow": _footprint(build_published("ss-flow"), partial(denoise_grid, batch=2 * load.batch)),
+            "ss_decoder": _footprint(
+                build_published("ss-decoder"), partial(decode_grid, batch=load.batch, resolution=resolution)
+            ),
+            "slat_flow": _footprint(build_published("slat-flow"), partial(denoise_voxels, voxels=guided)),
         }
 
 
@@ -146,22 +138,3 @@ def _denoise_clip(dit: Any, load: Load) -> object:
         torch.empty(batch, sizes.num_static, NUM_CHANNELS),
         torch.empty(batch, num_latents, 3),
     )
-
-
-def _denoise_grid(flow: Any, batch: int) -> object:
-    sizes = flow.config
-    conditions = flow.prepare_conditions(torch.empty(batch, IMAGE_TOKENS, sizes.image_channels))
-    noised = torch.empty(batch, sizes.latent_channels, *(sizes.resolution,) * 3)
-    return flow.denoise(noised, torch.empty(batch), conditions)
-
-
-def _decode_grid(decoder: Any, batch: int) -> object:
-    resolution = published_sizes("ss-flow")["resolution"]
-    return decoder(torch.empty(batch, decoder.config.latent_channels, *(resolution,) * 3))
-
-
-def _denoise_slat(flow: Any, voxels: VoxelBatch) -> object:
-    batch, sizes = len(voxels.counts), flow.config
-    conditions = flow.prepare_conditions(torch.empty(batch, IMAGE_TOKENS, sizes.image_channels))
-    noised = torch.empty(len(voxels.coords), sizes.latent_channels)
-    return flow.denoise(noised, torch.empty(batch), voxels, conditions)

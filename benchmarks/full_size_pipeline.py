@@ -1,0 +1,200 @@
+"""Run the published sizes end to end on this machine's processor: image, canonical Gaussians, variation field. Random weights.
+
+The weights are written once, in the formats of the releases (GVFDiffusion, TRELLIS, DINOv2; 6 GB), and loaded as those would be.
+What they make is noise; seconds and memory are those of the real ones. Blocks of TRELLIS's networks run in float32, which
+processors compute faster than float16. What memory is needed is said before each part starts; a part that does not fit ends it.
+
+    python benchmarks/full_size_pipeline.py [--weights DIR] [--frames 8] [--steps 2] [--threads 2] [--output FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gvf.diffusion.flow_euler import FlowSettings
+from gvf.gaussians.gaussians import Gaussians
+from gvf.geometry.camera import OrbitCamera
+from gvf.models.encoders.dinov2 import DinoV2Encoder
+from gvf.models.image_to_3d.ss_decoder import SsDecoder
+from gvf.models.layers.precision import BlockNetwork, set_block_dtype
+from gvf.pipelines.image_memory import demand_image_memory, estimate_image_memory
+from gvf.pipelines.image_to_canonical import ImageToCanonical
+from gvf.pipelines.motion import MotionSettings, demand_memory, generate_motion
+from gvf.pipelines.motion_generator import MotionGenerator
+from gvf.pipelines.motion_memory import MotionLoad, estimate_memory
+from gvf.storage import published_files
+from gvf.storage.files import write_json
+from gvf.weights.published import build_published, save_published
+
+GENERATOR = {
+    "static-vae": published_files.STATIC_VAE,
+    "variation-vae": published_files.VARIATION_VAE,
+    "dit": published_files.DIT,
+}
+TRELLIS = {
+    "ss-flow": published_files.SS_FLOW,
+    "ss-decoder": published_files.SS_DECODER,
+    "slat-flow": published_files.SLAT_FLOW,
+    "slat-gs-decoder": published_files.SLAT_GS_DECODER,
+}
+OCCUPIED = 4_000  # of 64^3 voxels; scattered, they have as many coarse voxels as 10,000 on a surface
+STD = 0.02
+Value = TypeVar("Value")
+
+
+def write_weights(folder: Path) -> None:
+    """Write random weights under the names and in the formats of the releases, what is there already excepted."""
+    for part, files in (("generator", GENERATOR), ("trellis", TRELLIS)):
+        for kind, file in files.items():
+            path = folder / part / file.path
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_published(random_network(kind), path, kind)
+    for file, count in zip(published_files.STATISTICS, (14, 14, 16, 16)):
+        torch.save(torch.rand(1, count) + 0.5, folder / "generator" / file.path)
+    if not (folder / "dinov2/model.safetensors").is_file():
+        from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+        sizes = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+        config = Dinov2WithRegistersConfig(**sizes, image_size=518, patch_size=14, num_register_tokens=4)
+        Dinov2WithRegistersModel(config).save_pretrained(folder / "dinov2")
+
+
+def random_network(kind: str) -> nn.Module:
+    """Return a network of the published size with small random weights."""
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        network = build_published(kind)
+    network = network.to_empty(device="cpu").eval().requires_grad_(False)
+    for tensor in network.state_dict().values():
+        tensor.copy_(torch.randn(tensor.shape) * STD)
+    if isinstance(network, SsDecoder):
+        last = network.out_layer[2]
+        logits = set_block_dtype(network, torch.float32)(torch.randn(1, 8, 16, 16, 16)).flatten()
+        assert isinstance(last, nn.Conv3d)
+        assert last.bias is not None
+        last.bias.sub_(logits.sort(descending=True).values[OCCUPIED])
+        set_block_dtype(network, torch.float16)
+    return network
+
+
+class Steps:
+    """Measures steps: seconds, processor seconds, and by how much the process grew at most."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, float]] = {}
+
+    def run(self, name: str, function: Callable[[], Value]) -> Value:
+        """Call a function as one step."""
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before, start, processor = memory("VmRSS"), time.perf_counter(), time.process_time()
+        result = function()
+        row = {
+            "seconds": time.perf_counter() - start,
+            "processor_seconds": time.process_time() - processor,
+            "growth_gib": (memory("VmHWM") - before) / 2**30,
+            "peak_gib": memory("VmHWM") / 2**30,
+        }
+        self.rows[name] = row
+        print(f"{name:<28}" + "  ".join(f"{key} {value:.2f}" for key, value in row.items()), flush=True)
+        return result
+
+
+def memory(name: str) -> int:
+    """Return a value of this process's memory, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+@torch.no_grad()
+def image_tokens(encoder: DinoV2Encoder, image: Tensor) -> Tensor:
+    """Return the tokens [1, 1374, 1024] of an image [518, 518, 4] as TRELLIS takes them: all of them, each normalised."""
+    values = image.float().permute(2, 0, 1)[None] / 255.0
+    pixels = (values[:, :3] * values[:, 3:] - encoder.get_buffer("mean")) / encoder.get_buffer("std")
+    hidden = encoder.network(pixels, output_hidden_states=True).hidden_states[-1]
+    return F.layer_norm(hidden, hidden.shape[-1:])
+
+
+def canonical_of(image: Tensor, weights: Path, num_steps: int, steps: Steps) -> Gaussians:
+    """Return the canonical Gaussians of an image, by TRELLIS's networks."""
+    tokens = steps.run("DINOv2 of the image", lambda: image_tokens(DinoV2Encoder(str(weights / "dinov2")), image))
+
+    def load() -> ImageToCanonical:
+        networks = ImageToCanonical.from_pretrained(weights / "trellis", local_files_only=True)
+        for network in vars(networks).values():
+            if isinstance(network, BlockNetwork):
+                set_block_dtype(network, torch.float32)
+        return networks
+
+    networks = steps.run("load TRELLIS", load)
+    print(
+        f"image to canonical: needs about {estimate_image_memory(networks) / 2**30:.1f} GiB besides weights", flush=True
+    )
+    demand_image_memory(networks)
+    settings = FlowSettings(num_steps=num_steps)
+    (canonical,) = steps.run("image to canonical", lambda: networks(tokens, structure=settings, latents=settings))
+    return canonical
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--weights", type=Path, help="folder of the random weights; a temporary one by default")
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = options.weights or Path(folder)
+        steps = Steps()
+        steps.run("write weights", lambda: write_weights(weights))
+        image = torch.zeros(518, 518, 4, dtype=torch.uint8)
+        image[100:400, 150:350] = torch.tensor([180, 90, 40, 255], dtype=torch.uint8)
+        canonical = canonical_of(image, weights, options.steps, steps)
+        report: dict[str, Any] = {
+            "gaussians": canonical.num_gaussians,
+            "frames": options.frames,
+            "steps": options.steps,
+        }
+        print(f"{canonical.num_gaussians:,} Gaussians", flush=True)
+
+        def load() -> MotionGenerator:
+            found = MotionGenerator.from_pretrained(
+                weights / "generator", local_files_only=True, encoder_weights=weights / "dinov2"
+            )
+            assert found.encoder.num_tokens == 1370
+            return found
+
+        generator = steps.run("load GVFDiffusion, DINOv2", load)
+        settings = MotionSettings(sampling={"solver": "multistep", "steps": options.steps})
+        load_of = MotionLoad(options.frames, options.frames, canonical.num_gaussians)
+        estimate = estimate_memory(generator, load_of)
+        print(
+            f"variation field: needs about {(estimate.working + estimate.result) / 2**30:.2f} GiB besides weights",
+            flush=True,
+        )
+        demand_memory(generator, options.frames, canonical.num_gaussians, settings)
+        frames = torch.stack([image.roll(4 * index, 1) for index in range(options.frames)])
+        camera = OrbitCamera(0.0, 0.0, 2.0, 49.1)
+        motion = steps.run("variation field", lambda: generate_motion(generator, frames, canonical, camera, settings))
+    assert motion.gaussians.means.isfinite().all()
+    report |= {"estimate_gib": (estimate.working + estimate.result) / 2**30, "nfe": motion.nfe, "parts": steps.rows}
+    if options.output:
+        write_json(options.output, report)
+
+
+if __name__ == "__main__":
+    main()
