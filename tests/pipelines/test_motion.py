@@ -13,10 +13,11 @@ from torch import Tensor
 from gvf.errors import StageError, UserError
 from gvf.gaussians.gaussians import Gaussians
 from gvf.geometry.camera import OrbitCamera
+from gvf.pipelines import motion_memory
 from gvf.pipelines.candidate_fit import fit_of
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.handles import Handles
-from gvf.pipelines.motion import MotionSettings, generate_motion
+from gvf.pipelines.motion import MotionSettings, demand_memory, generate_motion
 from gvf.pipelines.motion_generator import Generated, MotionGenerator
 from gvf.pipelines.segments import as_canonical, split_frames
 from gvf.progress import Progress, Step
@@ -164,7 +165,7 @@ def by_noise(frames: Tensor, noise: Tensor) -> Tensor:
 @pytest.mark.parametrize("at_once", [1, 2, 4])
 def test_the_candidate_that_fits_the_video_best_is_kept(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generator, canonical, seed = KnownMotion(by_noise), blobs(), 40
-    monkeypatch.setattr("gvf.pipelines.motion.batch_that_fits", lambda *arguments: at_once)
+    monkeypatch.setattr("gvf.pipelines.motion.demand_memory", lambda *arguments: at_once)
     for wanted in (0, 2, 3):
         noise = generator.noise(FRAMES, torch.Generator().manual_seed(seed + wanted))
         truth = canonical.vary(by_noise(torch.arange(FRAMES), noise)[:, None].expand(-1, 3, -1))
@@ -266,3 +267,13 @@ def test_a_field_that_is_not_finite_is_an_error() -> None:
     generator = KnownMotion(lambda frames, noise: torch.full((len(frames), 14), torch.nan))
     with pytest.raises(StageError, match="the motion is not finite"):
         generate_motion(generator, still(2), blobs(), CAMERA)
+
+
+def test_memory_can_be_demanded_before_there_are_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = small_generator()
+    assert demand_memory(generator, 40, 100, MotionSettings(candidates=3)) == 3
+    monkeypatch.setattr(motion_memory, "free_bytes", lambda device: 1000)
+    with pytest.raises(UserError, match="40 frames of 100 Gaussians, in segments of 3, need"):
+        demand_memory(generator, 40, 100, MotionSettings())
+    with pytest.raises(UserError, match="in segments of 5"):
+        demand_memory(generator, 40, 100, MotionSettings(segment_frames=5))

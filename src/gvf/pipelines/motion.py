@@ -93,9 +93,8 @@ def generate_motion(
     settings, progress = settings or MotionSettings(), progress or Progress()
     sampling = generator.index.sampling.with_changes(dict(settings.sampling))
     frames = as_rgba(frames)
-    parts = split_frames(len(frames), settings.segment_frames or generator.index.training.frames)
-    load = MotionLoad(len(frames), max(map(len, parts)), canonical.num_gaussians)
-    at_once = batch_that_fits(generator, load, settings.candidates, sampling)
+    parts = split_frames(len(frames), _segment_frames(generator, settings))
+    at_once = demand_memory(generator, len(frames), canonical.num_gaussians, settings)
     segments = []
     result = canonical.map(lambda values: torch.empty((len(frames), *values.shape), dtype=torch.float32, device="cpu"))
     noises = [torch.Generator().manual_seed(settings.seed + index) for index in range(settings.candidates)]
@@ -110,6 +109,20 @@ def generate_motion(
             segments.append(Segment(part.start, part.stop, tuple(candidates), chosen))
     nfe = sum(candidate.nfe for segment in segments for candidate in segment.candidates)
     return Motion(result, tuple(segments), sampling, nfe, time.monotonic() - began)
+
+
+def demand_memory(generator: MotionGenerator, num_frames: int, num_gaussians: int, settings: MotionSettings) -> int:
+    """Return how many candidates of a segment to generate at once. Nothing is computed, so it can be asked early.
+
+    Raises UserError that names a smaller setting when the machine lacks the memory, or when settings cannot be used.
+    """
+    longest = max(map(len, split_frames(num_frames, _segment_frames(generator, settings))))
+    sampling = generator.index.sampling.with_changes(dict(settings.sampling))
+    return batch_that_fits(generator, MotionLoad(num_frames, longest, num_gaussians), settings.candidates, sampling)
+
+
+def _segment_frames(generator: MotionGenerator, settings: MotionSettings) -> int:
+    return settings.segment_frames or generator.index.training.frames
 
 
 @dataclass(frozen=True)
