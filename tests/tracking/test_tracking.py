@@ -78,6 +78,7 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
             tracking.log(step, {"loss": 1 / (1 + step), "grad_norm": np.float32(step)})
         tracking.log_figure("knight / walk", np.zeros((4, 6, 3), np.uint8), step=7)
         tracking.log_video(weights / "config.json")
+        tracking.log_folder(weights, "assets/knight")
         tracking.log_model(weights, "dit")
         tracking.log_metrics({"psnr": 21.5})
 
@@ -118,6 +119,7 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
     artifacts = workspace / "mlruns" / record["experiment_id"] / run_id / "artifacts"
     assert any(path.name.startswith("knight-walk") for path in (artifacts / "images").iterdir())
     assert (artifacts / "videos/config.json").is_file()
+    assert sorted(path.name for path in (artifacts / "assets/knight").iterdir()) == ["config.json", "model.safetensors"]
     assert (workspace / "work/runs/sample/knight-walk-0000007.png").is_file()
 
     killed = workspace / "work/runs/train-dit.started.json"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gvf.config.params import Params
-from gvf.data.clips import clip_ids, load_features, load_points, load_views
+from gvf.data.clips import clip_ids, load_features, load_points, load_views, on_white
 from gvf.data.rejections import record_rejections
 from gvf.devices import resolve_device
 from gvf.errors import ClipError
 from gvf.execution.clip_map import Rejected, attempt
+from gvf.formats.asset_glb import save_asset_glb
 from gvf.gaussians.gaussians import Gaussians
+from gvf.geometry.camera import OrbitCamera
+from gvf.metrics.displacement import relative_error
 from gvf.models.variation.joint_vae import Canonical, JointVAE, displace
 from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
 from gvf.pipelines.generator_folder import generator_digest
@@ -26,11 +30,12 @@ from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.motion_generator import Generated, MotionGenerator
 from gvf.rendering.splats import draw_gaussians
 from gvf.rendering.turntable import turntable
-from gvf.storage.files import fresh_directory, save_npz, save_tensors, write_json
+from gvf.storage.files import fresh_directory, load_npz, save_npz, save_tensors, write_json
 from gvf.tracking import client as tracking
 from gvf.tracking.provenance import device_name
 from gvf.training.randomness import derive_seed
 from gvf.video.writing import write_video
+from gvf.viewer.page import write_page
 from gvf.workspace import Workspace
 
 VIDEO = 0  # the frontal conditioning video
@@ -86,7 +91,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
                     results.append(drawn)
                     continue
                 if not any(isinstance(result, _Values) for result in results):
-                    _log_turntable(workspace.turntables / f"{clip}.mp4", drawn.moving, drawn.size)
+                    _log_example(workspace, clip, drawn.moving, drawn.size)
                 results.append(drawn.values)
         rejected = record_rejections(folder, "sample", results, after=before)
     done = [result for result in results if isinstance(result, _Values)]
@@ -179,11 +184,6 @@ def _generate(
     return by_clip, needed_calls, calls
 
 
-def relative_error(displacements: Tensor, reference: Tensor) -> float:
-    """Return the RMS of the difference over the RMS of the reference: 0 is perfect, 1 is the score of no motion."""
-    return ((displacements - reference).square().mean() / reference.square().mean()).sqrt().item()
-
-
 def _now(device: torch.device) -> float:
     """Return the time in seconds, after the device has finished all its work."""
     if device.type == "cuda":
@@ -214,10 +214,21 @@ class _Motions:
         return self.pipeline.generate(tokens, gaussians, noise, self.sampling)
 
 
-def _log_turntable(path: Path, gaussians: Gaussians, size: int) -> None:
-    """Write a short video of one generated clip from all sides, and log it."""
-    write_video(path, turntable(gaussians, size, TURNTABLE_IMAGES), TURNTABLE_RATE)
-    tracking.log_video(path)
+def _log_example(workspace: Workspace, clip: str, gaussians: Gaussians, size: int) -> None:
+    """Write one generated clip as an asset with its page, and as a short video from all sides, and log them."""
+    times = load_npz(workspace.curated / f"{clip}.npz", ["times"])["times"]
+    rate = (len(times) - 1) / float(times[-1] - times[0])
+    views = load_views(workspace, clip, "video")
+    fov = 2.0 * math.degrees(math.atan(0.5 / views.Ks[VIDEO, 0, 0].item()))
+    facts = {"clip": clip, "camera": asdict(OrbitCamera(0.0, 0.0, views.viewmats[VIDEO, 2, 3].item(), fov))}
+    with fresh_directory(workspace.turntables) as folder:
+        write_video(folder / f"{clip}.mp4", turntable(gaussians, size, TURNTABLE_IMAGES), TURNTABLE_RATE)
+        write_video(folder / "input.mp4", (on_white(views.rgba[VIDEO]) * 255.0).round().byte().numpy(), rate)
+        save_asset_glb(folder / clip / "asset.glb", gaussians.to("cpu"), rate, facts)
+        asset, video = ((folder / name).read_bytes() for name in (f"{clip}/asset.glb", "input.mp4"))
+        write_page(folder / clip / "index.html", asset, title=clip, video=video, facts=facts)
+    tracking.log_video(workspace.turntables / f"{clip}.mp4")
+    tracking.log_folder(workspace.turntables / clip, f"assets/{clip}")
 
 
 @torch.no_grad()

@@ -139,6 +139,12 @@ def log_video(path: PathLike) -> None:
         session.send(op="artifact", path=str(Path(path).resolve()), folder="videos")
 
 
+def log_folder(directory: PathLike, name: str) -> None:
+    """Log the files of a folder unchanged, under `name`, which may have slashes. They must stay until the run ends."""
+    if (session := _open_session()) is not None:
+        session.send(op="artifact", path=str(Path(directory).resolve()), folder=name)
+
+
 def log_model(directory: PathLike, name: str) -> None:
     """Log a folder of networks, each in a folder of its own, as a model: the next registered version of `name`."""
     if (session := _open_session()) is not None:

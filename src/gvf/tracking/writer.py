@@ -396,7 +396,9 @@ class _Run:
         self._client.log_image(self._id, read_image(message["path"]), key=message["name"], step=message["step"])
 
     def _artifact(self, message: Message) -> None:
-        self._client.log_artifact(self._id, message["path"], message["folder"])
+        is_folder = Path(message["path"]).is_dir()
+        log = self._client.log_artifacts if is_folder else self._client.log_artifact
+        log(self._id, message["path"], message["folder"])
 
     def _dataset(self, message: Message) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
