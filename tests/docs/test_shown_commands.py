@@ -33,7 +33,10 @@ RUN = (
 
 
 def check_gvf(words: Sequence[str]) -> None:
-    """Fail unless every command, option and choice of a `gvf` command line exists and no argument is missing."""
+    """Fail unless every command, option and choice of a `gvf` command line exists and no argument is missing.
+
+    A command's name alone mentions the command, and needs no arguments.
+    """
     command: click.Command = cli._gvf
     context = click.Context(command, info_name="gvf")
     rest = list(words)
@@ -44,6 +47,8 @@ def check_gvf(words: Sequence[str]) -> None:
         found = command.get_command(context, name)
         assert found is not None, f"there is no command {name!r}"
         command, context = found, click.Context(found, info_name=name, parent=context)
+    if not rest:
+        return
     values, left, _ = command.make_parser(context).parse_args(args=rest)
     for parameter in command.params:
         if parameter.name in values and isinstance(parameter.type, click.Choice):

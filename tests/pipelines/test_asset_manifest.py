@@ -30,7 +30,7 @@ def some_manifest(**changes: Any) -> Manifest:
             origin="mesh",
             file="cat.glb",
             sha256="0" * 64,
-            to_file=facts.SimilarityFacts(scale=2.0, center=(0.0, 1.0, 0.0), axes="y up"),
+            to_file=facts.SimilarityFacts(scale=2.0, center=(0.0, 1.0, 0.0), up="y"),
         ),
         "motion": facts.MotionFacts(seed=1, sampling={"steps": 5}, segments=((0, 2),), network_calls=5),
         "generator": facts.GeneratorFacts(name="small", sha256=None, licence="unstated"),

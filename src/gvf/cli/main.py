@@ -21,10 +21,10 @@ class _LazyGroup(click.Group):
     """Lists the commands of the table and imports one only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*table.STAGES, *table.TOOLS]
+        return [*table.ASSETS, *table.STAGES, *table.TOOLS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = {**table.STAGES, **table.TOOLS}.get(cmd_name)
+        entry = {**table.ASSETS, **table.STAGES, **table.TOOLS}.get(cmd_name)
         if entry is None:
             return None
         module, _, attribute = entry.target.partition(":")
@@ -33,6 +33,8 @@ class _LazyGroup(click.Group):
         return getattr(importlib.import_module(module), attribute)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Assets"):
+            formatter.write_dl([(name, entry.help) for name, entry in table.ASSETS.items()])
         with formatter.section("Stages (run by `dvc repro`; each of them reads params.yaml)"):
             formatter.write_dl([(name, entry.help) for name, entry in table.STAGES.items()])
         with formatter.section("Tools"):

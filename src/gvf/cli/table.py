@@ -28,16 +28,21 @@ STAGES = {
     "report": Entry("gvf_evaluation.stages.report", "Write tables, charts and reports/index.html."),
 }
 
+ASSETS = {
+    "animate": Entry("gvf.cli.generate:animate", "Animate a 3D model as a video shows."),
+    "generate": Entry("gvf.cli.generate:generate", "Make an animated 3D asset from a video alone."),
+    "view": Entry("gvf.cli.view:command", "Show an asset in the browser."),
+    "export": Entry("gvf.cli.export:command", "Write an asset as PLY, splat, SPZ, GLB, USD or video."),
+    "film": Entry(
+        "gvf.cli.film:command", "Film an animated model: a conditioning video, as training videos are rendered."
+    ),
+    "doctor": Entry("gvf.cli.doctor:command", "Check this machine: what works, and what to do about what does not."),
+}
+
 TOOLS = {
     "ablate": Entry("gvf_evaluation.commands.ablate:command", "Train, sample and score one variant of the ablations."),
     "report-ablations": Entry("gvf_evaluation.commands.report_ablations:command", "Write Tables 2, 3, 5 and 6."),
     "bake": Entry("gvf.cli.bake:command", "Bake one animation clip of a glTF file to vertices over time."),
-    "doctor": Entry("gvf.cli.doctor:command", "Check this machine: what works, and what to do about what does not."),
-    "film": Entry(
-        "gvf.cli.film:command", "Film an animated model: a conditioning video, as training videos are rendered."
-    ),
-    "view": Entry("gvf.cli.view:command", "Show an asset in the browser."),
-    "export": Entry("gvf.cli.export:command", "Write an asset as PLY, splat, SPZ, GLB, USD or video."),
     "params": Entry("gvf.cli.params:command", "Check a parameter file, or write its JSON schema."),
     "test-sets": Entry(
         "gvf_evaluation.commands.test_sets:command", "List and verify test sets, and identify or reserve assets."

@@ -18,6 +18,7 @@ from gvf import __version__
 from gvf.config.messages import problems
 from gvf.errors import ConfigError, UserError
 from gvf.geometry.camera import OrbitCamera
+from gvf.geometry.similarity import Similarity
 from gvf.models.network_folder import read_small_json
 from gvf.rendering.convention import COMPENSATE, LOW_PASS, WHITE
 from gvf.storage.files import PathLike, write_json
@@ -25,6 +26,7 @@ from gvf.storage.files import PathLike, write_json
 MANIFEST_NAME = "manifest.json"
 
 _Text = Annotated[str, Field(max_length=500)]
+_Coordinate = Annotated[float, Field(ge=-1e12, le=1e12)]
 _Finite = Annotated[float, Field(ge=-1e9, le=1e9)]
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -61,11 +63,15 @@ class AlignmentFacts(_Facts):
 
 
 class SimilarityFacts(_Facts):
-    """From the asset's axes (z up) to the file's: multiply by `scale`, add `center`, then turn to the file's axes."""
+    """From the asset's axes (z up) to the file's; see `gvf.geometry.similarity.Similarity`."""
 
     scale: Annotated[float, Field(gt=0.0, le=1e12)]
-    center: tuple[_Finite, _Finite, _Finite]
-    axes: Literal["y up", "z up"]
+    center: tuple[_Coordinate, _Coordinate, _Coordinate]
+    up: Literal["y", "z", "-y"]
+
+    def similarity(self) -> Similarity:
+        """Return the map from asset to file."""
+        return Similarity(self.scale, self.center, self.up)
 
 
 class CanonicalFacts(_Facts):
@@ -96,16 +102,20 @@ class VideoFacts(_Facts):
 
 
 class CandidateFacts(_Facts):
-    """One sampled motion of one segment and its score: higher is a better fit to the input."""
+    """One generated motion of one segment, and how its renders fit the input; see `gvf.pipelines.candidate_fit.Fit`."""
 
     segment: int
     seed: int
-    score: _Finite
+    color_error: _Finite
+    iou: _Finite
     chosen: bool
 
 
 class MotionFacts(_Facts):
-    """How the motion was sampled. segments: first and last frame of each. network_calls: of the diffusion transformer."""
+    """How the motion was generated.
+
+    segments: frames [start, stop) of each, which overlap by one. network_calls: of the diffusion transformer.
+    """
 
     seed: int
     sampling: dict[str, float | int | str]

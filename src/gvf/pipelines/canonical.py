@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.progress import Progress
 from gvf.rendering.mesh_views import MeshRenderer
 from gvf.storage.files import PathLike, sha256
+from gvf.text import MAX_NAME, clean
 
 Origin = Literal["mesh", "gaussians", "image"]
 
@@ -33,7 +34,8 @@ class CanonicalObject:
     """The object of the first frame.
 
     gaussians: [N], on the generator's device. mesh: one frame in the unit box, z up; None unless it comes from a mesh, as
-    is source, its file. to_file: takes object units to units and axes of the file. sha256: of the file.
+    is source, its file. to_file: takes object units to units and axes of the file. sha256, name: of the file; empty for
+    Gaussians that come from none. clip: the animation whose first frame is the pose, if any.
     """
 
     gaussians: Gaussians
@@ -42,6 +44,13 @@ class CanonicalObject:
     to_file: Similarity
     sha256: str
     source: MeshSource | None = None
+    name: str = ""
+    clip: str | None = None
+
+
+def canonical_of_gaussians(gaussians: Gaussians) -> CanonicalObject:
+    """Return the canonical object of given Gaussians [N] in the unit box, z up."""
+    return CanonicalObject(gaussians, None, "gaussians", Similarity(1.0, (0.0, 0.0, 0.0), "z"), "")
 
 
 def load_canonical(
@@ -56,7 +65,7 @@ def load_canonical(
     path, progress = Path(source), progress or Progress()
     with progress.step("read the model"):
         found = read_mesh(path, clip)
-    return canonical_of_mesh(path, found, generator, progress)
+    return replace(canonical_of_mesh(path, found, generator, progress), name=clean(path.name, MAX_NAME), clip=clip)
 
 
 def canonical_of_mesh(

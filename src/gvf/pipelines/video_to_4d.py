@@ -1,9 +1,82 @@
-"""From a video to a 4D asset, with a generator from a folder or the model hub (Sec. 3.3)."""
+"""From a video to a 4D asset: canonical Gaussians, alignment with the first frame, motion (Sec. 3.3, A.2, A.3, D.1)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from gvf.errors import UserError
+from gvf.gaussians.gaussians import Gaussians
+from gvf.gaussians.rotation import rotated_about_z
+from gvf.geometry.camera import CONSISTENT4D_ORBIT, OrbitCamera
+from gvf.pipelines.alignment import AlignmentSettings, align
+from gvf.pipelines.asset import Asset4D
+from gvf.pipelines.asset_facts import record
+from gvf.pipelines.canonical import CanonicalObject, canonical_of_gaussians, load_canonical
+from gvf.pipelines.motion import Motion, MotionSettings, demand_memory, generate_motion
 from gvf.pipelines.motion_generator import MotionGenerator
+from gvf.pipelines.training_view import training_view
+from gvf.progress import Progress, Stopwatch
+from gvf.storage.files import PathLike
+from gvf.video.input_video import InputVideo
+from gvf.video.options import VideoOptions
+from gvf.video.preparation import prepare_video
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person may choose. clip: animation of the canonical model whose first frame is its pose; by default its rest pose."""
+
+    video: VideoOptions = field(default_factory=VideoOptions)
+    alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
+    motion: MotionSettings = field(default_factory=MotionSettings)
+    clip: str | None = None
 
 
 class VideoTo4D(MotionGenerator):
     """Makes 4D assets from videos of any number of frames; `from_pretrained` loads one."""
+
+    def __call__(
+        self,
+        video: PathLike | InputVideo,
+        canonical: PathLike | Gaussians | None = None,
+        *,
+        settings: Settings | None = None,
+        progress: Progress | None = None,
+    ) -> Asset4D:
+        """Make an animated asset from a video.
+
+        video: a file, a folder of frames, or a video that `prepare_video` or `InputVideo.from_frames` returned. canonical:
+        the object in the first frame: a mesh (.glb, .gltf, .obj, .ply), Gaussians in a .ply, an image, or Gaussians [N] in
+        the unit box, z up. Raises UserError when either cannot be used, or when the memory does not suffice.
+        """
+        settings, watch = settings or Settings(), Stopwatch(progress or Progress())
+        if not isinstance(video, InputVideo):
+            video = prepare_video(Path(video), settings.video, watch)
+        found = self._canonical(canonical, settings.clip, watch)
+        demand_memory(self, len(video.frames), found.gaussians.num_gaussians, settings.motion)
+        alignment = align(found.gaussians, video.frames[0], settings.alignment, watch)
+        motion = self._motion(found.gaussians, video.frames, alignment.camera, settings.motion, watch)
+        gaussians = rotated_about_z(motion.gaussians, alignment.camera.azimuth)
+        manifest = record(self, video, found, alignment, motion, watch)
+        return Asset4D(gaussians, found.gaussians.to("cpu"), manifest, video, found)
+
+    def _canonical(self, source: PathLike | Gaussians | None, clip: str | None, progress: Progress) -> CanonicalObject:
+        if source is None:
+            raise UserError("no model of the object was given.")
+        if isinstance(source, Gaussians):
+            return canonical_of_gaussians(source.to(self.device))
+        return load_canonical(source, self, clip=clip, progress=progress)
+
+    def _motion(
+        self, canonical: Gaussians, frames: Tensor, camera: OrbitCamera, settings: MotionSettings, progress: Progress
+    ) -> Motion:
+        """Generate the motion in the axes of training: the object turned so that the camera is at azimuth 0."""
+        turned = rotated_about_z(canonical, -camera.azimuth)
+        seen = training_view(frames, camera, self.index.image_encoder.preprocessing.size)
+        training = CONSISTENT4D_ORBIT
+        return generate_motion(
+            self, seen, turned, OrbitCamera(0.0, camera.elevation, training.radius, training.fov), settings, progress
+        )

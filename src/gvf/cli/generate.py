@@ -1,0 +1,143 @@
+"""Commands `generate` and `animate`: an animated 3D asset from a video, alone or with a model of the object."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gvf.cli.asset_options import asset_options
+from gvf.cli.progress_output import progress_output
+from gvf.errors import UserError
+
+if TYPE_CHECKING:
+    from gvf.pipelines.asset import Asset4D
+    from gvf.pipelines.video_to_4d import Settings, VideoTo4D
+
+
+@click.command("animate")
+@click.argument("object_file", metavar="OBJECT", type=click.Path(path_type=Path))
+@click.argument("video", type=click.Path(path_type=Path))
+@click.option(
+    "--clip",
+    metavar="NAME",
+    help="Animation of OBJECT whose first frame is its pose in the video's first frame; by default the rest pose.",
+)
+@asset_options
+def animate(object_file: Path, video: Path, clip: str | None, **options: Any) -> None:
+    """Animate a 3D model as VIDEO shows: OBJECT moves, and its mesh with it.
+
+    OBJECT is a mesh (.glb, .gltf, .obj, .ply) or Gaussians (.ply), in the pose of the first frame. VIDEO is a video file
+    or a folder of frames that shows the object from a fixed camera.
+
+    Writes DIR/index.html (open it in a browser), asset.glb, mesh.glb, preview.mp4, turntable.mp4, input.png and manifest.json.
+    """
+    _run(video, object_file, clip, **options)
+
+
+@click.command("generate")
+@click.argument("video", type=click.Path(path_type=Path))
+@click.option(
+    "--image-model",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Networks that make the object of the first frame (TRELLIS's). By default those that `gvf weights pull trellis` fetched.",
+)
+@asset_options
+def generate(video: Path, image_model: Path | None, **options: Any) -> None:
+    """Make an animated 3D asset from VIDEO alone.
+
+    VIDEO is a video file or a folder of frames that shows one object from a fixed camera. Where you have a model of the
+    object, use `gvf animate`, which needs no networks for its shape.
+
+    Writes DIR/index.html (open it in a browser), asset.glb, preview.mp4, turntable.mp4, input.png and manifest.json.
+    """
+    _run(video, None, None, image_model=image_model, **options)
+
+
+def _run(
+    video: Path,
+    object_file: Path | None,
+    clip: str | None,
+    *,
+    output: Path,
+    model: str | None,
+    device: str,
+    size: int,
+    as_json: bool,
+    quiet: bool,
+    image_model: Path | None = None,
+    **options: Any,
+) -> None:
+    """Make an asset and write it; what costs little is checked before what is slow."""
+    from gvf.pipelines.asset_files import demand_asset_folder
+
+    progress = progress_output(as_json, quiet)
+    demand_asset_folder(output)
+    _demand_input(video, object_file)
+    settings = _settings(clip, options)
+    with progress.step("load"):
+        pipeline = _load(model, device)
+    asset = pipeline(video, object_file, settings=settings, progress=progress)
+    asset.save(output, progress, size)
+    _summarise(asset, output, as_json, quiet)
+
+
+def _demand_input(video: Path, object_file: Path | None) -> None:
+    for path in (video, object_file):
+        if path is not None and not path.exists():
+            raise UserError(f"{path}: there is no such file or folder.")
+
+
+def _settings(clip: str | None, options: dict[str, Any]) -> Settings:
+    from gvf.pipelines.alignment import AlignmentSettings
+    from gvf.pipelines.motion import MotionSettings
+    from gvf.pipelines.video_to_4d import Settings
+    from gvf.video.options import VideoOptions
+
+    def chosen(*names: str) -> dict[str, Any]:
+        return {name: options[name] for name in names if options[name] is not None}
+
+    sampling: dict[str, Any] = {}
+    if options["steps"] is not None:
+        sampling |= {"solver": "multistep", "steps": options["steps"]}
+    if options["guidance"] is not None:
+        sampling["video_guidance"] = options["guidance"]
+    return Settings(
+        video=VideoOptions(**chosen("frames", "rate", "start", "end", "crop", "margin", "matting", "matting_model")),
+        alignment=AlignmentSettings(**chosen("azimuth", "elevation", "fov")),
+        motion=replace(MotionSettings(**chosen("seed", "candidates", "segment_frames")), sampling=sampling),
+        clip=clip,
+    )
+
+
+def _load(model: str | None, device: str) -> VideoTo4D:
+    from gvf.devices import resolve_device
+    from gvf.pipelines.video_to_4d import VideoTo4D
+    from gvf.workspace import Workspace
+
+    if model is None:
+        folder = Workspace().generator
+        if not folder.is_dir():
+            raise UserError(
+                f"{folder}: there is no generator here. Name one with --model: a folder or owner/name on the model hub; "
+                "`make repro` trains one in about 20 minutes, and `gvf models list` shows those on this machine."
+            )
+        model = str(folder)
+    return VideoTo4D.from_pretrained(model, device=resolve_device(device))
+
+
+def _summarise(asset: Asset4D, output: Path, as_json: bool, quiet: bool) -> None:
+    manifest = asset.manifest
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **json.loads(manifest.model_dump_json())}))
+    elif not quiet:
+        camera = manifest.camera
+        click.echo(
+            f"{output}: {manifest.num_frames} frames of {manifest.num_gaussians:,} Gaussians. Camera at azimuth "
+            f"{camera.azimuth:.0f}, elevation {camera.elevation:.0f}, field of view {camera.fov:.0f} degrees.\n"
+            f"Open {output / 'index.html'} in a browser."
+        )
