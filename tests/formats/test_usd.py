@@ -67,6 +67,16 @@ def test_the_stage_holds_the_schema_and_a_sample_per_frame(tmp_path: Path) -> No
     assert all(attribute.GetTypeName() != "token" or attribute.Get() for attribute in prim.GetAuthoredAttributes())
 
 
+def test_openusd_finds_nothing_to_object(tmp_path: Path) -> None:
+    from pxr import Usd, UsdValidation
+
+    save(tmp_path / "asset.usdc", moving_object(40))
+    validators = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
+    assert len(validators) > 20
+    stage = Usd.Stage.Open(str(tmp_path / "asset.usdc"))
+    assert [found.GetMessage() for found in UsdValidation.ValidationContext(validators).Validate(stage)] == []
+
+
 @pytest.mark.parametrize("frame", [0, 2])
 def test_every_frame_draws_the_same_image(tmp_path: Path, frame: int) -> None:
     moving = moving_object(500)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from gvf.devices import resolve_device
 from gvf.errors import UserError
 from gvf.formats.asset_glb import load_asset_glb
 from gvf.formats.exports import Moving, Shot, export
@@ -54,8 +55,10 @@ def export_asset(
         with atomic_path(target) as partial:
             shutil.copyfile(_file(Path(asset)), partial)
         return target
-    part = replace(moving, gaussians=moving.gaussians[chosen.start : chosen.stop])
-    export(part, name, target, chosen.start, shot or Shot(), progress)
+    part = moving.gaussians[chosen.start : chosen.stop]
+    if FORMATS[name].video:
+        part = part.to(resolve_device("auto"))
+    export(replace(moving, gaussians=part), name, target, chosen.start, shot or Shot(), progress)
     return target
 
 
