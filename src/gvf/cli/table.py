@@ -36,6 +36,9 @@ ASSETS = {
     "film": Entry(
         "gvf.cli.film:command", "Film an animated model: a conditioning video, as training videos are rendered."
     ),
+    "compare": Entry(
+        "gvf_evaluation.commands.compare:command", "Score an asset against the true animation of its model."
+    ),
     "doctor": Entry("gvf.cli.doctor:command", "Check this machine: what works, and what to do about what does not."),
 }
 

@@ -1,0 +1,61 @@
+"""Command `compare`: a generated asset against the true animation of its character."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("compare")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--truth", type=click.Path(path_type=Path), required=True, help="The animated model, a .glb or .gltf file."
+)
+@click.option("--clip", metavar="NAME", help="Its animation; may be left out when the file has only one.")
+@click.option(
+    "--times",
+    type=click.Choice(["seconds", "even"]),
+    default="seconds",
+    show_default=True,
+    help="Compare each frame at its own time, or spread the frames evenly over the clip.",
+)
+@click.option(
+    "--size", type=click.IntRange(16, 2048), default=512, show_default=True, help="Side of the views in pixels."
+)
+@click.option(
+    "--samples", type=click.IntRange(1, 16), default=4, show_default=True, help="Rays of a true pixel along each side."
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON, with those of every frame.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write that JSON to a file, too.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def command(
+    folder: Path,
+    truth: Path,
+    clip: str | None,
+    times: str,
+    size: int,
+    samples: int,
+    device: str,
+    as_json: bool,
+    output: Path | None,
+    quiet: bool,
+) -> None:
+    """Score the asset in DIR against the animation that its video shows.
+
+    Beside it stand `static`, its Gaussians without motion, and `interpolated`, the same Gaussians moved by the true mesh. PSNR
+    and SSIM are of four views around the object, which differ from the video's; gap closed is the share of the way from
+    static to interpolated, in PSNR.
+    """
+    from gvf.cli.progress_output import progress_output
+    from gvf.devices import resolve_device
+    from gvf.storage.files import write_json
+    from gvf_evaluation.asset_scores import score_asset, table
+
+    progress = progress_output(as_json=False, quiet=quiet or as_json)
+    scores = score_asset(folder, truth, clip, times == "even", size, samples, resolve_device(device), progress)
+    if output is not None:
+        write_json(output, scores)
+    click.echo(json.dumps(scores, indent=2) if as_json else table(scores))
