@@ -32,15 +32,20 @@ def launched(playwright: Playwright, program: str, *arguments: str) -> Iterator[
 
 
 class Visit:
-    """One page, opened and ready. requests: all addresses it asked for. complaints: errors and warnings of its console."""
+    """One page, opened and ready. requests: all addresses it asked for. complaints: errors and warnings of its console.
 
-    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
+    script: runs before those of the page.
+    """
+
+    def __init__(self, browser: Browser, address: str, script: str = "", **options: Any) -> None:
         self.page: Page = browser.new_page(**({"viewport": {"width": 641, "height": 480}} | options))
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda message: self._hear(message.type, message.text))
+        if script:
+            self.page.add_init_script(script)
         self.page.goto(address)
         self.page.wait_for_selector(READY)
 
@@ -66,7 +71,7 @@ class Visit:
         """Return what `player.render` gives, uint8 [height, width, 4]."""
         width, height, data = self.page.evaluate(
             """async (wishes) => {
-              const { width, height, data } = (await gvf).render(wishes);
+              const { width, height, data } = await (await gvf).render(wishes);
               let text = "";
               for (let i = 0; i < data.length; i += 8192) text += String.fromCharCode(...data.subarray(i, i + 8192));
               return [width, height, btoa(text)];

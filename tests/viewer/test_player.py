@@ -45,6 +45,8 @@ def folder(tmp_path_factory) -> Path:
     asset, video = (folder / "asset.glb").read_bytes(), (folder / "input.webm").read_bytes()
     pages.write_page(folder / "index.html", asset, title="A <moving> blob", video=video, facts=facts)
     pages.write_page(folder / "broken.html", asset[: len(asset) // 2], title="Broken", facts={})
+    damaged = asset[:-2000] + bytes(2000)  # in the packed frames after the first
+    pages.write_page(folder / "damaged.html", damaged, title="Damaged", facts={})
     (folder / "beside.html").write_text(pages.page("Beside", {}, asset="asset.glb", video="input.webm"))
     (folder / "lost.html").write_text(pages.page("Lost", {}, asset="nowhere.glb"))
     return folder
@@ -403,6 +405,41 @@ def test_a_broken_asset_gives_a_message(browser, folder):
     visit = Visit(browser, (folder / "broken.html").as_uri())
     assert "asset.glb" in visit.page.inner_text("#message")
     assert visit.complaints == []
+    visit.page.close()
+
+
+def test_a_damaged_frame_gives_a_message_when_it_is_reached(browser, folder):
+    visit = Visit(browser, (folder / "damaged.html").as_uri(), reduced_motion="reduce")
+    assert not visit.page.is_visible("#message")
+    visit.page.keyboard.press("End")
+    visit.page.wait_for_selector("body[data-state=failed]")
+    assert "asset.glb" in visit.page.inner_text("#message")
+    visit.page.close()
+
+
+SLOW_UNPACKING = """
+  const Fast = DecompressionStream;
+  globalThis.DecompressionStream = class {
+    constructor(format) {
+      const [fast, slow] = [new Fast(format), new TransformStream({
+        async transform(chunk, controller) {
+          await new Promise((resolve) => setTimeout(resolve, 400));
+          controller.enqueue(chunk);
+        },
+      })];
+      Object.assign(this, { writable: fast.writable, readable: fast.readable.pipeThrough(slow) });
+    }
+  };
+"""
+
+
+def test_frames_that_are_still_packed_are_waited_for(browser, folder, moving):
+    visit = Visit(browser, (folder / "index.html").as_uri(), SLOW_UNPACKING, reduced_motion="reduce")
+    visit.state("player.play()")  # shows frame 0 meanwhile, and skips nothing
+    image = visit.pixels(frame=7, camera=camera_of(INPUT), width=128, height=128, background="white")
+    assert psnr(image[..., :3], ours(moving[7], INPUT, 128, 128)) >= LEAST_PSNR
+    visit.wait("player.frame > 0")
+    assert (visit.foreign, visit.complaints) == ([], [])
     visit.page.close()
 
 

@@ -26,6 +26,7 @@ export class Player extends EventTarget {
   #pace = new Pace();
   #drawn = { key: "", at: null }; // what the canvas shows, and since when, if the last tick drew it
   #devicePixels = null;
+  #awaited = null; // a promise of a frame that is being unpacked
 
   /**
    * canvas: its size on the page is the size drawn. sequence: what decodeAsset returns. camera: the input's camera, if
@@ -149,24 +150,25 @@ export class Player extends EventTarget {
   }
 
   /**
-   * Return the pixels of any frame from any camera, whatever shows: {width, height, data}, straight alpha, row by row from
-   * the top left, Uint8ClampedArray. Takes what is not given from the current view.
+   * Resolve to the pixels of any frame from any camera, whatever shows: {width, height, data}, straight alpha, row by row
+   * from the top left, Uint8ClampedArray. Takes what is not given from the current view.
    */
-  render({ frame = this.frame, camera = {}, width, height = width, background = this.#background } = {}) {
+  async render({ frame = this.frame, camera = {}, width, height = width, background = this.#background } = {}) {
     const [own, wanted] = [this.#size(1), backgroundColor(background)];
     const size = [width ?? own[0], height ?? own[1]];
     if (!Number.isInteger(frame) || frame < 0 || frame >= this.numFrames) {
       throw new RangeError(`The sequence has frames 0 to ${this.numFrames - 1}.`);
     }
+    if (this.#frame(frame) === null) this.#keep(frame, await this.#sequence.load(frame));
     this.#load(frame);
     const data = this.#renderer.read(completeCamera(camera, this.#camera), ...size, wanted);
     this.refresh();
     return { width: size[0], height: size[1], data };
   }
 
-  /** Return the current view as a PNG, at the size of the canvas in device pixels, or the size given. */
+  /** Resolve to the current view as a PNG, at the size of the canvas in device pixels, or the size given. */
   async picture(size = {}) {
-    const { width, height, data } = this.render({ ...size });
+    const { width, height, data } = await this.render({ ...size });
     const sheet = new OffscreenCanvas(width, height);
     sheet.getContext("2d").putImageData(new ImageData(data, width, height), 0, 0);
     return sheet.convertToBlob({ type: "image/png" });
@@ -196,7 +198,8 @@ export class Player extends EventTarget {
 
   #tick(now) {
     this.#scheduled = 0;
-    const elapsed = this.#last === null ? 0 : (now - this.#last) / 1000;
+    const held = this.#last === null || this.#awaited !== null; // the clock waits for frames that are being unpacked
+    const elapsed = held ? 0 : (now - this.#last) / 1000;
     this.#playback.advance(Math.min(elapsed, 1));
     this.#last = this.playing ? now : null;
     if (this.#drawn.at !== null) this.#pace.took(now - this.#drawn.at);
@@ -205,8 +208,7 @@ export class Player extends EventTarget {
     try {
       this.#draw(now);
     } catch (error) {
-      this.pause();
-      this.dispatchEvent(Object.assign(new Event("failure"), { message: error.message }));
+      this.#fail(error);
       return;
     }
     if (this.playing) this.refresh();
@@ -220,8 +222,8 @@ export class Player extends EventTarget {
     const position = this.#interpolated ? this.#playback.position : this.frame;
     const key = JSON.stringify([width, height, position, this.#camera, this.#background]);
     if (key === this.#drawn.key) return;
+    if (!this.#load(position)) return; // what shows stays
     if (this.#canvas.width !== width || this.#canvas.height !== height) Object.assign(this.#canvas, { width, height });
-    this.#load(position);
     this.#renderer.draw(this.#camera, backgroundColor(this.#background));
     this.#drawn = { key, at: now };
   }
@@ -249,27 +251,51 @@ export class Player extends EventTarget {
     return exact.map((side) => Math.max(1, Math.round(side * factor)));
   }
 
-  /** Bring one moment, a position in frames, to the GPU. */
+  /** Bring one moment, a position in frames, to the GPU; false if its frames are still being unpacked. */
   #load(position) {
-    if (this.#loaded === position) return;
+    if (this.#loaded === position) return true;
     const [whole, share] = [Math.floor(position), position % 1];
-    let gaussians = this.#frame(whole);
-    if (share > 0) {
-      this.#mixed = interpolate(gaussians, this.#frame(whole + 1), share, this.#mixed);
-      gaussians = this.#mixed;
+    const needed = share > 0 ? [whole, whole + 1] : [whole];
+    const frames = needed.map((index) => this.#frame(index));
+    const missing = frames.indexOf(null);
+    if (missing >= 0) {
+      this.#await(needed[missing]);
+      return false;
     }
-    this.#renderer.upload(gaussians);
+    if (share > 0) this.#mixed = interpolate(...frames, share, this.#mixed);
+    this.#renderer.upload(share > 0 ? this.#mixed : frames[0]);
     this.#loaded = position;
+    return true;
   }
 
-  /** Return one frame's Gaussians; the last two are kept. */
+  /** Return one frame's Gaussians, or null while they are being unpacked; the last two are kept. */
   #frame(index) {
-    let found = this.#frames.get(index);
-    if (found === undefined) {
-      found = this.#sequence.frame(index);
-      if (this.#frames.size > 1) this.#frames.delete(this.#frames.keys().next().value);
-      this.#frames.set(index, found);
-    }
+    const found = this.#frames.get(index) ?? this.#sequence.frame(index);
+    if (found !== null) this.#keep(index, found);
     return found;
+  }
+
+  #keep(index, gaussians) {
+    this.#frames.delete(index); // and to the end, as the youngest
+    this.#frames.set(index, gaussians);
+    if (this.#frames.size > 2) this.#frames.delete(this.#frames.keys().next().value);
+  }
+
+  /** Draw again when a frame has been unpacked; one at a time. */
+  #await(index) {
+    if (this.#awaited !== null) return;
+    this.#awaited = this.#sequence
+      .load(index)
+      .then((gaussians) => this.#keep(index, gaussians))
+      .finally(() => {
+        this.#awaited = null;
+      })
+      .then(() => this.refresh())
+      .catch((error) => this.#fail(error));
+  }
+
+  #fail(error) {
+    this.#playback.playing = false;
+    this.dispatchEvent(Object.assign(new Event("failure"), { message: error.message }));
   }
 }

@@ -8,6 +8,8 @@ import { RESOLVE_FRAGMENT, RESOLVE_VERTEX, ROW_BITS, SPLAT_FRAGMENT, SPLAT_VERTE
 const [NEAR, FAR] = [0.01, 100]; // camera z outside which a Gaussian is dropped
 const JACOBIAN_MARGIN = 0.15; // of the image beyond its edges; the linearisation is worthless further out
 
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i; // names of renderers on the CPU
+
 /** What a browser without WebGL2 is told. */
 export const NO_WEBGL2 =
   "This browser offers no WebGL 2, which the player draws with. Update the browser, or turn on hardware acceleration in its settings.";
@@ -192,12 +194,16 @@ const FLOAT_FORMATS = {
   4: (gl) => [gl.RGBA32F, gl.RGBA],
 };
 
-/** Return the best format that this device blends in: 16 or 32 bits a channel where it can, else 8. */
+/**
+ * Return the format to blend in: 16-bit floats, 32-bit ones where software draws, which is twice as fast in them, and bytes
+ * where the device blends no floats.
+ */
 function targetFormat(gl) {
-  if (gl.getExtension("EXT_color_buffer_float") !== null || gl.getExtension("EXT_color_buffer_half_float") !== null) {
-    return gl.RGBA16F;
-  }
-  return gl.RGBA8;
+  const floats = gl.getExtension("EXT_color_buffer_float") !== null;
+  const names = gl.getExtension("WEBGL_debug_renderer_info");
+  const device = names === null ? "" : gl.getParameter(names.UNMASKED_RENDERER_WEBGL);
+  if (floats && SOFTWARE.test(device) && gl.getExtension("EXT_float_blend") !== null) return gl.RGBA32F;
+  return floats || gl.getExtension("EXT_color_buffer_half_float") !== null ? gl.RGBA16F : gl.RGBA8;
 }
 
 function texture(gl, format, width, height) {
