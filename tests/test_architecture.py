@@ -39,6 +39,7 @@ HOMES = {
     "jinja2": {"gvf_evaluation.reporting.page"},
     "lpips": {"gvf.metrics.lpips_network"},
     "mlflow": {"gvf.tracking.writer"},
+    "onnxruntime": {"gvf.video.saliency"},
     "pebble": {"gvf.execution.processes"},
     "plyfile": {"gvf.gaussians.ply"},
     "prefect": {"flows"},

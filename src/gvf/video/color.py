@@ -30,9 +30,10 @@ def srgb_from_linear(light: np.ndarray) -> np.ndarray:
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
 
 
-def oklab(rgb: np.ndarray) -> np.ndarray:
+def oklab(rgb: np.ndarray, flare: float = 0.0) -> np.ndarray:
     """Return Oklab [..., 3] float32 of display sRGB uint8 [..., 3]; lightness from 0 to 1.
 
-    A difference of about 0.02 is just visible between neighbouring patches.
+    A difference of about 0.02 is just visible between neighbouring patches. flare: light that a screen reflects, relative
+    to its white; without it, the noise of near-black pixels gets huge distances.
     """
-    return np.cbrt(_LINEAR[rgb] @ _CONES.T) @ _LAB.T
+    return np.cbrt(((_LINEAR + np.float32(flare)) / np.float32(1 + flare))[rgb] @ _CONES.T) @ _LAB.T

@@ -7,7 +7,8 @@ from PIL import Image
 
 from gvf.video.options import Crop
 
-_SEEN = 204  # alpha from which a pixel belongs to the object (0.8 x 255, as TRELLIS crops)
+_SEEN = 0.8  # of the largest alpha: from there a pixel belongs to the object (as TRELLIS crops)
+_NOTHING = 8  # a frame whose alpha stays below is empty
 
 
 def object_boxes(alphas: np.ndarray) -> np.ndarray:
@@ -18,7 +19,7 @@ def object_boxes(alphas: np.ndarray) -> np.ndarray:
     """
     boxes = np.full((len(alphas), 4), np.nan)
     for box, alpha in zip(boxes, alphas):
-        seen = alpha >= min(_SEEN, max(int(alpha.max()), 1))
+        seen = alpha >= max(_SEEN * int(alpha.max()), _NOTHING)
         columns, rows = np.flatnonzero(seen.any(0)), np.flatnonzero(seen.any(1))
         if len(columns):
             box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1

@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from gvf.video.color import oklab
 
+_FLARE = 0.005  # of white (IEC 61966-2-1 assumes 1 % in a lit room)
 _BAND = 0.02  # of the shorter side: the border whose colours are taken
-_ROUNDS = 12
 _INLIER = 0.06  # Oklab distance within which a border pixel can be background (3 times what is just visible)
 _LEAST_SHARE = 0.7  # of the border's pixels must be background: the object may touch one side
 _LEAST_SIDE = 0.3  # ... and of three of the four sides
@@ -22,8 +22,9 @@ _MOST_NOISE = 0.015
 _MOST_RANGE = 0.15  # of a gradient, from corner to corner
 _TOLERANCE, _NOISES = 0.02, 4.0
 _SURE = 3.0  # tolerances from which a pixel shows the object alone
-_HOLE = 1e-4  # of the picture's area: smaller enclosed parts in the background's colour are highlights
-_SEVEN = np.ones((3, 3), bool)
+_ROOM = 8  # pixels around the object
+_HOLE = 5e-5  # of the picture's area: smaller enclosed parts in the background's colour are highlights
+_EIGHT = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,13 @@ def find_backdrop(rgb: np.ndarray) -> Backdrop | None:
     inside = np.zeros((height, width), bool)
     inside[band:-band, band:-band] = True
     rows, columns = np.nonzero(~inside)
-    colors = oklab(rgb[rows, columns])
+    colors = oklab(rgb[rows, columns], _FLARE)
     surface = _surface(height, width)[rows, columns]
     start = _densest(colors)
     weights = np.zeros((6, 3))
     weights[0] = start
     reach = _INLIER
-    for order in (1, 3, 3, 6, 6)[:_ROUNDS]:
+    for order in (1, 3, 3, 6, 6):
         near = np.linalg.norm(colors - surface @ weights, axis=1) < reach
         if near.mean() < _LEAST_SHARE / 2:
             return None
@@ -77,14 +78,21 @@ def find_backdrop(rgb: np.ndarray) -> Backdrop | None:
 def key(rgb: np.ndarray, backdrop: Backdrop) -> np.ndarray:
     """Return a frame uint8 [H, W, 3] as RGBA [H, W, 4]: the background transparent, edges soft and without its colour."""
     height, width = rgb.shape[:2]
-    background = backdrop.colors(height, width)
-    distance = np.linalg.norm(oklab(rgb) - background, axis=2)
+    distance = np.linalg.norm(oklab(rgb, _FLARE) - backdrop.colors(height, width), axis=2)
     tolerance = backdrop.tolerance
     smooth = np.minimum(distance, ndimage.median_filter(distance, 3, mode="nearest"))  # no single noisy pixels
     empty = _empty(smooth, distance, tolerance, backdrop.noise)
-    if empty.all():
-        return np.dstack([rgb * 0, np.zeros((height, width), np.uint8)])
-    return _with_soft_edges(rgb, empty, distance, tolerance)
+    image = np.zeros((height, width, 4), np.uint8)
+    rows, columns = np.flatnonzero(~empty.all(1)), np.flatnonzero(~empty.all(0))
+    if len(rows):  # the rest works on the object's box alone
+        box = (_around(rows, height), _around(columns, width))
+        image[box] = _with_soft_edges(rgb[box], empty[box], distance[box], tolerance)
+    return image
+
+
+def _around(places: np.ndarray, size: int) -> slice:
+    """Return a slice from the first to the last of some sorted indices, with some room on both sides."""
+    return slice(max(int(places[0]) - _ROOM, 0), min(int(places[-1]) + 1 + _ROOM, size))
 
 
 def _empty(smooth: np.ndarray, distance: np.ndarray, tolerance: float, noise: float) -> np.ndarray:
@@ -98,36 +106,40 @@ def _empty(smooth: np.ndarray, distance: np.ndarray, tolerance: float, noise: fl
     areas = ndimage.sum_labels(near, labels, numbers)
     means = ndimage.mean(distance, labels, numbers) if count else np.zeros(0)
     exact = means < max(0.35 * _TOLERANCE, 2.5 * noise)
-    is_empty[1:] |= exact & (areas >= max(16, _HOLE * near.size))
+    is_empty[1:] |= exact & (areas >= max(9, _HOLE * near.size))
     return is_empty[labels]
 
 
 def _with_soft_edges(rgb: np.ndarray, empty: np.ndarray, distance: np.ndarray, tolerance: float) -> np.ndarray:
     """Estimate alpha where object and background mix, by the colour's place on the line between the two."""
     solid = ~empty
-    sure = ndimage.binary_erosion(solid, _SEVEN, iterations=2, border_value=1)
-    reach = ndimage.distance_transform_edt(~sure)
-    sure |= solid & (distance > _SURE * tolerance) & (reach > 4)  # thin parts, which have no inside
+    sure = ndimage.binary_erosion(solid, _EIGHT, iterations=2, border_value=1)
+    far = ~ndimage.binary_dilation(sure, _EIGHT, iterations=4)
+    sure |= solid & far & (distance > _SURE * tolerance)  # thin parts, which have no inside
+    band = (solid & ~sure) | (empty & ndimage.binary_dilation(solid, _EIGHT))
     colors = rgb.astype(np.float32)
-    to_empty, at_empty = ndimage.distance_transform_edt(~empty, return_indices=True)
-    band = (~sure & solid) | (empty & (ndimage.distance_transform_edt(empty) <= 1.5))
     alpha = solid.astype(np.float32)
-    if sure.any() and band.any():
-        at_sure = ndimage.distance_transform_edt(~sure, return_distances=False, return_indices=True)
+    if sure.any() and band.any() and empty.any():
         rows, columns = np.nonzero(band)
-        front = colors[at_sure[0, rows, columns], at_sure[1, rows, columns]]
-        back_rows, back_columns = at_empty[0, rows, columns], at_empty[1, rows, columns]
-        back = ndimage.uniform_filter(colors, (5, 5, 0))[back_rows, back_columns]
-        back = np.where((to_empty[back_rows, back_columns] == 0)[:, None], colors[back_rows, back_columns], back)
+        mixed, front = colors[rows, columns], colors[_nearest(sure, rows, columns)]
+        weights = ndimage.uniform_filter(empty.astype(np.float32), 5)
+        sums = ndimage.uniform_filter(colors * empty[..., None], (5, 5, 0))
+        place = _nearest(empty, rows, columns)
+        back = sums[place] / np.maximum(weights[place], 1e-6)[:, None]  # the mean over the background nearby
         line = front - back
-        share = ((colors[rows, columns] - back) * line).sum(1) / np.maximum((line**2).sum(1), 1.0)
-        alpha[rows, columns] = np.clip(share, 0, 1)
-        weight = np.maximum(alpha[rows, columns], 0.1)[:, None]
-        clean = back + (colors[rows, columns] - back) / weight
-        colors[rows, columns] = np.where(weight > 0.3, np.clip(clean, 0, 255), front)
+        share = np.clip(((mixed - back) * line).sum(1) / np.maximum((line**2).sum(1), 1.0), 0, 1)
+        pure = np.clip(back + (mixed - back) / np.maximum(share, 0.1)[:, None], 0, 255)
+        alpha[rows, columns] = share
+        colors[rows, columns] = np.where(share[:, None] > 0.3, pure, front)
     alpha[alpha < 0.02] = 0
     colors[alpha == 0] = 0
     return np.dstack([np.round(colors), np.round(255 * alpha)]).astype(np.uint8)
+
+
+def _nearest(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the place (rows, columns) of the nearest pixel of a mask [H, W] for each of some pixels."""
+    indices = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    return indices[0][rows, columns], indices[1][rows, columns]
 
 
 def _surface(height: int, width: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from gvf.progress import Progress
 from gvf.storage.files import PathLike
 from gvf.text import MAX_NAME, clean
+from gvf.video.checks import check_objects, check_pictures
 from gvf.video.cropping import cut, object_boxes, square_crops
 from gvf.video.findings import report
 from gvf.video.input_video import InputVideo
@@ -22,10 +23,12 @@ def prepare_video(path: PathLike, options: VideoOptions, progress: Progress) -> 
     """Read a video, cut its object out and crop it. Raises UserError with advice when it cannot be used."""
     name = clean(str(path))
     clip = read_clip(path, options, progress)
+    findings = {finding.code: finding for finding in (*clip.findings, *check_pictures(clip))}
     clip, matting = matted(clip, options, name, progress)
+    findings |= {finding.code: finding for finding in (*clip.findings, *check_objects(clip, matting))}
+    found = report(findings.values(), name, progress)
     crops = square_crops(object_boxes(clip.frames[..., 3]), options.margin, options.crop)
     frames = np.stack([cut(frame, crop, options.size) for frame, crop in zip(clip.frames, crops)])
-    findings = report(clip.findings, name, progress)
     return InputVideo(
         frames=torch.from_numpy(frames),
         frames_per_second=clip.rate,
@@ -34,5 +37,5 @@ def prepare_video(path: PathLike, options: VideoOptions, progress: Progress) -> 
         source_size=clip.source_size,
         name=clean(Path(path).name, MAX_NAME),
         matting=matting,
-        findings=findings,
+        findings=found,
     )
