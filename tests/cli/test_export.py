@@ -19,7 +19,7 @@ from gvf.cli.export import command
 from gvf.errors import UserError
 from gvf.formats.asset_glb import load_asset_glb, save_asset_glb
 from gvf.gaussians.gaussians import Gaussians
-from gvf.gaussians.ply import load_ply
+from gvf.gaussians.ply import load_ply, save_ply
 from gvf.rendering.moments import draw_moments
 from tests.formats.moving import moving_object, picture, psnr
 from tests.pipelines.test_asset_manifest import CAMERA, some_manifest
@@ -39,6 +39,7 @@ def asset(tmp_path: Path, gaussians: Gaussians) -> Path:
     folder = tmp_path / "walk"
     folder.mkdir()
     save_asset_glb(folder / "asset.glb", gaussians, RATE)
+    save_ply(folder / "canonical.ply", gaussians[0])
     some_manifest(num_gaussians=300, frames_per_second=RATE).save(folder)
     return folder
 

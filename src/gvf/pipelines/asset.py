@@ -22,7 +22,7 @@ from gvf.pipelines.mesh_motion import save_mesh_animation
 from gvf.progress import Progress
 from gvf.rendering.convention import WHITE
 from gvf.rendering.splats import draw_gaussians
-from gvf.rendering.turntable import turntable
+from gvf.rendering.turntable import turntable, turntable_length
 from gvf.storage.files import PathLike, fresh_directory
 from gvf.video.input_video import InputVideo
 from gvf.viewer.page import write_page
@@ -125,7 +125,7 @@ class Asset4D:
             video = files.video_bytes(original, rate)
             shown.append(original)
         files.write_preview(folder / files.PREVIEW_NAME, np.concatenate([*shown, rendered], axis=2), rate)
-        num_images = files.turn_length(len(self.gaussians.means), rate)
+        num_images = turntable_length(len(self.gaussians.means), rate, files.TURN_SECONDS)
         with progress.step("turntable", 1, "videos"):
             files.write_preview(folder / files.TURNTABLE_NAME, turntable(self.gaussians, size, num_images), rate)
         return video

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -19,13 +20,14 @@ from gvf.formats.numbered import holds_only_frames
 from gvf.formats.table import FORMATS
 from gvf.geometry.camera import OrbitCamera
 from gvf.locks import demand_writable
-from gvf.pipelines.asset_manifest import CameraFacts, read_manifest
+from gvf.pipelines.asset import Asset4D
+from gvf.pipelines.asset_files import ASSET_NAME
+from gvf.pipelines.asset_manifest import CameraFacts, as_facts
 from gvf.progress import Progress
 from gvf.rendering.turntable import FOV, RADIUS
 from gvf.storage.files import PathLike, atomic_path
 
 ALL = "all"
-_ASSET_NAME = "asset.glb"
 
 
 def export_asset(
@@ -69,21 +71,39 @@ def read_moving(asset: PathLike) -> Moving:
         raise UserError(
             f"{path}: there is no such file or folder. Name a folder that gvf generate or gvf animate wrote."
         )
-    facts = read_manifest(path).camera if path.is_dir() else None
-    content = load_asset_glb(_file(path))
-    if facts is None and "camera" in content.facts:
-        try:
-            facts = CameraFacts.model_validate(content.facts["camera"])
-        except ValidationError:
-            raise UserError(f"{path}: its facts hold a camera that cannot be read.") from None
+    if path.is_dir():
+        return _moving_of(Asset4D.load(path))
+    content = load_asset_glb(path)
     return Moving(
         content.gaussians,
         content.frames_per_second,
         content.low_pass,
         content.compensate,
-        facts.camera() if facts else None,
+        _camera_of(path, content.facts),
         content.facts,
     )
+
+
+def _moving_of(asset: Asset4D) -> Moving:
+    rendering = asset.manifest.rendering
+    return Moving(
+        asset.gaussians,
+        asset.frames_per_second,
+        rendering.low_pass,
+        rendering.compensate,
+        asset.camera,
+        as_facts(asset.manifest),
+    )
+
+
+def _camera_of(path: Path, facts: Mapping[str, Any]) -> OrbitCamera | None:
+    """Return the camera that the facts of an `asset.glb` hold, if any."""
+    if "camera" not in facts:
+        return None
+    try:
+        return CameraFacts.model_validate(facts["camera"]).camera()
+    except ValidationError:
+        raise UserError(f"{path}: its facts hold a camera that cannot be read.") from None
 
 
 def chosen_frames(text: str, num_frames: int) -> range:
@@ -158,4 +178,4 @@ def _default_output(asset: Path, name: str, is_folder: bool) -> Path:
 
 
 def _file(asset: Path) -> Path:
-    return asset / _ASSET_NAME if asset.is_dir() else asset
+    return asset / ASSET_NAME if asset.is_dir() else asset

@@ -70,8 +70,3 @@ def write_png(path: PathLike, image: np.ndarray) -> None:
     """Write an image [H, W, 3 or 4] uint8 as PNG."""
     with atomic_path(path) as partial:
         Image.fromarray(image).save(partial, format="PNG")
-
-
-def turn_length(num_frames: int, frames_per_second: float) -> int:
-    """Return the number of images of a turntable: about six seconds, in whole repetitions of the animation."""
-    return num_frames * max(1, round(TURN_SECONDS * frames_per_second / num_frames))
