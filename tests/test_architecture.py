@@ -41,11 +41,12 @@ HOMES = {
     "mlflow": {"gvf.tracking.writer"},
     "onnxruntime": {"gvf.video.saliency"},
     "pebble": {"gvf.execution.processes"},
-    "plyfile": {"gvf.gaussians.ply"},
+    "plyfile": {"gvf.data.plain.ply_mesh", "gvf.gaussians.ply"},
     "prefect": {"flows"},
     "pxr": {"gvf.formats.usd"},
     "pytorch3d": {"gvf.geometry.pytorch3d_backend"},
     "ray": {"gvf.execution.on_ray"},
+    "trimesh": {"gvf.data.plain.trimesh_files"},
 }
 
 

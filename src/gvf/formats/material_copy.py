@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gvf.data.gltf.document import GltfDocument
-from gvf.data.mesh import ALPHA_MODES
+from gvf.data.mesh import ALPHA_MODES, Material
 from gvf.errors import ClipError, UserError
 from gvf.formats.glb_file import GlbFile
 from gvf.storage.images import image_size
@@ -261,6 +261,25 @@ def add_texture(file: GlbFile, image: int, mime: str, sampler: int | None) -> in
         file.declare(WEBP, required=True)
         return file.add("textures", {**values, "extensions": {WEBP: {"source": image}}})
     return file.add("textures", {**values, "source": image})
+
+
+def add_material(file: GlbFile, material: Material, textures: Mapping[int, int]) -> int:
+    """Add a material that is known only as our renderer shows it, without shine. textures: index in the file of each."""
+    surface: dict[str, Any] = {
+        "baseColorFactor": list(material.base_color),
+        "metallicFactor": 0.0,
+        "roughnessFactor": 1.0,
+    }
+    values: dict[str, Any] = {"name": material.name, "doubleSided": material.double_sided}
+    if material.texture >= 0:
+        surface["baseColorTexture"] = {"index": textures[material.texture]}
+    if material.alpha_mode != "OPAQUE":
+        values["alphaMode"] = material.alpha_mode
+    if any(material.emissive):
+        values["emissiveFactor"] = list(material.emissive)
+        if material.emissive_texture >= 0:
+            values["emissiveTexture"] = {"index": textures[material.emissive_texture]}
+    return file.add("materials", {**values, "pbrMetallicRoughness": surface})
 
 
 def add_sampler(file: GlbFile, known: dict[tuple[tuple[str, int], ...], int], codes: Mapping[str, int]) -> int:

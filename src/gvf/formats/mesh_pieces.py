@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from gvf.data.gltf.baking import Part, posed_normals
-from gvf.data.mesh_source import GltfSource, MeshSource
+from gvf.data.mesh import AnimatedMesh
+from gvf.data.mesh_source import GltfSurface, MeshSource
+from gvf.data.plain.mesh import PlainSurface
 from gvf.errors import ClipError
 from gvf.formats.glb_file import GlbFile
-from gvf.formats.material_copy import MAX_UV_SETS, MaterialCopy
+from gvf.formats.material_copy import MAX_UV_SETS, MaterialCopy, add_image, add_material, add_texture
+from gvf.geometry.carried_normals import unit_vectors
 from gvf.text import MAX_NAME, clean
 
 
@@ -40,17 +43,19 @@ class Shape:
 
 def copy_surface(source: MeshSource, file: GlbFile) -> tuple[list[Shape], list[str]]:
     """Copy materials, texture coordinates and colours into a file; return the shapes, and warnings for people."""
-    copy = _GltfSurface(source, source.gltf, file)
+    if isinstance(source.surface, PlainSurface):
+        return [_plain_shape(source.mesh, source.surface, file)], []
+    copy = _GltfCopy(source.mesh, source.surface, file)
     return copy.shapes(), copy.warnings + copy.materials.warnings
 
 
-class _GltfSurface:
+class _GltfCopy:
     """Copies the surface of a glTF file. warnings: what had to be left out."""
 
-    def __init__(self, source: MeshSource, gltf: GltfSource, file: GlbFile) -> None:
-        self._mesh, self._model, self._poses, self._file = source.mesh, gltf.model, gltf.poses, file
+    def __init__(self, mesh: AnimatedMesh, surface: GltfSurface, file: GlbFile) -> None:
+        self._mesh, self._model, self._poses, self._file = mesh, surface.model, surface.poses, file
         self._uv_accessors: dict[int, int] = {}
-        self.materials = MaterialCopy(gltf.model.document, file)
+        self.materials = MaterialCopy(surface.model.document, file)
         self.warnings: list[str] = []
 
     def shapes(self) -> list[Shape]:
@@ -99,3 +104,30 @@ class _GltfSurface:
             fit = np.clip(np.nan_to_num(values), -1e30, 1e30).astype("<f4")
             self._uv_accessors[accessor] = self._file.accessor(fit) if len(fit) == count else self._file.zeros(count, 2)
         return self._uv_accessors[accessor]
+
+
+def _plain_shape(mesh: AnimatedMesh, surface: PlainSurface, file: GlbFile) -> Shape:
+    textures: dict[int, int] = {}
+    for index, encoded in enumerate(surface.images):
+        image, mime = add_image(file, encoded, f"texture {index}")
+        textures[index] = add_texture(file, image, mime, None)
+    materials = [add_material(file, material, textures) for material in mesh.materials]
+    pieces = []
+    start = 0
+    for part in surface.parts:
+        attributes: dict[str, int] = {}
+        if part.colors is not None:
+            attributes["COLOR_0"] = file.accessor(part.colors.astype("<f4"))
+        textured = {part.material.texture, part.material.emissive_texture} != {-1}
+        if part.uvs is not None:
+            attributes["TEXCOORD_0"] = file.accessor(mesh.uvs[start : start + len(part.vertices)].astype("<f4"))
+        elif textured:
+            attributes["TEXCOORD_0"] = file.zeros(len(part.vertices), 2)
+        normals = None
+        if part.normals is not None and np.isfinite(part.normals).all():
+            normals = unit_vectors(part.normals)
+        material = materials[mesh.materials.index(part.material)]
+        stop = start + len(part.vertices)
+        pieces.append(Piece(start, stop, part.faces.astype(np.int32), attributes, material, normals))
+        start = stop
+    return Shape(surface.parts[0].name, tuple(pieces))

@@ -8,8 +8,6 @@ checks what plyfile does not check: counts, rows and values.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +19,7 @@ from torch import Tensor
 from gvf.errors import UserError
 from gvf.gaussians.axes import Y_DOWN, turn_points, turn_quats
 from gvf.gaussians.gaussians import RELEASE_ACTIVATION, GaussianActivation, Gaussians
+from gvf.gaussians.ply_header import PlyHeader, read_ply_header
 from gvf.storage.files import PathLike, atomic_path
 from gvf.text import clean
 
@@ -29,7 +28,6 @@ _COLUMNS = (
     *("scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
 )
 _READ = tuple(name for name in _COLUMNS if name not in ("nx", "ny", "nz"))
-_MAX_HEADER = 1 << 20  # bytes; plyfile reads headers character by character, without a limit
 _MAX_LIST_ROWS = 1_000_000  # of an element with list properties, which are read row by row
 
 
@@ -100,68 +98,23 @@ def _refuse_values(
     raise UserError(f"{path}: row {row}: property {names[column]} is {values[row, column]:g}, {why}.")
 
 
+def holds_gaussians(header: PlyHeader) -> bool:
+    """Return whether a PLY file's vertices have the properties of Gaussians, even if one of them is missing."""
+    vertex = header.elements.get("vertex")
+    return vertex is not None and {"f_dc_0", "scale_0", "rot_0"} & set(vertex.properties) != set()
+
+
 def _check_header(path: PathLike) -> None:
     """Raise UserError unless the header is complete and declares a Gaussian splat whose rows fit into the file."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_MAX_HEADER)
-            size = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
-    if not re.match(rb"ply\s", head):
-        raise UserError(f"{path}: not a PLY file.")
-    end = re.search(rb"[\r\n]end_header[ \t]*(\r\n|\r|\n)", head)
-    if end is None:
-        raise UserError(f"{path}: the header of a PLY file without its end; truncated, or not a PLY file.")
-    if not head[: end.end()].isascii():
-        raise UserError(f"{path}: its header has characters that are not ASCII, as in a comment; remove them.")
-    if len(set(re.findall(rb"\r\n|\r|\n", head[: end.end()]))) > 1:
-        raise UserError(
-            f"{path}: the lines of its header end in different ways; a text editor or a transfer changed it."
-        )
-    elements: dict[str, tuple[int, list[str], bool]] = {}
-    name = ""
-    for line in _lines(head[: end.start()]):
-        words = line.split()
-        if words[:1] == ["element"]:
-            if len(words) != 3 or not re.fullmatch(r"\d{1,18}", words[2]):
-                raise UserError(
-                    f"{path}: '{line}' in its header: must be an element, its name and how many rows it has."
-                )
-            name = words[1]
-            if name in elements:
-                raise UserError(f"{path}: its header has element {name} twice.")
-            elements[name] = (int(words[2]), [], False)
-        elif words[:1] == ["property"] and name and len(words) > 2:
-            count, properties, lists = elements[name]
-            if words[-1] in properties:
-                raise UserError(f"{path}: its header has property {words[-1]} of element {name} twice.")
-            properties.append(words[-1])
-            elements[name] = (count, properties, lists or words[1] == "list")
-    if "vertex" not in elements:
+    vertex = read_ply_header(path, _MAX_LIST_ROWS).elements.get("vertex")
+    if vertex is None:
         raise UserError(f"{path}: not a Gaussian splat, it has no element vertex.")
-    for name, (count, properties, lists) in elements.items():
-        if count * max(len(properties), 1) > size - end.end():  # each property takes at least one byte
-            raise UserError(
-                f"{path}: truncated: {count} rows of {len(properties)} properties promised by element {name}, "
-                f"{size - end.end()} bytes there."
-            )
-        if count and not properties:
-            raise UserError(f"{path}: its element {name} has {count} rows and no property.")
-        if lists and name == "vertex":
-            raise UserError(f"{path}: not a Gaussian splat, its vertices have a list property.")
-        if lists and count > _MAX_LIST_ROWS:
-            raise UserError(f"{path}: element {name} has {count} lists; remove it, only the vertices are read.")
-    count, properties, _ = elements["vertex"]
-    if missing := [name for name in _READ if name not in properties]:
+    if vertex.lists:
+        raise UserError(f"{path}: not a Gaussian splat, its vertices have a list property.")
+    if missing := [name for name in _READ if name not in vertex.properties]:
         raise UserError(f"{path}: not a Gaussian splat, it has no property {', '.join(missing)}.")
-    if count == 0:
+    if vertex.count == 0:
         raise UserError(f"{path}: holds no Gaussian, it has 0 vertices.")
-
-
-def _lines(header: bytes) -> list[str]:
-    """Return the lines of a header as short, visible text."""
-    return [clean(line.decode("ascii", "replace"), 120) for line in re.split(rb"\r\n|\r|\n", header)]
 
 
 def _read_vertices(path: PathLike) -> Any:

@@ -54,7 +54,12 @@ def canonical_of_gaussians(gaussians: Gaussians) -> CanonicalObject:
 
 
 def load_canonical(
-    source: PathLike, generator: MotionGenerator, *, clip: str | None = None, progress: Progress | None = None
+    source: PathLike,
+    generator: MotionGenerator,
+    *,
+    clip: str | None = None,
+    up: str | None = None,
+    progress: Progress | None = None,
 ) -> CanonicalObject:
     """Return the canonical object of a file: a mesh in .glb, .gltf.
 
@@ -64,7 +69,9 @@ def load_canonical(
     """
     path, progress = Path(source), progress or Progress()
     with progress.step("read the model"):
-        found = read_mesh(path, clip)
+        found = read_mesh(path, clip, up)
+    for warning in found.warnings:
+        progress.warn(warning)
     return replace(canonical_of_mesh(path, found, generator, progress), name=clean(path.name, MAX_NAME), clip=clip)
 
 
