@@ -322,3 +322,37 @@ def accessor(content: dict[str, Any], binary: bytes, index: int) -> np.ndarray:
     values = content["accessors"][index]
     dtype = {5123: "<u2", 5125: "<u4", 5126: "<f4"}[values["componentType"]]
     return np.frombuffer(view(content, binary, values["bufferView"]), dtype).reshape(values["count"], -1)
+
+
+def test_an_obj_keeps_its_texture_and_a_ply_with_z_up_stands(tmp_path: Path, node_modules: Path) -> None:
+    skin = png([[[255, 0, 0], [0, 255, 0]]])
+    (tmp_path / "skin.png").write_bytes(skin)
+    (tmp_path / "a.mtl").write_text("newmtl skin\nmap_Kd skin.png\nnewmtl glass\nKd 0.1 0.2 0.3\nd 0.5\n")
+    (tmp_path / "a.obj").write_text(
+        "mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 2 0\nvt 0 0\nvt 1 0\nvt 0 1\nvn 0 0 2\n"
+        "usemtl skin\nf 1/1/1 2/2/1 3/3/1\nusemtl glass\nf 3//1 2//1 1//1\n"
+    )
+    source = read_mesh(tmp_path / "a.obj")
+    moved = wave(source)
+    save_mesh_glb(tmp_path / "mesh.glb", source, moved, FPS)
+    found = played(tmp_path / "mesh.glb", 0.25)["meshes"]
+    by_name = {mesh["material"]["name"]: mesh for mesh in found}
+    assert by_name["skin"]["material"]["textures"]["map"]["bytes"] == len(skin)
+    assert by_name["skin"]["attributes"].count("uv") == 1
+    np.testing.assert_allclose(by_name["glass"]["material"]["color"], [0.1, 0.2, 0.3], atol=1e-6)
+    shown = np.concatenate([mesh["positions"][0] for mesh in found])
+    np.testing.assert_allclose(shown, source.mesh.vertices[0] + moved[1], atol=1e-6)
+    content, _ = contents(tmp_path / "mesh.glb")
+    assert [material.get("alphaMode") for material in content["materials"]].count("BLEND") == 1
+    assert errors_and_warnings(tmp_path / "mesh.glb") == []
+    (tmp_path / "b.ply").write_text(
+        "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+        "property uchar red\nproperty uchar green\nproperty uchar blue\nelement face 1\n"
+        "property list uchar int vertex_indices\nend_header\n0 0 0 255 0 0\n1 0 0 255 0 0\n0 0 3 255 0 0\n3 0 1 2\n"
+    )
+    source = read_mesh(tmp_path / "b.ply")
+    save_mesh_glb(tmp_path / "mesh.glb", source, np.zeros((1, 3, 3)), FPS)
+    (mesh,) = played(tmp_path / "mesh.glb", 0.0)["meshes"]
+    np.testing.assert_array_equal(mesh["positions"][0], [[0, 0, 0], [1, 0, 0], [0, 3, 0]])
+    assert "color" in mesh["attributes"]
+    assert errors_and_warnings(tmp_path / "mesh.glb") == []

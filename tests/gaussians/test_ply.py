@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -220,3 +221,18 @@ def test_files_that_are_no_ply_or_broke_off_are_refused(tmp_path: Path) -> None:
             load_ply(path)
     with pytest.raises(UserError, match="one frame"):
         save_ply(path, some_gaussians().map(lambda tensor: tensor[None]))
+
+
+@pytest.mark.parametrize(("up", "expected"), [("-y", [1, 3, -2]), ("z", [1, 2, 3]), ("y", [1, -3, 2])])
+def test_files_with_another_up_axis(tmp_path: Path, up: Literal["y", "z", "-y"], expected: list[float]) -> None:
+    """A Gaussian at (1, 2, 3) of the file, longest along the file's y, stands there in our axes."""
+    path = tmp_path / "a.ply"
+    names = [*"xyz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"]
+    names += ["scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
+    head = "".join(f"property float {name}\n" for name in names)
+    path.write_text(f"ply\nformat ascii 1.0\nelement vertex 1\n{head}end_header\n1 2 3 0 0 0 0 -5 -2 -5 1 0 0 0\n")
+    gaussians = load_ply(path, up=up)
+    torch.testing.assert_close(gaussians.means, torch.tensor([expected]).float())
+    matrix = Rotation.from_quat(gaussians.quats[0].numpy()[[1, 2, 3, 0]]).as_matrix()
+    long_axis = matrix[:, int(gaussians.scales[0].argmax())]
+    np.testing.assert_allclose(np.abs(long_axis), [0, 0, 1] if up != "z" else [0, 1, 0], atol=1e-6)

@@ -91,6 +91,7 @@ def _read_plain(path: Path, kind: str, up: str, assumed: bool) -> MeshSource:
     else:
         read = read_obj if kind == ".obj" else read_stl
         surface, warnings = read(path, path.read_bytes(), MAX_TRIANGLES)
+    surface = replace(surface, parts=tuple(part for part in surface.parts if len(part.faces)))
     if not surface.parts:
         raise UserError(f"{path}: has no triangles, so there is nothing to animate.")
     if sum(len(part.faces) for part in surface.parts) > MAX_TRIANGLES:

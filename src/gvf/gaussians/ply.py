@@ -9,7 +9,7 @@ checks what plyfile does not check: counts, rows and values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
 from gvf.errors import UserError
-from gvf.gaussians.axes import Y_DOWN, turn_points, turn_quats
+from gvf.gaussians.axes import Y_DOWN, Y_UP, turn_points, turn_quats
 from gvf.gaussians.gaussians import RELEASE_ACTIVATION, GaussianActivation, Gaussians
-from gvf.gaussians.ply_header import PlyHeader, read_ply_header
+from gvf.gaussians.ply_header import read_ply_header
 from gvf.storage.files import PathLike, atomic_path
 from gvf.text import clean
 
@@ -28,6 +28,7 @@ _COLUMNS = (
     *("scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
 )
 _READ = tuple(name for name in _COLUMNS if name not in ("nx", "ny", "nz"))
+_MAX_TABLE_ROWS = 1 << 60  # of a header that is only looked at
 _MAX_LIST_ROWS = 1_000_000  # of an element with list properties, which are read row by row
 
 
@@ -52,9 +53,12 @@ def save_ply(path: PathLike, gaussians: Gaussians, comments: Sequence[str] = ())
         PlyData([PlyElement.describe(table, "vertex")], byte_order="<", comments=list(comments)).write(str(partial))
 
 
-def load_ply(path: PathLike, activation: GaussianActivation = RELEASE_ACTIVATION) -> Gaussians:
+def load_ply(
+    path: PathLike, activation: GaussianActivation = RELEASE_ACTIVATION, up: Literal["y", "z", "-y"] = "-y"
+) -> Gaussians:
     """Read the Gaussians of a PLY file in the same convention; further properties and elements are ignored.
 
+    up: the axis of the file that points up, where it is not that of viewers.
     activation: how the result stores its raw values; scales below its filter_3d are raised to it.
     Binary and ASCII files are read. Raises UserError when the file is missing, damaged, not a Gaussian splat, or holds a
     value that is not finite; the message names the row, counted from 0, and the property.
@@ -74,11 +78,15 @@ def load_ply(path: PathLike, activation: GaussianActivation = RELEASE_ACTIVATION
     lengths = quats.norm(dim=-1, keepdim=True)
     if (short := (lengths[:, 0] < 1e-12).nonzero()).numel():
         raise UserError(f"{path}: row {int(short[0])}: rot_0 to rot_3 are all zero, which is no rotation.")
+    means, quats = _stacked(columns, "x", "y", "z"), quats / lengths
+    if up != "z":
+        turn = -Y_DOWN if up == "-y" else -Y_UP
+        means, quats = turn_points(means, turn), turn_quats(quats, turn)
     return Gaussians.from_rendered(
-        means=turn_points(_stacked(columns, "x", "y", "z"), -Y_DOWN).float(),
+        means=means.float(),
         colors=_stacked(columns, "f_dc_0", "f_dc_1", "f_dc_2").float(),
         scales=scales.float(),
-        quats=turn_quats(quats / lengths, -Y_DOWN).float(),
+        quats=quats.float(),
         opacities=columns["opacity"].sigmoid().float(),
         activation=activation,
     )
@@ -98,10 +106,13 @@ def _refuse_values(
     raise UserError(f"{path}: row {row}: property {names[column]} is {values[row, column]:g}, {why}.")
 
 
-def holds_gaussians(header: PlyHeader) -> bool:
-    """Return whether a PLY file's vertices have the properties of Gaussians, even if one of them is missing."""
-    vertex = header.elements.get("vertex")
-    return vertex is not None and {"f_dc_0", "scale_0", "rot_0"} & set(vertex.properties) != set()
+def ply_holds_gaussians(path: PathLike) -> bool:
+    """Return whether the vertices of a PLY file have properties of Gaussians, even if one of them is missing.
+
+    Raises UserError when it is no PLY file.
+    """
+    vertex = read_ply_header(path, _MAX_TABLE_ROWS).elements.get("vertex")
+    return vertex is not None and not {"f_dc_0", "scale_0", "rot_0"}.isdisjoint(vertex.properties)
 
 
 def _check_header(path: PathLike) -> None:

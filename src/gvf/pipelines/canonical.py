@@ -12,9 +12,11 @@ import torch
 
 from gvf.data.clips import Views
 from gvf.data.mesh import AnimatedMesh
-from gvf.data.mesh_source import MeshSource, read_mesh
+from gvf.data.mesh_source import MAX_TRIANGLES, MeshSource, read_mesh
 from gvf.errors import ClipError, UserError
 from gvf.gaussians.gaussians import Gaussians
+from gvf.gaussians.ply import load_ply, ply_holds_gaussians
+from gvf.gaussians.ply_header import read_ply_header
 from gvf.geometry.camera import intrinsics, orbit, sphere_hammersley
 from gvf.geometry.similarity import Similarity, unit_box
 from gvf.pipelines.animate_mesh import canonical_from_features
@@ -27,6 +29,10 @@ from gvf.storage.files import PathLike, sha256
 from gvf.text import MAX_NAME, clean
 
 Origin = Literal["mesh", "gaussians", "image"]
+Axis = Literal["y", "z", "-y"]
+
+_VISIBLE = 0.05  # opacity
+_MARGIN = 0.05  # object units, by which means may lie outside the box: those of our own files do, by up to a voxel
 
 
 @dataclass(frozen=True)
@@ -61,18 +67,60 @@ def load_canonical(
     up: str | None = None,
     progress: Progress | None = None,
 ) -> CanonicalObject:
-    """Return the canonical object of a file: a mesh in .glb, .gltf.
+    """Return the canonical object of a file: a mesh in .glb, .gltf, .obj, .ply or .stl, or a .ply of Gaussians.
 
-    clip: the animation whose first keyframe is the pose; None for the rest pose. The object is centred and its longest
-    side in this pose becomes 1 (in training it is the longest side over all frames, which only a known motion has).
+    clip: the animation of a glTF file whose first keyframe is the pose; None for the rest pose. up: the axis that points
+    up in the file (`y` or `z`), None for what is usual for its kind. The object is centred, and its longest side in this
+    pose becomes 1 (in training it is the longest side over all frames, which only a known motion has).
     Raises UserError that names the file and what is wrong with it.
     """
     path, progress = Path(source), progress or Progress()
+    if path.suffix.lower() == ".ply" and ply_holds_gaussians(path):
+        if clip is not None:
+            raise UserError(f"{path}: holds Gaussians without animations. Leave --clip out.")
+        return canonical_of_ply(path, generator, up, progress)
     with progress.step("read the model"):
         found = read_mesh(path, clip, up)
     for warning in found.warnings:
         progress.warn(warning)
     return replace(canonical_of_mesh(path, found, generator, progress), name=clean(path.name, MAX_NAME), clip=clip)
+
+
+def canonical_of_ply(path: Path, generator: MotionGenerator, up: str | None, progress: Progress) -> CanonicalObject:
+    """Return the Gaussians of a PLY file, moved into the unit box unless they fill it already.
+
+    Their raw values are those of the generator's own decoder, to which its variations are added (Eq. 7).
+    """
+    axis: Axis = "-y" if up is None else "y" if up == "y" else "z"
+    with progress.step("read the Gaussians") as step:
+        gaussians = load_ply(path, generator.vae.static.decoder.activation, axis)
+        step.note(f"{gaussians.num_gaussians} Gaussians")
+    if "f_rest_0" in read_ply_header(path, MAX_TRIANGLES).elements["vertex"].properties:
+        progress.warn(f"{path.name}: its colours depend on the view; only their mean over all views is used.")
+    box = _visible_box(path, gaussians)
+    scaled = Gaussians.from_rendered(
+        means=(gaussians.means - torch.tensor(box.center)) / box.scale,
+        colors=gaussians.colors,
+        scales=gaussians.scales / box.scale,
+        quats=gaussians.quats,
+        opacities=gaussians.opacities,
+        activation=gaussians.activation,
+    )
+    to_file = box.turned(axis)
+    return CanonicalObject(scaled.to(generator.device), None, "gaussians", to_file, sha256(path))
+
+
+def _visible_box(path: Path, gaussians: Gaussians) -> Similarity:
+    """Return the box of the visible Gaussians, or the unit box where they are inside and at least half as large."""
+    visible = gaussians.means[gaussians.opacities > _VISIBLE].numpy()
+    if not len(visible):
+        raise UserError(f"{path}: all its Gaussians are transparent.")
+    try:
+        box = unit_box(visible, "z")
+    except ValueError:
+        raise UserError(f"{path}: all its visible Gaussians are in one place.") from None
+    inside = np.abs(visible).max() <= 0.5 + _MARGIN
+    return Similarity(1.0, (0.0, 0.0, 0.0), "z") if inside and box.scale >= 0.5 else box
 
 
 def canonical_of_mesh(

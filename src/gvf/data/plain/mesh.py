@@ -59,7 +59,9 @@ def joined(parts: Sequence[PlainPart], images: Sequence[bytes], max_texture_size
 
 
 def checked(part: PlainPart, where: str) -> PlainPart:
-    """Return a part, or raise UserError when its values are not finite or its faces name vertices that do not exist."""
+    """Return a part, or raise UserError when its values are not finite, or its faces name vertices that do not exist."""
+    if part.vertices.shape[1:] != (3,) or part.faces.shape[1:] != (3,):
+        raise UserError(f"{where}: has vertices without x, y and z. Export the mesh again.")
     if not np.isfinite(part.vertices).all() or np.abs(part.vertices).max() > float(np.finfo(np.float32).max):
         raise UserError(f"{where}: has a vertex that is NaN, infinite or too large.")
     if part.faces.min() < 0 or part.faces.max() >= len(part.vertices):
