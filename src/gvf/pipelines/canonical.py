@@ -78,7 +78,7 @@ def load_canonical(
     if path.suffix.lower() == ".ply" and ply_holds_gaussians(path):
         if clip is not None:
             raise UserError(f"{path}: holds Gaussians without animations. Leave --clip out.")
-        return canonical_of_ply(path, generator, up, progress)
+        return replace(canonical_of_ply(path, generator, up, progress), name=clean(path.name, MAX_NAME))
     with progress.step("read the model"):
         found = read_mesh(path, clip, up)
     for warning in found.warnings:
