@@ -18,9 +18,20 @@ def degrees_between(one: float, other: float) -> float:
 def test_the_azimuth_of_a_shifted_crop_is_found(azimuth):
     camera = OrbitCamera(azimuth, 12.0, 2.2, 40.0, (0.08, -0.1))
     found = align(creature(), photograph(creature(), camera, 128), AlignmentSettings(), Progress())
-    assert degrees_between(found.camera.azimuth, azimuth) < 6.0
-    assert abs(found.camera.shift[0] - camera.shift[0]) < 0.03
-    assert abs(found.camera.shift[1] - camera.shift[1]) < 0.03
+    assert degrees_between(found.camera.azimuth, azimuth) < 1.0
+    assert abs(found.camera.elevation - camera.elevation) < 1.5
+    scale, expected = (c.K[0, 0] / c.radius for c in (found.camera, camera))
+    assert abs(scale / expected - 1.0) < 0.01
+    assert abs(found.camera.shift[0] - camera.shift[0]) < 0.005
+    assert abs(found.camera.shift[1] - camera.shift[1]) < 0.005
+    assert found.loss < 0.03
+
+
+def test_a_field_of_view_that_is_known_gives_the_distance():
+    camera = OrbitCamera(63.0, 12.0, 3.0, 25.0)
+    found = align(creature(), photograph(creature(), camera, 128), AlignmentSettings(fov=25.0), Progress())
+    assert abs(found.camera.fov - 25.0) < 1e-6
+    assert abs(found.camera.radius / 3.0 - 1.0) < 0.02
 
 
 def test_what_the_user_knows_stays():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gvf.gaussians.gaussians import Gaussians
 from gvf.geometry.camera import Array, orbit
@@ -14,7 +15,8 @@ from gvf.rendering.convention import COMPENSATE, LOW_PASS
 from gvf.rendering.rasterize import rasterize
 
 PARAMETERS = ("azimuth", "elevation", "log_radius", "log_scale", "x", "y")
-_AT_ONCE = 2_000_000  # Gaussians x cameras drawn in one call, which bounds the memory
+_SAMPLES = 2  # along each side of a pixel
+_AT_ONCE = 2_000_000  # Gaussians, or pixels, of the cameras drawn in one call, which bounds the memory
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,24 @@ class Poses:
 
 @torch.no_grad()
 def draw(gaussians: Gaussians, poses: Poses, size: int) -> Tensor:
-    """Return images [..., size, size, 4] of Gaussians [N], premultiplied RGB and alpha, one for each of `poses`."""
+    """Return images [..., size, size, 4] of Gaussians [N], premultiplied RGB and alpha, one for each of `poses`.
+
+    They are drawn larger and averaged: overlapping Gaussians cover more than their share of a pixel at the silhouette, which
+    would make small images of an object look larger than its photographs.
+    """
     lead = poses.values.shape[:-1]
     device = gaussians.means.device
     viewmats = torch.from_numpy(poses.viewmats.reshape(-1, 4, 4)).float().to(device)
     Ks = torch.from_numpy(poses.Ks.reshape(-1, 3, 3)).float().to(device)
     fields = (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.rgb.clamp(max=1.0))
-    step = max(1, _AT_ONCE // max(gaussians.num_gaussians, 1))
+    drawn = _SAMPLES * size
+    step = max(1, _AT_ONCE // max(gaussians.num_gaussians, drawn**2))
     parts = []
     for first in range(0, len(viewmats), step):
         chosen = slice(first, first + step)
-        views = rasterize(*fields, viewmats[chosen], Ks[chosen], size, size, low_pass=LOW_PASS, compensate=COMPENSATE)
-        parts.append(torch.cat([views.rgb, views.alpha[..., None]], dim=-1))
+        views = rasterize(*fields, viewmats[chosen], Ks[chosen], drawn, drawn, low_pass=LOW_PASS, compensate=COMPENSATE)
+        planes = torch.cat([views.rgb, views.alpha[..., None]], dim=-1).movedim(-1, 1)
+        parts.append(F.avg_pool2d(planes, _SAMPLES).movedim(1, -1))
     return torch.cat(parts).view(*lead, size, size, 4)
 
 
