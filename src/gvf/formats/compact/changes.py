@@ -20,7 +20,7 @@ from gvf.gaussians.sh import SH_C0
 NUM_CHANNELS = 14
 SMALLEST_SCALE = 1e-9  # object units; smaller scales have this logarithm
 
-_IDENTITY = np.array([1.0, 0.0, 0.0, 0.0])
+_IDENTITY = (1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,17 @@ class SplatFrames:
 def changes(frames: SplatFrames, first: SplatFrames, previous_turn: Floats) -> Iterator[Floats]:
     """Yield the 14 channels [T, N] of `frames` since the single frame `first`.
 
-    previous_turn: rotation [N, 4] of the frame before, whose sign the rotations continue; overwritten with the last one.
+    previous_turn: rotation [4, N] of the frame before, whose sign the rotations continue; overwritten with the last one.
     """
     for axis in range(3):
         yield frames.means[..., axis].astype(np.float64) - first.means[..., axis]
-    turns = multiply(frames.quats.astype(np.float64), conjugate(first.quats.astype(np.float64)))
-    for turn in turns:
-        turn *= np.where((turn * previous_turn).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+    turns = multiply(_components(frames.quats), conjugate(_components(first.quats)))
+    for time in range(frames.num_frames):
+        turn = turns[:, time]
+        turn *= np.where((turn * previous_turn).sum(axis=0) < 0, -1.0, 1.0)
         previous_turn[:] = turn
     for axis in range(4):
-        yield turns[..., axis] - _IDENTITY[axis]
+        yield turns[axis] - _IDENTITY[axis]
     for axis in range(3):
         yield _log_scales(frames.scales[..., axis]) - _log_scales(first.scales[..., axis])
     for axis in range(3):
@@ -74,15 +75,16 @@ def apply_changes(channels: Iterator[Floats], first: SplatFrames, into: SplatFra
 
     Raises UserError where a value is not finite in float32, or a rotation has no length.
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         for axis in range(3):
             into.means[..., axis] = first.means[..., axis] + next(channels)
-        turns = np.stack([next(channels) + one for one in _IDENTITY], axis=-1)
-        quats = multiply(turns, first.quats.astype(np.float64))
-        lengths = np.linalg.norm(quats, axis=-1, keepdims=True)
+        turns = np.stack([one + next(channels) for one in _IDENTITY])
+        quats = multiply(turns, _components(first.quats))
+        lengths = np.sqrt(np.square(quats).sum(axis=0))
         if not (lengths > 1e-6).all():
             raise UserError("a rotation has no length.")
-        into.quats[...] = quats / lengths
+        for axis in range(4):
+            into.quats[..., axis] = quats[axis] / lengths
         for axis in range(3):
             into.scales[..., axis] = np.maximum(first.scales[..., axis], SMALLEST_SCALE) * np.exp(next(channels))
         for axis in range(3):
@@ -94,23 +96,27 @@ def apply_changes(channels: Iterator[Floats], first: SplatFrames, into: SplatFra
 
 
 def multiply(a: Floats, b: Floats) -> Floats:
-    """Return the products a b of quaternions wxyz [..., 4]: the rotation b, then a."""
-    aw, ax, ay, az = np.moveaxis(a, -1, 0)
-    bw, bx, by, bz = np.moveaxis(b, -1, 0)
+    """Return the products a b of quaternions wxyz [4, ...]: the rotation b, then a."""
+    (aw, ax, ay, az), (bw, bx, by, bz) = a, b
     return np.stack(
         [
             aw * bw - ax * bx - ay * by - az * bz,
             aw * bx + ax * bw + ay * bz - az * by,
             aw * by - ax * bz + ay * bw + az * bx,
             aw * bz + ax * by - ay * bx + az * bw,
-        ],
-        axis=-1,
+        ]
     )
 
 
 def conjugate(quats: Floats) -> Floats:
-    """Return the inverse rotations of unit quaternions wxyz [..., 4]."""
-    return quats * np.array([1.0, -1.0, -1.0, -1.0])
+    """Return the inverse rotations of unit quaternions wxyz [4, ...]."""
+    w, x, y, z = quats
+    return np.stack([w, -x, -y, -z])
+
+
+def _components(quats: NDArray[np.float32]) -> Floats:
+    """Return quaternions [..., 4] as float64 [4, ...]."""
+    return np.ascontiguousarray(np.moveaxis(quats, -1, 0), dtype=np.float64)
 
 
 def _log_scales(scales: NDArray[np.float32]) -> Floats:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gvf.errors import UserError
-from gvf.formats.compact.changes import NUM_CHANNELS, SplatFrames, apply_changes, changes
+from gvf.formats.compact.changes import NUM_CHANNELS, SMALLEST_SCALE, SplatFrames, apply_changes, changes
 from gvf.formats.compact.planes import deflate, estimated_bits, inflate, pack, unpack
 from gvf.formats.compact.transform import Floats, Integers, cosine_matrix, morton_order
+from gvf.gaussians.sh import SH_C0
 
 ATTRIBUTES = {
     "position": slice(0, 3),
@@ -31,9 +32,9 @@ MAX_SEGMENT = 16
 MAX_GAUSSIANS = 1 << 22
 MAX_FRAMES = 10_000
 MAX_SAMPLES = 1 << 26  # Gaussians times frames: 3.8 GB of float32 values
-_POSITION_STEPS = 1 << 17  # in the longest side of the box around 98 % of the positions of all frames
+_POSITION_STEPS = 96_000  # in the longest side of the box around 98 % of the positions of all frames
 _MOST_POINTS = 1 << 18  # that this box is measured from
-_STEPS = {"rotation": 2.0**-12, "scale": 2.0**-8, "color": 2.0**-9, "opacity": 2.0**-9}
+_STEPS = {"rotation": 1 / 3000, "scale": 2.0**-7, "color": 1 / 560, "opacity": 2.0**-9}
 _MAX_COEFFICIENT = (1 << 29) - 1
 _MOST_CHANGE = 1 << 24  # in steps; larger changes take larger steps, so that coefficients stay below 2^29
 
@@ -61,7 +62,7 @@ class CodedSequence:
 def encode(frames: SplatFrames) -> CodedSequence:
     """Code the frames after the first as changes since the first, whose values must be what the reader will have."""
     first = frames.frames(0, 1)
-    steps = _steps(frames, first)
+    steps = _steps(frames)
     order_name, order = "stored", None
     segments: list[Segment] = []
     turn = _no_turn(frames)
@@ -69,8 +70,8 @@ def encode(frames: SplatFrames) -> CodedSequence:
         planes = _coefficients(frames.frames(start, stop), first, turn, steps)
         if not segments:
             order_name, order = _choose_order(planes, first)
-        stream = pack(planes if order is None else planes[:, order])
-        segments.append(Segment(start, stop - start, len(stream), deflate(stream)))
+        parts = pack(planes if order is None else planes[:, order])
+        segments.append(Segment(start, stop - start, sum(map(len, parts)), deflate(parts)))
     return CodedSequence(frames.num_frames, order_name, steps, tuple(segments))
 
 
@@ -111,18 +112,19 @@ def _cuts(num_frames: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _steps(frames: SplatFrames, first: SplatFrames) -> dict[str, float]:
+def _steps(frames: SplatFrames) -> dict[str, float]:
     """Return the step of each attribute: as configured above, larger where the changes would not fit the integers."""
     points = frames.means.reshape(-1, 3)
     low, high = np.quantile(points[:: -(-len(points) // _MOST_POINTS)].astype(np.float64), (0.01, 0.99), axis=0)
     steps = {"position": max(float((high - low).max()), 1e-6) / _POSITION_STEPS, **_STEPS}
-    largest = dict.fromkeys(ATTRIBUTES, 0.0)
-    turn = _no_turn(frames)
-    for start, stop in _cuts(frames.num_frames):
-        for channel, series in enumerate(changes(frames.frames(start, stop), first, turn)):
-            name = _attribute(channel)
-            largest[name] = max(largest[name], float(np.abs(series).max()))
-    return {name: max(step, largest[name] / _MOST_CHANGE) for name, step in steps.items()}
+    most = {
+        "position": float((points.max(axis=0).astype(np.float64) - points.min(axis=0)).max()),
+        "scale": float(np.log(max(frames.scales.max(), SMALLEST_SCALE) / max(frames.scales.min(), SMALLEST_SCALE))),
+        "color": SH_C0 * (float(frames.colors.max()) - float(frames.colors.min())),
+        "rotation": 2.0,
+        "opacity": 1.0,
+    }
+    return {name: max(step, most[name] / _MOST_CHANGE) for name, step in steps.items()}
 
 
 def _coefficients(part: SplatFrames, first: SplatFrames, turn: Floats, steps: dict[str, float]) -> Integers:
@@ -153,7 +155,9 @@ def _choose_order(planes: Integers, first: SplatFrames) -> tuple[str, NDArray[np
 
 
 def _no_turn(frames: SplatFrames) -> Floats:
-    return np.tile([1.0, 0.0, 0.0, 0.0], (frames.num_gaussians, 1))
+    turn = np.zeros((4, frames.num_gaussians))
+    turn[0] = 1.0
+    return turn
 
 
 def _attribute(channel: int) -> str:

@@ -165,25 +165,10 @@ class Asset {
     const change = (channel, into) => this.#change(segment, channel, time, into);
 
     [a, b, c].forEach((part, axis) => change(axis, part));
-    for (let i = 0; i < n; i++) writePoint(target.means, i, means[3 * i] + a[i], means[3 * i + 1] + b[i], means[3 * i + 2] + c[i]);
-
+    addPoints(target.means, means, a, b, c);
     parts.forEach((part, axis) => change(3 + axis, part));
-    for (let i = 0; i < n; i++) {
-      const w = 1 + a[i], x = b[i], y = c[i], z = d[i];
-      const fx = quats[4 * i], fy = quats[4 * i + 1], fz = quats[4 * i + 2], fw = quats[4 * i + 3];
-      writeQuat(target.quats, i,
-        w * fw - x * fx - y * fy - z * fz,
-        w * fx + x * fw + y * fz - z * fy,
-        w * fy - x * fz + y * fw + z * fx,
-        w * fz + x * fy - y * fx + z * fw);
-    }
-    for (let axis = 0; axis < 3; axis++) {
-      const moves = change(7 + axis, a);
-      for (let i = 0, j = axis; i < n; i++, j += 3) {
-        const scale = Math.max(scales[j], SMALLEST_SCALE);
-        target.scales[j] = moves ? scale * Math.exp(a[i]) : scale;
-      }
-    }
+    turnQuats(target.quats, quats, a, b, c, d);
+    for (let axis = 0; axis < 3; axis++) multiplyScales(target.scales, scales, axis, change(7 + axis, a) ? a : null);
     for (let axis = 0; axis < 3; axis++) {
       change(10 + axis, a);
       for (let i = 0, j = axis; i < n; i++, j += 3) target.colors[j] = Math.max(0, SH_C0 * colors[j] + a[i] + 0.5);
@@ -196,15 +181,18 @@ class Asset {
   /** Write one channel's change since frame 0 at a time of a segment into `into`; return whether there is any. */
   #change(segment, channel, time, into) {
     const step = this.#steps[CHANNELS[channel]];
-    let any = false;
+    const some = [], factors = [];
     into.fill(0);
     for (let k = 0; k < segment.frames; k++) {
       const plane = segment.planes[channel * segment.frames + k];
       if (!plane) continue;
-      any = true;
-      addScaled(into, plane, cosine(k, time, segment.frames) * step);
+      some.push(plane);
+      factors.push(cosine(k, time, segment.frames) * step);
     }
-    return any;
+    for (let k = 0; k < some.length; k += 2)
+      if (k + 1 < some.length) addTwo(into, some[k], factors[k], some[k + 1], factors[k + 1]);
+      else addOne(into, some[k], factors[k]);
+    return some.length > 0;
   }
 }
 
@@ -213,8 +201,37 @@ function cosine(k, t, length) {
   return k === 0 ? Math.sqrt(1 / length) : Math.sqrt(2 / length) * Math.cos((Math.PI * (2 * t + 1) * k) / (2 * length));
 }
 
-function addScaled(into, plane, factor) {
+function addOne(into, plane, factor) {
   for (let i = 0; i < into.length; i++) into[i] += factor * plane[i];
+}
+
+function addTwo(into, plane, factor, other, otherFactor) {
+  for (let i = 0; i < into.length; i++) into[i] += factor * plane[i] + otherFactor * other[i];
+}
+
+function addPoints(into, points, x, y, z) {
+  for (let i = 0; i < x.length; i++) writePoint(into, i, points[3 * i] + x[i], points[3 * i + 1] + y[i], points[3 * i + 2] + z[i]);
+}
+
+/** Write the products of turns (1 + a, b, c, d), wxyz, and rotations, xyzw. */
+function turnQuats(into, rotations, a, b, c, d) {
+  for (let i = 0; i < a.length; i++) {
+    const w = 1 + a[i], x = b[i], y = c[i], z = d[i];
+    const fx = rotations[4 * i], fy = rotations[4 * i + 1], fz = rotations[4 * i + 2], fw = rotations[4 * i + 3];
+    writeQuat(into, i,
+      w * fw - x * fx - y * fy - z * fz,
+      w * fx + x * fw + y * fz - z * fy,
+      w * fy - x * fz + y * fw + z * fx,
+      w * fz + x * fy - y * fx + z * fw);
+  }
+}
+
+/** Write the scales of one axis, multiplied by the exponentials of changes; null where nothing changes. */
+function multiplyScales(into, scales, axis, changes) {
+  for (let i = 0, j = axis; j < scales.length; i++, j += 3) {
+    const scale = Math.max(scales[j], SMALLEST_SCALE);
+    into[j] = changes ? scale * Math.exp(changes[i]) : scale;
+  }
 }
 
 /** Store a point of glTF's axes (y up) in ours (z up). */
