@@ -215,7 +215,7 @@ def test_what_is_no_asset_is_refused(tmp_path: Path) -> None:
         run(tmp_path, "--format", "ply")
 
 
-def test_progress_is_reported_as_json_lines(asset: Path) -> None:
+def test_scripts_get_json_and_quiet_users_get_nothing(asset: Path) -> None:
     done = CliRunner().invoke(command, [str(asset), "--format", "splat", "--json"], catch_exceptions=False)
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert [(event["event"], event["step"]) for event in events if event["event"] in ("begin", "end")] == [
@@ -224,3 +224,7 @@ def test_progress_is_reported_as_json_lines(asset: Path) -> None:
         ("begin", "write"),
         ("end", "write"),
     ]
+    folder = asset.parent / "walk-splat"
+    assert json.loads(done.stdout) == {"output": str(folder), "files": 3, "bytes": 3 * 300 * 32}
+    done = CliRunner().invoke(command, [str(asset), "--format", "spz", "-q"], catch_exceptions=False)
+    assert done.output == ""

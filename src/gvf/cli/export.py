@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,8 +67,8 @@ The default output lies beside the asset. docs/exports.md says which tool opens 
     help="Duration of a turntable; it is rounded up to whole repetitions of the motion.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
-@click.option("--json", "as_json", is_flag=True, help="Report progress as JSON lines on stderr.")
-@click.option("--quiet", is_flag=True, help="Report nothing but warnings.")
+@click.option("--json", "as_json", is_flag=True, help="Report progress on stderr and the result on stdout as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Show warnings only.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -96,9 +97,16 @@ def command(
         overwrite=overwrite,
         progress=progress_output(as_json, quiet),
     )
-    files = sorted(written.iterdir()) if written.is_dir() else [written]
+    _summarise(written, as_json, quiet)
+
+
+def _summarise(written: Path, as_json: bool, quiet: bool) -> None:
+    files = list(written.iterdir()) if written.is_dir() else [written]
     total = sum(file.stat().st_size for file in files)
-    click.echo(f"{written}: {f'{len(files)} files, ' if written.is_dir() else ''}{total / 1e6:.3g} MB")
+    if as_json:
+        click.echo(json.dumps({"output": str(written), "files": len(files), "bytes": total}))
+    elif not quiet:
+        click.echo(f"{written}: {f'{len(files)} files, ' if written.is_dir() else ''}{total / 1e6:.3g} MB")
 
 
 def _refuse_video_options(context: click.Context, name: str, view: str) -> None:
