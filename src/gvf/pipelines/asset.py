@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gvf.data.mesh import AnimatedMesh
 from gvf.errors import UserError
 from gvf.formats.asset_glb import load_asset_glb, save_asset_glb
 from gvf.gaussians.gaussians import Gaussians
@@ -18,16 +19,19 @@ from gvf.geometry.camera import OrbitCamera
 from gvf.pipelines import asset_files as files
 from gvf.pipelines.asset_manifest import Manifest, as_facts, read_manifest
 from gvf.pipelines.canonical import CanonicalObject
-from gvf.pipelines.mesh_motion import save_mesh_animation
+from gvf.pipelines.mesh_motion import follow, save_mesh_animation
 from gvf.progress import Progress
 from gvf.rendering.convention import WHITE
+from gvf.rendering.mesh_views import MeshRenderer
 from gvf.rendering.splats import draw_gaussians
 from gvf.rendering.turntable import turntable, turntable_length
 from gvf.storage.files import PathLike, fresh_directory
+from gvf.video.contact_sheet import contact_sheet
 from gvf.video.input_video import InputVideo
 from gvf.viewer.page import write_page
 
 _FRAMES_AT_ONCE = 8  # rendered together
+_SAMPLES = 2  # of the mesh along each side of a pixel
 
 
 @dataclass(frozen=True)
@@ -118,17 +122,28 @@ class Asset4D:
     def _save_previews(self, folder: Path, size: int, progress: Progress) -> bytes | None:
         """Write the videos and the contact sheet; returns the input video as MP4, if it is known."""
         rate = self.frames_per_second
-        rendered = self.render(size=size, progress=progress)
         shown, video = [], None
         if self.video is not None:
             original = files.resized(on_background(self.video.frames, WHITE).cpu().numpy(), size)
             video = files.video_bytes(original, rate)
             shown.append(original)
-        files.write_preview(folder / files.PREVIEW_NAME, np.concatenate([*shown, rendered], axis=2), rate)
+            files.write_png(folder / files.INPUT_NAME, contact_sheet(self.video))
+        shown.append(self.render(size=size, progress=progress))
+        if self.model is not None and self.model.mesh is not None:
+            with progress.step("render the mesh", 1, "videos"):
+                shown.append(self._render_mesh(self.model.mesh, size))
+        files.write_preview(folder / files.PREVIEW_NAME, np.concatenate(shown, axis=2), rate)
         num_images = turntable_length(len(self.gaussians.means), rate, files.TURN_SECONDS)
         with progress.step("turntable", 1, "videos"):
             files.write_preview(folder / files.TURNTABLE_NAME, turntable(self.gaussians, size, num_images), rate)
         return video
+
+    def _render_mesh(self, mesh: AnimatedMesh, size: int) -> np.ndarray:
+        """Render the mesh that follows the Gaussians from the input's camera, over white; uint8 [T, size, size, 3]."""
+        moved = mesh.vertices[0] + follow(mesh.vertices[0], self.canonical.means, self.gaussians.means)
+        renderer, viewmat, K = MeshRenderer(mesh), self.camera.viewmat[None], self.camera.K[None]
+        frames = np.concatenate([renderer.render(vertices, viewmat, K, size, _SAMPLES) for vertices in moved])
+        return on_background(torch.from_numpy(frames), WHITE).numpy()
 
     @classmethod
     def load(cls, folder: PathLike) -> Asset4D:

@@ -1,0 +1,142 @@
+"""`gvf animate` and `gvf generate` as commands: results, messages, exit codes, and nothing half after a failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from gvf.cli import main as cli
+from gvf.errors import UserError
+from tests.data.gltf.gltf_files import GltfFile, cube_mesh
+from tests.pipelines.small_generator import STATIC, small_generator
+
+QUICK = ["--steps", "1", "--size", "64", "--azimuth", "0", "--elevation", "0", "--fov", "49.1", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a generator, a model, and a video of three frames."""
+    folder = tmp_path_factory.mktemp("inputs")
+    small_generator(replace(STATIC, feature_channels=180)).save_pretrained(
+        folder / "generator"
+    )  # of EfficientNet-Lite0
+    file = GltfFile()
+    file.node(mesh=cube_mesh(file))
+    file.glb(folder / "cube.glb")
+    (folder / "video").mkdir()
+    for index in range(3):
+        frame = np.zeros((64, 64, 4), np.uint8)
+        frame[20:44, 16 + 4 * index : 40 + 4 * index] = (200, 40, 90, 255)
+        Image.fromarray(frame).save(folder / f"video/{index}.png")
+    return folder
+
+
+def arguments(inputs: Path, output: Path) -> list[str]:
+    model = ["--model", str(inputs / "generator")]
+    return ["animate", str(inputs / "cube.glb"), str(inputs / "video"), "-o", str(output), *model, *QUICK]
+
+
+def command(words: list[str]) -> list[str]:
+    return [sys.executable, "-m", "gvf.cli", *words]
+
+
+def test_scripts_get_the_manifest_and_events(inputs: Path, tmp_path: Path):
+    done = CliRunner().invoke(cli._gvf, [*arguments(inputs, tmp_path / "asset"), "--json"], catch_exceptions=False)
+    assert done.exit_code == 0
+    result = json.loads(done.stdout)
+    assert result["output"] == str(tmp_path / "asset")
+    assert result["num_frames"] == 3
+    assert result["generator"]["licence"] == "unstated"
+    assert len(result["generator"]["sha256"]) == 64
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {event["event"] for event in events} >= {"begin", "end"}
+    assert {"align", "motion"} <= {event.get("step") for event in events}
+    assert (tmp_path / "asset/index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cube.glb": "missing.glb"}, r"missing\.glb: there is no such file or folder"),
+        ({"video": "nothing.mp4"}, r"nothing\.mp4: there is no such file or folder"),
+        ({"generator": "nowhere"}, "nowhere: no such folder"),
+    ],
+)
+def test_what_is_missing_is_named(inputs: Path, tmp_path: Path, change: dict[str, str], message: str):
+    words = arguments(inputs, tmp_path / "asset")
+    for old, new in change.items():
+        words = [str(inputs / new) if word == str(inputs / old) else word for word in words]
+    with pytest.raises(UserError, match=message):
+        CliRunner().invoke(cli._gvf, words, catch_exceptions=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_workspace_a_generator_must_be_named(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    words = [
+        word for word in arguments(inputs, tmp_path / "asset") if word not in ("--model", str(inputs / "generator"))
+    ]
+    with pytest.raises(UserError, match=r"there is no generator here. Name one with --model"):
+        CliRunner().invoke(cli._gvf, words, catch_exceptions=False)
+
+
+def test_ctrl_c_leaves_nothing_half(inputs: Path, tmp_path: Path):
+    words = [*arguments(inputs, tmp_path / "asset"), "--candidates", "64", "--steps", "1000", "--json"]
+    process = subprocess.Popen(command(words), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if '"step": "motion"' in line:
+            break
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, rest
+    assert "Aborted." in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this user may not mount a file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_left_clean(inputs: Path, small_disk: Path):
+    done = subprocess.run(
+        command([*arguments(inputs, small_disk / "asset"), "--quiet"]), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "no space left on device" in done.stderr
+    assert "Free some space" in done.stderr
+    assert list(small_disk.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(inputs: Path, tmp_path: Path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="cannot be written"):
+        CliRunner().invoke(cli._gvf, arguments(inputs, tmp_path / "asset"), catch_exceptions=False)
+
+
+def test_an_output_below_a_file_is_refused_before_the_work(inputs: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file"):
+        CliRunner().invoke(cli._gvf, arguments(inputs, tmp_path / "file/asset"), catch_exceptions=False)
