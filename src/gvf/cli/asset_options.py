@@ -60,6 +60,21 @@ _OPTIONS = [
         help="ONNX file of a salient-object network.",
     ),
     click.option(
+        "--max-frames",
+        type=click.IntRange(min=2),
+        help="Refuse to read more frames than this; all of them are held in memory.  [default: 240]",
+    ),
+    click.option(
+        "--max-size",
+        type=click.IntRange(32, 8192),
+        help="Reduce frames while reading to at most so many pixels along their longer side.  [default: 1024]",
+    ),
+    click.option(
+        "--folder-rate",
+        type=click.FloatRange(0.01, 1000),
+        help="Frames per second of a folder of frames.  [default: 24]",
+    ),
+    click.option(
         "--azimuth",
         type=float,
         help="Where the camera is, degrees around the object (0 is its front), instead of searching for it.",

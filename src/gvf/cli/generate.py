@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from gvf.pipelines.asset import Asset4D
     from gvf.pipelines.video_to_4d import Settings, VideoTo4D
 
+_VIDEO = (
+    *("frames", "rate", "start", "end", "crop", "margin", "matting", "matting_model"),
+    *("max_frames", "max_size", "folder_rate"),
+)
+
 
 @click.command("animate")
 @click.argument("object_file", metavar="OBJECT", type=click.Path(path_type=Path))
@@ -107,7 +112,7 @@ def _settings(clip: str | None, options: dict[str, Any]) -> Settings:
     if options["guidance"] is not None:
         sampling["video_guidance"] = options["guidance"]
     return Settings(
-        video=VideoOptions(**chosen("frames", "rate", "start", "end", "crop", "margin", "matting", "matting_model")),
+        video=VideoOptions(**chosen(*_VIDEO)),
         alignment=AlignmentSettings(**chosen("azimuth", "elevation", "fov")),
         motion=replace(MotionSettings(**chosen("seed", "candidates", "segment_frames")), sampling=sampling),
         clip=clip,
