@@ -6,6 +6,7 @@ an open file rather than a name, and the demuxer of MP4 and QuickTime or of Matr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +74,12 @@ def demuxer(head: bytes, name: str) -> str:
 
 
 class VideoFile:
-    """One open video stream. times: [N] seconds of its frames in the order they are shown, from 0."""
+    """One open video stream.
+
+    times: [N] seconds of its frames in the order they are shown, from 0. complete: whether all of the file could be read so
+    far. missing: share of the video that the header promises and the file lacks. ordered: whether the file has a different
+    time for each frame; otherwise they are spaced evenly.
+    """
 
     def __init__(self, container: Any, name: str) -> None:
         self.name, self._container = name, container
@@ -82,26 +88,29 @@ class VideoFile:
             raise UserError(f"{name}: holds no video stream{_only(kinds)}. Choose a file with a picture in it.")
         self._stream = next((one for one in container.streams.video if not _is_cover(one)), container.streams.video[0])
         context = self._stream.codec_context
-        codec = getattr(context, "name", None) or "unknown"
+        codec = getattr(context, "name", None) or ""
+        if not codec or min(context.width, context.height) < 1:
+            raise UserError(
+                f"{name}: is cut off or damaged: what its video stream holds is not said. Copy or export it again."
+            )
         if codec not in DECODERS:
             raise UserError(f"{name}: its codec {clean(codec, 40)} is not read. Export the video as H.264 in MP4.")
-        if min(context.width, context.height) < 1:
-            raise UserError(f"{name}: its video stream has no picture size; the file is damaged. Export it again.")
         if context.width * context.height > MAX_PIXELS:
             raise UserError(
                 f"{name}: has {context.width} x {context.height} pixels, at most {MAX_PIXELS:,} (8192 x 8192) are decoded. "
                 "Export the video at a lower resolution."
             )
+        context.options = {"max_pixels": str(MAX_PIXELS)}  # the stream itself may claim another size
         context.thread_type = "AUTO"
         context.thread_count = 1 if context.width * context.height > _FEW_THREADS else 4
         self._alpha = _ALPHA_DECODERS.get(codec) if self._stream.metadata.get("alpha_mode") == "1" else None
         self._pts, self.complete, self.ordered = self._timestamps()
         self.times = (self._pts - self._pts[0]) * float(self._stream.time_base)
+        self.missing = self._missing()
 
     def _timestamps(self) -> tuple[np.ndarray, bool, bool]:
         """Return the ascending timestamps of all frames, whether the file is whole, and whether it had them in order."""
         stamps, complete = [], True
-        expected = self._stream.frames
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size and not packet.is_discard:
@@ -122,7 +131,18 @@ class VideoFile:
         if not ordered:
             rate = float(self._stream.average_rate or self._stream.guessed_rate or 25)
             known = np.round(np.arange(len(stamps)) / (rate * float(self._stream.time_base))).astype(np.int64)
-        return np.sort(known), complete and len(stamps) >= 0.98 * expected, ordered
+        return np.sort(known), complete, ordered
+
+    def _missing(self) -> float:
+        """Return the share of the video that the header promises and the file lacks: by frames in MP4, else by duration."""
+        if self._stream.frames:
+            return max(0.0, 1 - len(self._pts) / self._stream.frames)
+        parts = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", self._stream.metadata.get("DURATION", ""))
+        if parts is None or len(self.times) < 2:
+            return 0.0
+        promised = 3600 * int(parts[1]) + 60 * int(parts[2]) + float(parts[3])
+        found = self.times[-1] + float(np.median(np.diff(self.times)))
+        return max(0.0, 1 - found / promised) if promised else 0.0
 
     def frames(self, indices: np.ndarray) -> Iterator[Any]:
         """Yield the frame of each index [T], ascending, as FFmpeg's frame; stops early where the file is damaged."""

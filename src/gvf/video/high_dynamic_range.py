@@ -21,7 +21,7 @@ _BT709_FROM_BT2020 = np.array(  # ITU-R BT.2087
 def tone_mapped(planes: np.ndarray, transfer: int, full_range: bool) -> np.ndarray:
     """Return display sRGB uint8 [H, W, 3] of a frame.
 
-    planes: uint16 [3, H, W], Y'CbCr with the matrix of BT.2020, 16 bits wide. transfer: a key of TRANSFERS.
+    planes: uint16 [H, W, 3], Y'CbCr with the matrix of BT.2020, 16 bits wide. transfer: a key of TRANSFERS.
     """
     signal = _rgb(planes.astype(np.float32) / 65536, full_range)
     light = (_light_of_pq if TRANSFERS[transfer] == "PQ" else _light_of_hlg)(signal) / _WHITE
@@ -32,12 +32,12 @@ def tone_mapped(planes: np.ndarray, transfer: int, full_range: bool) -> np.ndarr
 
 
 def _rgb(planes: np.ndarray, full_range: bool) -> np.ndarray:
-    """Y'CbCr of BT.2020 in [0, 1) [3, H, W] to R'G'B' in [0, 1] [H, W, 3]."""
+    """Y'CbCr of BT.2020 in [0, 1) to R'G'B' in [0, 1], both [H, W, 3]."""
     if full_range:
-        luma, blue, red = planes[0], 2 * planes[1] - 1, 2 * planes[2] - 1
+        luma, blue, red = planes[..., 0], 2 * planes[..., 1] - 1, 2 * planes[..., 2] - 1
     else:
-        luma = (planes[0] * 256 - 16) / 219
-        blue, red = ((plane * 256 - 128) / 112 for plane in planes[1:])
+        luma = (planes[..., 0] * 256 - 16) / 219
+        blue, red = (planes[..., 1] * 256 - 128) / 112, (planes[..., 2] * 256 - 128) / 112
     r = luma + (1 - _KR) * red
     b = luma + (1 - _KB) * blue
     g = (luma - _KR * r - _KB * b) / (1 - _KR - _KB)

@@ -23,6 +23,7 @@ from gvf.video.pictures import is_high_dynamic_range, picture, shown_size
 from gvf.video.sampling import Samples, choose_samples
 
 _MOST_LOST = 0.1  # of the frames; a file with more missing is refused
+_UNSURE = 0.02  # headers are that exact
 
 
 def read_clip(path: PathLike, options: VideoOptions, progress: Progress) -> Clip:
@@ -67,6 +68,7 @@ def _read_folder(path: Path, options: VideoOptions, name: str, progress: Progres
 
 
 def _read_video(video: VideoFile, options: VideoOptions, name: str, progress: Progress) -> Clip:
+    _check_whole(video, options, name)
     samples = choose_samples(video.times, options, name)
     notes: dict[str, Finding] = {}
     sizes: list[tuple[int, int]] = []
@@ -86,7 +88,8 @@ def _read_video(video: VideoFile, options: VideoOptions, name: str, progress: Pr
             yield picture(frame, options.max_size)
 
     stack, count = _collected(pictures(), samples, progress)
-    findings = [*_damage(samples, count, video.complete, name), *notes.values()]
+    whole = video.complete and video.missing < _UNSURE
+    findings = [*_damage(samples, count, whole, name), *notes.values()]
     if not video.ordered:
         findings.append(
             Finding(
@@ -97,6 +100,16 @@ def _read_video(video: VideoFile, options: VideoOptions, name: str, progress: Pr
             )
         )
     return _clip(stack, samples, sizes[0], findings)
+
+
+def _check_whole(video: VideoFile, options: VideoOptions, name: str) -> None:
+    """Raise UserError for a file that lacks much of its video, unless the part that is used ends before."""
+    enough = options.end is not None and options.end <= video.times[-1]
+    if video.missing > _MOST_LOST and not enough:
+        raise UserError(
+            f"{name}: is cut off or damaged: {video.missing:.0%} of it is missing. Copy or export it again, or use "
+            f"the part before with --end {video.times[-1]:.3g}."
+        )
 
 
 def _collected(frames: Iterable[np.ndarray], samples: Samples, progress: Progress) -> tuple[np.ndarray, int]:

@@ -44,12 +44,12 @@ def choose_samples(times: np.ndarray, options: VideoOptions, name: str) -> Sampl
     if options.frames is not None:
         count = min(options.frames, last - first + 1)
     else:
-        count = int((end - start) * (options.rate or mean_rate) + _TOLERANCE) + 1
+        count = int((end - start + slack) * (options.rate or mean_rate)) + 1
     _check_count(count, last - first + 1, end - start, options, name)
     step = (end - start) / (count - 1) if options.frames is not None else 1 / (options.rate or mean_rate)
     wanted = start + step * np.arange(count)
     indices = np.clip(np.searchsorted(times, wanted + slack, side="right") - 1, first, last)
-    return Samples(indices, wanted, 1 / step)
+    return Samples(indices, wanted, float(1 / step))
 
 
 def _check_count(count: int, available: int, seconds: float, options: VideoOptions, name: str) -> None:
