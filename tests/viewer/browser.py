@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -63,9 +64,12 @@ class Visit:
         """Return the value of an expression in which `player` is the page's."""
         return self.page.evaluate(f"gvf.then((player) => {expression})")
 
-    def wait(self, expression: str) -> None:
-        """Wait until an expression of `player` is true."""
-        self.page.wait_for_function(f"gvf.then((player) => {expression})")
+    def wait(self, expression: str, seconds: float = 20.0) -> None:
+        """Wait until an expression of `player` is true. (Playwright's own waiting evaluates text, which the page forbids.)"""
+        end = time.monotonic() + seconds
+        while not self.state(expression):
+            assert time.monotonic() < end, f"not true within {seconds} s: {expression}"
+            time.sleep(0.03)
 
     def pixels(self, **wishes: Any) -> np.ndarray:
         """Return what `player.render` gives, uint8 [height, width, 4]."""

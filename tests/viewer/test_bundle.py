@@ -21,10 +21,10 @@ def test_imported_modules_come_first_and_once(tmp_path):
         tmp_path,
         main='import { twice } from "./b.js";\nimport { one as uno } from "./a.js";\nglobalThis.result = twice(uno);\n',
         b='import { one } from "./a.js";\nexport function twice(value) {\n  return value + one;\n}\n',
-        a="export const one = 1;\nconst other = 2;\n",
+        a="// A number.\n/**\n * One.\n * Two. */\nexport const one = 1; // kept\nconst other = 2 /* kept */;\n",
     )
     assert bundle(folder, "main") == (
-        "const module_a = (() => {\nconst one = 1;\nconst other = 2;\nreturn { one };\n})();\n"
+        "const module_a = (() => {\nconst one = 1; // kept\nconst other = 2 /* kept */;\nreturn { one };\n})();\n"
         "const module_b = (() => {\nconst { one } = module_a;\n"
         "function twice(value) {\n  return value + one;\n}\nreturn { twice };\n})();\n"
         "const module_main = (() => {\nconst { twice } = module_b;\nconst { one: uno } = module_a;\n"

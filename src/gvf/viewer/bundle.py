@@ -8,6 +8,7 @@ from pathlib import Path
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async function\*?|function\*?|class|const) (\w+))", re.MULTILINE)
 _UNKNOWN = re.compile(r"^.*(?:^\s*(?:import|export)\b|\bimport\().*$", re.MULTILINE)
+_COMMENT = re.compile(r"^[ ]*(?://.*|/\*\*(?s:.*?)\*/)\n", re.MULTILINE)  # whole lines only
 _NAME = re.compile(r"^(\w+)(?: as (\w+))?$")
 
 
@@ -15,9 +16,9 @@ def bundle(folder: Path, entry: str) -> str:
     """Return the module `entry` of a folder, and all that it imports, as the text of one module without imports.
 
     Each module becomes a function that returns its exports and is called once, after those it imports. Modules are in
-    the order of a depth-first walk of the imports, so the text depends on the modules alone. Only the forms that our own
-    modules use are known: `import { a, b as c } from "./module.js";` and `export` before a function, class or const.
-    Raises ValueError for anything else, naming the module.
+    the order of a depth-first walk of the imports, so the text depends on them alone; comments of whole lines are left
+    out. Only the forms that our own modules use are known: `import { a, b as c } from "./module.js";` and `export`
+    before a function, class or const. Raises ValueError for anything else, naming the module.
     """
     texts: dict[str, str] = {}
     _collect(folder, entry, (), texts)
@@ -33,7 +34,7 @@ def _collect(folder: Path, name: str, importers: tuple[str, ...], texts: dict[st
         return
     if name in importers:
         raise ValueError(f"{name}.js imports itself through {' -> '.join([*importers, name])}.")
-    text = (folder / f"{name}.js").read_text(encoding="utf-8")
+    text = _COMMENT.sub("", (folder / f"{name}.js").read_text(encoding="utf-8"))
     for match in _IMPORT.finditer(text):
         _collect(folder, match[2], (*importers, name), texts)
     texts[name] = _wrapped(name, text)

@@ -5,15 +5,11 @@ import { orbited, panned, zoomed } from "./camera.js";
 const TURN = 5; // degrees
 const MOVE = 0.03; // of the view
 const ZOOM = 1.1;
-const FASTER = Math.SQRT2;
 
 /** Return the keys as {keys, text, run}: `keys` are values of KeyboardEvent.key, the first of which the help names. */
 export function shortcuts(player, actions) {
   const look = (change) => () => {
     player.camera = change(player.camera);
-  };
-  const speed = (factor) => () => {
-    player.speed *= factor;
   };
   return [
     { keys: [" ", "k"], text: "Play or pause", run: () => (player.playing ? player.pause() : player.play()) },
@@ -21,8 +17,8 @@ export function shortcuts(player, actions) {
     { keys: ["."], text: "Previous or next frame", run: () => player.step(1) },
     { keys: ["Home"], text: "First or last frame", run: () => (player.frame = 0) },
     { keys: ["End"], text: "First or last frame", run: () => (player.frame = player.numFrames - 1) },
-    { keys: ["["], text: "Slower or faster", run: speed(1 / FASTER) },
-    { keys: ["]"], text: "Slower or faster", run: speed(FASTER) },
+    { keys: ["["], text: "Slower or faster", run: actions.slower },
+    { keys: ["]"], text: "Slower or faster", run: actions.faster },
     { keys: ["l"], text: "Loop, or run back and forth", run: actions.mode },
     { keys: ["m"], text: "Mix neighbouring frames", run: actions.interpolation },
     { keys: ["ArrowLeft"], text: "Turn the object", run: look((camera) => orbited(camera, -TURN, 0)) },

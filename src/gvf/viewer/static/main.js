@@ -27,7 +27,7 @@ async function start() {
 
 /** Return the content of the embedded file `id` as an ArrayBuffer, or of the file at `source`. */
 async function bytes(id, source) {
-  if (source === null) return decodeBase64(document.getElementById(id).textContent.trim());
+  if (source === null) return embedded(document.getElementById(id));
   const answer = await fetch(source);
   if (!answer.ok) throw new Error(`${source} cannot be read (${answer.status} ${answer.statusText}).`);
   return answer.arrayBuffer();
@@ -36,12 +36,15 @@ async function bytes(id, source) {
 /** Return an address for the embedded file `id`, or for the file at `source`; null where there is neither. */
 async function address(id, source) {
   if (source !== null) return source;
-  const embedded = document.getElementById(id);
-  if (embedded === null) return null;
-  return URL.createObjectURL(new Blob([decodeBase64(embedded.textContent.trim())], { type: embedded.dataset.type }));
+  const element = document.getElementById(id);
+  if (element === null) return null;
+  return URL.createObjectURL(new Blob([embedded(element)], { type: element.dataset.type }));
 }
 
-function decodeBase64(text) {
+/** Return the content of an embedded file, and free the text that held it. */
+function embedded(element) {
+  const text = element.textContent.trim();
+  element.remove();
   if (Uint8Array.fromBase64 !== undefined) return Uint8Array.fromBase64(text).buffer;
   const characters = atob(text);
   const values = new Uint8Array(characters.length);

@@ -26,6 +26,7 @@ export class Player extends EventTarget {
   #pace = new Pace();
   #drawn = { key: "", at: null }; // what the canvas shows, and since when, if the last tick drew it
   #devicePixels = null;
+  #waiting = []; // those who wait until the view has settled
   #awaited = null; // a promise of a frame that is being unpacked
 
   /**
@@ -174,6 +175,12 @@ export class Player extends EventTarget {
     return sheet.convertToBlob({ type: "image/png" });
   }
 
+  /** Resolve when the canvas shows the paused moment at full resolution, to take pictures of the whole page. */
+  settled() {
+    this.#request();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
   /** Seconds that the last sort took, and pixels of the canvas. */
   get statistics() {
     return { sortSeconds: this.#renderer.sortSeconds, width: this.#canvas.width, height: this.#canvas.height };
@@ -213,7 +220,12 @@ export class Player extends EventTarget {
     }
     if (this.playing) this.refresh();
     else if (this.#pace.moving(now)) this.#request(); // until it has come to rest, and is drawn at full resolution
-    else this.#drawn.at = null; // the next image may be long in coming
+    else this.#rest();
+  }
+
+  #rest() {
+    this.#drawn.at = null; // the next image may be long in coming
+    if (this.#awaited === null) this.#waiting.splice(0).forEach((resolve) => resolve());
   }
 
   /** Draw what has changed since the last image; a browser keeps showing that. */

@@ -2,7 +2,7 @@
 
 import { BACKGROUNDS } from "./background.js";
 import { Controls } from "./controls.js";
-import { factLines } from "./facts.js";
+import { factGroups } from "./facts.js";
 import { InputVideo } from "./input_video.js";
 import { keyLines, listen, shortcuts } from "./keyboard.js";
 import { MODES } from "./playback.js";
@@ -39,10 +39,14 @@ export class Interface {
         player.camera = player.home;
       },
       save: () => this.#save(),
+      slower: () => this.#changeSpeed(-1),
+      faster: () => this.#changeSpeed(1),
     };
     for (const button of document.querySelectorAll("button[data-action]")) {
       button.addEventListener("click", this.#actions[button.dataset.action]);
     }
+    set("view", "aria-label", `${page.title}. Drag to turn it, or use the arrow keys.`);
+    part("full").hidden = !document.fullscreenEnabled;
     this.#wireTimeline();
     this.#wireBackground();
     this.#wireVideo(video);
@@ -98,10 +102,13 @@ export class Interface {
   #wireDialogs() {
     const list = shortcuts(this.#player, this.#actions);
     listen(list);
-    fillTerms("keys", keyLines(list));
+    part("keys").replaceChildren(terms(keyLines(list)));
     const { numFrames, numGaussians, framesPerSecond } = this.#player;
     const own = { Frames: numFrames, Gaussians: numGaussians, "Frames per second": framesPerSecond };
-    fillTerms("facts", factLines({ ...own, ...this.#page.facts }));
+    for (const { title, lines } of factGroups({ ...own, ...this.#page.facts })) {
+      if (title !== "") part("facts").append(element("h3", title));
+      part("facts").append(terms(lines));
+    }
     for (const dialog of document.querySelectorAll("dialog")) {
       dialog.addEventListener("click", (event) => {
         if (event.target === dialog) dialog.close(); // the area around it
@@ -127,7 +134,6 @@ export class Interface {
     if (part("speed").value !== String(nearest)) part("speed").value = String(nearest);
     const shown = Object.hasOwn(BACKGROUNDS, player.background) ? player.background : "custom";
     for (const choice of document.querySelectorAll("input[name=background]")) choice.checked = choice.value === shown;
-    set("view", "aria-label", `${this.#page.title}, frame ${number}. Drag to turn it, or use the arrow keys.`);
     document.body.dataset.background = shown;
     part("stage").style.setProperty("--ground", BACKGROUNDS[shown] ?? player.background);
   }
@@ -140,6 +146,13 @@ export class Interface {
   #nextBackground() {
     const names = Object.keys(BACKGROUNDS);
     this.#setBackground(names[(names.indexOf(this.#player.background) + 1) % names.length]);
+  }
+
+  /** Choose the next of the offered speeds in one direction. */
+  #changeSpeed(direction) {
+    const { options, selectedIndex } = part("speed");
+    const next = options[selectedIndex + direction];
+    if (next !== undefined) this.#player.speed = Number(next.value);
   }
 
   #lookFromInput() {
@@ -204,10 +217,12 @@ function name(id, text, key) {
   set(id, "title", `${text} (${key})`);
 }
 
-function fillTerms(id, lines) {
-  part(id).replaceChildren(
-    ...lines.flatMap(({ name: term, value }) => [element("dt", term), element("dd", value)]),
-  );
+function terms(lines) {
+  const list = document.createElement("dl");
+  for (const { name: term, value, whole = "" } of lines) {
+    list.append(element("dt", term), Object.assign(element("dd", value), { title: whole === value ? "" : whole }));
+  }
+  return list;
 }
 
 function element(tag, text) {
