@@ -50,8 +50,8 @@ def small_generator(static: StaticVaeConfig = STATIC) -> VideoTo4D:
         torch.rand(14) + 0.5,
     )
     training = Training(frames=FRAMES, clips=12, preset="tiny", source="procedural")
-    channels = static.feature_channels
-    index = build_index("A small generator", training, statistics, 1000, FEATURIZE, channels, VIEWS, sampling=FAST)
+    channels, featurize = static.feature_channels, replace(FEATURIZE, voxel_resolution=static.resolution)
+    index = build_index("A small generator", training, statistics, 1000, featurize, channels, VIEWS, sampling=FAST)
     return VideoTo4D(index, vae, dit)
 
 

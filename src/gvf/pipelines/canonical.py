@@ -20,13 +20,18 @@ from gvf.gaussians.ply_header import read_ply_header
 from gvf.geometry.camera import intrinsics, orbit, sphere_hammersley
 from gvf.geometry.similarity import Similarity, unit_box
 from gvf.pipelines.animate_mesh import canonical_from_features
+from gvf.pipelines.canonical_image import IMAGE_SUFFIXES, ImageSettings, gaussians_of_image
 from gvf.pipelines.generator_index import CanonicalViews
 from gvf.pipelines.mesh_to_canonical import voxel_features
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.progress import Progress
 from gvf.rendering.mesh_views import MeshRenderer
 from gvf.storage.files import PathLike, sha256
+from gvf.storage.images import read_rgba
 from gvf.text import MAX_NAME, clean
+from gvf.video.clip import Clip
+from gvf.video.matting import matted
+from gvf.video.options import VideoOptions
 
 Origin = Literal["mesh", "gaussians", "image"]
 Axis = Literal["y", "z", "-y"]
@@ -65,16 +70,22 @@ def load_canonical(
     *,
     clip: str | None = None,
     up: str | None = None,
+    image: ImageSettings | None = None,
     progress: Progress | None = None,
 ) -> CanonicalObject:
-    """Return the canonical object of a file: a mesh in .glb, .gltf, .obj, .ply or .stl, or a .ply of Gaussians.
+    """Return the canonical object of a file: a mesh in .glb, .gltf, .obj, .ply or .stl, a .ply of Gaussians, or an image.
 
     clip: the animation of a glTF file whose first keyframe is the pose; None for the rest pose. up: the axis that points
-    up in the file (`y` or `z`), None for what is usual for its kind. The object is centred, and its longest side in this
-    pose becomes 1 (in training it is the longest side over all frames, which only a known motion has).
+    up in the file (`y` or `z`), None for what is usual for its kind. image: settings for images.
+    The object is centred, and its longest side in this pose becomes 1 (in training it is the longest side over all
+    frames, which only a known motion has).
     Raises UserError that names the file and what is wrong with it.
     """
     path, progress = Path(source), progress or Progress()
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        if clip is not None or up is not None:
+            raise UserError(f"{path}: is an image, which has neither animations nor axes. Leave --clip and --up out.")
+        return canonical_of_image(path, generator, image or ImageSettings(), progress)
     if path.suffix.lower() == ".ply" and ply_holds_gaussians(path):
         if clip is not None:
             raise UserError(f"{path}: holds Gaussians without animations. Leave --clip out.")
@@ -84,6 +95,20 @@ def load_canonical(
     for warning in found.warnings:
         progress.warn(warning)
     return replace(canonical_of_mesh(path, found, generator, progress), name=clean(path.name, MAX_NAME), clip=clip)
+
+
+def canonical_of_image(
+    path: Path, generator: MotionGenerator, settings: ImageSettings, progress: Progress
+) -> CanonicalObject:
+    """Return the Gaussians of the object in an image, which is cut out by its alpha or from a plain background."""
+    with progress.step("read the image"):
+        rgba = read_rgba(path)
+    height, width = rgba.shape[:2]
+    clip = Clip(rgba[None], np.zeros(1), 1.0, (width, height))
+    cut_out, _ = matted(clip, VideoOptions(), path.name, progress)
+    gaussians = gaussians_of_image(cut_out.frames[0], generator, settings, progress)
+    place = Similarity(1.0, (0.0, 0.0, 0.0), "z")
+    return CanonicalObject(gaussians, None, "image", place, sha256(path), name=clean(path.name, MAX_NAME))
 
 
 def canonical_of_ply(path: Path, generator: MotionGenerator, up: str | None, progress: Progress) -> CanonicalObject:

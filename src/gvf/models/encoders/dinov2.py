@@ -60,14 +60,22 @@ class DinoV2Encoder(nn.Module):
         """Return tokens [B, 1370, 1024] of images [B, H, W, 4] uint8: patches row by row, the class token last."""
         return torch.cat(self._encode(images), dim=1)
 
+    @torch.inference_mode()
+    def all_tokens(self, images: Tensor) -> Tensor:
+        """Return all tokens [B, 1374, 1024] of images [B, H, W, 4] uint8: class, registers, patches row by row."""
+        return self._hidden(self._pixels(images))
+
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the patch tokens [B, patches, C] and the class token [B, 1, C] of images [B, H, W, 4] uint8."""
+        return self.patches_and_class(self._pixels(images))
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Return images [B, H, W, 4] uint8 as the network takes them, [B, 3, S, S]."""
         size = self.network.config.image_size
         sources = [Image.fromarray(image) for image in images.cpu().numpy()]
         resized = [np.asarray(source.resize((size, size), Image.Resampling.LANCZOS)) for source in sources]
         rgba = torch.from_numpy(np.stack(resized)).to(self.get_buffer("mean").device).permute(0, 3, 1, 2) / 255.0
-        pixels = (rgba[:, :3] * rgba[:, 3:] - self.get_buffer("mean")) / self.get_buffer("std")
-        return self.patches_and_class(pixels)
+        return (rgba[:, :3] * rgba[:, 3:] - self.get_buffer("mean")) / self.get_buffer("std")
 
     @torch.inference_mode()
     def patches_and_class(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,8 +83,13 @@ class DinoV2Encoder(nn.Module):
 
         pixels: [B, 3, S, S], normalised, at the network's own size.
         """
-        hidden = self.network(pixels, output_hidden_states=True).hidden_states[-1]
+        hidden = self._hidden(pixels)
         return hidden[:, 1 + self.network.config.num_register_tokens :], hidden[:, :1]
+
+    def _hidden(self, pixels: Tensor) -> Tensor:
+        """Return the network's tokens [B, K, C] before the final norm."""
+        hidden: Tensor = self.network(pixels, output_hidden_states=True).hidden_states[-1]
+        return hidden
 
 
 def _load(weights: str) -> Any:

@@ -1,0 +1,108 @@
+"""Canonical Gaussians of an image: DINOv2's tokens, and TRELLIS's networks from them to Gaussians."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gvf.errors import UserError
+from gvf.gaussians.gaussians import Gaussians
+from gvf.models.encoders.dinov2 import DinoV2Encoder
+from gvf.pipelines.image_memory import demand_image_memory
+from gvf.pipelines.image_to_canonical import ImageToCanonical
+from gvf.pipelines.image_to_canonical_folder import REPOSITORY
+from gvf.pipelines.motion_generator import MotionGenerator
+from gvf.progress import Progress
+from gvf.storage.files import PathLike
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_OPAQUE = 0.8  # of full alpha, above which a pixel belongs to the object's box (TRELLIS)
+_ROOM = 1.2  # side of the crop, in longer sides of that box (TRELLIS)
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How an image becomes Gaussians.
+
+    networks: folder of TRELLIS's networks, or their name on the model hub; only files on this machine are read. encoder:
+    folder of DINOv2's weights, None for the published ones. steps: of both flows, None for the stored settings. seed: of
+    their noise.
+    """
+
+    networks: PathLike = REPOSITORY
+    encoder: PathLike | None = None
+    steps: int | None = None
+    seed: int = 0
+
+
+def gaussians_of_image(
+    rgba: np.ndarray, generator: MotionGenerator, settings: ImageSettings, progress: Progress
+) -> Gaussians:
+    """Return the Gaussians [N] of the object in an image uint8 [H, W, 4], whose alpha cuts it out.
+
+    Where its latents are those of TRELLIS, the generator's own decoder makes the Gaussians; else TRELLIS's does, and they
+    take on the raw values of the generator's decoder. Raises UserError when weights are missing, naming them, when memory
+    lacks, and when the image is empty.
+    """
+    image = cropped(rgba)
+    try:
+        networks = ImageToCanonical.from_pretrained(settings.networks, local_files_only=True, device=generator.device)
+        own = generator.vae.static.decoder
+        if (own.config.latent_channels, own.config.resolution) == (
+            networks.gaussian_decoder.config.latent_channels,
+            networks.gaussian_decoder.config.resolution,
+        ):
+            networks.gaussian_decoder = own
+        encoder = _encoder(generator, settings)
+    except UserError as error:
+        raise UserError(
+            f"an image needs the weights of TRELLIS ({REPOSITORY}) and of DINOv2, a model or Gaussians do not. {error}"
+        ) from None
+    demand_image_memory(networks)
+    with progress.step("image features"):
+        tokens = normalized_tokens(encoder, torch.from_numpy(image)[None])
+    stored = networks.index.structure.settings(), networks.index.latents.settings()
+    steps = settings.steps
+    structure, latents = (flow if steps is None else replace(flow, num_steps=steps) for flow in stored)
+    with progress.step("canonical Gaussians") as step:
+        (gaussians,) = networks(tokens, seed=settings.seed, structure=structure, latents=latents)
+        step.note(f"{gaussians.num_gaussians} Gaussians")
+    return Gaussians.from_activated14(gaussians.to_activated14(), own.activation)
+
+
+def cropped(rgba: np.ndarray) -> np.ndarray:
+    """Return the square around the object [S, S, 4] that TRELLIS takes; transparent where it reaches beyond the image.
+
+    Raises UserError when no pixel is opaque enough to belong to an object.
+    """
+    rows, columns = np.nonzero(rgba[..., 3] > _OPAQUE * 255)
+    if not len(rows):
+        raise UserError("the image: has no opaque pixel, so there is no object. Cut the object out, or use --matting.")
+    low, high = np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()])
+    side = max(int((high - low).max() * _ROOM), 1)
+    left, top = ((low + high) / 2.0).astype(int) - side // 2
+    square = np.zeros((side, side, 4), np.uint8)
+    height, width = rgba.shape[:2]
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    square[y0 - top : y1 - top, x0 - left : x1 - left] = rgba[y0:y1, x0:x1]
+    return square
+
+
+def normalized_tokens(encoder: DinoV2Encoder, images: Tensor) -> Tensor:
+    """Return all tokens [B, K, D] of images [B, H, W, 4] uint8, before the network's norm, each scaled to mean 0, deviation 1."""
+    tokens = encoder.all_tokens(images)
+    return F.layer_norm(tokens, tokens.shape[-1:])
+
+
+def _encoder(generator: MotionGenerator, settings: ImageSettings) -> DinoV2Encoder:
+    if settings.encoder is None and generator.index.image_encoder.name == "dinov2":
+        own = generator.encoder
+        assert isinstance(own, DinoV2Encoder)
+        return own
+    weights = None if settings.encoder is None else str(settings.encoder)
+    encoder: DinoV2Encoder = DinoV2Encoder(weights)
+    return encoder.to(generator.device)
