@@ -22,26 +22,28 @@ const MORTON_CELLS = 1024;
 const SMALLEST_SCALE = 1e-9;
 const SH_C0 = 0.28209479177387814;
 const HALF = Math.sqrt(0.5);
-const CACHE_BYTES = 256 * 2 ** 20; // of unpacked segments; at least two are kept
 
 /**
  * Read an asset.glb. Resolves when frame 0 can be shown; the other frames are unpacked in the background.
  * Rejects with an Error whose message says what is wrong with the file.
+ * cacheBytes: memory for unpacked segments; those used last are kept, at least two.
  */
-export async function decodeAsset(buffer) {
+export async function decodeAsset(buffer, { cacheBytes = 256 * 2 ** 20 } = {}) {
   const { document, binary } = readContainer(buffer);
   const { attributes, sequence } = findSequence(document);
   if (sequence.version !== VERSION) fail(`version ${sequence.version} of ${SEQUENCE} is not read here`);
   const reader = new BufferReader(document, binary);
   const first = readFirstFrame(reader, attributes);
-  const { frames, framesPerSecond, lowPass, compensate, facts, steps, order } = sequence;
+  const { frames, framesPerSecond, lowPass, compensate = true, facts = {}, steps, order } = sequence;
   whole(frames, 1, MAX_FRAMES, "frames");
   check(framesPerSecond > 0 && Number.isFinite(framesPerSecond), "framesPerSecond is not a positive number");
   check(lowPass >= 0 && Number.isFinite(lowPass), "lowPass is not a number of at least 0");
+  check(typeof compensate === "boolean", "compensate is neither true nor false");
+  check(facts !== null && typeof facts === "object" && !Array.isArray(facts), "facts is not an object");
   check(order === "stored" || order === "morton", `the order ${order} is unknown`);
   for (const name of CHANNELS) check(steps?.[name] > 0 && Number.isFinite(steps[name]), `the step of ${name} is not positive`);
   const segments = readSegments(reader, sequence.segments, frames, first.count);
-  return new Asset(first, { frames, framesPerSecond, lowPass, compensate, facts: facts ?? {}, steps, order }, segments);
+  return new Asset(first, { frames, framesPerSecond, lowPass, compensate, facts, steps, order, cacheBytes }, segments);
 }
 
 class Asset {
@@ -50,6 +52,7 @@ class Asset {
   #segments;
   #order;
   #scratch;
+  #cacheBytes;
   #used = 0; // a clock for the cache
 
   constructor(first, header, segments) {
@@ -57,10 +60,11 @@ class Asset {
     this.numFrames = header.frames;
     this.framesPerSecond = header.framesPerSecond;
     this.lowPass = header.lowPass;
-    this.compensate = header.compensate !== false;
+    this.compensate = header.compensate;
     this.facts = header.facts;
     this.#first = first;
     this.#steps = header.steps;
+    this.#cacheBytes = header.cacheBytes;
     this.#segments = segments;
     this.#order = header.order === "morton" && segments.length ? mortonOrder(first.means, first.count) : null;
     this.#scratch = new Float64Array(4 * first.count);
@@ -79,14 +83,17 @@ class Asset {
       return null;
     }
     segment.used = ++this.#used;
+    this.#unpack(this.#segments[(segment.index + 1) % this.#segments.length]).catch(() => {}); // what is played next
     return this.#fill(segment, t - segment.start, target);
   }
 
   /** Resolve to frame t, unpacking its segment first where that is needed. */
   async load(t, target) {
     whole(t, 0, this.numFrames - 1, "the frame");
-    if (t > 0) await this.#unpack(this.#segmentOf(t));
-    return this.frame(t, target);
+    if (t === 0) return this.frame(t, target);
+    const segment = this.#segmentOf(t);
+    await this.#unpack(segment);
+    return this.frame(t, target) ?? this.load(t, target);
   }
 
   #segmentOf(t) {
@@ -96,7 +103,7 @@ class Asset {
   async #unpackAll() {
     let bytes = 0;
     for (const segment of this.#segments) {
-      if (bytes > CACHE_BYTES) return;
+      if (bytes > this.#cacheBytes) return;
       await this.#unpack(segment);
       bytes += segment.bytes;
     }
@@ -126,7 +133,7 @@ class Asset {
     let bytes = held.reduce((sum, segment) => sum + segment.bytes, 0);
     let count = held.length;
     for (const segment of held) {
-      if (bytes <= CACHE_BYTES || count <= 2) return;
+      if (bytes <= this.#cacheBytes || count <= 2) return;
       if (segment === kept) continue;
       segment.planes = null;
       bytes -= segment.bytes;
