@@ -1,4 +1,4 @@
-"""The only Prefect task: it runs `dvc repro STAGE` and watches it.
+"""The Prefect task of every stage: it runs `dvc repro STAGE` and watches it.
 
 DVC knows the dependencies and what is up to date, so a task names its stage, and DVC brings everything that the stage
 needs up to date first. This module adds only what DVC does not do: it logs the output, retries when the workspace is busy,
@@ -78,7 +78,7 @@ def dvc_stage(stage: str, file: str = ROOT_FILE) -> None:
     tail: list[str] = []
     seen = ""
     unchanged = UNCHANGED.format(target)
-    with _guarded(command) as guard:
+    with guarded(command) as guard:
         for line in log_lines(guard.stdout):
             logger.info(line)
             tail = [*tail[1 - TAIL_LINES :], line]
@@ -99,7 +99,7 @@ def run_stages(stages: Iterable[str], file: str = ROOT_FILE) -> None:
 
 
 @contextmanager
-def _guarded(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def guarded(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command under `guard.py`, which ends it when the block ends or this process does."""
     environment = {
         **os.environ,
@@ -182,7 +182,7 @@ def summary(stage: str, shown: Outcome, skipped: bool) -> str:
         lines += [f"MLflow run: [{shown.run['run_name']}]({shown.run['url']})", ""]
     if shown.metrics:
         lines += ["| metric | value |", "| :-- | --: |"]
-        lines += [f"| {name} | {_number(value)} |" for name, value in shown.metrics.items()]
+        lines += [f"| {name} | {number(value)} |" for name, value in shown.metrics.items()]
         lines += [""]
     for image in shown.images:
         if image.stat().st_size <= MAX_IMAGE_BYTES:
@@ -191,7 +191,7 @@ def summary(stage: str, shown: Outcome, skipped: bool) -> str:
     return "\n".join(lines)
 
 
-def _number(value: object) -> str:
+def number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -17,7 +17,6 @@ from gvf.pipelines.asset import Asset4D
 from gvf.pipelines.asset_manifest import CanonicalFacts
 from gvf.progress import Progress
 from gvf.storage.files import sha256
-from gvf.text import clean
 from gvf_evaluation.comparison import (
     ASSET,
     DISPLACEMENT_ERROR,
@@ -126,7 +125,8 @@ def table(scores: Mapping[str, Any]) -> str:
     psnr = [np.inf if value is None else value for value in methods[ASSET]["frames"]["psnr"]]
     worst = int(np.argmin(psnr))
     lines += [f"Worst frame: {worst} at {scores['times'][worst]:.3g} s, {psnr[worst]:.2f} dB"]
-    lines += [f"Not measured: {name}. {clean(reason)}" for name, reason in scores["absent"].items()]
+    if scores["absent"]:
+        lines += [f"Not measured: {', '.join(scores['absent'])}. --json says why, `gvf weights list` what is here."]
     return "\n".join(lines)
 
 

@@ -188,6 +188,6 @@ def test_deployments_name_every_flow_and_import(monkeypatch: pytest.MonkeyPatch)
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     monkeypatch.chdir(ROOT)
     flows = {load_flow_from_entrypoint(entry["entrypoint"]).name for entry in deployments}
-    assert flows == {"curate", "train-vae", "train-dit", "evaluate", "pipeline", "ablations"}
+    assert flows == {"curate", "train-vae", "train-dit", "evaluate", "pipeline", "ablations", "generate"}
     assert {entry["name"] for entry in deployments} == {"local"}
     assert {entry["work_pool"]["name"] for entry in deployments} == {"local-pool"}

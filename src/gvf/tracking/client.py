@@ -37,7 +37,7 @@ from gvf.workspace import Workspace
 if TYPE_CHECKING:
     import numpy as np
 
-WITHOUT_CLIPS = "benchmark"  # scores frames of other programs, not clips of a manifest
+WITHOUT_CLIPS = ("benchmark", "generate")  # work on frames or videos of people, not on clips of a manifest
 
 _FLUSH_ITEMS = 500
 _FLUSH_SECONDS = 2.0
@@ -163,7 +163,7 @@ def _open_session() -> _Session | None:
 def _manifests(workspace: Workspace, stage: str) -> tuple[Path | None, Path | None]:
     """Return the manifests that a stage reads and writes; runs that are no stages of dvc.yaml may read the curated one."""
     if stage not in STAGES:
-        return (None if stage == WITHOUT_CLIPS else workspace.curated_manifest), None
+        return (None if stage in WITHOUT_CLIPS else workspace.curated_manifest), None
     entry = STAGES[stage]
     return entry.reads and entry.reads(workspace), entry.writes and entry.writes(workspace)
 
