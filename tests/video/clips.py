@@ -69,6 +69,7 @@ def encode(
     options: dict[str, str] | None = None,
     container: dict[str, str] | None = None,
     size: tuple[int, int] | None = None,
+    pixel_ratio: Fraction | None = None,
 ) -> Path:
     """Encode frames without our own writer. times: in seconds, for a variable frame rate. tags: primaries, transfer, matrix."""
     with av.open(str(path), "w", format=form, options=container or {}) as output:
@@ -76,6 +77,8 @@ def encode(
         stream.width, stream.height = size or (frames.shape[2], frames.shape[1])
         stream.pix_fmt = pixels
         stream.options = options or ({"crf": "12", "preset": "ultrafast"} if codec == "libx264" else {})
+        if pixel_ratio:
+            stream.codec_context.sample_aspect_ratio = pixel_ratio
         if rotation:
             stream.set_display_rotation(rotation)
         if tags:

@@ -16,6 +16,7 @@ from gvf.progress import Progress
 from gvf.video.options import VideoOptions
 from gvf.video.preparation import prepare_video
 from gvf.video.reading import read_clip
+from gvf.video.writing import write_video
 from tests.video.clips import Heard, ball, encode, over, write_folder
 
 
@@ -137,6 +138,29 @@ def test_frames_of_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
     path = video(tmp_path / "huge.mp4", 2)
     monkeypatch.setattr("gvf.video.containers.MAX_PIXELS", 96 * 80 - 1)
     assert "has 96 x 80 pixels" in refused(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "gif", "png"])
+def test_damaged_bytes_are_refused_or_read_but_never_crash(tmp_path, suffix):
+    path = tmp_path / f"clip.{suffix}"
+    if suffix in ("gif", "png"):
+        images = [Image.fromarray(frame) for frame in ball(5)]
+        images[0].save(path, save_all=True, append_images=images[1:], duration=80)
+    else:
+        write_video(path, ball(5) if suffix == "webm" else over(ball(5), 255), 10)
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(40):
+        damaged = np.frombuffer(content, np.uint8).copy()
+        places = random.integers(0, len(damaged), random.choice([1, 4, 30]))
+        damaged[places] = random.integers(0, 256, len(places))
+        path.write_bytes(damaged.tobytes())
+        try:
+            clip = read_clip(path, VideoOptions(), Progress())
+            outcomes.add(clip.frames.shape[3] == 4)
+        except UserError as error:
+            outcomes.add(str(path) in str(error))
+    assert outcomes == {True}
 
 
 def test_other_codecs_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,15 @@ def test_odd_sizes_and_grey_are_read(tmp_path):
     assert clip.frames.shape == (3, 35, 33, 4)
     grey = read(encode(tmp_path / "grey.mov", levels(3)[..., 0], form="mov", pixels="gray", layout="gray", codec="png"))
     assert numbers(grey) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("ratio", "size"), [(Fraction(2), (96, 32)), (Fraction(1, 2), (48, 64))])
+def test_pixels_that_are_not_square_are_stretched(tmp_path, ratio, size):
+    clip = read(encode(tmp_path / "anamorphic.mp4", levels(3), pixel_ratio=ratio))
+    assert clip.source_size == size
+    assert clip.frames.shape[:3] == (3, size[1], size[0])
+    turned = read(encode(tmp_path / "turned.mp4", levels(3), pixel_ratio=ratio, rotation=90))
+    assert turned.source_size == size[::-1]
 
 
 def test_frames_are_reduced_while_they_are_read(tmp_path):

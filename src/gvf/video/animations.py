@@ -69,11 +69,21 @@ class Animation:
         return np.concatenate([[0.0], np.cumsum(durations[:-1])])
 
     def pictures(self, indices: np.ndarray, max_size: int) -> Iterator[np.ndarray]:
-        """Yield the frames at `indices`, ascending, as uint8 RGBA, their longer side at most `max_size`."""
+        """Yield the frames at `indices`, ascending, as uint8 RGBA, their longer side at most `max_size`.
+
+        Stops early where the file is damaged.
+        """
         width, height = reduced_size(self.source_size[0], self.source_size[1], max_size)
         for index in indices:
-            self._image.seek(int(index))
-            yield resized(np.array(self._image.convert("RGBA")), width, height)
+            try:
+                self._image.seek(int(index))
+                image = np.array(self._image.convert("RGBA"))
+            except Exception as error:
+                if ends_the_run(error):
+                    raise
+                self.complete = False
+                return
+            yield resized(image, width, height)
 
 
 @contextmanager

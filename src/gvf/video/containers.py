@@ -76,9 +76,9 @@ def demuxer(head: bytes, name: str) -> str:
 class VideoFile:
     """One open video stream.
 
-    times: [N] seconds of its frames in the order they are shown, from 0. complete: whether all of the file could be read so
-    far. missing: share of the video that the header promises and the file lacks. ordered: whether the file has a different
-    time for each frame; otherwise they are spaced evenly.
+    times: [N] seconds of its frames in the order they are shown, from 0. pixel_ratio: width of a stored pixel relative to
+    its height. complete: whether all of the file could be read so far. missing: share of the video that the header promises
+    and the file lacks. ordered: whether the file has a different time for each frame; else they are spaced evenly.
     """
 
     def __init__(self, container: Any, name: str) -> None:
@@ -104,6 +104,8 @@ class VideoFile:
         context.thread_type = "AUTO"
         context.thread_count = 1 if context.width * context.height > _FEW_THREADS else 4
         self._alpha = _ALPHA_DECODERS.get(codec) if self._stream.metadata.get("alpha_mode") == "1" else None
+        ratio = float(self._stream.sample_aspect_ratio or 1)
+        self.pixel_ratio = ratio if 0.1 < ratio < 10 else 1.0
         self._pts, self.complete, self.ordered = self._timestamps()
         self.times = (self._pts - self._pts[0]) * float(self._stream.time_base)
         self.missing = self._missing()
@@ -177,8 +179,8 @@ class VideoFile:
         if self._alpha is not None:
             decoder = av.CodecContext.create(self._alpha, "r")
             decoder.extradata = self._stream.codec_context.extradata
-        self._container.seek(int(self._pts[first if self.ordered else 0]), stream=self._stream, backward=True)
         try:
+            self._container.seek(int(self._pts[first if self.ordered else 0]), stream=self._stream, backward=True)
             for packet in self._container.demux(self._stream):
                 try:
                     yield from packet.decode() if decoder is None else decoder.decode(packet if packet.size else None)

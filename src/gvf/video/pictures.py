@@ -14,11 +14,13 @@ _BT709, _BT601, _BT2020 = 1, 5, 9  # swscale's numbers of matrices, which are th
 _AREA = 32  # swscale's number of the box filter
 
 
-def shown_size(frame: Any) -> tuple[int, int]:
-    """Return the width and height at which a frame is shown: upright and with square pixels."""
-    ratio = _pixel_ratio(frame)
-    width = max(1, round(frame.width * ratio)) if ratio > 1 else frame.width
-    height = frame.height if ratio > 1 else max(1, round(frame.height / ratio))
+def shown_size(frame: Any, pixel_ratio: float) -> tuple[int, int]:
+    """Return the width and height at which a frame is shown: upright and with square pixels.
+
+    pixel_ratio: width of a stored pixel relative to its height.
+    """
+    width = max(1, round(frame.width * max(pixel_ratio, 1.0)))
+    height = max(1, round(frame.height / min(pixel_ratio, 1.0)))
     return (height, width) if abs(orientation(frame)[0, 0]) < 0.5 else (width, height)
 
 
@@ -27,11 +29,14 @@ def is_high_dynamic_range(frame: Any) -> bool:
     return int(frame.color_trc) in TRANSFERS
 
 
-def picture(frame: Any, max_size: int) -> np.ndarray:
-    """Return a frame as uint8 [H, W, 4] with straight alpha, upright, its longer side at most `max_size`."""
-    size = reduced_size(*shown_size(frame), max_size)
+def picture(frame: Any, size: tuple[int, int], max_size: int) -> np.ndarray:
+    """Return a frame as uint8 [H, W, 4] with straight alpha, upright, its longer side at most `max_size`.
+
+    size: width and height at which the frame is shown.
+    """
+    shown = reduced_size(*size, max_size)
     turn = orientation(frame)
-    width, height = size if abs(turn[0, 0]) > 0.5 else size[::-1]
+    width, height = shown if abs(turn[0, 0]) > 0.5 else shown[::-1]
     if is_high_dynamic_range(frame):
         planes = frame.reformat(width, height, format="yuv444p16le", interpolation=_filter(frame, width))
         image = tone_mapped(planes.to_ndarray(), int(frame.color_trc), int(frame.color_range) == 2)
@@ -74,11 +79,6 @@ def _turned(image: np.ndarray, turn: np.ndarray) -> np.ndarray:
         image = image.swapaxes(0, 1)
     horizontal, vertical = turn[:, 0].sum(), turn[:, 1].sum()
     return image[:: int(vertical), :: int(horizontal)]
-
-
-def _pixel_ratio(frame: Any) -> float:
-    ratio = getattr(frame, "sample_aspect_ratio", None)
-    return float(ratio) if ratio and 0.1 < float(ratio) < 10 else 1.0
 
 
 def _matrix(frame: Any) -> int:

@@ -75,7 +75,7 @@ def _read_video(video: VideoFile, options: VideoOptions, name: str, progress: Pr
 
     def pictures() -> Iterable[np.ndarray]:
         for frame in video.frames(samples.indices):
-            sizes.append(shown_size(frame))
+            sizes.append(shown_size(frame, video.pixel_ratio))
             if sizes[-1] != sizes[0]:
                 raise UserError(
                     f"{name}: its size changes from {sizes[0][0]} x {sizes[0][1]} to {sizes[-1][0]} x {sizes[-1][1]} "
@@ -85,7 +85,7 @@ def _read_video(video: VideoFile, options: VideoOptions, name: str, progress: Pr
                 notes["hdr"] = Finding(
                     "hdr", "note", f"The video is HDR ({TRANSFERS[int(frame.color_trc)]}); it was tone-mapped to sRGB."
                 )
-            yield picture(frame, options.max_size)
+            yield picture(frame, sizes[0], options.max_size)
 
     stack, count = _collected(pictures(), samples, progress)
     whole = video.complete and video.missing < _UNSURE
