@@ -364,6 +364,10 @@ def test_the_input_video_follows(visit):
         video = "document.getElementById('video')"
         visit.wait(f"!{video}.seeking && Math.abs({video}.currentTime - {middle}) < 0.02")
     visit.page.click("#over")
+    image = screenshot(visit)
+    left, top = (image.shape[1] - image.shape[0]) // 2, 0
+    assert image[top + 4, left + 4] == pytest.approx([30, 30, 30], abs=4)  # the video's second frame, behind the object
+    assert image[top + 4, left - 4].min() > 200  # beside it, the checkerboard
     assert visit.page.get_attribute("#stage", "data-video") == "over"
     assert visit.state("[player.background, player.camera.azimuth]") == ["transparent", 30.0]
     visit.page.click("#beside")
@@ -403,7 +407,8 @@ def test_wrong_wishes_are_refused(visit):
 
 def test_a_broken_asset_gives_a_message(browser, folder):
     visit = Visit(browser, (folder / "broken.html").as_uri())
-    assert "asset.glb" in visit.page.inner_text("#message")
+    assert re.search(r"asset\.glb: .*Copy the file again", visit.page.inner_text("#message"))
+    assert not visit.page.is_visible("footer")
     assert visit.complaints == []
     visit.page.close()
 

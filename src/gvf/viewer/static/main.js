@@ -10,7 +10,7 @@ const READY = Promise.withResolvers === undefined ? withResolvers() : Promise.wi
 async function start() {
   const page = JSON.parse(document.getElementById("page").textContent);
   try {
-    const sequence = await decodeAsset(await bytes("asset", page.asset));
+    const sequence = await decoded(await bytes("asset", page.asset));
     const camera = page.facts.camera ?? sequence.facts?.camera ?? null;
     const player = new Player(document.getElementById("view"), sequence, { camera });
     const video = await address("input-video", page.video);
@@ -22,6 +22,14 @@ async function start() {
   } catch (error) {
     showMessage(error.message);
     READY.reject(error);
+  }
+}
+
+async function decoded(content) {
+  try {
+    return await decodeAsset(content);
+  } catch (error) {
+    throw new Error(`${error.message} Copy the file again, or write the asset again.`);
   }
 }
 
