@@ -20,7 +20,7 @@ from gvf.pipelines import asset_files as files
 from gvf.pipelines.asset_manifest import Manifest, as_facts, read_manifest
 from gvf.pipelines.canonical import CanonicalObject
 from gvf.pipelines.mesh_motion import follow, save_mesh_animation
-from gvf.progress import Progress
+from gvf.progress import Progress, Stopwatch
 from gvf.rendering.convention import WHITE
 from gvf.rendering.mesh_views import MeshRenderer
 from gvf.rendering.splats import draw_gaussians
@@ -105,7 +105,7 @@ class Asset4D:
         an asset.
         """
         files.demand_asset_folder(folder)
-        progress = progress or Progress()
+        progress = Stopwatch(progress or Progress())
         rate, facts = self.frames_per_second, as_facts(self.manifest)
         with fresh_directory(folder) as partial:
             with progress.step("pack", 1, "files") as step:
@@ -117,7 +117,7 @@ class Asset4D:
                 save_mesh_animation(partial / files.MESH_NAME, self.model, self.gaussians.means, rate, progress)
             asset = (partial / files.ASSET_NAME).read_bytes()
             write_page(partial / files.PAGE_NAME, asset, title=self.manifest.video.name, video=video, facts=facts)
-            self.manifest.save(partial)
+            self.manifest.with_seconds(progress.seconds).save(partial)
 
     def _save_previews(self, folder: Path, size: int, progress: Progress) -> bytes | None:
         """Write the videos and the contact sheet; returns the input video as MP4, if it is known."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
 from gvf.pipelines import asset_manifest as manifest
 from gvf.pipelines.alignment import Alignment
 from gvf.pipelines.canonical import CanonicalObject
@@ -20,9 +24,13 @@ def record(
     canonical: CanonicalObject,
     alignment: Alignment,
     motion: Motion,
+    settings: Mapping[str, object],
     watch: Stopwatch,
 ) -> manifest.Manifest:
-    """Return the manifest of an asset made of these parts. watch: seconds and warnings so far."""
+    """Return the manifest of an asset made of these parts.
+
+    settings: dataclasses of what the user chose, by name. watch: seconds and warnings so far.
+    """
     return manifest.Manifest(
         created=manifest.now(),
         num_frames=len(motion.gaussians.means),
@@ -35,11 +43,23 @@ def record(
         canonical=_canonical(canonical),
         motion=_motion(motion),
         generator=_generator(generator),
+        settings={name: _settings(values) for name, values in settings.items()},
         device=device_name(generator.device.type),
         versions=manifest.versions(),
         seconds={name: round(seconds, 3) for name, seconds in watch.seconds.items()},
         warnings=tuple(watch.warnings),
     )
+
+
+def _settings(values: Any) -> dict[str, str | float | int | bool | None]:
+    """Return the plain values among the fields of a dataclass; paths by their names."""
+    found: dict[str, str | float | int | bool | None] = {}
+    for name, value in vars(values).items():
+        if isinstance(value, PurePath):
+            found[name] = clean(value.name, MAX_NAME)
+        elif isinstance(value, str | float | int | bool) or value is None:
+            found[name] = value
+    return found
 
 
 def _alignment(alignment: Alignment) -> manifest.AlignmentFacts:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +29,7 @@ MANIFEST_NAME = "manifest.json"
 _Text = Annotated[str, Field(max_length=500)]
 _Coordinate = Annotated[float, Field(ge=-1e12, le=1e12)]
 _Finite = Annotated[float, Field(ge=-1e9, le=1e9)]
+_Setting = str | float | int | bool | None
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -141,7 +143,10 @@ class RenderingFacts(_Facts):
 
 
 class Manifest(_Facts):
-    """Everything that is known about an asset besides its Gaussians. seconds: per step, wall-clock."""
+    """Everything that is known about an asset besides its Gaussians.
+
+    settings: what the user chose, by part. seconds: per step, wall-clock.
+    """
 
     format: Literal[1] = 1
     created: _Text
@@ -156,10 +161,16 @@ class Manifest(_Facts):
     motion: MotionFacts
     rendering: RenderingFacts = RenderingFacts()
     generator: GeneratorFacts
+    settings: dict[str, dict[str, _Setting]] = {}
     device: _Text
     versions: dict[str, _Text]
     seconds: dict[str, float] = {}
     warnings: tuple[Annotated[str, Field(max_length=2000)], ...] = ()
+
+    def with_seconds(self, seconds: Mapping[str, float]) -> Manifest:
+        """Return the manifest with the seconds of further steps."""
+        rounded = {name: round(value, 3) for name, value in seconds.items()}
+        return self.model_copy(update={"seconds": {**self.seconds, **rounded}})
 
     def save(self, folder: PathLike) -> None:
         """Write `manifest.json` into a folder."""

@@ -34,6 +34,10 @@ class Settings:
     motion: MotionSettings = field(default_factory=MotionSettings)
     clip: str | None = None
 
+    def parts(self) -> dict[str, object]:
+        """Return the settings by part."""
+        return {"video": self.video, "alignment": self.alignment, "motion": self.motion}
+
 
 class VideoTo4D(MotionGenerator):
     """Makes 4D assets from videos of any number of frames; `from_pretrained` loads one."""
@@ -60,7 +64,7 @@ class VideoTo4D(MotionGenerator):
         alignment = align(found.gaussians, video.frames[0], settings.alignment, watch)
         motion = self._motion(found.gaussians, video.frames, alignment.camera, settings.motion, watch)
         gaussians = rotated_about_z(motion.gaussians, alignment.camera.azimuth)
-        manifest = record(self, video, found, alignment, motion, watch)
+        manifest = record(self, video, found, alignment, motion, settings.parts(), watch)
         return Asset4D(gaussians, found.gaussians.to("cpu"), manifest, video, found)
 
     def _canonical(self, source: PathLike | Gaussians | None, clip: str | None, progress: Progress) -> CanonicalObject:
