@@ -31,16 +31,21 @@ _VIDEO = (
     metavar="NAME",
     help="Animation of OBJECT whose first frame is its pose in the video's first frame; by default the rest pose.",
 )
+@click.option(
+    "--up",
+    type=click.Choice(["y", "z"]),
+    help="Up axis of OBJECT's file. By default y for glTF and OBJ, z for PLY and STL meshes.",
+)
 @asset_options
-def animate(object_file: Path, video: Path, clip: str | None, **options: Any) -> None:
+def animate(object_file: Path, video: Path, clip: str | None, up: str | None, **options: Any) -> None:
     """Animate a 3D model as VIDEO shows: OBJECT moves, and its mesh with it.
 
-    OBJECT is a mesh (.glb, .gltf, .obj, .ply) or Gaussians (.ply), in the pose of the first frame. VIDEO is a video file
+    OBJECT is a mesh (.glb, .gltf, .obj, .ply, .stl) or Gaussians (.ply), in the pose of the first frame. VIDEO is a video file
     or a folder of frames that shows the object from a fixed camera.
 
     Writes DIR/index.html (open it in a browser), asset.glb, mesh.glb, preview.mp4, turntable.mp4, input.png and manifest.json.
     """
-    _run(video, object_file, clip, **options)
+    _run(video, object_file, clip=clip, up=up, **options)
 
 
 @click.command("generate")
@@ -60,13 +65,12 @@ def generate(video: Path, image_model: Path | None, **options: Any) -> None:
 
     Writes DIR/index.html (open it in a browser), asset.glb, preview.mp4, turntable.mp4, input.png and manifest.json.
     """
-    _run(video, None, None, image_model=image_model, **options)
+    _run(video, None, image_model=image_model, **options)
 
 
 def _run(
     video: Path,
     object_file: Path | None,
-    clip: str | None,
     *,
     output: Path,
     model: str | None,
@@ -74,6 +78,8 @@ def _run(
     size: int,
     as_json: bool,
     quiet: bool,
+    clip: str | None = None,
+    up: str | None = None,
     image_model: Path | None = None,
     **options: Any,
 ) -> None:
@@ -83,7 +89,7 @@ def _run(
     progress = progress_output(as_json, quiet)
     demand_asset_folder(output)
     _demand_input(video, object_file)
-    settings = _settings(clip, options)
+    settings = _settings(options, clip, up)
     with progress.step("load"):
         pipeline = _load(model, device)
     asset = pipeline(video, object_file, settings=settings, progress=progress)
@@ -97,7 +103,7 @@ def _demand_input(video: Path, object_file: Path | None) -> None:
             raise UserError(f"{path}: there is no such file or folder.")
 
 
-def _settings(clip: str | None, options: dict[str, Any]) -> Settings:
+def _settings(options: dict[str, Any], clip: str | None, up: str | None) -> Settings:
     from gvf.pipelines.alignment import AlignmentSettings
     from gvf.pipelines.motion import MotionSettings
     from gvf.pipelines.video_to_4d import Settings
@@ -116,6 +122,7 @@ def _settings(clip: str | None, options: dict[str, Any]) -> Settings:
         alignment=AlignmentSettings(**chosen("azimuth", "elevation", "fov")),
         motion=replace(MotionSettings(**chosen("seed", "candidates", "segment_frames")), sampling=sampling),
         clip=clip,
+        up=up,
     )
 
 

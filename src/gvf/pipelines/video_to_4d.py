@@ -17,6 +17,7 @@ from gvf.pipelines.asset_facts import record
 from gvf.pipelines.canonical import CanonicalObject, canonical_of_gaussians, load_canonical
 from gvf.pipelines.motion import Motion, MotionSettings, demand_memory, generate_motion
 from gvf.pipelines.motion_generator import MotionGenerator
+from gvf.pipelines.surface_gaussians import surface_gaussians
 from gvf.pipelines.training_view import training_view
 from gvf.progress import Progress, Stopwatch
 from gvf.storage.files import PathLike
@@ -27,12 +28,17 @@ from gvf.video.preparation import prepare_video
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person may choose. clip: animation of the canonical model whose first frame is its pose; by default its rest pose."""
+    """What a person may choose.
+
+    clip: animation of the model whose first frame is its pose; by default its rest pose. up: the model file's up axis, by
+    default that of its format; see `load_canonical`.
+    """
 
     video: VideoOptions = field(default_factory=VideoOptions)
     alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
     motion: MotionSettings = field(default_factory=MotionSettings)
     clip: str | None = None
+    up: str | None = None
 
     def parts(self) -> dict[str, object]:
         """Return the settings by part."""
@@ -59,20 +65,25 @@ class VideoTo4D(MotionGenerator):
         settings, watch = settings or Settings(), Stopwatch(progress or Progress())
         if not isinstance(video, InputVideo):
             video = prepare_video(Path(video), settings.video, watch)
-        found = self._canonical(canonical, settings.clip, watch)
+        found = self._canonical(canonical, settings, watch)
         demand_memory(self, len(video.frames), found.gaussians.num_gaussians, settings.motion)
-        alignment = align(found.gaussians, video.frames[0], settings.alignment, watch)
+        looks = (
+            found.gaussians if found.mesh is None else surface_gaussians(found.mesh)
+        )  # sharper than the canonical ones
+        alignment = align(looks, video.frames[0], settings.alignment, watch)
         motion = self._motion(found.gaussians, video.frames, alignment.camera, settings.motion, watch)
         gaussians = rotated_about_z(motion.gaussians, alignment.camera.azimuth)
         manifest = record(self, video, found, alignment, motion, settings.parts(), watch)
         return Asset4D(gaussians, found.gaussians.to("cpu"), manifest, video, found)
 
-    def _canonical(self, source: PathLike | Gaussians | None, clip: str | None, progress: Progress) -> CanonicalObject:
+    def _canonical(
+        self, source: PathLike | Gaussians | None, settings: Settings, progress: Progress
+    ) -> CanonicalObject:
         if source is None:
             raise UserError("no model of the object was given.")
         if isinstance(source, Gaussians):
             return canonical_of_gaussians(source.to(self.device))
-        return load_canonical(source, self, clip=clip, progress=progress)
+        return load_canonical(source, self, clip=settings.clip, up=settings.up, progress=progress)
 
     def _motion(
         self, canonical: Gaussians, frames: Tensor, camera: OrbitCamera, settings: MotionSettings, progress: Progress
