@@ -38,11 +38,11 @@ def creature() -> Gaussians:
     )
 
 
-def vase() -> Gaussians:
-    """Return an object that looks the same from all azimuths."""
+def vase(seed: int = 0) -> Gaussians:
+    """Return an object that looks the same from all azimuths, but for its grain."""
     return of_blobs(
-        blob((0.0, 0.0, 0.0), (0.22, 0.22, 0.35), (0.6, 0.3, 0.3), 0, 1500),
-        blob((0.0, 0.0, 0.3), (0.12, 0.12, 0.15), (0.3, 0.3, 0.6), 1, 500),
+        blob((0.0, 0.0, 0.0), (0.22, 0.22, 0.35), (0.6, 0.3, 0.3), seed, 1500),
+        blob((0.0, 0.0, 0.3), (0.12, 0.12, 0.15), (0.3, 0.3, 0.6), seed + 1, 500),
     )
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gvf.gaussians.gaussians import Gaussians
@@ -15,8 +14,12 @@ from gvf.pipelines.alignment_target import differences, losses
 from gvf.pipelines.alignment_views import Poses, draw
 
 STEPS = np.array([1.5, 1.5, 0.08, 0.02, 0.01, 0.01])  # of the finite differences, by `PARAMETERS`
-LOWEST, HIGHEST = -60.0, 80.0  # elevations, degrees
-_USUAL_RADIUS, _SPREAD, _WEIGHT = 2.2, 0.3, 0.01  # perspective alone tells the distance, and badly
+LOWEST, HIGHEST = -50.0, 75.0  # elevations, degrees
+_USUAL = np.array([0.0, 10.0, np.log(2.2), 0.0, 0.0, 0.0])  # what cameras of videos are like, by `PARAMETERS`
+_RATES = np.array(
+    [0.0, 1 / 30.0, 1 / 0.3, 0.0, 0.0, 0.0]
+)  # 1 / spread around it; perspective alone tells distances badly
+_WEIGHT = 0.01  # loss of being off by one spread
 _SOFTENING = 0.05  # differences below this count as squares, above as absolute values
 _FIRST_DAMPING = 0.01
 
@@ -45,6 +48,7 @@ def refine(gaussians: Gaussians, target: Tensor, poses: Array, directions: Array
     hessians = np.zeros((len(poses), len(directions), len(directions)))
     gradients = np.zeros((len(poses), len(directions)))
     offsets = np.concatenate([np.zeros((1, 6)), directions])
+    lowest, highest = min(LOWEST, poses[:, 1].min()), max(HIGHEST, poses[:, 1].max())
     for _ in range(iterations):
         images = draw(gaussians, Poses(trial[:, None] + offsets), target.shape[0])
         found = losses(images[:, 0], target).double().cpu().numpy()
@@ -52,15 +56,15 @@ def refine(gaussians: Gaussians, target: Tensor, poses: Array, directions: Array
         better = objective < best_objective
         best[better], best_losses[better], best_objective[better] = trial[better], found[better], objective[better]
         if better.any():
-            hessian, gradient = _normal_equations(images[torch.from_numpy(better).to(images.device)], target)
-            hessians[better], gradients[better] = hessian, gradient
-            _add_prior(hessians, gradients, trial, directions, better)
+            data = _normal_equations(images[torch.from_numpy(better).to(images.device)], target)
+            prior = _prior_equations(trial[better], directions)
+            hessians[better], gradients[better] = data[0] + prior[0], data[1] + prior[1]
         damping = np.where(better, damping * 0.3, damping * 5.0)
         diagonal = np.einsum("sii->si", hessians) + 1e-6
         damped = hessians + damping[:, None, None] * np.eye(len(directions)) * diagonal[:, None]
         change = -np.linalg.solve(damped + 1e-9 * np.eye(len(directions)), gradients[..., None])[..., 0]
         trial = best + np.clip(change, -6.0, 6.0) @ directions
-        trial[:, 1] = trial[:, 1].clip(LOWEST, HIGHEST)
+        trial[:, 1] = trial[:, 1].clip(lowest, highest)
     return Refined(best, best_losses)
 
 
@@ -82,11 +86,11 @@ def residual_weights(device: torch.device) -> Tensor:
 
 
 def _prior(poses: Array) -> Array:
-    return _WEIGHT * ((poses[:, 2] - np.log(_USUAL_RADIUS)) / _SPREAD) ** 2
+    """Return what unusual elevations and distances add to the losses, [S]."""
+    return _WEIGHT * (((poses - _USUAL) * _RATES) ** 2).sum(-1)
 
 
-def _add_prior(hessians: Array, gradients: Array, poses: Array, directions: Array, chosen: NDArray[np.bool_]) -> None:
-    slope = directions[:, 2] / _SPREAD
-    error = (poses[chosen, 2] - np.log(_USUAL_RADIUS)) / _SPREAD
-    hessians[chosen] += 2 * _WEIGHT * slope[:, None] * slope
-    gradients[chosen] += 2 * _WEIGHT * error[:, None] * slope
+def _prior_equations(poses: Array, directions: Array) -> tuple[Array, Array]:
+    """Return the prior's part of J^T W J, [D, D], and of J^T W r, [S, D]."""
+    slopes = directions * _RATES
+    return 2 * _WEIGHT * slopes @ slopes.T, 2 * _WEIGHT * ((poses - _USUAL) * _RATES) @ slopes.T
