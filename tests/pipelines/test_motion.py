@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.handles import Handles
 from gvf.pipelines.motion import MotionSettings, demand_memory, generate_motion
 from gvf.pipelines.motion_generator import Generated, MotionGenerator
-from gvf.pipelines.segments import as_canonical, split_frames
+from gvf.pipelines.segments import as_canonical, split_video
 from gvf.progress import Progress, Step
 from gvf.rendering.splats import draw_views
 from tests.pipelines.small_generator import FRAMES, IMAGE_SIZE, canonical_gaussians, small_generator
@@ -85,20 +86,39 @@ def still(num_frames: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("num_frames", "most", "segments"),
+    ("num_frames", "most", "seen"),
     [
-        (1, 8, [(0, 1)]),
-        (8, 8, [(0, 8)]),
-        (9, 8, [(0, 5), (4, 9)]),
-        (15, 8, [(0, 8), (7, 15)]),
-        (16, 8, [(0, 6), (5, 11), (10, 16)]),
-        (4, 2, [(0, 2), (1, 3), (2, 4)]),
+        (1, 8, ["0"]),
+        (8, 8, ["01234567"]),
+        (9, 8, ["01234", "45678"]),
+        (11, 5, ["0123", "3456", "6789a"]),
+        (4, 2, ["01", "12", "23"]),
     ],
 )
-def test_segments_share_a_frame_and_have_nearly_equal_lengths(
-    num_frames: int, most: int, segments: list[tuple[int, int]]
-) -> None:
-    assert [(part.start, part.stop) for part in split_frames(num_frames, most)] == segments
+def test_segments_from_the_last_frame_share_it(num_frames: int, most: int, seen: list[str]) -> None:
+    parts = split_video(num_frames, most, "last")
+    assert ["".join(f"{index:x}" for index in part.seen) for part in parts] == seen
+    written = [index for part in parts for index in range(part.start, part.stop)]
+    assert written == list(range(num_frames))
+    assert all(part.seen[-(part.stop - part.start) :] == tuple(range(part.start, part.stop)) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "most", "seen"),
+    [
+        (8, 8, ["01234567"]),
+        (9, 8, ["01234", "045678"]),
+        (9, 6, ["01234", "045678"]),
+        (6, 4, ["012", "0345"]),
+        (4, 2, ["01", "02", "03"]),
+    ],
+)
+def test_segments_from_the_first_frame_see_it_and_overlap(num_frames: int, most: int, seen: list[str]) -> None:
+    parts = split_video(num_frames, most, "first")
+    assert ["".join(map(str, part.seen)) for part in parts] == seen
+    assert all(len(part.seen) <= most for part in parts)
+    assert (parts[0].start, parts[-1].stop) == (0, num_frames)
+    assert all(before.stop - after.start == after.overlap for before, after in pairwise(parts))
 
 
 def test_a_video_in_one_piece_moves_as_the_generator_says() -> None:
@@ -115,11 +135,12 @@ def test_a_video_in_one_piece_moves_as_the_generator_says() -> None:
     assert (motion.nfe, motion.sampling) == (expected.nfe, generator.index.sampling)
 
 
-def test_a_long_video_is_composed_of_segments() -> None:
+def test_segments_from_the_last_frame_are_composed() -> None:
     """7 frames in segments of 3: the last frame of each is what the next one starts from."""
     generator, canonical = KnownMotion(steady), blobs()
-    motion = generate_motion(generator, still(7), canonical, CAMERA, MotionSettings(segment_frames=3))
-    assert [(segment.start, segment.stop) for segment in motion.segments] == [(0, 3), (2, 5), (4, 7)]
+    settings = MotionSettings(segment_frames=3, segments_from="last")
+    motion = generate_motion(generator, still(7), canonical, CAMERA, settings)
+    assert [(segment.start, segment.stop) for segment in motion.segments] == [(0, 3), (3, 5), (5, 7)]
     assert (motion.nfe, generator.batches) == (15, [1, 1, 1])
     found, steps = motion.gaussians, np.arange(7.0)
     np.testing.assert_allclose(
@@ -142,6 +163,18 @@ def test_a_long_video_is_composed_of_segments() -> None:
         quats = turned
     for index, seen in enumerate(generator.seen):
         torch.testing.assert_close(seen.to_activated14(), found[2 * index].to_activated14())
+
+
+def test_what_a_later_segment_does_in_the_shared_frame_is_taken_off() -> None:
+    def offset(frames: Tensor, noise: Tensor) -> Tensor:
+        field = torch.zeros(len(frames), 14)
+        field[:, 1] = 0.3 + 0.01 * frames
+        return field
+
+    settings = MotionSettings(segment_frames=3, segments_from="last")
+    motion = generate_motion(KnownMotion(offset), still(5), blobs(), CAMERA, settings)
+    moved = (motion.gaussians.means - blobs().means)[:, 0, 1]
+    torch.testing.assert_close(moved, torch.tensor([0.30, 0.31, 0.32, 0.33, 0.34]))
 
 
 def test_a_frame_that_becomes_canonical_looks_the_same_and_has_unit_quaternions() -> None:
@@ -181,16 +214,52 @@ def test_the_candidate_that_fits_the_video_best_is_kept(at_once: int, monkeypatc
 
 
 def test_each_segment_chooses_among_its_own_candidates() -> None:
-    """The noise of a segment continues that of the segment before, candidate by candidate."""
+    """A frame has the same noise in both segments that see it; the second one starts where the first one's choice ends."""
     generator, canonical = KnownMotion(by_noise), blobs()
-    sources = [torch.Generator().manual_seed(seed) for seed in range(3)]
-    first, second = ([generator.noise(3, source) for source in sources] for _ in range(2))
-    start = canonical.vary(by_noise(torch.arange(3), first[2])[:, None].expand(-1, 3, -1))
-    rest = as_canonical(start[2]).vary(by_noise(torch.arange(3), second[1])[:, None].expand(-1, 3, -1))
+    noises = [generator.noise(5, torch.Generator().manual_seed(seed)) for seed in range(3)]
+    start = canonical.vary(by_noise(torch.arange(3), noises[2][:3])[:, None].expand(-1, 3, -1))
+    rest = as_canonical(start[2]).vary(by_noise(torch.arange(3), noises[1][2:])[:, None].expand(-1, 3, -1))
     truth = torch.cat([frames_of(start), frames_of(rest)[1:]])
-    motion = generate_motion(generator, truth, canonical, CAMERA, MotionSettings(segment_frames=3, candidates=3))
+    settings = MotionSettings(segment_frames=3, segments_from="last", candidates=3)
+    motion = generate_motion(generator, truth, canonical, CAMERA, settings)
     assert [segment.chosen for segment in motion.segments] == [2, 1]
     torch.testing.assert_close(motion.gaussians.means[2:], rest.means)
+
+
+def by_own_noise(frames: Tensor, noise: Tensor) -> Tensor:
+    """Return a shift [T, 14] along x by each frame's own noise; it depends on nothing else but the first frame's."""
+    field = torch.zeros(len(frames), 14)
+    field[:, 0] = noise[:, 0, 0] + 10.0 * noise[0, 0, 1] * (len(frames) - 4)
+    return field
+
+
+def test_segments_from_the_first_frame_fade_into_each_other() -> None:
+    """9 frames, at most 6 at once: 0-4 and 0, 4-8, of which frame 4 is the mean of both."""
+    generator, canonical = KnownMotion(by_own_noise), blobs()
+    motion = generate_motion(generator, still(9), canonical, CAMERA, MotionSettings(segment_frames=6))
+    assert [(segment.start, segment.stop) for segment in motion.segments] == [(0, 5), (4, 9)]
+    noise = generator.noise(9, torch.Generator().manual_seed(0))
+    shift = (motion.gaussians.means - canonical.means)[:, 0, 0]
+    first, second = noise[:, 0, 0] + 10.0 * noise[0, 0, 1], noise[:, 0, 0] + 20.0 * noise[0, 0, 1]
+    torch.testing.assert_close(shift[:4], first[:4])
+    torch.testing.assert_close(shift[5:], second[5:])
+    torch.testing.assert_close(shift[4], (first[4] + second[4]) / 2)
+    assert all(torch.equal(seen.means, canonical.means) for seen in generator.seen)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.36, 1.0])
+def test_frames_share_a_part_of_the_noise(share: float) -> None:
+    generator = KnownMotion(lambda frames, noise: torch.zeros(len(frames), 14))
+    drawn: list[Tensor] = []
+    generator.field = lambda frames, noise: drawn.append(noise) or torch.zeros(len(frames), 14)  # type: ignore[func-returns-value]
+    settings = MotionSettings(shared_noise=share, segment_frames=400)
+    generate_motion(generator, still(400), blobs(), CAMERA, settings)
+    (noise,) = drawn
+    values = noise.flatten(1)
+    assert abs(values.var(0).mean().item() - (1.0 - share)) < 0.05, "around what is common"
+    source = torch.Generator().manual_seed(0)
+    own, common = generator.noise(400, source), generator.noise(1, source)
+    torch.testing.assert_close(noise, (1.0 - share) ** 0.5 * own + share**0.5 * common)
 
 
 def test_fit_is_perfect_for_the_same_object_and_falls_with_distance() -> None:
@@ -242,9 +311,9 @@ def test_progress_reaches_its_total_in_small_steps() -> None:
     settings = MotionSettings(segment_frames=4, candidates=2, sampling={"steps": 6})
     motion = generate_motion(small_generator(), still(7), canonical_gaussians(9, 0), CAMERA, settings, progress)
     ((name, total, step),) = progress.steps
-    assert (name, total) == ("motion", 16)
+    assert (name, total) == ("motion", 2 * 8)
     assert isinstance(step, Counter)
-    assert sum(step.counts) == 16
+    assert sum(step.counts) == 2 * 8
     assert len(step.counts) >= 6
     assert motion.sampling.steps == 6
     assert motion.nfe == 2 * 2 * 6
@@ -255,6 +324,8 @@ def test_progress_reaches_its_total_in_small_steps() -> None:
     [
         ({"segment_frames": 1}, "segment_frames: is 1; segments share a frame"),
         ({"candidates": 0}, "candidates: is 0, must be at least 1"),
+        ({"segments_from": "middle"}, "segments_from: is 'middle', must be 'first' or 'last'"),
+        ({"shared_noise": 1.5}, r"shared_noise: is 1\.5, must be from 0 to 1"),
         ({"sampling": {"steps": 0}}, "sampling settings: steps: is 0, but must be at least 1"),
     ],
 )
@@ -273,7 +344,7 @@ def test_memory_can_be_demanded_before_there_are_frames(monkeypatch: pytest.Monk
     generator = small_generator()
     assert demand_memory(generator, 40, 100, MotionSettings(candidates=3)) == 3
     monkeypatch.setattr(motion_memory, "free_bytes", lambda device: 1000)
-    with pytest.raises(UserError, match="40 frames of 100 Gaussians, in segments of 3, need"):
+    with pytest.raises(UserError, match="40 frames of 100 Gaussians, in segments of 9, need"):
         demand_memory(generator, 40, 100, MotionSettings())
     with pytest.raises(UserError, match="in segments of 5"):
         demand_memory(generator, 40, 100, MotionSettings(segment_frames=5))
