@@ -20,6 +20,7 @@ from gvf.errors import UserError
 from gvf.formats.asset_glb import load_asset_glb, save_asset_glb
 from gvf.gaussians.gaussians import Gaussians
 from gvf.gaussians.ply import load_ply, save_ply
+from gvf.pipelines.asset_export import export_asset
 from gvf.rendering.moments import draw_moments
 from tests.formats.moving import moving_object, picture, psnr
 from tests.pipelines.test_asset_manifest import CAMERA, some_manifest
@@ -206,6 +207,18 @@ def test_the_view_of_the_input_needs_its_camera(asset: Path) -> None:
     save_asset_glb(asset / "asset.glb", load_asset_glb(asset / "asset.glb").gaussians, RATE, facts)
     run(asset / "asset.glb", "--format", "mp4", "--view", "input", "--size", "32", "-o", asset.parent / "a.mp4")
     assert len(list(decoded(asset.parent / "a.mp4"))) == 3
+
+
+def test_the_output_is_named_after_the_asset_wherever_the_user_is(asset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(asset.parent)
+    assert run("walk/", "--format", "splat", "-q") == ""
+    assert json.loads(run("walk", "--format", "spz", "--json"))["output"] == "walk-spz"
+    monkeypatch.chdir(asset)
+    assert json.loads(run(".", "--format", "usd", "--json"))["output"] == str(asset.parent / "walk.usdc")
+    with pytest.raises(UserError, match="exists already"):
+        run(".", "--format", "splat")
+    with pytest.raises(UserError, match="'gif' is not a format"):
+        export_asset(".", "gif")
 
 
 def test_what_is_no_asset_is_refused(tmp_path: Path) -> None:

@@ -44,8 +44,10 @@ def export_asset(
 
     asset: its folder, or its `asset.glb`. name: a format of `gvf.formats.table`. output: by default beside the asset, named
     after it. frames: `all`, a number from 0, or `FIRST-LAST`. shot: for videos; by default a turntable over white.
-    Raises UserError when the asset cannot be read, or the output exists and `overwrite` is not given.
+    Raises UserError for another format, an asset that cannot be read, and an output that exists without `overwrite`.
     """
+    if name not in FORMATS:
+        raise UserError(f"{name!r} is not a format of exports. Choose one of {', '.join(FORMATS)}.")
     progress = progress or Progress()
     with progress.step("read"):
         moving = read_moving(asset)
@@ -172,7 +174,7 @@ def check_output(output: Path, name: str, is_folder: bool, asset: Path, overwrit
 
 def _default_output(asset: Path, name: str, is_folder: bool) -> Path:
     """Return a path beside the asset: `NAME-ply` for a folder, `NAME.mp4` for a file."""
-    whole = asset.resolve()
+    whole = asset.resolve() if asset.name in ("", "..") else asset
     stem = whole.name if whole.is_dir() else whole.stem
     return whole.parent / (f"{stem}-{name}" if is_folder else f"{stem}{FORMATS[name].suffixes[0]}")
 
