@@ -217,6 +217,8 @@ def _read(document: GltfDocument, primitive: Fields, fields: Fields) -> Sequence
         opacities=values["opacities"],
         activation=_ACTIVATION,
     )
+    if not gaussians.raw_scales.isfinite().all():
+        fields.fail("a scale is too large.")
     return Sequence4D(gaussians, frames_per_second, low_pass, fields.flag("compensate", COMPENSATE), facts)
 
 
