@@ -1,12 +1,12 @@
-"""Measure motions of videos that are longer than the training clips: in one piece, and autoregressively in segments (D.1).
+"""Measure motions of videos that are longer than the training clips: in one piece, and in segments, autoregressively (D.1) or not.
 
 Held-out clips of a workspace whose pipeline has run are baked again at any number of frames, over one cycle (denser in time
 than in training) or several (at the training's spacing), and rendered from the front. Errors are distances of Gaussians from where
 the mesh takes them (Eq. 4), as a share of how far they really move: 0 is perfect, 1 is no motion at all.
 
-    python benchmarks/long_video.py lengths --workspace DIR [--frames 8 15 24] [--clips 24] [--seeds 1] [--output FILE.json]
-    python benchmarks/long_video.py drift --workspace DIR --frames 120 [--cycles 5] [--clips 6] [--segment 8]
-        [--candidates 1] [--output FILE.json]
+    python benchmarks/long_video.py lengths --workspace DIR [--frames 8 15 24] [--clips 24] [--from last] [--output FILE.json]
+    python benchmarks/long_video.py drift --workspace DIR --frames 120 [--cycles 5] [--clips 6] [--segment 24]
+        [--from first] [--shared-noise 0] [--candidates 1] [--output FILE.json]
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def lengths(clips: Clips, options: argparse.Namespace) -> dict[str, Any]:
         for clip in clips.names(options.clips):
             film = clips.film(clip, frames, cycles)
             for seed in range(options.seeds):
-                settings = MotionSettings(seed=seed, segment_frames=segment)
+                settings = MotionSettings(seed=seed, segment_frames=segment, segments_from=options.origin)
                 motion = generate_motion(clips.generator, film.frames, film.canonical, CAMERA, settings)
                 errors.append(np.sqrt(np.square(error_of(motion, film)).mean()) / moved(film))
                 lasts.append(error_of(motion, film)[-1] / moved(film))
@@ -165,19 +165,29 @@ def drift(clips: Clips, generator: Watched, options: argparse.Namespace) -> dict
     for clip in clips.names(options.clips):
         generator.peaks, generator.static_rms = [], []
         film = clips.film(clip, options.frames[0], options.cycles)
-        settings = MotionSettings(segment_frames=options.segment, candidates=options.candidates)
+        settings = MotionSettings(
+            segment_frames=options.segment,
+            segments_from=options.origin,
+            shared_noise=options.shared_noise,
+            candidates=options.candidates,
+        )
         motion = generate_motion(generator, film.frames, film.canonical, CAMERA, settings)
         errors = error_of(motion, film) / moved(film)
         seams = np.array([segment.start for segment in motion.segments[1:]])
         found, true = step_lengths(motion.gaussians.means), step_lengths(film.displacements)
-        is_seam = np.isin(np.arange(len(found)), seams)  # from the shared frame to the first new one
+        is_seam = np.isin(np.arange(len(found)), seams - 1)  # into the first new frame of a segment
         starts = [segment.start for segment in motion.segments] + [options.frames[0] - 1]
+        bends = [
+            np.sqrt(np.square(np.diff(found_or_true, 2, axis=0)).sum(-1).mean())
+            for found_or_true in positions(motion, film)
+        ]
         rows.append(
             {
                 "clip": clip,
                 "segments": len(motion.segments),
                 "steps_at_seams": found[is_seam].mean() / true[is_seam].mean(),
                 "steps_elsewhere": found[~is_seam].mean() / true[~is_seam].mean(),
+                "acceleration": bends[0] / bends[1],
                 "errors_at_starts": errors[starts].tolist(),
                 "error": float(np.sqrt(np.square(errors).mean())),
                 "fit": vars(fit_of(motion.gaussians, film.frames, CAMERA)),
@@ -189,12 +199,18 @@ def drift(clips: Clips, generator: Watched, options: argparse.Namespace) -> dict
         row = rows[-1]
         print(
             f"{clip:<24} error {row['error']:.2f}, by segment {' '.join(f'{value:.2f}' for value in row['errors_at_starts'])}; "
-            f"steps at seams {row['steps_at_seams']:.2f}, elsewhere {row['steps_elsewhere']:.2f} of the truth; "
+            f"steps at seams {row['steps_at_seams']:.2f}, elsewhere {row['steps_elsewhere']:.2f}, acceleration "
+            f"{row['acceleration']:.2f} of the truth; "
             f"static tokens {row['static_rms'][0]:.2f} -> {row['static_rms'][-1]:.2f}; "
             f"MB {row['peak_mb'][0]:.0f} {row['peak_mb'][1]:.0f} ... {row['peak_mb'][-1]:.0f}; {row['seconds']:.0f} s",
             flush=True,
         )
     return {"rows": rows}
+
+
+def positions(motion: Motion, film: Film) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the Gaussians are, and where they should be, [T, N, 3] each."""
+    return motion.gaussians.means.numpy(), (film.canonical.means + film.displacements).numpy()
 
 
 def step_lengths(positions: Tensor) -> np.ndarray:
@@ -212,6 +228,8 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=5)
     parser.add_argument("--segment", type=int)
     parser.add_argument("--candidates", type=int, default=1)
+    parser.add_argument("--from", dest="origin", choices=("first", "last"), default="first")
+    parser.add_argument("--shared-noise", type=float, default=0.0)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     workspace = Workspace(options.workspace)

@@ -106,7 +106,12 @@ _OPTIONS = [
     click.option(
         "--segment-frames",
         type=click.IntRange(min=2),
-        help="Frames generated together; longer videos are generated in segments.",
+        help="Most frames generated together.  [default: 3 times those of the training clips]",
+    ),
+    click.option(
+        "--segments-from",
+        type=click.Choice(["first", "last"]),
+        help="What later segments start from: the first frame, or the last one generated.  [default: first]",
     ),
     click.option(
         "--size",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +119,7 @@ def _settings(options: dict[str, Any], clip: str | None, up: str | None) -> Sett
     return Settings(
         video=VideoOptions(**chosen(*_VIDEO)),
         alignment=AlignmentSettings(**chosen("azimuth", "elevation", "fov")),
-        motion=replace(MotionSettings(**chosen("seed", "candidates", "segment_frames")), sampling=sampling),
+        motion=MotionSettings(sampling=sampling, **chosen("seed", "candidates", "segment_frames", "segments_from")),
         clip=clip,
         up=up,
     )

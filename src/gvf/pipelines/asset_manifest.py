@@ -116,7 +116,7 @@ class CandidateFacts(_Facts):
 class MotionFacts(_Facts):
     """How the motion was generated.
 
-    segments: frames [start, stop) of each, which overlap by one. network_calls: of the diffusion transformer.
+    segments: frames [start, stop) of each, which may overlap. network_calls: of the diffusion transformer.
     """
 
     seed: int
