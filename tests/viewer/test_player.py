@@ -47,6 +47,9 @@ def folder(tmp_path_factory) -> Path:
     pages.write_page(folder / "broken.html", asset[: len(asset) // 2], title="Broken", facts={})
     damaged = asset[:-2000] + bytes(2000)  # in the packed frames after the first
     pages.write_page(folder / "damaged.html", damaged, title="Damaged", facts={})
+    save_asset_glb(folder / "still.glb", moving_gaussians(1, 50), 1.0, {"camera": {"azimuth": "left", "shift": 3}})
+    still = (folder / "still.glb").read_bytes()
+    pages.write_page(folder / "still.html", still, title="Still", video=b"no video", facts={})
     (folder / "beside.html").write_text(pages.page("Beside", {}, asset="asset.glb", video="input.webm"))
     (folder / "lost.html").write_text(pages.page("Lost", {}, asset="nowhere.glb"))
     return folder
@@ -348,6 +351,21 @@ def test_frames_are_mixed_linearly(visit, moving):
     visit.state("(player.interpolated = false)")
 
 
+def test_a_still_object_without_a_usable_camera_and_video_is_shown(browser, folder):
+    visit = Visit(browser, (folder / "still.html").as_uri())
+    assert visit.page.inner_text("#summary") == "1 frame · 50 Gaussians"
+    assert visit.page.is_disabled("#play")
+    assert visit.page.is_disabled("#time")
+    visit.page.wait_for_selector("#beside:disabled")
+    for name in ("#over", "#inputCamera", "#video", "#message"):
+        assert not visit.page.is_visible(name), name
+    visit.page.keyboard.press(" ")
+    visit.page.keyboard.press(".")
+    assert visit.state("[player.playing, player.frame, player.camera.azimuth]") == [False, 0, 20]
+    assert visit.pixels(width=64, height=64)[..., :3].min() < 250
+    visit.page.close()
+
+
 def test_bounce_runs_back(visit):
     visit.state("Object.assign(player, { frame: 6, mode: 'bounce', speed: 1 })")
     visit.state("player.play()")
@@ -399,6 +417,7 @@ def test_wrong_wishes_are_refused(visit):
         ("player.render({ frame: 8 })", "frames 0 to 7"),
         ("player.render({ width: 0 })", "a width and a height from 1"),
         ("(player.camera = { azimuth: NaN })", "finite numbers"),
+        ("(player.camera = { shift: 1 })", "finite numbers"),
         ("(player.mode = 'once')", "loop, bounce"),
     ):
         with pytest.raises(Exception, match=message):

@@ -17,8 +17,8 @@ export const HOME = { azimuth: 20, elevation: 15, radius: 2, fov: 49.1, shift: [
  */
 export function completeCamera(given, base = HOME) {
   const camera = { ...base, ...given };
-  const numbers = [camera.azimuth, camera.elevation, camera.radius, camera.fov, ...camera.shift, ...camera.target];
-  if (numbers.length !== 9 || !numbers.every((value) => Number.isFinite(value))) {
+  const numbers = [camera.azimuth, camera.elevation, camera.radius, camera.fov, camera.shift, camera.target].flat();
+  if (numbers.length !== 9 || camera.shift.length !== 2 || !numbers.every((value) => Number.isFinite(value))) {
     throw new TypeError("A camera needs finite numbers: azimuth, elevation, radius, fov, shift [2], target [3].");
   }
   return {

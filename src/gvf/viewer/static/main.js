@@ -1,6 +1,7 @@
 // Starts the page: reads its asset, embedded or beside it, and puts the player on `window.gvf`.
 
 import { decodeAsset } from "./asset.js";
+import { completeCamera } from "./camera.js";
 import { Player } from "./player.js";
 import { Interface, showMessage } from "./ui.js";
 
@@ -11,10 +12,10 @@ async function start() {
   const page = JSON.parse(document.getElementById("page").textContent);
   try {
     const sequence = await decoded(await bytes("asset", page.asset));
-    const camera = page.facts.camera ?? sequence.facts?.camera ?? null;
-    const player = new Player(document.getElementById("view"), sequence, { camera });
+    const facts = { ...sequence.facts, ...page.facts };
+    const player = new Player(document.getElementById("view"), sequence, { camera: usableCamera(facts.camera) });
     const video = await address("input-video", page.video);
-    new Interface(player, { ...page, facts: { ...sequence.facts, ...page.facts } }, video);
+    new Interface(player, { ...page, facts }, video);
     document.getElementById("loading").hidden = true;
     document.body.dataset.state = "ready";
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) player.play();
@@ -22,6 +23,15 @@ async function start() {
   } catch (error) {
     showMessage(error.message);
     READY.reject(error);
+  }
+}
+
+/** Return a camera that an asset names as its input's, or null where it names none that can be used. */
+function usableCamera(given) {
+  try {
+    return given === null || typeof given !== "object" ? null : completeCamera(given);
+  } catch {
+    return null;
   }
 }
 

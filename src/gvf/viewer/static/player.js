@@ -40,7 +40,7 @@ export class Player extends EventTarget {
     this.#playback = new Playback(sequence.numFrames, sequence.framesPerSecond);
     this.#start();
     this.home = homeFor(this.#frame(0).means);
-    this.inputCamera = camera === null ? null : completeCamera(camera, { ...this.home, target: [0, 0, 0] });
+    this.inputCamera = camera === null ? null : completeCamera(camera);
     this.#camera = this.inputCamera ?? this.home;
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     canvas.addEventListener("webglcontextrestored", () => {
