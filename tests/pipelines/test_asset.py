@@ -142,6 +142,15 @@ def test_renders_take_one_camera_or_one_per_frame(asset: Asset4D):
         asset.render(around[:2], 32)
 
 
+def test_a_video_alone_needs_the_image_networks(
+    pipeline: VideoTo4D, video: InputVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GVF_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"an image needs the weights of TRELLIS"):
+        pipeline(video, settings=SETTINGS)
+
+
 def test_gaussians_of_one_frame_are_a_view_of_all(asset: Asset4D):
     assert isinstance(asset.frames[2], Gaussians)
     torch.testing.assert_close(asset.frames[2].means, asset.gaussians.means[2])

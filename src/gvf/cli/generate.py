@@ -51,12 +51,19 @@ def animate(object_file: Path, video: Path, clip: str | None, up: str | None, **
 @click.argument("video", type=click.Path(path_type=Path))
 @click.option(
     "--image-model",
-    type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Networks that make the object of the first frame (TRELLIS's). By default those that `gvf weights pull trellis` fetched.",
+    help="Networks that make the object of the first frame. By default TRELLIS's that `gvf weights pull` fetched.",
+)
+@click.option(
+    "--image-encoder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of DINOv2's weights for these networks, other than the published ones.",
+)
+@click.option(
+    "--image-steps", type=click.IntRange(1, 1000), help="Steps of these networks; by default the stored ones."
 )
 @asset_options
-def generate(video: Path, image_model: Path | None, **options: Any) -> None:
+def generate(video: Path, **options: Any) -> None:
     """Make an animated 3D asset from VIDEO alone.
 
     VIDEO is a video file or a folder of frames that shows one object from a fixed camera. Where you have a model of the
@@ -64,7 +71,7 @@ def generate(video: Path, image_model: Path | None, **options: Any) -> None:
 
     Writes DIR/index.html (open it in a browser), asset.glb, preview.mp4, turntable.mp4, input.png and manifest.json.
     """
-    _run(video, None, image_model=image_model, **options)
+    _run(video, None, **options)
 
 
 def _run(
@@ -79,7 +86,6 @@ def _run(
     quiet: bool,
     clip: str | None = None,
     up: str | None = None,
-    image_model: Path | None = None,
     **options: Any,
 ) -> None:
     """Make an asset and write it; what costs little is checked before what is slow."""
@@ -104,6 +110,7 @@ def _demand_input(video: Path, object_file: Path | None) -> None:
 
 def _settings(options: dict[str, Any], clip: str | None, up: str | None) -> Settings:
     from gvf.pipelines.alignment import AlignmentSettings
+    from gvf.pipelines.canonical_image import ImageSettings
     from gvf.pipelines.motion import MotionSettings
     from gvf.pipelines.video_to_4d import Settings
     from gvf.video.options import VideoOptions
@@ -116,7 +123,15 @@ def _settings(options: dict[str, Any], clip: str | None, up: str | None) -> Sett
         sampling |= {"solver": "multistep", "steps": options["steps"]}
     if options["guidance"] is not None:
         sampling["video_guidance"] = options["guidance"]
+    image = {
+        "networks": options.get("image_model"),
+        "encoder": options.get("image_encoder"),
+        "steps": options.get("image_steps"),
+    }
     return Settings(
+        image=ImageSettings(
+            **{name: value for name, value in image.items() if value is not None}, seed=options["seed"]
+        ),
         video=VideoOptions(**chosen(*_VIDEO)),
         alignment=AlignmentSettings(**chosen("azimuth", "elevation", "fov")),
         motion=MotionSettings(sampling=sampling, **chosen("seed", "candidates", "segment_frames", "segments_from")),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
-from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
 from gvf.gaussians.rotation import rotated_about_z
 from gvf.geometry.camera import CONSISTENT4D_ORBIT, OrbitCamera
@@ -15,6 +14,7 @@ from gvf.pipelines.alignment import AlignmentSettings, align
 from gvf.pipelines.asset import Asset4D
 from gvf.pipelines.asset_facts import record
 from gvf.pipelines.canonical import CanonicalObject, canonical_of_gaussians, load_canonical
+from gvf.pipelines.canonical_image import ImageSettings, gaussians_of_image
 from gvf.pipelines.motion import Motion, MotionSettings, demand_memory, generate_motion
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.pipelines.surface_gaussians import surface_gaussians
@@ -31,7 +31,7 @@ class Settings:
     """What a person may choose.
 
     clip: animation of the model whose first frame is its pose; by default its rest pose. up: the model file's up axis, by
-    default that of its format; see `load_canonical`.
+    default that of its format; see `load_canonical`. image: how the first frame, or an image, becomes an object.
     """
 
     video: VideoOptions = field(default_factory=VideoOptions)
@@ -39,10 +39,11 @@ class Settings:
     motion: MotionSettings = field(default_factory=MotionSettings)
     clip: str | None = None
     up: str | None = None
+    image: ImageSettings = field(default_factory=ImageSettings)
 
     def parts(self) -> dict[str, object]:
         """Return the settings by part."""
-        return {"video": self.video, "alignment": self.alignment, "motion": self.motion}
+        return {"video": self.video, "alignment": self.alignment, "motion": self.motion, "image": self.image}
 
 
 class VideoTo4D(MotionGenerator):
@@ -59,17 +60,16 @@ class VideoTo4D(MotionGenerator):
         """Make an animated asset from a video.
 
         video: a file, a folder of frames, or a video that `prepare_video` or `InputVideo.from_frames` returned. canonical:
-        the object in the first frame: a mesh (.glb, .gltf, .obj, .ply), Gaussians in a .ply, an image, or Gaussians [N] in
-        the unit box, z up. Raises UserError when either cannot be used, or when the memory does not suffice.
+        the object in the first frame: a mesh (.glb, .gltf, .obj, .ply, .stl), Gaussians in a .ply, an image, or Gaussians [N]
+        in the unit box, z up; None to make it from the first frame, with TRELLIS's networks. Raises UserError when either
+        cannot be used, or when the memory does not suffice.
         """
         settings, watch = settings or Settings(), Stopwatch(progress or Progress())
         if not isinstance(video, InputVideo):
             video = prepare_video(Path(video), settings.video, watch)
-        found = self._canonical(canonical, settings, watch)
+        found = self._canonical(canonical, video, settings, watch)
         demand_memory(self, len(video.frames), found.gaussians.num_gaussians, settings.motion)
-        looks = (
-            found.gaussians if found.mesh is None else surface_gaussians(found.mesh)
-        )  # sharper than the canonical ones
+        looks = found.gaussians if found.mesh is None else surface_gaussians(found.mesh)
         alignment = align(looks, video.frames[0], settings.alignment, watch)
         motion = self._motion(found.gaussians, video.frames, alignment.camera, settings.motion, watch)
         gaussians = rotated_about_z(motion.gaussians, alignment.camera.azimuth)
@@ -77,13 +77,14 @@ class VideoTo4D(MotionGenerator):
         return Asset4D(gaussians, found.gaussians.to("cpu"), manifest, video, found)
 
     def _canonical(
-        self, source: PathLike | Gaussians | None, settings: Settings, progress: Progress
+        self, source: PathLike | Gaussians | None, video: InputVideo, settings: Settings, progress: Progress
     ) -> CanonicalObject:
         if source is None:
-            raise UserError("no model of the object was given.")
+            made = gaussians_of_image(video.frames[0].numpy(), self, settings.image, progress)
+            return replace(canonical_of_gaussians(made), origin="image", name=video.name)
         if isinstance(source, Gaussians):
             return canonical_of_gaussians(source.to(self.device))
-        return load_canonical(source, self, clip=settings.clip, up=settings.up, progress=progress)
+        return load_canonical(source, self, clip=settings.clip, up=settings.up, image=settings.image, progress=progress)
 
     def _motion(
         self, canonical: Gaussians, frames: Tensor, camera: OrbitCamera, settings: MotionSettings, progress: Progress
