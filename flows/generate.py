@@ -35,19 +35,25 @@ class Generation(BaseModel):
 
     video: str = Field(min_length=1, description="A video file, or a folder of frames.")
     object_file: str | None = Field(
-        None, description="A mesh or Gaussians of the object, in the pose of the first frame."
+        default=None, description="A mesh or Gaussians of the object, in the pose of the first frame."
     )
-    output: str | None = Field(None, description="Folder of the asset; by default work/assets/<name of the video>.")
-    generator: str | None = Field(None, description="Folder or name of the generator; by default the one trained here.")
-    clip: str | None = Field(None, description="Animation of the object whose first frame is its pose.")
-    frames: int | None = Field(None, ge=2, description="Number of frames; by default those of the video.")
-    seed: int = Field(0, description="Seed of the noise: another seed gives another motion.")
-    candidates: int = Field(1, ge=1, le=64, description="Motions to sample; the one that fits the video best is kept.")
-    azimuth: float | None = Field(None, description="Camera's azimuth in degrees, instead of searching for it.")
-    elevation: float | None = Field(None, ge=-89, le=89, description="Camera's elevation in degrees.")
-    fov: float | None = Field(None, ge=5, le=120, description="Camera's field of view in degrees.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device of the networks.")
-    size: int = Field(512, ge=64, le=2048, description="Size of the videos that show the result, pixels.")
+    output: str | None = Field(
+        default=None, description="Folder of the asset; by default work/assets/<name of the video>."
+    )
+    generator: str | None = Field(
+        default=None, description="Folder or name of the generator; by default the one trained here."
+    )
+    clip: str | None = Field(default=None, description="Animation of the object whose first frame is its pose.")
+    frames: int | None = Field(default=None, ge=2, description="Number of frames; by default those of the video.")
+    seed: int = Field(default=0, description="Seed of the noise: another seed gives another motion.")
+    candidates: int = Field(
+        default=1, ge=1, le=64, description="Motions to sample; the one that fits the video best is kept."
+    )
+    azimuth: float | None = Field(default=None, description="Camera's azimuth in degrees, instead of searching for it.")
+    elevation: float | None = Field(default=None, ge=-89, le=89, description="Camera's elevation in degrees.")
+    fov: float | None = Field(default=None, ge=5, le=120, description="Camera's field of view in degrees.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Device of the networks.")
+    size: int = Field(default=512, ge=64, le=2048, description="Size of the videos that show the result, pixels.")
 
     @property
     def folder(self) -> Path:
