@@ -27,7 +27,7 @@ _HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _RULES = (  # part of the file's name, mean and standard deviation of its input, side where the file leaves it open
     ("birefnet", _IMAGENET, 1024),
     ("isnet", _CENTRED, 1024),
-    ("dis", _CENTRED, 1024),
+    ("is-net", _CENTRED, 1024),
     ("rmbg-2", _IMAGENET, 1024),
     ("rmbg", _CENTRED, 1024),
     ("modnet", _HALVES, 512),
