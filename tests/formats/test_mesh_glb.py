@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from gvf.data.mesh_source import MeshSource, read_mesh
+from gvf.errors import UserError
 from gvf.formats.mesh_glb import save_mesh_glb
 from gvf.progress import Progress
 from gvf.storage.images import read_rgba
@@ -224,6 +225,22 @@ def test_what_is_wrong_in_a_material_is_mended(tmp_path: Path, node_modules: Pat
     assert played(tmp_path / "mesh.glb", 0.0)["meshes"][0]["attributes"].count("uv2") == 1
 
 
+def test_coordinates_and_normals_that_cannot_be_read_are_left_out(tmp_path: Path, node_modules: Path) -> None:
+    path, *_ = textured_cube(tmp_path)
+    file, binary = contents(path)
+    attributes = file["meshes"][0]["primitives"][0]["attributes"]
+    file["accessors"][attributes["TEXCOORD_0"]]["componentType"] = 99
+    file["accessors"].append({"count": 8, "type": "VEC2", "componentType": 5126})
+    attributes["NORMAL"] = len(file["accessors"]) - 1
+    broken = GltfFile()
+    broken.json, broken.binary = file, bytearray(binary)
+    source = read_mesh(broken.glb(tmp_path / "broken.glb"))
+    told = Warnings()
+    save_mesh_glb(tmp_path / "mesh.glb", source, wave(source), FPS, told)
+    assert ["texture coordinates" in told.messages[0], "no normals" in told.messages[1]] == [True, True]
+    assert errors_and_warnings(tmp_path / "mesh.glb") == ["MESH_PRIMITIVE_GENERATED_TANGENT_SPACE"]
+
+
 def test_specular_glossiness_has_a_fallback(tmp_path: Path, node_modules: Path) -> None:
     file = GltfFile()
     glossy = {"diffuseFactor": [0.25, 0.5, 1, 1], "diffuseTexture": {"index": file.image(np.zeros((2, 2, 3)))}}
@@ -356,3 +373,41 @@ def test_an_obj_keeps_its_texture_and_a_ply_with_z_up_stands(tmp_path: Path, nod
     np.testing.assert_array_equal(mesh["positions"][0], [[0, 0, 0], [1, 0, 0], [0, 3, 0]])
     assert "color" in mesh["attributes"]
     assert errors_and_warnings(tmp_path / "mesh.glb") == []
+
+
+def test_whatever_is_wrong_in_a_file_the_copy_is_valid_or_the_file_is_refused(
+    tmp_path: Path, node_modules: Path
+) -> None:
+    """Properties of materials, textures, images and samplers replaced at random by values of every kind."""
+    path, *_ = textured_cube(tmp_path)
+    whole, binary = contents(path)
+    rng = np.random.default_rng(2)
+    strange: list[Any] = [None, -1, 0, 3, 1e300, 10**400, 0.5, True, "x", "", [], {}, [0.1, 9, 3], {"index": 7}]
+    written = []
+    for number in range(60):
+        content = json.loads(json.dumps(whole))
+        places = [
+            (holder, key)
+            for kind in ("materials", "textures", "images", "samplers")
+            for holder, key in places_in(content[kind])
+        ]
+        for _ in range(int(rng.integers(1, 3))):
+            holder, key = places[int(rng.integers(len(places)))]
+            holder[key] = strange[int(rng.integers(len(strange)))]
+        broken = GltfFile()
+        broken.json, broken.binary = content, bytearray(binary)
+        try:
+            source = read_mesh(broken.glb(tmp_path / "broken.glb"))
+        except UserError:
+            continue
+        written.append(tmp_path / f"{number}.glb")
+        save_mesh_glb(written[-1], source, wave(source), FPS)
+    assert len(written) > 10
+    errors = [m for messages in validator_messages(*written).values() for m in messages if m["severity"] == 0]
+    assert errors == []
+
+
+def places_in(value: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) below a JSON value."""
+    items = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
+    return [(value, key) for key, _ in items] + [place for _, item in items for place in places_in(item)]

@@ -13,7 +13,7 @@ from gvf.errors import UserError
 from gvf.pipelines.canonical import load_canonical
 from gvf.pipelines.mesh_motion import follow, save_mesh_animation
 from tests.data.gltf.gltf_files import CUBE, GltfFile, cube_mesh
-from tests.formats.test_mesh_glb import errors_and_warnings, played
+from tests.formats.test_mesh_glb import Warnings, errors_and_warnings, played
 from tests.pipelines.small_generator import STATIC, canonical_gaussians, small_generator
 
 
@@ -43,10 +43,21 @@ def test_the_mesh_moves_in_the_files_units_and_axes(tmp_path: Path, node_modules
     file.node(mesh=cube_mesh(file), translation=[1, 2, 3], scale=[2, 4, 2])
     canonical = load_canonical(file.glb(tmp_path / "cube.glb"), small_generator(replace(STATIC, feature_channels=180)))
     means = canonical.gaussians.means + torch.tensor([[[0.0, 0.0, 0.0]], [[0.0, 0.0, 0.1]]])
-    save_mesh_animation(tmp_path / "mesh.glb", canonical, means, 2.0)
+    assert save_mesh_animation(tmp_path / "mesh.glb", canonical, means, 2.0)
     shown = played(tmp_path / "mesh.glb", 0.0, 0.5)["meshes"][0]["positions"]
     start = CUBE * (2.0, 4.0, 2.0) + (1.0, 2.0, 3.0)
     np.testing.assert_allclose(shown, [start, start + np.array([0.0, 0.4, 0.0])], atol=1e-5)
     assert errors_and_warnings(tmp_path / "mesh.glb") == []
     with pytest.raises(UserError, match="comes from gaussians, so there is no mesh"):
         save_mesh_animation(tmp_path / "no.glb", replace(canonical, mesh=None, origin="gaussians"), means, 2.0)
+
+
+def test_a_mesh_too_large_for_its_frames_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = GltfFile()
+    file.node(mesh=cube_mesh(file))
+    canonical = load_canonical(file.glb(tmp_path / "cube.glb"), small_generator(replace(STATIC, feature_channels=180)))
+    monkeypatch.setattr("gvf.pipelines.mesh_motion.MAX_BYTES", 90)
+    told = Warnings()
+    assert not save_mesh_animation(tmp_path / "mesh.glb", canonical, canonical.gaussians.means[None], 2.0, told)
+    assert "1 frames of 8 vertices" in told.messages[0]
+    assert not (tmp_path / "mesh.glb").exists()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gvf.data.gltf.document import GltfDocument
+from gvf.data.gltf.fields import Fields
 from gvf.data.mesh import ALPHA_MODES, Material
 from gvf.errors import ClipError, UserError
 from gvf.formats.glb_file import GlbFile
@@ -124,6 +125,17 @@ class MaterialCopy:
         self._samplers: dict[tuple[tuple[str, int], ...], int] = {}
         self._uv_sets: dict[int, set[int]] = {}
         self.warnings: list[str] = []
+        names = "textures", "images", "samplers"
+        self._lists = {name: self._entries(name) for name in names}
+
+    def _entries(self, name: str) -> list[Fields]:
+        """Return a list of the document; nothing, with a warning, where it is broken and no texture that we draw needs it."""
+        try:
+            found: list[Fields] = getattr(self._document, name)
+            return found
+        except ClipError as error:
+            self.warnings.append(f"textures are left out of the animated mesh: {error.message}")
+            return []
 
     def material(self, index: int) -> int | None:
         """Return the copy's index of a material; None for the default material, -1."""
@@ -183,7 +195,7 @@ class MaterialCopy:
 
     def _texture_info(self, info: Any, name: str, used: set[int]) -> dict[str, Any] | None:
         index = _whole(info.get("index")) if isinstance(info, dict) else None
-        if index is None or index >= len(self._document.textures) or (texture := self._texture(index)) is None:
+        if index is None or index >= len(self._lists["textures"]) or (texture := self._texture(index)) is None:
             return None
         uv_set = _whole(info.get("texCoord")) or 0
         copied: dict[str, Any] = {"index": texture, **({"texCoord": uv_set} if uv_set else {})}
@@ -213,11 +225,11 @@ class MaterialCopy:
         return self._textures[index]
 
     def _new_texture(self, index: int) -> int | None:
-        values = self._document.textures[index].values
+        values = self._lists["textures"][index].values
         webp = _object(_object(values, "extensions"), WEBP)
         for holder in (webp, values):
             source = _whole(holder.get("source"))
-            if source is not None and source < len(self._document.images) and (image := self._image(source)):
+            if source is not None and source < len(self._lists["images"]) and (image := self._image(source)):
                 place, mime = image
                 sampler = self._sampler(_whole(values.get("sampler")))
                 return add_texture(self._file, place, mime, sampler)
@@ -228,7 +240,7 @@ class MaterialCopy:
         if index not in self._images:
             try:
                 encoded = self._document.image_bytes(index)
-                self._images[index] = add_image(self._file, encoded, self._document.images[index].where)
+                self._images[index] = add_image(self._file, encoded, self._lists["images"][index].where)
             except (ClipError, UserError) as error:
                 message = error.message if isinstance(error, ClipError) else str(error)
                 self.warnings.append(f"a texture is left out of the animated mesh: {message}")
@@ -236,9 +248,9 @@ class MaterialCopy:
         return self._images[index]
 
     def _sampler(self, index: int | None) -> int | None:
-        if index is None or index >= len(self._document.samplers):
+        if index is None or index >= len(self._lists["samplers"]):
             return None
-        values = self._document.samplers[index].values
+        values = self._lists["samplers"][index].values
         codes = {name: _whole(values.get(name)) for name in _SAMPLER_CODES}
         return add_sampler(
             self._file,

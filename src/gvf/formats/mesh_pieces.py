@@ -97,10 +97,15 @@ class _GltfCopy:
         return posed_normals(self._model, part, self._poses, normals)
 
     def _uvs(self, accessor: int | None, count: int) -> int:
+        """Return texture coordinates as they are in the file; zeros where there are none."""
         if accessor is None:
             return self._file.zeros(count, 2)
         if accessor not in self._uv_accessors:
-            values = self._model.document.numbers(accessor, "VEC2")
+            try:
+                values = self._model.document.numbers(accessor, "VEC2")
+            except ClipError as error:  # of a set that no texture of our renderer reads
+                self.warnings.append(f"texture coordinates are left out of the animated mesh: {error.message}")
+                values = np.zeros((0, 2))
             fit = np.clip(np.nan_to_num(values), -1e30, 1e30).astype("<f4")
             self._uv_accessors[accessor] = self._file.accessor(fit) if len(fit) == count else self._file.zeros(count, 2)
         return self._uv_accessors[accessor]

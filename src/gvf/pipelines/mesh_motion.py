@@ -9,12 +9,13 @@ from torch import Tensor
 from gvf.errors import UserError
 from gvf.formats.mesh_glb import save_mesh_glb
 from gvf.geometry.interpolation import mesh_guide
-from gvf.geometry.similarity import Similarity
 from gvf.pipelines.canonical import CanonicalObject
 from gvf.progress import Progress
 from gvf.storage.files import PathLike
 
 NUM_NEIGHBORS, BETA = 8, 7.0  # Table 6
+MAX_BYTES = 1 << 30
+"""Most bytes of displacements in a mesh.glb: 120 frames of 745,000 vertices."""
 
 
 def save_mesh_animation(
@@ -23,17 +24,27 @@ def save_mesh_animation(
     means: Tensor,
     frames_per_second: float,
     progress: Progress | None = None,
-) -> None:
-    """Write `mesh.glb`: the mesh of a canonical object, moved by its Gaussians.
+) -> bool:
+    """Write `mesh.glb`: the mesh of a canonical object, moved by its Gaussians. Returns whether it was written.
 
-    means: [T, N, 3], object units, of the same Gaussians in the same order. Raises UserError when no mesh is known.
+    means: [T, N, 3], object units, of the same Gaussians in the same order. A mesh of so many vertices that its frames
+    would take more than MAX_BYTES is left out with a warning. Raises UserError when no mesh is known.
     """
     if canonical.mesh is None or canonical.source is None:
         raise UserError(f"{path}: the canonical object comes from {canonical.origin}, so there is no mesh to animate.")
-    moved = follow(canonical.mesh.vertices[0], canonical.gaussians.means, means)
+    progress, vertices = progress or Progress(), canonical.mesh.vertices[0]
+    if (needed := len(means) * vertices.size * 4) > MAX_BYTES:
+        progress.warn(
+            f"mesh.glb is left out: {len(means)} frames of {len(vertices)} vertices would take {needed / 2**30:.1f} GiB, more than "
+            f"{MAX_BYTES / 2**30:.0f}. Simplify the mesh, or use fewer frames."
+        )
+        return False
+    moved = follow(vertices, canonical.gaussians.means, means)
     # From object axes to y up, in the file's units; `source.mesh` is y up whatever its file is.
-    turned = Similarity(canonical.to_file.scale, (0.0, 0.0, 0.0), "y").apply(moved)
-    save_mesh_glb(path, canonical.source, turned.astype(np.float32), frames_per_second, progress)
+    turned = moved[..., [0, 2, 1]]
+    turned *= np.array([1.0, 1.0, -1.0], np.float32) * np.float32(canonical.to_file.scale)
+    save_mesh_glb(path, canonical.source, turned, frames_per_second, progress)
+    return True
 
 
 @torch.no_grad()
