@@ -98,3 +98,15 @@ def test_sphere_hammersley_is_even(offset: tuple[float, float]) -> None:
     directions = camera.positions(camera.orbit(azimuth, elevation, 1.0))
     np.testing.assert_allclose(directions.mean(axis=0), 0.0, atol=0.02)
     np.testing.assert_allclose(directions.T @ directions / 150, np.eye(3) / 3, atol=0.02)
+
+
+def test_half_an_image_has_half_the_tangent() -> None:
+    assert camera.fov_of_part(90.0, 0.5) == pytest.approx(2.0 * np.rad2deg(np.arctan(0.5)))
+    assert camera.fov_of_part(camera.fov_of_part(40.0, 0.3), 1.0 / 0.3) == pytest.approx(40.0)
+
+
+def test_an_orbit_camera_shifts_the_image_of_the_origin() -> None:
+    view = camera.OrbitCamera(30.0, 10.0, 2.0, 49.1, (0.1, -0.2))
+    coordinates, depths = camera.project(np.zeros((1, 3)), view.viewmat, view.K)
+    np.testing.assert_allclose(coordinates, [[0.6, 0.3]], atol=1e-12)
+    np.testing.assert_allclose(depths, [2.0])

@@ -85,7 +85,9 @@ _OPTIONS = [
         help="Height of the camera, degrees, instead of searching for it.",
     ),
     click.option(
-        "--fov", type=click.FloatRange(5, 120), help="The camera's field of view, degrees, instead of searching for it."
+        "--fov",
+        type=click.FloatRange(5, 120),
+        help="The video's vertical field of view, degrees, instead of searching for it.",
     ),
     click.option(
         "--seed", type=int, default=0, show_default=True, help="Seed of the noise: another seed gives another motion."

@@ -157,13 +157,16 @@ def _load(model: str | None, device: str) -> VideoTo4D:
 
 
 def _summarise(asset: Asset4D, output: Path, as_json: bool, quiet: bool) -> None:
+    from gvf.geometry.camera import fov_of_part
+
     manifest = asset.manifest
     if as_json:
         click.echo(json.dumps({"output": str(output), **json.loads(manifest.model_dump_json())}))
     elif not quiet:
-        camera = manifest.camera
+        camera, (_, height) = manifest.camera, manifest.video.size
+        fov = fov_of_part(camera.fov, height / manifest.video.crops[0][2])
         click.echo(
             f"{output}: {manifest.num_frames} frames of {manifest.num_gaussians:,} Gaussians. Camera at azimuth "
-            f"{camera.azimuth:.0f}, elevation {camera.elevation:.0f}, field of view {camera.fov:.0f} degrees.\n"
+            f"{camera.azimuth:.0f}, elevation {camera.elevation:.0f}, field of view {fov:.0f} degrees.\n"
             f"Open {output / 'index.html'} in a browser."
         )

@@ -8,6 +8,7 @@ Azimuth 0 is the camera at (0, -radius, 0) looking along +y; azimuth grows towar
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,11 @@ def project(
     image = camera @ np.swapaxes(Ks, -1, -2)
     with np.errstate(divide="ignore", invalid="ignore"):
         return image[..., :2] / image[..., 2:], camera[..., 2]
+
+
+def fov_of_part(fov: float, share: float) -> float:
+    """Return the field of view, degrees, of an image `share` times as high as one of `fov` degrees, of the same focal length."""
+    return 2.0 * math.degrees(math.atan(math.tan(math.radians(fov) / 2.0) * share))
 
 
 @dataclass(frozen=True)

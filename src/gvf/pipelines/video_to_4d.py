@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gvf.gaussians.gaussians import Gaussians
 from gvf.gaussians.rotation import rotated_about_z
-from gvf.geometry.camera import CONSISTENT4D_ORBIT, OrbitCamera
+from gvf.geometry.camera import CONSISTENT4D_ORBIT, OrbitCamera, fov_of_part
 from gvf.pipelines.alignment import AlignmentSettings, align
 from gvf.pipelines.asset import Asset4D
 from gvf.pipelines.asset_facts import record
@@ -30,6 +30,7 @@ from gvf.video.preparation import prepare_video
 class Settings:
     """What a person may choose.
 
+    alignment: here, fov is the vertical field of view of the whole video, of which a crop shows a part.
     clip: animation of the model whose first frame is its pose; by default its rest pose. up: the model file's up axis, by
     default that of its format; see `load_canonical`. image: how the first frame, or an image, becomes an object.
     """
@@ -70,7 +71,7 @@ class VideoTo4D(MotionGenerator):
         found = self._canonical(canonical, video, settings, watch)
         demand_memory(self, len(video.frames), found.gaussians.num_gaussians, settings.motion)
         looks = found.gaussians if found.mesh is None else surface_gaussians(found.mesh)
-        alignment = align(looks, video.frames[0], settings.alignment, watch)
+        alignment = align(looks, video.frames[0], _for_crop(settings.alignment, video), watch)
         motion = self._motion(found.gaussians, video.frames, alignment.camera, settings.motion, watch)
         gaussians = rotated_about_z(motion.gaussians, alignment.camera.azimuth)
         manifest = record(self, video, found, alignment, motion, settings.parts(), watch)
@@ -96,3 +97,11 @@ class VideoTo4D(MotionGenerator):
         return generate_motion(
             self, seen, turned, OrbitCamera(0.0, camera.elevation, training.radius, training.fov), settings, progress
         )
+
+
+def _for_crop(settings: AlignmentSettings, video: InputVideo) -> AlignmentSettings:
+    """Return the settings with the field of view of the first frame's crop in place of the whole video's."""
+    if settings.fov is None:
+        return settings
+    share = float(video.crops[0, 2]) / video.source_size[1]
+    return replace(settings, fov=fov_of_part(settings.fov, share))
