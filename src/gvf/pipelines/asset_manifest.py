@@ -38,7 +38,10 @@ class _Facts(BaseModel):
 
 
 class CameraFacts(_Facts):
-    """The camera of the input video's square crop (of its first frame's, where each frame has its own); see `gvf.geometry.camera.OrbitCamera`."""
+    """The camera of the input video's square crop; see `gvf.geometry.camera.OrbitCamera`.
+
+    Where each frame has its own crop, it is that of the first.
+    """
 
     azimuth: _Finite
     elevation: Annotated[float, Field(ge=-90.0, le=90.0)]
