@@ -99,6 +99,11 @@ _OPTIONS = [
         show_default=True,
         help="Sample this many motions and keep the one that fits the video best.",
     ),
+    click.option(
+        "--shared-noise",
+        type=click.FloatRange(0, 1),
+        help="Share of the noise that all frames have in common; 1 makes motion that trembles smoother.  [default: 0]",
+    ),
     click.option("--steps", type=click.IntRange(1, 1000), help="Solver steps; by default the solver chooses them."),
     click.option(
         "--guidance",

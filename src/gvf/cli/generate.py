@@ -134,7 +134,9 @@ def _settings(options: dict[str, Any], clip: str | None, up: str | None) -> Sett
         ),
         video=VideoOptions(**chosen(*_VIDEO)),
         alignment=AlignmentSettings(**chosen("azimuth", "elevation", "fov")),
-        motion=MotionSettings(sampling=sampling, **chosen("seed", "candidates", "segment_frames", "segments_from")),
+        motion=MotionSettings(
+            sampling=sampling, **chosen("seed", "candidates", "segment_frames", "segments_from", "shared_noise")
+        ),
         clip=clip,
         up=up,
     )
