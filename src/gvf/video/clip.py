@@ -33,6 +33,11 @@ class Clip:
         """Whether any pixel of any frame is not opaque."""
         return bool((self.frames[..., 3] < 255).any())
 
+    @property
+    def transparency(self) -> float:
+        """The mean transparency of all pixels: 0 where all are opaque, 1 where nothing is to be seen."""
+        return 1 - float(self.frames[..., 3].mean(dtype=np.float64)) / 255
+
 
 def reduced_size(width: int, height: int, max_size: int) -> tuple[int, int]:
     """Return the size of a picture whose longer side has at most `max_size` pixels, with the same shape."""

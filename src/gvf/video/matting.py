@@ -19,6 +19,7 @@ from gvf.video.options import VideoOptions
 from gvf.video.saliency import SaliencyNetwork
 
 _PROBED = 16  # frames in which a plain background is looked for
+_ROUND_CORNERS = 0.003  # transparency of a recorded window, whose alpha is no mask
 _FAINT = 0.2  # a map that stays below shows no object
 _EDGE = (0.25, 0.75)  # values of a network's map that become alpha 0 and 1
 
@@ -26,16 +27,18 @@ _EDGE = (0.25, 0.75)  # values of a network's map that become alpha 0 and 1
 def matted(clip: Clip, options: VideoOptions, name: str, progress: Progress) -> tuple[Clip, str]:
     """Return the clip with the object cut out, and the method: `alpha`, `key`, `network` or `none`.
 
-    An alpha channel is used unchanged. Raises UserError when the method asked for is not possible.
+    An alpha channel is used unchanged; under `auto`, one that is no more than round corners is ignored. Raises UserError
+    when the method asked for is not possible.
     """
     method = options.matting
     if method == "none":
         return clip, method
-    if method in ("auto", "alpha"):
+    if method == "auto" and clip.transparency > _ROUND_CORNERS:
+        return clip, "alpha"
+    if method == "alpha":
         if clip.has_alpha:
             return clip, "alpha"
-        if method == "alpha":
-            raise UserError(f"{name}: has no transparency. Use --matting auto, or export the video with alpha.")
+        raise UserError(f"{name}: has no transparency. Use --matting auto, or export the video with alpha.")
     if method in ("auto", "key"):
         if all(find_backdrop(clip.frames[index, ..., :3]) for index in _spread(len(clip.frames))):
             return _masked(clip, _Keying(), "key", progress), "key"

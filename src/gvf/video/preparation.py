@@ -23,10 +23,11 @@ def prepare_video(path: PathLike, options: VideoOptions, progress: Progress) -> 
     """Read a video, cut its object out and crop it. Raises UserError with advice when it cannot be used."""
     name = clean(str(path))
     clip = read_clip(path, options, progress)
-    findings = {finding.code: finding for finding in (*clip.findings, *check_pictures(clip))}
+    found = report([*clip.findings, *check_pictures(clip)], name, progress)  # before a network, which is slow
     clip, matting = matted(clip, options, name, progress)
-    findings |= {finding.code: finding for finding in (*clip.findings, *check_objects(clip, matting))}
-    found = report(findings.values(), name, progress)
+    known = {finding.code for finding in found}
+    later = [one for one in (*clip.findings, *check_objects(clip, matting)) if one.code not in known]
+    found += report(later, name, progress)
     crops = square_crops(object_boxes(clip.frames[..., 3]), options.margin, options.crop)
     frames = np.stack([cut(frame, crop, options.size) for frame, crop in zip(clip.frames, crops)])
     return InputVideo(
