@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,16 @@ def test_frame_0_for_readers_of_the_khronos_extension(tmp_path: Path) -> None:
     linear = array("COLOR_0")[:, :3]
     display = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     np.testing.assert_allclose(display, first.rgb.clamp(max=1).numpy(), atol=0.03)
+
+
+def test_the_documentation_lists_the_fields(tmp_path: Path) -> None:
+    save_asset_glb(tmp_path / "a.glb", swinging_gaussians(3, 5), 24.0)
+    document, _ = chunks((tmp_path / "a.glb").read_bytes())
+    page = (Path(__file__).resolve().parents[2] / "docs" / "asset-format.md").read_text(encoding="utf-8")
+    table = page.partition("| Field | Content |")[2].partition("\n\n")[0]
+    fields = sequence(document)
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == fields.keys()
+    assert fields["steps"].keys() | fields["segments"][0].keys() <= set(re.findall(r"`(\w+)`", table))
 
 
 def test_frames_drawn_from_the_file_are_those_of_the_original(tmp_path: Path) -> None:
