@@ -141,4 +141,4 @@ def generate(generation: Generation) -> None:
 
 
 if __name__ == "__main__":
-    generate(Generation(video=sys.argv[1], object_file=sys.argv[2] if len(sys.argv) > 2 else None))
+    generate(Generation.model_validate(dict(zip(("video", "object_file"), sys.argv[1:3]))))
