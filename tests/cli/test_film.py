@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ def test_the_command_films_and_says_what_it_made(tmp_path: Path) -> None:
     assert "Warning" not in done.output
     done = CliRunner().invoke(command, [*arguments, "--fov", "20"], catch_exceptions=False)
     assert "'slide' touches the border of the picture. Raise --fov" in done.output
+    facts = json.loads(CliRunner().invoke(command, [*arguments, "--json"], catch_exceptions=False).stdout)
+    assert (facts["clip"], facts["num_frames"], facts["times"]) == ("slide", 3, [0.0, 0.25, 0.5])
+    assert CliRunner().invoke(command, [*arguments, "--quiet"], catch_exceptions=False).output == ""
 
 
 def test_a_bad_output_or_colour_is_refused_before_the_file_is_read(tmp_path: Path) -> None:

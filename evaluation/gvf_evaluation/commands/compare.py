@@ -28,9 +28,9 @@ import click
     "--samples", type=click.IntRange(1, 16), default=4, show_default=True, help="Rays of a true pixel along each side."
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON, with those of every frame.")
+@click.option("--json", "as_json", is_flag=True, help="Report progress on stderr and all scores on stdout as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write that JSON to a file, too.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Show warnings only.")
 def command(
     folder: Path,
     truth: Path,
@@ -54,7 +54,7 @@ def command(
     from gvf.storage.files import write_json
     from gvf_evaluation.asset_scores import score_asset, table
 
-    progress = progress_output(as_json=False, quiet=quiet or as_json)
+    progress = progress_output(as_json, quiet)
     scores = score_asset(folder, truth, clip, times == "even", size, samples, resolve_device(device), progress)
     if output is not None:
         write_json(output, scores)

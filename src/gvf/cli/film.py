@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -43,6 +44,10 @@ import click
 @click.option(
     "--background", metavar="COLOUR", help="Name or #rrggbb.  [default: white in a video, transparent in a folder]"
 )
+@click.option(
+    "--json", "as_json", is_flag=True, help="Report progress on stderr and what was filmed on stdout as JSON."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show warnings only.")
 def command(
     file: Path,
     clip: str | None,
@@ -55,21 +60,25 @@ def command(
     size: int,
     samples: int,
     background: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Film one animation of a .glb or .gltf FILE, lit and framed as the videos that generators are trained on."""
+    from gvf.cli.progress_output import progress_output
     from gvf.pipelines.film import FilmOptions, check_output, film, parse_color, save_film
-    from gvf.progress import Progress
 
+    progress = progress_output(as_json, quiet)
     check_output(output, size)
     color = None if background is None else parse_color(background)
     options = FilmOptions(azimuth, elevation, fov, frames, fps, size, samples)
-    made = film(file, clip, options, Progress())
+    made = film(file, clip, options, progress)
     save_film(made, output, color)
     if made.touches_border:
+        progress.warn(f"{made.clip!r} touches the border of the picture. Raise --fov to see all of the object.")
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **made.facts()}))
+    elif not quiet:
         click.echo(
-            f"Warning: {made.clip!r} touches the border of the picture. Raise --fov to see all of the object.", err=True
+            f"{output}: {len(made.frames)} frames of {made.clip!r} at {made.frames_per_second:.4g} per second, azimuth "
+            f"{azimuth:g}, elevation {elevation:g}, field of view {fov:g} degrees"
         )
-    click.echo(
-        f"{output}: {len(made.frames)} frames of {made.clip!r} at {made.frames_per_second:.4g} per second, azimuth "
-        f"{azimuth:g}, elevation {elevation:g}, field of view {fov:g} degrees"
-    )
