@@ -6,7 +6,7 @@ the mesh takes them (Eq. 4), as a share of how far they really move: 0 is perfec
 
     python benchmarks/long_video.py lengths --workspace DIR [--frames 8 15 24] [--clips 24] [--from last] [--output FILE.json]
     python benchmarks/long_video.py drift --workspace DIR --frames 120 [--cycles 5] [--clips 6] [--segment 24]
-        [--from first] [--shared-noise 0] [--candidates 1] [--output FILE.json]
+        [--from last] [--shared-noise 0] [--candidates 1] [--output FILE.json]
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=5)
     parser.add_argument("--segment", type=int)
     parser.add_argument("--candidates", type=int, default=1)
-    parser.add_argument("--from", dest="origin", choices=("first", "last"), default="first")
+    parser.add_argument("--from", dest="origin", choices=("last", "first"), default="last")
     parser.add_argument("--shared-noise", type=float, default=0.0)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()

@@ -138,7 +138,7 @@ def test_a_video_in_one_piece_moves_as_the_generator_says() -> None:
 def test_segments_from_the_last_frame_are_composed() -> None:
     """7 frames in segments of 3: the last frame of each is what the next one starts from."""
     generator, canonical = KnownMotion(steady), blobs()
-    settings = MotionSettings(segment_frames=3, segments_from="last")
+    settings = MotionSettings(segment_frames=3)
     motion = generate_motion(generator, still(7), canonical, CAMERA, settings)
     assert [(segment.start, segment.stop) for segment in motion.segments] == [(0, 3), (3, 5), (5, 7)]
     assert (motion.nfe, generator.batches) == (15, [1, 1, 1])
@@ -236,7 +236,8 @@ def by_own_noise(frames: Tensor, noise: Tensor) -> Tensor:
 def test_segments_from_the_first_frame_fade_into_each_other() -> None:
     """9 frames, at most 6 at once: 0-4 and 0, 4-8, of which frame 4 is the mean of both."""
     generator, canonical = KnownMotion(by_own_noise), blobs()
-    motion = generate_motion(generator, still(9), canonical, CAMERA, MotionSettings(segment_frames=6))
+    settings = MotionSettings(segment_frames=6, segments_from="first")
+    motion = generate_motion(generator, still(9), canonical, CAMERA, settings)
     assert [(segment.start, segment.stop) for segment in motion.segments] == [(0, 5), (4, 9)]
     noise = generator.noise(9, torch.Generator().manual_seed(0))
     shift = (motion.gaussians.means - canonical.means)[:, 0, 0]

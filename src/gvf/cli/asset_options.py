@@ -117,8 +117,9 @@ _OPTIONS = [
     ),
     click.option(
         "--segments-from",
-        type=click.Choice(["first", "last"]),
-        help="What later segments start from: the first frame, or the last one generated.  [default: first]",
+        type=click.Choice(["last", "first"]),
+        help="What later segments start from: the last frame generated, as in the paper, or the first frame, which is better "
+        "with small generators, whose errors add up.  [default: last]",
     ),
     click.option(
         "--size",

@@ -30,15 +30,15 @@ class MotionSettings:
 
     seed: of the noise; candidate c has the noise of seed + c. sampling: fields of `Sampling` that differ from the generator's,
     such as steps=10. segment_frames: most frames generated at once, at least 2; by default LONGEST times the training length.
-    segments_from: what the segments of a longer video start from: the `first` frame's canonical Gaussians, so that errors do
-    not add up, or the `last` Gaussians of the segment before (D.1). shared_noise: share of the noise's variance that is the
+    segments_from: what the segments of a longer video start from: the `last` Gaussians of the segment before (D.1), or the
+    `first` frame's canonical Gaussians, so that errors do not add up. shared_noise: share of the noise's variance that is the
     same in all frames. candidates: motions generated of each segment; the one that fits the video best is kept.
     """
 
     seed: int = 0
     sampling: Mapping[str, Any] = field(default_factory=dict)
     segment_frames: int | None = None
-    segments_from: SegmentsFrom = "first"
+    segments_from: SegmentsFrom = "last"
     shared_noise: float = 0.0
     candidates: int = 1
 
