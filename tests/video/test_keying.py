@@ -55,6 +55,9 @@ def test_pictures_without_a_plain_border_are_refused():
     halves = np.full((64, 64, 3), 255, np.uint8)
     halves[:, :32] = (30, 90, 40)
     assert find_backdrop(halves) is None
+    bricks = np.full((96, 96, 3), 150, np.uint8)
+    bricks[::12, :] = bricks[:, ::24] = 210  # mortar covers a tenth of the border
+    assert find_backdrop(bricks) is None
     ramp = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2)
     assert find_backdrop(ramp) is None
 

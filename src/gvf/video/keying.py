@@ -18,6 +18,7 @@ _BAND = 0.02  # of the shorter side: the border whose colours are taken
 _INLIER = 0.06  # Oklab distance within which a border pixel can be background (3 times what is just visible)
 _LEAST_SHARE = 0.7  # of the border's pixels must be background: the object may touch one side
 _LEAST_SIDE = 0.3  # ... and of three of the four sides
+_MOST_INTERRUPTIONS = 6  # along the border: more of them are a texture
 _MOST_NOISE = 0.015
 _MOST_RANGE = 0.25  # of a gradient, from corner to corner
 _TOLERANCE, _NOISES = 0.02, 4.0
@@ -53,9 +54,25 @@ def find_backdrop(rgb: np.ndarray) -> Backdrop | None:
     rows, columns = np.nonzero(~inside)
     colors = oklab(rgb[rows, columns], _FLARE)
     surface = _surface(height, width)[rows, columns]
-    start = _densest(colors)
+    weights = _fitted(colors, surface)
+    if weights is None:
+        return None
+    distances = np.linalg.norm(colors - surface @ weights, axis=1)
+    backdrop = Backdrop(weights, float(np.median(distances)) / 1.54)  # the median of a 3D normal distribution's length
+    near = np.zeros((height, width), bool)
+    near[rows, columns] = distances < backdrop.tolerance
+    span = np.ptp(_surface(9, 9).reshape(-1, 6) @ weights, axis=0)
+    too_rough = backdrop.noise > _MOST_NOISE or np.linalg.norm(span) > _MOST_RANGE
+    return None if too_rough or not _is_plain(near, near[rows, columns].mean(), band) else backdrop
+
+
+def _fitted(colors: np.ndarray, surface: np.ndarray) -> np.ndarray | None:
+    """Fit a surface to the most frequent of some colours, dropping the others; first a constant, then more terms.
+
+    colors: [N, 3] Oklab. surface: [N, 6], the terms at their places. Returns [6, 3], or None where too few agree.
+    """
     weights = np.zeros((6, 3))
-    weights[0] = start
+    weights[0] = _densest(colors)
     reach = _INLIER
     for order in (1, 3, 3, 6, 6):
         near = np.linalg.norm(colors - surface @ weights, axis=1) < reach
@@ -64,15 +81,20 @@ def find_backdrop(rgb: np.ndarray) -> Backdrop | None:
         weights = np.zeros((6, 3))
         weights[:order] = np.linalg.lstsq(surface[near, :order], colors[near], rcond=None)[0]
         reach = _INLIER * 0.7
-    distances = np.linalg.norm(colors - surface @ weights, axis=1)
-    noise = float(np.median(distances)) / 1.54  # the median of a three-dimensional normal distribution's length
-    near = distances < max(_TOLERANCE, _NOISES * noise)
-    span = np.ptp(_surface(9, 9).reshape(-1, 6) @ weights, axis=0)
-    sides = (rows < band, rows >= height - band, columns < band, columns >= width - band)
-    plain = sum(near[side].mean() >= _LEAST_SIDE for side in sides)
-    if noise > _MOST_NOISE or near.mean() < _LEAST_SHARE or plain < 3 or np.linalg.norm(span) > _MOST_RANGE:
-        return None
-    return Backdrop(weights, noise)
+    return weights
+
+
+def _is_plain(near: np.ndarray, share: float, band: int) -> bool:
+    """Return whether a border is background but for a few places where the object stands on it.
+
+    near: [H, W], where the border has the background's colour. share: of the border's pixels.
+    """
+    top, bottom, left, right = near[:band].T, near[-band:].T, near[:, :band], near[:, -band:]
+    along = [side.mean(axis=1) >= 0.5 for side in (top, right, bottom[::-1], left[::-1])]  # clockwise
+    once_around = np.concatenate(along)
+    interruptions = np.count_nonzero(once_around & ~np.roll(once_around, -1))
+    plain_sides = sum(side.mean() >= _LEAST_SIDE for side in along)
+    return share >= _LEAST_SHARE and plain_sides >= 3 and interruptions <= _MOST_INTERRUPTIONS
 
 
 def key(rgb: np.ndarray, backdrop: Backdrop) -> np.ndarray:
