@@ -48,6 +48,7 @@ def test_this_machine_works_and_absent_things_have_advice(nowhere: Path) -> None
     assert found["generator"]["state"] == "absent"
     assert found["generator"]["advice"].startswith("Train a small one with `make repro`, or fetch")
     assert found["dit"]["advice"] == "`gvf weights pull dit` fetches it."
+    assert found["matting network"]["state"] == "ok" or "--matting-model" in found["matting network"]["advice"]
     assert found["checkout"]["state"] == "absent"
     assert {finding["section"] for finding in found.values()} == set(diagnosis.CHECKS)
     shown = _run()

