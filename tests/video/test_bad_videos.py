@@ -163,6 +163,16 @@ def test_damaged_bytes_are_refused_or_read_but_never_crash(tmp_path, suffix):
     assert outcomes == {True}
 
 
+def test_an_animated_image_that_unpacks_to_very_much_is_refused(tmp_path):
+    path = tmp_path / "bomb.gif"
+    frames = [Image.new("L", (8, 8), index) for index in range(200)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    content = bytearray(path.read_bytes())
+    content[6:10] = (8000).to_bytes(2, "little") * 2  # the size of the canvas
+    path.write_bytes(content)
+    assert "frames of 8000 x 8000 pixels are too much" in refused(path)
+
+
 def test_other_codecs_are_refused(tmp_path):
     path = encode(tmp_path / "old.mkv", over(ball(3), 255), form="matroska", codec="ffv1")
     assert "codec ffv1 is not read" in refused(path)

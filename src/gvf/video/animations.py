@@ -25,7 +25,7 @@ _DECODERS = (
     (0, b"\xff\xd8\xff", None),  # JPEG, always a still image
 )
 _STILL = "{}: is one still image, so nothing moves. Give a video, or a folder of frames."
-_MOST_FRAMES = 100_000
+_MOST_FRAMES, _MOST_PIXELS = 100_000, 10**10  # of all frames together: all are decoded to find their times
 _SHORTEST, _DEFAULT = 0.011, 0.1  # browsers show frames of up to 10 ms, and those without a time, for 100 ms
 
 
@@ -46,8 +46,11 @@ class Animation:
             )
         if getattr(image, "n_frames", 1) < 2:
             raise UserError(_STILL.format(name))
-        if image.n_frames > _MOST_FRAMES:
-            raise UserError(f"{name}: has more than {_MOST_FRAMES:,} frames. Cut it.")
+        if image.n_frames > _MOST_FRAMES or image.n_frames * image.width * image.height > _MOST_PIXELS:
+            raise UserError(
+                f"{name}: {image.n_frames:,} frames of {image.width} x {image.height} pixels are too much for an animated "
+                "image. Export it as MP4."
+            )
         self.times = self._frame_times()
 
     def _frame_times(self) -> np.ndarray:
