@@ -324,6 +324,8 @@ def test_progress_reaches_its_total_in_small_steps() -> None:
     ("settings", "message"),
     [
         ({"segment_frames": 1}, "segment_frames: is 1; segments share a frame"),
+        ({"seed": -1}, "seed: is -1, must be from 0 to"),
+        ({"seed": 2**80}, "seed: is .*, must be from 0 to"),
         ({"candidates": 0}, "candidates: is 0, must be at least 1"),
         ({"segments_from": "middle"}, "segments_from: is 'middle', must be 'first' or 'last'"),
         ({"shared_noise": 1.5}, r"shared_noise: is 1\.5, must be from 0 to 1"),

@@ -21,6 +21,7 @@ from gvf.pipelines.motion_memory import MotionLoad, batch_that_fits
 from gvf.pipelines.segments import Part, SegmentsFrom, as_canonical, fade_in, split_video
 from gvf.progress import Progress, Step
 
+LARGEST_SEED = 2**62
 LONGEST = 3  # times the training length; see docs/long-videos.md
 
 
@@ -43,6 +44,8 @@ class MotionSettings:
     candidates: int = 1
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise UserError(f"seed: is {self.seed}, must be from 0 to {LARGEST_SEED}.")
         if self.segment_frames is not None and self.segment_frames < 2:
             raise UserError(
                 f"segment_frames: is {self.segment_frames}; segments share a frame, so it must be at least 2."
