@@ -83,6 +83,17 @@ def test_polygons_and_files_without_materials(tmp_path: Path) -> None:
     assert mesh.materials[0].base_color[:3] == (0.8, 0.8, 0.8)
 
 
+def test_negative_indices_tabs_and_indented_lines(tmp_path: Path) -> None:
+    """Two triangles, each of the three vertices before it."""
+    path = tmp_path / "two.obj"
+    first = "v\t0 0 0\r\n  v 1 0 0\r\nv 0 1 0\r\nvn 0 0 1\r\nf -3//-1 -2//-1 -1//-1\r\n"
+    second = "v 5 0 0\r\nv 7 0 0\r\nv 5 2 0\r\nvn 0 0 1\r\n\tf -3//-1 -2//-1 -1//-1\r\n"
+    path.write_bytes((first + second).encode())
+    mesh = read_mesh(path).mesh
+    corners = mesh.vertices[0][mesh.faces]
+    np.testing.assert_array_equal(np.sort(corners.mean(axis=1)[:, 0]), [pytest.approx(1 / 3), pytest.approx(5 + 2 / 3)])
+
+
 def test_vertex_colours_are_srgb(tmp_path: Path) -> None:
     path = tmp_path / "bright.obj"
     path.write_text("v 0 0 0 1 0.5 0\nv 1 0 0 1 0.5 0\nv 0 1 0 1 0.5 0\nf 1 2 3\n")

@@ -24,6 +24,7 @@ _MAX_LIBRARIES = 16
 def read_obj(path: Path, data: bytes, max_triangles: int) -> tuple[PlainSurface, list[str]]:
     """Return the parts of a Wavefront OBJ file, one for each material, and warnings. Raises UserError for a broken file."""
     files = SideFiles(path)
+    data = _plain_lines(data)
     materials: dict[str, Material] = {}
     libraries = re.findall(rb"^[ \t]*mtllib[ \t]+([^\r\n]+)", data, re.MULTILINE)
     for library in list(dict.fromkeys(libraries))[:_MAX_LIBRARIES]:
@@ -37,7 +38,7 @@ def read_obj(path: Path, data: bytes, max_triangles: int) -> tuple[PlainSurface,
     # trimesh names the materials of its parts only if it finds them in a library: here one that holds their names alone.
     names = "".join(f"newmtl {name}\n" for name in materials).encode()
     data = re.sub(rb"^[ \t]*mtllib[^\r\n]*", b"", data, flags=re.MULTILINE)
-    scene = _loaded(path, b"mtllib names\n" + data, "obj", {"names": names})
+    scene = _loaded(path, b"mtllib names\n" + _with_absolute_indices(data), "obj", {"names": names})
     parts = []
     for geometry in scene.geometry.values():
         if isinstance(geometry, trimesh.Trimesh) and len(geometry.faces):
@@ -57,6 +58,32 @@ def read_stl(path: Path, data: bytes, max_triangles: int) -> tuple[PlainSurface,
             faces = places.ravel()[np.asarray(geometry.faces)]
             parts.append(PlainPart(clean(str(name), MAX_NAME) or path.stem, vertices, faces, PLAIN))
     return PlainSurface(tuple(parts), ()), []
+
+
+def _plain_lines(data: bytes) -> bytes:
+    """Return the text of an OBJ file as trimesh expects it: lines end in LF and start with their keyword, a space follows."""
+    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\t", b" ")
+    return re.sub(rb"^ +", b"", data, flags=re.MULTILINE)
+
+
+def _with_absolute_indices(data: bytes) -> bytes:
+    """Replace negative indices of faces, which count back from the vertices so far; trimesh counts from the last of the file."""
+    if re.search(rb"^f .*-\d", data, re.MULTILINE) is None:
+        return data
+    counts = {b"v": 0, b"vt": 0, b"vn": 0}
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines):
+        keyword = line.partition(b" ")[0]
+        if keyword in counts:
+            counts[keyword] += 1
+        elif keyword == b"f" and b"-" in line:
+            corners = [zip(corner.split(b"/"), counts.values()) for corner in line.split()[1:]]
+            lines[number] = b"f " + b" ".join(b"/".join(_absolute(*pair) for pair in corner) for corner in corners)
+    return b"\n".join(lines)
+
+
+def _absolute(index: bytes, count: int) -> bytes:
+    return b"%d" % (count + 1 + int(index)) if re.fullmatch(rb"-\d{1,9}", index) else index
 
 
 def _obj_part(path: Path, geometry: trimesh.Trimesh, material: Material, has_normals: bool) -> PlainPart:
