@@ -50,6 +50,7 @@ from gvf.storage.files import write_json
 ELEVATIONS, FOVS = (-20.0, 40.0), (30.0, 60.0)
 CLOSENESS, CROPS = (0.9, 1.1), (1.15, 2.0)  # distance / one that frames the unit box; side of the crop / object's box
 ROTATIONAL, SIMILAR = 0.1, 0.2
+GAITS = ("idle", "walk", "swim", "fly", "run")  # clips to prefer: the first frame of a video rarely shows a death
 TURN, FIRST_TURN = 10.0, 30.0  # degrees
 CONFIDENCES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.01)
 
@@ -125,7 +126,8 @@ def crop_psnr(mesh: AnimatedMesh, image: torch.Tensor, camera: OrbitCamera) -> f
 
 def trials_of(path: Path, generator: MotionGenerator, random: np.random.Generator, size: int) -> Iterator[Trial]:
     """Yield the alignments of one asset. Raises ClipError or UserError when it cannot be used."""
-    clip = read_gltf(path).animation_names[0]
+    names = read_gltf(path).animation_names
+    clip = next((name for name in names if any(word in name.lower() for word in GAITS)), names[0])
     canonical = load_canonical(path, generator, clip=clip)
     assert canonical.mesh is not None
     moving = bake_named_clip(path, clip, start_and_middle).normalized().mesh
