@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from gvf.gaussians.gaussians import Gaussians
-from gvf.gaussians.rotation import rotated_about_z, turned_about_z
+from gvf.gaussians.rotation import multiplied, rotated_about_z, turned_about_z, with_smallest_rotations
 from gvf.geometry.camera import OrbitCamera
 from gvf.rendering.splats import draw_gaussians
 
@@ -53,3 +53,31 @@ def test_a_variation_may_be_added_before_or_after_the_rotation_of_orientations()
     turned = variation.clone()
     turned[..., 6:10] = turned_about_z(variation[..., 6:10], 70.0)
     torch.testing.assert_close(before.quats, rotated_about_z(gaussians, 70.0).vary(turned).quats, atol=1e-6, rtol=0.0)
+
+
+def test_the_smallest_rotations_describe_the_same_gaussians():
+    gaussians = random_gaussians(2, 60)
+    found = with_smallest_rotations(gaussians)
+    for azimuth in (0.0, 70.0):
+        torch.testing.assert_close(image(found, azimuth), image(gaussians, azimuth), atol=1e-4, rtol=0.0)
+    assert (found.quats[..., 0] > np.cos(np.deg2rad(62.9 / 2))).all()  # no rotation is farther from all of a cube's
+    assert (gaussians.quats[..., 0] < 0.5).any()
+
+
+@pytest.mark.parametrize("degrees", [90.0, 180.0, -90.0])
+def test_after_a_quarter_turn_rotations_near_the_identity_are_near_it_again(degrees):
+    small = random_gaussians(40)
+    near = torch.nn.functional.normalize(torch.tensor([1.0, 0.0, 0.0, 0.0]) + 0.2 * (small.quats - 0.5), dim=-1)
+    small = Gaussians.from_rendered(small.means, small.colors, small.scales, near, small.opacities)
+    found = with_smallest_rotations(rotated_about_z(small, degrees))
+    assert rotated_about_z(small, degrees).quats[:, 0].abs().max() < 0.9
+    torch.testing.assert_close(found.quats[:, 0], near[:, 0].abs(), atol=1e-5, rtol=0.0)
+    if degrees != 180.0:
+        torch.testing.assert_close(found.scales, small.scales[:, [1, 0, 2]], atol=1e-6, rtol=0.0)
+
+
+def test_products_of_quaternions_are_those_of_rotations():
+    one, other = random_gaussians(20).quats, random_gaussians(2, 20).quats[1]
+    expected = Rotation.from_quat(one.numpy()[:, [1, 2, 3, 0]]) * Rotation.from_quat(other.numpy()[:, [1, 2, 3, 0]])
+    found = Rotation.from_quat(multiplied(one, other).numpy()[:, [1, 2, 3, 0]])
+    np.testing.assert_allclose(found.as_matrix(), expected.as_matrix(), atol=1e-6)

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from gvf.data.mesh import AnimatedMesh, Material
-from gvf.errors import ClipError
+from gvf.errors import UserError
 from gvf.geometry.camera import OrbitCamera
 from gvf.pipelines.alignment_target import premultiplied
 from gvf.pipelines.surface_gaussians import facing, surface_gaussians
@@ -83,5 +83,5 @@ def test_a_surface_without_area_is_refused():
             for name in ("faces", "face_materials", "uvs", "colors", "materials", "textures", "times")
         ),
     )
-    with pytest.raises(ClipError, match="no area"):
+    with pytest.raises(UserError, match="no area"):
         surface_gaussians(flat)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gvf.data.mesh import AnimatedMesh
-from gvf.errors import ClipError
+from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
 from gvf.gaussians.sh import SH_C0
 from gvf.geometry.camera import intrinsics, orbit, positions, project, sphere_hammersley
@@ -30,19 +30,19 @@ _OPACITY = 0.99
 def surface_gaussians(mesh: AnimatedMesh, count: int = 8000) -> Gaussians:
     """Return at most `count` flat Gaussians on the surface of a mesh's first frame, on the CPU.
 
-    mesh: normalized, so z up in the unit box. What no view from outside shows is left out. Raises ClipError when nothing of
+    mesh: normalized, so z up in the unit box. What no view from outside shows is left out. Raises UserError when nothing of
     it can be seen.
     """
     vertices = mesh.vertices[0].astype(np.float64)
     area = float(triangle_areas(vertices, mesh.faces).sum())
     if not area > 0.0:
-        raise ClipError("invalid", "its surface has no area, so there is nothing to align.")
+        raise UserError("the mesh: its surface has no area, so there is nothing to align.")
     samples = sample_surface(vertices, mesh.faces, count, np.random.default_rng(0))
     points = samples.positions(vertices, mesh.faces)
     colors, opacities = _appearance(mesh, points)
     chosen = opacities > 0.01
     if not chosen.any():
-        raise ClipError("invalid", "no view from outside shows any of its surface, so there is nothing to align.")
+        raise UserError("the mesh: no view from outside shows any of its surface, so there is nothing to align.")
     width = _WIDTH * (area / count) ** 0.5
     corners = torch.from_numpy(vertices[mesh.faces[samples.faces]]).float()
     normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

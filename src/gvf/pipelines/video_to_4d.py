@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gvf.gaussians.gaussians import Gaussians
-from gvf.gaussians.rotation import rotated_about_z
+from gvf.gaussians.rotation import rotated_about_z, with_smallest_rotations
 from gvf.geometry.camera import CONSISTENT4D_ORBIT, OrbitCamera, fov_of_part
 from gvf.pipelines.alignment import AlignmentSettings, align
 from gvf.pipelines.asset import Asset4D
@@ -91,7 +91,7 @@ class VideoTo4D(MotionGenerator):
         self, canonical: Gaussians, frames: Tensor, camera: OrbitCamera, settings: MotionSettings, progress: Progress
     ) -> Motion:
         """Generate the motion in the axes of training: the object turned so that the camera is at azimuth 0."""
-        turned = rotated_about_z(canonical, -camera.azimuth)
+        turned = with_smallest_rotations(rotated_about_z(canonical, -camera.azimuth))
         seen = training_view(frames, camera, self.index.image_encoder.preprocessing.size)
         training = CONSISTENT4D_ORBIT
         return generate_motion(
