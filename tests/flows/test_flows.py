@@ -25,9 +25,11 @@ from flows import dvc_stage
 from flows.ablations import ablations
 from flows.curate import curate
 from flows.evaluate import evaluate
+from flows.generate import Generation, GenerationFailed, generate
 from flows.pipeline import pipeline
 from flows.train_dit import train_dit
 from flows.train_vae import train_vae
+from tests.pipelines.cube_asset import sliding_cube, write_asset
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -149,6 +151,31 @@ def test_the_ablations_run_every_variant_and_seed_as_dvc_calls_them(workspace: P
     assert "| vae_psnr | 21.5 |" in str(artifact.data)
     assert "[vae-A-0](http://mlflow/run)" in str(artifact.data)
     assert "![vae-A-0](data:image/png;base64,iVBOR" in str(artifact.data)
+
+
+def test_an_asset_is_made_and_shown_with_page_frames_and_timings(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["tracking"]["enabled"] = False
+    (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write_asset(workspace / "made", sliding_cube(workspace / "cube.glb"))
+    script = workspace / "gvf"
+    script.write_text('#!/bin/bash\necho "$@" >> calls\nmkdir -p work/assets; cp -r made work/assets/slide\n')
+    script.chmod(0o755)
+    generate(Generation(video="slide.mp4", object_file="cube.glb"))
+    (call,) = calls(workspace)
+    assert call.startswith(f"animate --output={workspace}/work/assets/slide ")
+    page, shown = Artifact.get("asset-slide-page"), Artifact.get("asset-slide")
+    assert page is not None
+    assert f"file://{workspace}/work/assets/slide/index.html" in str(page.data)
+    assert shown is not None
+    assert "![frames](data:image/png;base64,iVBOR" in str(shown.data)
+    assert "| seconds, align | 1.5 |" in str(shown.data)
+    script.write_text('#!/bin/bash\necho "Error: slide.mp4: there is no such file or folder."; exit 2\n')
+    with pytest.raises(GenerationFailed, match=r"(?s)exited with 2.*slide.mp4: there is no such file"):
+        generate(Generation(video="slide.mp4"))
 
 
 FLOW_RUN = """
