@@ -53,7 +53,7 @@ def test_this_machine_works_and_absent_things_have_advice(nowhere: Path) -> None
     assert {finding["section"] for finding in found.values()} == set(diagnosis.CHECKS)
     shown = _run()
     assert shown.exit_code == 0
-    assert "All that is required works." in shown.output
+    assert "Everything that is required works." in shown.output
 
 
 def test_generators_weights_and_outputs_are_found(nowhere: Path) -> None:

@@ -191,8 +191,8 @@ def test_what_cannot_be_written_is_refused_with_advice(asset: Path, arguments: l
 
 def test_options_without_effect_are_refused(asset: Path) -> None:
     for arguments, message in (
-        (["--format", "ply", "--size", "64"], "--size is for videos"),
-        (["--format", "mp4", "--view", "input", "--seconds", "3"], "--seconds is for --view turntable"),
+        (["--format", "ply", "--size", "64"], "--size has no effect"),
+        (["--format", "mp4", "--view", "input", "--seconds", "3"], "--seconds has an effect on --view turntable only"),
         (["--format", "gif"], "'gif' is not one of"),
     ):
         done = CliRunner().invoke(command, [str(asset), *arguments])

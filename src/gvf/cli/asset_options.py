@@ -16,7 +16,7 @@ _OPTIONS = [
     click.option(
         "--model",
         metavar="FOLDER|NAME",
-        help="Generator: a folder, or owner/name on the model hub. By default the one of this workspace (models/generator).",
+        help="Generator: a folder, or owner/name on the model hub.  [default: models/generator in the current folder]",
     ),
     click.option(
         "--device",
@@ -28,66 +28,72 @@ _OPTIONS = [
     click.option(
         "--frames",
         type=click.IntRange(min=2),
-        help="Number of frames, evenly spaced over the video. By default all of them.",
+        help="Number of frames to use, evenly spaced over the video.  [default: all]",
     ),
     click.option(
         "--rate",
         type=click.FloatRange(min=0, min_open=True),
-        help="Frames per second to take from the video, instead of --frames.",
+        help="Frames to use per second of video, instead of --frames.",
     ),
-    click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Where to start in the video, seconds."),
-    click.option("--end", type=click.FloatRange(min=0), help="Where to end in the video, seconds."),
+    click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Start of the part to use, in seconds."),
+    click.option(
+        "--end",
+        type=click.FloatRange(min=0),
+        help="End of the part to use, in seconds.  [default: the end of the video]",
+    ),
     click.option(
         "--crop",
         type=click.Choice(["video", "frame"]),
         default="video",
         show_default=True,
-        help="One square crop for all frames, or one per frame, which follows an object that travels.",
+        help="One square crop for the whole video, or one per frame, which follows a moving object.",
     ),
     click.option(
-        "--margin", type=click.FloatRange(0.0, 2.0), help="Margin of the crop, as a share of the object's size."
+        "--margin",
+        type=click.FloatRange(0.0, 2.0),
+        help="Margin around the object in the crop, as a fraction of its size.  [default: 0.1]",
     ),
     click.option(
         "--matting",
         type=click.Choice(["auto", "alpha", "key", "network", "none"]),
         default="auto",
         show_default=True,
-        help="How the background is removed: by the video's own alpha, a plain background's colour, or a network.",
+        help="How to remove the background: use the alpha channel, key out a plain colour, or run a matting network.",
     ),
     click.option(
         "--matting-model",
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
-        help="ONNX file of a salient-object network.",
+        help="ONNX file of the matting network (salient-object detection).",
     ),
     click.option(
         "--max-frames",
         type=click.IntRange(min=2),
-        help="Refuse to read more frames than this; all of them are held in memory.  [default: 240]",
+        help="Refuse videos with more frames; all frames are held in memory.  [default: 240]",
     ),
     click.option(
         "--max-size",
         type=click.IntRange(32, 8192),
-        help="Reduce frames while reading to at most so many pixels along their longer side.  [default: 1024]",
+        help="Downscale frames to at most this many pixels on the longer side.  [default: 1024]",
     ),
     click.option(
         "--folder-rate",
         type=click.FloatRange(0.01, 1000),
-        help="Frames per second of a folder of frames.  [default: 24]",
+        help="Frame rate of a folder of frames.  [default: that of its film.json, else 24]",
     ),
     click.option(
         "--azimuth",
         type=float,
-        help="Where the camera is, degrees around the object (0 is its front), instead of searching for it.",
+        help="Camera azimuth in degrees; 0 is the front of the object.  [default: found by the alignment]",
     ),
     click.option(
         "--elevation",
         type=click.FloatRange(-89, 89),
-        help="Height of the camera, degrees, instead of searching for it.",
+        help="Camera elevation in degrees above the horizon.  [default: found by the alignment]",
     ),
     click.option(
         "--fov",
         type=click.FloatRange(5, 120),
-        help="The video's vertical field of view, degrees, instead of searching for it.",
+        help="Vertical field of view of the whole video frame, in degrees.  [default: found by the alignment]",
     ),
     click.option(
         "--seed", type=int, default=0, show_default=True, help="Seed of the noise: another seed gives another motion."
@@ -97,23 +103,25 @@ _OPTIONS = [
         type=click.IntRange(1, 64),
         default=1,
         show_default=True,
-        help="Sample this many motions and keep the one that fits the video best.",
+        help="Number of motions to generate; the one that fits the video best is kept.",
     ),
     click.option(
         "--shared-noise",
         type=click.FloatRange(0, 1),
-        help="Share of the noise that all frames have in common; 1 makes motion that trembles smoother.  [default: 0]",
+        help="Fraction of the noise that all frames share; values near 1 reduce jitter.  [default: 0]",
     ),
-    click.option("--steps", type=click.IntRange(1, 1000), help="Solver steps; by default the solver chooses them."),
+    click.option(
+        "--steps", type=click.IntRange(1, 1000), help="Number of solver steps.  [default: chosen by the solver]"
+    ),
     click.option(
         "--guidance",
         type=click.FloatRange(0, 100),
-        help="Guidance by the video; 1 is none. By default the generator's.",
+        help="Classifier-free guidance scale; 1 turns guidance off.  [default: that of the generator]",
     ),
     click.option(
         "--segment-frames",
         type=click.IntRange(min=2),
-        help="Most frames generated together.  [default: 3 times those of the training clips]",
+        help="Maximum number of frames generated at once.  [default: 3 times the length of the training clips]",
     ),
     click.option(
         "--segments-from",
@@ -126,9 +134,9 @@ _OPTIONS = [
         type=click.IntRange(64, 2048),
         default=512,
         show_default=True,
-        help="Size of preview and turntable, pixels.",
+        help="Size of preview.mp4 and turntable.mp4, in pixels.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Report progress on stderr and the result on stdout as JSON."),
+    click.option("--json", "as_json", is_flag=True, help="Print progress (stderr) and the result (stdout) as JSON."),
     click.option("-q", "--quiet", is_flag=True, help="Show warnings only."),
 ]
 

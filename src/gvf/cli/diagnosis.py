@@ -1,4 +1,4 @@
-"""What `gvf doctor` looks at: versions, devices, backends, weights, data and disks of this machine. Nothing is downloaded."""
+"""Checks of `gvf doctor`: versions, devices, backends, weights, data and disks of this machine. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ INSTALL = "Install it as the lock file says: `make test` builds .venv, or `uv pi
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
-    state: `ok`; `absent`, which only takes away what needs it; or `problem`, which keeps gvf from working. advice: what to do
-    about it, empty where there is nothing to do.
+    state: `ok`; `absent`, where only some functions need it; or `problem`, where gvf does not work without it. advice: what to
+    do about it, or empty.
     """
 
     section: str
@@ -42,7 +42,7 @@ Check = Callable[[], Iterator[Finding]]
 
 
 def diagnose() -> list[Finding]:
-    """Return everything that was found; a check that fails itself is a problem, not an end."""
+    """Return the results of all checks. A check that raises becomes a problem, and the others still run."""
     found: list[Finding] = []
     for section, check in CHECKS.items():
         try:
@@ -117,7 +117,7 @@ def devices() -> Iterator[Finding]:
         advice = (
             "There is an NVIDIA driver, but this torch cannot use it: install a torch for its CUDA version, or update it."
             if card
-            else "Small models run on the CPU; the published ones want an NVIDIA GPU."
+            else "Small models run on the CPU; the published ones need an NVIDIA GPU."
         )
         yield Finding("devices", "cuda", "absent", f"torch {torch.__version__} finds no CUDA device", advice)
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
@@ -131,11 +131,11 @@ def devices() -> Iterator[Finding]:
 
 
 def backends() -> Iterator[Finding]:
-    """Yield what draws, searches, cuts out and exports."""
+    """Yield the optional packages and programs."""
     yield from _cpu_rasteriser()
     yield from _gsplat()
     optional = {
-        "pytorch3d": ("pytorch3d", "point searches on CUDA", "Without it, slower twins are used; nothing to do on a CPU."),
+        "pytorch3d": ("pytorch3d", "neighbour searches on CUDA", "Without it, slower code is used. Nothing to do on a CPU."),
         "onnxruntime": ("onnxruntime", "cuts objects out of photographs", "`pip install onnxruntime`."),
         "usd-core": ("pxr", "writes USD", "`pip install usd-core`."),
         "playwright": ("playwright", "tests the page in a browser", "For tests only: `pip install playwright`."),
@@ -169,7 +169,7 @@ def _matting_network() -> Finding:
 
 
 def _cpu_rasteriser() -> Iterator[Finding]:
-    """Yield whether the compiled loops draw a Gaussian, if they are compiled; compiling takes too long here."""
+    """Yield whether the rasteriser draws a Gaussian, unless it still has to be compiled, which would take too long here."""
     import llvmlite.binding as llvm  # type: ignore[import-untyped]
     import torch
 
@@ -218,7 +218,7 @@ def _gsplat() -> Iterator[Finding]:
     import torch
 
     if not torch.cuda.is_available():
-        yield Finding("backends", "gsplat", "absent", "draws on CUDA, where there is a device")
+        yield Finding("backends", "gsplat", "absent", "rasteriser on CUDA", "Nothing to do without a CUDA device.")
         return
     compiler = shutil.which("nvcc") or os.environ.get("CUDA_HOME")
     yield Finding(
@@ -231,7 +231,7 @@ def _gsplat() -> Iterator[Finding]:
 
 
 def weights() -> Iterator[Finding]:
-    """Yield the generators on this machine, and every published weight file, without reading it."""
+    """Yield the generators on this machine, and which published weights are here. No weight file is read."""
     from gvf.cli.models import generator_folders
     from gvf.errors import UserError
     from gvf.pipelines.generator_index import read_index
@@ -290,7 +290,7 @@ def data() -> Iterator[Finding]:
 
 
 def disk() -> Iterator[Finding]:
-    """Yield the free space, and whether gvf may write, where it writes."""
+    """Yield the free space and the write permission of the folders that gvf writes to."""
     from gvf.storage.published_files import weights_folder
 
     places = {"this folder": Path.cwd(), "temporary files": Path(tempfile.gettempdir()), "weights": weights_folder()}
@@ -302,7 +302,7 @@ def disk() -> Iterator[Finding]:
         state: State = "ok"
         advice = ""
         if not writable:
-            state, advice = "problem" if needed else "absent", "Give this user the right to write there."
+            state, advice = "problem" if needed else "absent", "Give this user write permission."
         elif free < SCARCE_BYTES:
             state, advice = "problem" if free < FULL_BYTES and needed else "absent", "Free some space."
         detail = f"{_size(free)} free in {place}" + ("" if writable else ", read-only")

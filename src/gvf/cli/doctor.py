@@ -1,4 +1,4 @@
-"""Command `doctor`: what works on this machine, and what to do about what does not."""
+"""Command `doctor`, which reports what works on this machine and how to fix what does not."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MARKS = {"ok": ("ok", "green"), "absent": ("--", "yellow"), "problem": ("!!", "
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """Check versions, devices, backends, weights, data and disk space, without the network.
+    """Check versions, devices, backends, weights, data and disk space of this machine, without network access.
 
-    `ok` works, `--` is absent and only needed for what its line says, `!!` keeps gvf from working. The exit code is 0 when
-    everything that is required works, else 1.
+    `ok`: works. `--`: missing, and only needed for the purpose in its line. `!!`: missing or broken, and gvf does not work
+    without it. The exit code is 1 if there is any `!!`, else 0.
     """
     from gvf.cli.diagnosis import diagnose
 
@@ -34,7 +34,9 @@ def command(context: click.Context, as_json: bool) -> None:
         _show(findings)
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         click.echo(
-            f"\n{count}: {', '.join(one.name for one in problems)}." if problems else "\nAll that is required works."
+            f"\n{count}: {', '.join(one.name for one in problems)}."
+            if problems
+            else "\nEverything that is required works."
         )
     context.exit(1 if problems else 0)
 

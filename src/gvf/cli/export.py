@@ -1,4 +1,4 @@
-"""Command `export`: an asset for other tools, as splats, USD or video."""
+"""Command `export`, which writes an asset in the formats of other tools: splats, USD or video."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ _LIST = "\n".join(f"  {name:<6} {form.help}" for name, form in FORMATS.items())
 @click.command(
     "export",
     short_help="Write an asset as PLY, splat, SPZ, GLB, USD or video.",
-    help=f"""Write the asset in the folder DIR, or a single asset.glb, in a format of other tools.
+    help=f"""Write the asset in DIR, or a single asset.glb, in a format that other tools read.
 
 \b
 Formats:
 {_LIST}
 
-ply, splat and spz hold one frame per file: all frames become a folder of numbered files, one frame a single file.
-The default output lies beside the asset. docs/exports.md says which tool opens what.
+ply, splat and spz hold one frame per file: several frames are written as a folder of numbered files, a single frame as one
+file. The output is written beside DIR unless -o is given. docs/exports.md lists the tools that open each format.
 """,
 )
 @click.argument("asset", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--format", "name", type=click.Choice(list(FORMATS)), required=True, help="What to write; see above.")
+@click.option("--format", "name", type=click.Choice(list(FORMATS)), required=True, help="Format to write; see above.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder to write.  [default: beside DIR]")
 @click.option(
     "--frames",
     default="all",
     show_default=True,
     metavar="WHICH",
-    help="all, one frame such as 0, or a range such as 0-11.",
+    help="Frames to write: all, one such as 0, or a range such as 0-11.",
 )
 @click.option(
     "--view",
     default="turntable",
     show_default=True,
     metavar="VIEW",
-    help="Camera of a video: turntable, input (the camera of the input video), or AZIMUTH,ELEVATION in degrees.",
+    help="Videos: turntable, input (the camera of the input video), or AZIMUTH,ELEVATION in degrees.",
 )
 @click.option(
-    "--size", type=click.IntRange(16, 4096), default=512, show_default=True, help="Side of a video in pixels."
+    "--size", type=click.IntRange(16, 4096), default=512, show_default=True, help="Videos: height and width in pixels."
 )
 @click.option(
     "--background",
     default="white",
     show_default=True,
     metavar="COLOUR",
-    help="Behind a video: a name, #rrggbb, or, for webm, transparent.",
+    help="Videos: colour name, #rrggbb, or transparent (webm only).",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(0, 600, min_open=True),
     default=6.0,
     show_default=True,
-    help="Duration of a turntable; it is rounded up to whole repetitions of the motion.",
+    help="Turntable videos: duration, rounded up to whole repetitions of the motion.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
-@click.option("--json", "as_json", is_flag=True, help="Report progress on stderr and the result on stdout as JSON.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option("--json", "as_json", is_flag=True, help="Print progress (stderr) and the result (stdout) as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show warnings only.")
 @click.pass_context
 def command(
@@ -113,9 +113,13 @@ def _refuse_video_options(context: click.Context, name: str, view: str) -> None:
     """Refuse options that have no effect."""
     given = [option for option in _VIDEO_OPTIONS if context.get_parameter_source(option) is ParameterSource.COMMANDLINE]
     if given and not FORMATS[name].video:
-        raise click.UsageError(f"--{given[0]} is for videos; the format {name} has no use for it.")
+        raise click.UsageError(
+            f"--{given[0]} has no effect on the format {name}. Leave it out, or choose --format mp4 or webm."
+        )
     if "seconds" in given and view != "turntable":
-        raise click.UsageError("--seconds is for --view turntable; other videos last as long as the motion.")
+        raise click.UsageError(
+            "--seconds has an effect on --view turntable only; other videos last as long as the motion. Leave it out."
+        )
 
 
 def _shot(name: str, view: str, size: int, background: str, seconds: float) -> Shot | None:
@@ -131,5 +135,5 @@ def _shot(name: str, view: str, size: int, background: str, seconds: float) -> S
         red, green, blue = parse_color(background)
         return Shot(parse_view(view), size, (red / 255, green / 255, blue / 255), seconds)
     if name != "webm":
-        raise UserError(f"--background: {name} holds no transparency. Use --format webm, or a colour.")
+        raise UserError(f"--background: {name} has no transparency. Use --format webm, or a colour.")
     return Shot(parse_view(view), size, None, seconds)

@@ -1,4 +1,4 @@
-"""Command `film`: a conditioning video of an animated model, as a good input looks."""
+"""Command `film`, which renders a conditioning video of an animated model: an example of a good input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 @click.command("film")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--clip", metavar="NAME", help="Animation to film; may be left out when the file has only one.")
+@click.option("--clip", metavar="NAME", help="Animation to render. Required if the file has several.")
 @click.option(
     "-o",
     "--output",
@@ -19,12 +19,20 @@ import click
     help="A video (.mp4, .webm, .gif), or a folder for RGBA frames and film.json.",
 )
 @click.option(
-    "--azimuth", type=float, default=0.0, show_default=True, help="Degrees around the object; 0 is its front."
+    "--azimuth",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Camera azimuth in degrees; 0 is the front of the object.",
 )
 @click.option(
-    "--elevation", type=click.FloatRange(-90, 90), default=0.0, show_default=True, help="Degrees above the horizon."
+    "--elevation",
+    type=click.FloatRange(-90, 90),
+    default=0.0,
+    show_default=True,
+    help="Camera elevation in degrees above the horizon.",
 )
-@click.option("--fov", type=click.FloatRange(5, 120), default=49.1, show_default=True, help="Field of view, degrees.")
+@click.option("--fov", type=click.FloatRange(5, 120), default=49.1, show_default=True, help="Field of view in degrees.")
 @click.option(
     "--frames",
     type=click.IntRange(min=2),
@@ -33,16 +41,22 @@ import click
 @click.option(
     "--fps",
     type=click.FloatRange(0, 1000, min_open=True),
-    help="Sample the clip at this rate, in its own time.  [default: the rate at which the frames span the clip]",
+    help="Frame rate, instead of --frames.  [default: the rate at which --frames span the animation]",
 )
 @click.option(
     "--size", type=click.IntRange(16, 4096), default=512, show_default=True, help="Height and width in pixels."
 )
 @click.option(
-    "--samples", type=click.IntRange(1, 16), default=4, show_default=True, help="Rays along each side of a pixel."
+    "--samples",
+    type=click.IntRange(1, 16),
+    default=4,
+    show_default=True,
+    help="Anti-aliasing: rays along each side of a pixel.",
 )
 @click.option(
-    "--background", metavar="COLOUR", help="Name or #rrggbb.  [default: white in a video, transparent in a folder]"
+    "--background",
+    metavar="COLOUR",
+    help="Colour name or #rrggbb.  [default: white in a video, transparent in a folder]",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Report progress on stderr and what was filmed on stdout as JSON."
@@ -63,7 +77,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Film one animation of a .glb or .gltf FILE, lit and framed as the videos that generators are trained on."""
+    """Render one animation of FILE (.glb or .gltf) as a video, with the lighting and framing of training videos."""
     from gvf.cli.progress_output import progress_output
     from gvf.pipelines.film import FilmOptions, check_output, film, parse_color, save_film
 

@@ -1,4 +1,4 @@
-"""Commands `generate` and `animate`: an animated 3D asset from a video, alone or with a model of the object."""
+"""Commands `generate` and `animate`, which make an animated 3D asset from a video, without or with a model of the object."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _VIDEO = (
 @click.option(
     "--clip",
     metavar="NAME",
-    help="Animation of OBJECT whose first frame is its pose in the video's first frame; by default the rest pose.",
+    help="Take the pose of OBJECT from the first frame of this animation of its file.  [default: rest pose]",
 )
 @click.option(
     "--up",
     type=click.Choice(["y", "z"]),
-    help="Up axis of OBJECT's file. By default y for glTF and OBJ, z for PLY and STL meshes.",
+    help="Up axis of OBJECT's file.  [default: y for glTF and OBJ, z for PLY and STL meshes]",
 )
 @asset_options
 def animate(object_file: Path, video: Path, clip: str | None, up: str | None, **options: Any) -> None:
-    """Animate a 3D model as VIDEO shows: OBJECT moves, and its mesh with it.
+    """Make the 3D model OBJECT move as VIDEO shows.
 
     OBJECT is a mesh (.glb, .gltf, .obj, .ply, .stl) or Gaussians (.ply), in the pose of the first frame. VIDEO is a video file
     or a folder of frames that shows the object from a fixed camera.
@@ -52,15 +52,17 @@ def animate(object_file: Path, video: Path, clip: str | None, up: str | None, **
 @click.option(
     "--image-model",
     metavar="FOLDER",
-    help="Networks that make the object of the first frame. By default TRELLIS's that `gvf weights pull` fetched.",
+    help="Folder of the image-to-3D networks.  [default: TRELLIS, once `gvf weights pull` has fetched it]",
 )
 @click.option(
     "--image-encoder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of DINOv2's weights for these networks, other than the published ones.",
+    help="Folder of the DINOv2 weights for the image-to-3D networks.  [default: the published ones]",
 )
 @click.option(
-    "--image-steps", type=click.IntRange(1, 1000), help="Steps of these networks; by default the stored ones."
+    "--image-steps",
+    type=click.IntRange(1, 1000),
+    help="Solver steps of the image-to-3D networks.  [default: stored with them]",
 )
 @asset_options
 def generate(video: Path, **options: Any) -> None:
@@ -88,7 +90,7 @@ def _run(
     up: str | None = None,
     **options: Any,
 ) -> None:
-    """Make an asset and write it; what costs little is checked before what is slow."""
+    """Make an asset and write it. Checks that cost little come before slow work."""
     from gvf.pipelines.asset_files import demand_asset_folder
 
     progress = progress_output(as_json, quiet)

@@ -29,17 +29,15 @@ STAGES = {
 }
 
 ASSETS = {
-    "animate": Entry("gvf.cli.generate:animate", "Animate a 3D model as a video shows."),
+    "animate": Entry("gvf.cli.generate:animate", "Make a 3D model move as a video shows."),
     "generate": Entry("gvf.cli.generate:generate", "Make an animated 3D asset from a video alone."),
     "view": Entry("gvf.cli.view:command", "Show an asset in the browser."),
     "export": Entry("gvf.cli.export:command", "Write an asset as PLY, splat, SPZ, GLB, USD or video."),
-    "film": Entry(
-        "gvf.cli.film:command", "Film an animated model: a conditioning video, as training videos are rendered."
-    ),
+    "film": Entry("gvf.cli.film:command", "Render a video of an animated model, to use as input."),
     "compare": Entry(
-        "gvf_evaluation.commands.compare:command", "Score an asset against the true animation of its model."
+        "gvf_evaluation.commands.compare:command", "Score an asset against the ground-truth animation of its model."
     ),
-    "doctor": Entry("gvf.cli.doctor:command", "Check this machine: what works, and what to do about what does not."),
+    "doctor": Entry("gvf.cli.doctor:command", "Check this machine, and say how to fix what does not work."),
 }
 
 TOOLS = {

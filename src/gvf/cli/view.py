@@ -1,4 +1,4 @@
-"""Command `view`: an asset in the browser, served from this machine."""
+"""Command `view`, which serves an asset to a browser on this machine."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import click
 
 @click.command("view")
 @click.argument("path", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of this machine.  [default: a free one]")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on.  [default: a free one]")
 @click.option("--browser/--no-browser", default=True, help="Open the page in the default browser.  [default: browser]")
 def command(path: Path, port: int, browser: bool) -> None:
-    """Show the asset in the folder DIR, or a single asset.glb, in the browser. Ctrl-C ends it.
+    """Show the asset in DIR, or a single asset.glb, in the browser. Press Ctrl-C to stop.
 
-    Only this machine can open the page, and only files of that folder are served.
+    The page is served to this machine only, and no files outside the folder are served.
     """
     from gvf.viewer.server import address, open_server
     from gvf.viewer.site import asset_site
 
     with open_server(asset_site(path), port) as server:
-        click.echo(f"{address(server)}  (Ctrl-C ends the server)")
+        click.echo(f"{address(server)}  (Ctrl-C stops the server)")
         if browser:  # beside the server, since a browser in the terminal returns only when it is closed
             threading.Thread(target=_open_browser, args=(address(server),), daemon=True).start()
         try:
@@ -33,4 +33,4 @@ def command(path: Path, port: int, browser: bool) -> None:
 
 def _open_browser(page: str) -> None:
     if not webbrowser.open(page):
-        click.echo("No browser was found here: open the address in one yourself.", err=True)
+        click.echo("No browser was found. Open the address above in a browser yourself.", err=True)
