@@ -52,9 +52,9 @@ def read_true_motion(
 ) -> TrueMotion:
     """Bake the animation that an asset should show.
 
-    asset_times: [T] seconds of the asset's frames. even: the frames are spread over the whole clip, whatever their times say.
-    pose: in which the canonical Gaussians were made, None for the clip's own first frame. Raises UserError when the file or
-    the clip cannot be used, nothing moves, or the asset lasts longer than the clip.
+    asset_times: [T] seconds of the asset's frames from the clip's first keyframe. even: the frames are spread over the whole
+    clip, whatever their times say. pose: in which the canonical Gaussians were made, None for the clip's own first frame.
+    Raises UserError when the file or the clip cannot be used, nothing moves, or the asset lasts longer than the clip.
     """
     try:
         document = read_gltf(path)
@@ -91,14 +91,13 @@ def frame_times(animation: Animation, asset_times: np.ndarray, even: bool) -> np
         raise UserError(f"{animation.name!r} has a single key time, so nothing moves. Choose another clip.")
     if even:
         return clip_times(animation, len(asset_times)) - animation.start
-    times = asset_times - asset_times[0]
-    step = times[-1] / max(len(times) - 1, 1)
-    if times[-1] > duration + _HALF_A_FRAME * step:
+    step = (asset_times[-1] - asset_times[0]) / max(len(asset_times) - 1, 1)
+    if asset_times[-1] > duration + _HALF_A_FRAME * step:
         raise UserError(
-            f"the asset's last frame is at {times[-1]:.3g} s, {animation.name!r} ends at {duration:.3g} s. Choose the clip "
+            f"the asset's last frame is at {asset_times[-1]:.3g} s, {animation.name!r} ends at {duration:.3g} s. Choose the clip "
             "that the video shows, or --times even where its frames are spread over the clip."
         )
-    return np.minimum(times, duration)
+    return np.clip(asset_times, 0.0, duration)
 
 
 def _posed(document: GltfDocument, model: GltfModel, pose: Pose) -> np.ndarray:
