@@ -94,7 +94,7 @@ def _is_plain(near: np.ndarray, share: float, band: int) -> bool:
     once_around = np.concatenate(along)
     interruptions = np.count_nonzero(once_around & ~np.roll(once_around, -1))
     plain_sides = sum(side.mean() >= _LEAST_SIDE for side in along)
-    return share >= _LEAST_SHARE and plain_sides >= 3 and interruptions <= _MOST_INTERRUPTIONS
+    return bool(share >= _LEAST_SHARE and plain_sides >= 3 and interruptions <= _MOST_INTERRUPTIONS)
 
 
 def key(rgb: np.ndarray, backdrop: Backdrop) -> np.ndarray:
