@@ -53,7 +53,7 @@ def log_asset(folder: PathLike, workspace: Workspace) -> dict[str, Any]:
 def parameters(name: str, manifest: Manifest) -> dict[str, Any]:
     """Return the parameters of the run by section: generator and video name the run, as preset and data do elsewhere."""
     known = manifest.model_dump(
-        mode="json", include={"generator", "canonical", "motion", "camera", "device", "versions"}
+        mode="json", include={"generator", "canonical", "settings", "motion", "camera", "device", "versions"}
     )
     sizes = {"num_frames": manifest.num_frames, "num_gaussians": manifest.num_gaussians}
     return {
