@@ -1,4 +1,4 @@
-"""Flow `generate`: an asset from a video, by `gvf animate` or `gvf generate`.
+"""Flow `generate`, which makes an asset from a video by `gvf animate` or `gvf generate`.
 
 Run it as the deployment `generate/local`, or here with `python -m flows.generate VIDEO [OBJECT]`.
 """
@@ -29,7 +29,7 @@ class GenerationFailed(RuntimeError):
 
 
 class Generation(BaseModel):
-    """What is generated; every path that is not absolute starts in the checkout."""
+    """Parameters of the flow. Relative paths start in the checkout."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,22 +38,30 @@ class Generation(BaseModel):
         default=None, description="A mesh or Gaussians of the object, in the pose of the first frame."
     )
     output: str | None = Field(
-        default=None, description="Folder of the asset; by default work/assets/<name of the video>."
+        default=None, description="Folder for the asset; by default work/assets/<name of the video>."
     )
     generator: str | None = Field(
         default=None, description="Folder or name of the generator; by default the one trained here."
     )
-    clip: str | None = Field(default=None, description="Animation of the object whose first frame is its pose.")
+    clip: str | None = Field(
+        default=None, description="Animation of object_file whose first frame is its pose; by default the rest pose."
+    )
     frames: int | None = Field(default=None, ge=2, description="Number of frames; by default those of the video.")
     seed: int = Field(default=0, description="Seed of the noise: another seed gives another motion.")
     candidates: int = Field(
-        default=1, ge=1, le=64, description="Motions to sample; the one that fits the video best is kept."
+        default=1, ge=1, le=64, description="Number of motions to generate; the one that fits the video best is kept."
     )
-    azimuth: float | None = Field(default=None, description="Camera's azimuth in degrees, instead of searching for it.")
-    elevation: float | None = Field(default=None, ge=-89, le=89, description="Camera's elevation in degrees.")
-    fov: float | None = Field(default=None, ge=5, le=120, description="Camera's field of view in degrees.")
+    azimuth: float | None = Field(
+        default=None, description="Camera azimuth in degrees; by default found by the alignment."
+    )
+    elevation: float | None = Field(
+        default=None, ge=-89, le=89, description="Camera elevation in degrees; by default found by the alignment."
+    )
+    fov: float | None = Field(
+        default=None, ge=5, le=120, description="Vertical field of view in degrees; by default found by the alignment."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Device of the networks.")
-    size: int = Field(default=512, ge=64, le=2048, description="Size of the videos that show the result, pixels.")
+    size: int = Field(default=512, ge=64, le=2048, description="Size of preview.mp4 and turntable.mp4, in pixels.")
 
     @property
     def folder(self) -> Path:
@@ -64,7 +72,9 @@ class Generation(BaseModel):
     @model_validator(mode="after")
     def _clip_has_its_object(self) -> Generation:
         if self.clip is not None and self.object_file is None:
-            raise ValueError("clip: names an animation of object_file, which is not given.")
+            raise ValueError(
+                "clip: object_file is not given, so there is no animation to name. Give it, or leave clip out."
+            )
         return self
 
     def command(self) -> list[str]:

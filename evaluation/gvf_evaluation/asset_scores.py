@@ -1,4 +1,4 @@
-"""The scores of one generated asset: from its folder and the animated model to JSON, and to a table for people."""
+"""Score one generated asset, given its folder and the animated model; as JSON, or as a table."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def _require_increasing(folder: Path, times: np.ndarray, num_frames: int) -> Non
 
 
 def _to_file(canonical: CanonicalFacts) -> Similarity | None:
-    """Return the way from the asset's units to those of its model, None when it was made without a mesh."""
+    """Return the similarity from object units to those of the model file; None for an asset made without a mesh."""
     if canonical.origin != "mesh" or canonical.to_file is None:
         return None
     return canonical.to_file.similarity()
 
 
 def _remarks(from_mesh: bool, same_file: bool, truth: TrueMotion, even: bool) -> list[str]:
-    """Return what keeps scores from being comparable with others."""
+    """Return remarks on what makes the scores not comparable with others."""
     remarks = []
     if not from_mesh:
         remarks.append(
@@ -107,7 +107,7 @@ def _remarks(from_mesh: bool, same_file: bool, truth: TrueMotion, even: bool) ->
 
 
 def table(scores: Mapping[str, Any]) -> str:
-    """Return the scores for people: one line per metric, then gap closed, the worst frame and what was not measured."""
+    """Return the scores as text: one line per metric, then gap closed, the worst frame and what was not measured."""
     methods, truth = scores["methods"], scores["truth"]
     lines = [
         f"{scores['asset']} against {truth['clip']!r} of {truth['file']}: {len(scores['times'])} frames, "

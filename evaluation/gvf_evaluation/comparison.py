@@ -1,4 +1,4 @@
-"""Score a generated asset against the true animation, beside canonical Gaussians that stay still or follow the true mesh."""
+"""Score a generated asset, and the references `static` and `interpolated`, against the ground-truth animation."""
 
 from __future__ import annotations
 

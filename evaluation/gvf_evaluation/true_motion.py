@@ -1,4 +1,4 @@
-"""The true animation behind a generated asset: its mesh over time, and points that follow it from the canonical pose."""
+"""Ground-truth animation of a generated asset: its mesh over time, and surface points with their canonical positions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HALF_A_FRAME = 0.5
 
 @dataclass(frozen=True)
 class Pose:
-    """The pose of a model: at the first keyframe of an animation, or without any where `clip` is None."""
+    """The pose of a model: the first keyframe of an animation, or the rest pose where `clip` is None."""
 
     clip: str | None
 
@@ -88,7 +88,9 @@ def frame_times(animation: Animation, asset_times: np.ndarray, even: bool) -> np
     """Return the times [T] from the first keyframe at which the clip is compared. Raises UserError if they leave the clip."""
     duration = animation.end - animation.start
     if duration <= 0.0:
-        raise UserError(f"{animation.name!r} has a single key time, so nothing moves. Choose another clip.")
+        raise UserError(
+            f"{animation.name!r} has a single keyframe, so nothing moves. Choose another animation with --clip."
+        )
     if even:
         return clip_times(animation, len(asset_times)) - animation.start
     step = (asset_times[-1] - asset_times[0]) / max(len(asset_times) - 1, 1)

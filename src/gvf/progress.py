@@ -1,4 +1,4 @@
-"""Progress of long work, reported step by step to whoever listens: a terminal, a script, or nobody."""
+"""Report the progress of long work, step by step, to a terminal, to a script, or to nobody."""
 
 from __future__ import annotations
 

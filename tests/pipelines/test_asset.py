@@ -153,7 +153,7 @@ def test_a_video_alone_needs_the_image_networks(
 ):
     monkeypatch.setenv("GVF_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"an image needs the weights of TRELLIS"):
+    with pytest.raises(UserError, match=r"starting from an image needs the weights of TRELLIS"):
         pipeline(video, settings=SETTINGS)
 
 

@@ -135,7 +135,7 @@ def test_a_clip_without_motion_or_of_another_name_is_refused(tmp_path: Path, sli
     still.json["animations"][0]["channels"] = []
     still.json["animations"][0]["samplers"] = []
     still.channel(0, 0, "translation", [0.0], [[0, 0, 0]])
-    with pytest.raises(UserError, match="'pose' has a single key time, so nothing moves"):
+    with pytest.raises(UserError, match="'pose' has a single keyframe, so nothing moves"):
         film(still.glb(tmp_path / "still.glb"), None, SMALL, Progress())
     with pytest.raises(UserError, match=r"has no animation .walk.\. It has: slide"):
         film(sliding_cube, "walk", SMALL, Progress())

@@ -221,7 +221,7 @@ def test_a_film_description_must_hold_a_rate(tmp_path):
     ("options", "part"),
     [
         ({"frames": 1}, "--frames must be between 2"),
-        ({"frames": 4, "rate": 2.0}, "exclude each other"),
+        ({"frames": 4, "rate": 2.0}, "cannot be combined"),
         ({"start": 2.0, "end": 1.0}, "--end must be later"),
         ({"rate": float("nan")}, "--rate must be between"),
         ({"crop": "object"}, "--crop must be one of video, frame"),

@@ -33,7 +33,7 @@ def test_files_that_are_no_network_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         SaliencyNetwork(path)
     path.write_bytes(b"no network")
-    with pytest.raises(UserError, match="no ONNX network"):
+    with pytest.raises(UserError, match="not an ONNX network"):
         SaliencyNetwork(path)
     with pytest.raises(UserError, match="no single RGB image"):
         SaliencyNetwork(onnx_network(tmp_path / "grey.onnx", channels=1))

@@ -1,4 +1,4 @@
-"""A mesh in one pose from a file that a person gives: the mesh, and what is needed to write its materials again."""
+"""A mesh in one pose, read from a file, with what is needed to write its materials again."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def read_mesh(path: Path, clip: str | None = None, up: str | None = None) -> Mes
     """
     kind = path.suffix.lower()
     if kind not in MESH_SUFFIXES:
-        raise UserError(f"{path}: is no model that can be read; these can: {', '.join(MESH_SUFFIXES)}.")
+        raise UserError(f"{path}: is not a model file that gvf reads. Supported formats: {', '.join(MESH_SUFFIXES)}.")
     _refuse_irregular(path)
     if kind in GLTF_SUFFIXES:
         if up not in (None, "y"):
-            raise UserError(f"{path}: is glTF, which has y up. Leave --up out.")
+            raise UserError(f"{path}: is a glTF file, which always has y up. Leave --up out.")
         return _read_gltf(path, clip)
     if clip is not None:
         raise UserError(f"{path}: has no animations, so there is no clip {clip!r}. Leave --clip out.")
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise UserError(f"{path}: has {size >> 20} MiB; at most {MAX_BYTES >> 20} are read.")
+        raise UserError(f"{path}: is larger than {MAX_BYTES >> 20} MiB ({size >> 20} MiB). Simplify the mesh.")
     return _read_plain(path, kind, up or UP[kind], up is None)
 
 

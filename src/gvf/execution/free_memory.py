@@ -1,4 +1,4 @@
-"""How much memory is left: of the machine within the limits of a container, or of a CUDA device."""
+"""Find the free memory of the machine, within the limits of its container, or of a CUDA device."""
 
 from __future__ import annotations
 

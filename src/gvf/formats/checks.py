@@ -1,4 +1,4 @@
-"""What every export checks before it writes: the axes of the Gaussians, and that all values are finite."""
+"""Checks before an export: the axes of the Gaussians, and that all values are finite."""
 
 from __future__ import annotations
 

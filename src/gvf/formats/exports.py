@@ -28,7 +28,7 @@ from gvf.video.writing import write_video
 
 @dataclass(frozen=True)
 class Moving:
-    """What is exported.
+    """Moving Gaussians to be exported.
 
     gaussians: fields [T, N, ...]. low_pass, compensate: the rendering convention (`rendering.rasterize`). camera: of the
     input video, if it is known. facts: what an `asset.glb` notes besides.

@@ -21,7 +21,7 @@ _ELEMENT_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 
 
 class GlbFile:
-    """A file in the making. `json` may be changed freely until it is saved."""
+    """A GLB file that is being built. `json` may be changed freely until it is saved."""
 
     def __init__(self) -> None:
         self.json: dict[str, Any] = {"asset": {"version": "2.0", "generator": f"gvf {__version__}"}}
@@ -51,7 +51,7 @@ class GlbFile:
         padding = -self._length % 4
         if self._length + padding + len(stored) > _MAX_LENGTH:
             raise UserError(
-                "The file would have more than 4 GiB, which GLB cannot hold. Use a smaller mesh or fewer frames."
+                "The file would be larger than 4 GiB, the limit of GLB. Use a smaller mesh or fewer frames."
             )
         self._parts += [bytes(padding), stored]
         view: dict[str, Any] = {"buffer": 0, "byteOffset": self._length + padding, "byteLength": len(stored)}
@@ -74,7 +74,7 @@ class GlbFile:
         return self.add("accessors", {**values, "normalized": True} if normalized else values)
 
     def zeros(self, count: int, width: int) -> int:
-        """Return an accessor of float zeros, which take no space in the file and are shared by all who ask for the same."""
+        """Return an accessor of float zeros, which takes no space in the file; equal ones are shared."""
         key = count, width
         if key not in self._zeros:
             values = {"componentType": 5126, "count": count, "type": _ELEMENT_TYPES[width]}

@@ -1,4 +1,4 @@
-"""Gaussians of one frame as an SPZ file (version 3), about a tenth of the size of PLY, by the package gsply.
+"""Gaussians of one frame as an SPZ file (version 3), about a quarter of the size of PLY, by the package gsply.
 
 SPZ stores positions as 24-bit fixed point, logarithms of scale in steps of 1/16, opacity and colour in 8 bits, and rotations
 as their three smallest components in 10 bits each; x right, y up, z backward. gsply quantises and packs. This module turns

@@ -1,4 +1,4 @@
-"""How far displacements are from the true ones, relative to the true motion."""
+"""Errors of displacements relative to the ground-truth motion."""
 
 from __future__ import annotations
 

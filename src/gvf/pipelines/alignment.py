@@ -33,7 +33,7 @@ _FINALISTS, _SAME_POSE, _FINE_ITERATIONS = 3, 3.0, 10
 
 @dataclass(frozen=True)
 class AlignmentSettings:
-    """What is known of the camera, and what views are compared by.
+    """Settings of the alignment.
 
     azimuth, elevation: degrees; fov: full angle of the square image, degrees; None is found out. features: `clip` adds the
     difference of CLIP's image features to the loss, as the paper's release does; its weights must be on this machine.
@@ -57,7 +57,7 @@ class AlignmentSettings:
 
 @dataclass(frozen=True)
 class Rival:
-    """Another view that fits. azimuth, elevation: degrees. loss: as `Alignment.loss`."""
+    """Another view that fits nearly as well. azimuth, elevation: degrees. loss: as `Alignment.loss`."""
 
     azimuth: float
     elevation: float

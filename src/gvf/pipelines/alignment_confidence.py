@@ -1,4 +1,4 @@
-"""How sure the azimuth found is, judged by how well the best view fits and how much worse its best rival does."""
+"""Confidence in the azimuth, from the loss of the best view and that of its best rival."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the alignment compares: the input's object on a small canvas of its own, and renders laid over it."""
+"""The input image as the alignment compares it: the object on a small canvas, and the loss of renders against it."""
 
 from __future__ import annotations
 

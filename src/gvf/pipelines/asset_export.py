@@ -47,7 +47,7 @@ def export_asset(
     Raises UserError for another format, an asset that cannot be read, and an output that exists without `overwrite`.
     """
     if name not in FORMATS:
-        raise UserError(f"{name!r} is not a format of exports. Choose one of {', '.join(FORMATS)}.")
+        raise UserError(f"{name!r} is not an export format. Choose one of {', '.join(FORMATS)}.")
     progress = progress or Progress()
     with progress.step("read"):
         moving = read_moving(asset)
@@ -157,7 +157,9 @@ def check_output(output: Path, name: str, is_folder: bool, asset: Path, overwrit
                 "with --frames."
             )
         if output.is_dir() and not holds_only_frames(output, form.suffixes[0]):
-            raise UserError(f"{output}: holds other files, and an export replaces its folder. Name a new one with -o.")
+            raise UserError(
+                f"{output}: holds other files, and the export replaces the whole folder. Name a new folder with -o."
+            )
         exists = output.is_dir() and any(output.iterdir())
     else:
         if output.suffix.lower() not in form.suffixes:

@@ -1,4 +1,4 @@
-"""What is recorded of the parts of an asset: its video, canonical object, camera, motion and generator."""
+"""Manifest of an asset: its video, canonical object, camera, motion and generator."""
 
 from __future__ import annotations
 

@@ -29,7 +29,9 @@ def demand_asset_folder(folder: PathLike) -> None:
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file. Name a folder with -o.")
     if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST_NAME).is_file():
-        raise UserError(f"{path}: holds other files, and an asset replaces its folder. Name a new folder with -o.")
+        raise UserError(
+            f"{path}: holds other files, and writing an asset replaces the whole folder. Name a new folder with -o."
+        )
     demand_writable([path])
 
 

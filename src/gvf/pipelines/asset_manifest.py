@@ -60,7 +60,7 @@ class CameraFacts(_Facts):
 
 
 class AlignmentFacts(_Facts):
-    """How sure the camera is. confidence: in [0, 1]. rivals: azimuths, in degrees, that fit almost as well."""
+    """Confidence of the alignment. confidence: in [0, 1]. rivals: azimuths, in degrees, that fit almost as well."""
 
     confidence: Annotated[float, Field(ge=0.0, le=1.0)]
     ambiguous: bool

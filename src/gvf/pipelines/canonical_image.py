@@ -60,7 +60,8 @@ def gaussians_of_image(
         encoder = _encoder(generator, settings)
     except UserError as error:
         raise UserError(
-            f"an image needs the weights of TRELLIS ({REPOSITORY}) and of DINOv2, a model or Gaussians do not. {error}"
+            f"starting from an image needs the weights of TRELLIS ({REPOSITORY}) and of DINOv2; starting from a model does "
+            f"not. {error}"
         ) from None
     demand_image_memory(networks)
     with progress.step("image features"):
@@ -81,7 +82,9 @@ def cropped(rgba: np.ndarray) -> np.ndarray:
     """
     rows, columns = np.nonzero(rgba[..., 3] > _OPAQUE * 255)
     if not len(rows):
-        raise UserError("the image: has no opaque pixel, so there is no object. Cut the object out, or use --matting.")
+        raise UserError(
+            "the image has no opaque pixel, so it shows no object. Cut the object out, or choose another --matting."
+        )
     low, high = np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()])
     side = max(int((high - low).max() * _ROOM), 1)
     left, top = ((low + high) / 2.0).astype(int) - side // 2

@@ -1,4 +1,4 @@
-"""Film an animated model: the conditioning video that a camera around it sees, as training videos are rendered."""
+"""Render conditioning videos of animated models, with the lighting and framing of training videos."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GIF_TICK = 0.01  # seconds; the unit of a GIF's frame times
 
 @dataclass(frozen=True)
 class FilmOptions:
-    """How a clip is filmed.
+    """Settings of the rendering.
 
     frames: number of frames, evenly spaced from the first keyframe to the last; with `frames_per_second`, the first ones
     at that rate. frames_per_second: rate at which the clip is sampled, instead of a number of frames. size: height and
@@ -56,7 +56,7 @@ class FilmOptions:
 
 @dataclass(frozen=True)
 class Film:
-    """A filmed clip.
+    """A rendered clip.
 
     frames: uint8 [T, S, S, 4] sRGB with straight alpha. times: [T] seconds from the clip's first keyframe. file, sha256: the
     model's name and digest. side, center: the object's longest side over all frames and the middle of its bounding box, in
@@ -129,7 +129,9 @@ def _times_of(options: FilmOptions) -> Callable[[Animation], np.ndarray]:
     def choose(animation: Animation) -> np.ndarray:
         duration, rate = animation.end - animation.start, options.frames_per_second
         if duration <= 0.0:
-            raise UserError(f"{animation.name!r} has a single key time, so nothing moves. Choose another clip.")
+            raise UserError(
+                f"{animation.name!r} has a single keyframe, so nothing moves. Choose another animation with --clip."
+            )
         if rate is None:
             _require_room(options.frames or FRAMES, options.size)
             return clip_times(animation, options.frames or FRAMES)
@@ -197,7 +199,7 @@ def check_output(output: Path, size: int) -> None:
         if suffix != ".gif" and size % 2:
             raise UserError(f"{output}: a video needs an even --size, not {size}.")
         if output.is_dir():
-            raise UserError(f"{output}: is a folder. Name a file, or a folder whose name has no suffix of a video.")
+            raise UserError(f"{output}: is a folder. Name a file, or a folder whose name does not end like a video.")
         return
     if output.suffix and not output.is_dir():
         raise UserError(f"{output}: must end in {', '.join(VIDEO_SUFFIXES)}, or be a folder for frames.")

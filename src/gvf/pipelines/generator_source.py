@@ -1,4 +1,4 @@
-"""Where a generator comes from: its name, a digest of everything that its results depend on, and its licence."""
+"""Describe the origin of a generator: its name, its licence, and a digest of everything that its results depend on."""
 
 from __future__ import annotations
 

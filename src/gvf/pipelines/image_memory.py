@@ -1,4 +1,4 @@
-"""The memory that the networks from an image to canonical Gaussians take besides their weights, known before they start."""
+"""Estimate the memory that the networks from an image to canonical Gaussians take, before they start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory that the generation of a motion takes, known before it starts."""
+"""Estimate the memory that generating a motion takes, before it starts."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def batch_that_fits(generator: MotionGenerator, load: MotionLoad, candidates: in
     shortest = replace(alone, segment_frames=2)
     if number := _most(load.num_frames, lambda frames: fits(replace(shortest, num_frames=frames)), least=2):
         raise UserError(f"{problem} --frames {number} --segment-frames 2 fits.")
-    raise UserError(f"{problem} Not even 2 frames fit: close other programs, or use a machine with more memory.")
+    raise UserError(f"{problem} Not even 2 frames fit. Close other programs, or use a machine with more memory.")
 
 
 def _most(largest: int, fits: Callable[[int], bool], least: int = 1) -> int:

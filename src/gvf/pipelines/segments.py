@@ -1,4 +1,4 @@
-"""Videos longer than a generator takes at once, in segments: all from the first frame, or each from the one before (D.1)."""
+"""Split long videos into segments, which start from the first frame, or from the last frame of the segment before (D.1)."""
 
 from __future__ import annotations
 

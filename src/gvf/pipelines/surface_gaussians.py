@@ -1,6 +1,6 @@
-"""Flat Gaussians on a mesh's surface in its own colours: what the mesh looks like, drawn as fast as Gaussians are.
+"""Cover the surface of a mesh with flat Gaussians in its own colours.
 
-They serve the alignment, which needs the object's true appearance: canonical Gaussians of small networks are blurred.
+The alignment compares them with the video: the canonical Gaussians of small networks are too blurred for that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A video's frames as the training camera would show them: what the generator's networks know."""
+"""Resample the frames of a video as the training camera would show them."""
 
 from __future__ import annotations
 

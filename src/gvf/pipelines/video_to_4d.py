@@ -28,7 +28,7 @@ from gvf.video.preparation import prepare_video
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person may choose.
+    """Settings of the pipeline.
 
     alignment: here, fov is the vertical field of view of the whole video, of which a crop shows a part.
     clip: animation of the model whose first frame is its pose; by default its rest pose. up: the model file's up axis, by

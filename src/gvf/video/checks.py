@@ -1,4 +1,4 @@
-"""Check a video for what makes a bad result, before anything slow runs."""
+"""Check a video for common causes of a bad result, before anything slow runs."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _size(clip: Clip, boxes: np.ndarray) -> Iterator[Finding]:
     longest = np.nanmax(np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]))
     pixels = round(longest * clip.scale)
     if pixels < _SMALLEST:
-        yield Finding("small", "error", f"The object is only {pixels} pixels large. Film it from nearer by.")
+        yield Finding("small", "error", f"The object is only {pixels} pixels large. Film it from closer up.")
     elif longest < _SMALL:
         remedy = "Film it from nearer by" + (", or raise --max-size." if clip.scale > 1.01 else ".")
         yield Finding("small", "warning", f"The object is only {pixels} pixels large, so it lacks detail. {remedy}")

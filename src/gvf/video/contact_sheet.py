@@ -1,4 +1,4 @@
-"""Draw what the model will see: the frames of an input video in rows, each with its number and time."""
+"""Draw the contact sheet of an input video: the frames that the model will see, with their numbers and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say what was found in an input video, with advice, before anything slow runs."""
+"""Findings about an input video, with advice, reported before anything slow runs."""
 
 from __future__ import annotations
 

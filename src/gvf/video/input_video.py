@@ -1,4 +1,4 @@
-"""A prepared video: what the networks see, and where it was in the source."""
+"""A prepared video: square frames for the networks, and their crops in the source."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def matted(clip: Clip, options: VideoOptions, name: str, progress: Progress) -> 
             return _masked(clip, _Keying(), "key", progress), "key"
         if method == "key":
             raise UserError(
-                f"{name}: its background is not plain. Use --matting network, or film it before a plain wall."
+                f"{name}: its background is not plain. Use --matting network, or film it in front of a plain wall."
             )
     try:
         network = SaliencyNetwork(options.matting_model)

@@ -1,4 +1,4 @@
-"""Choose what of a video is used, and how its object is cut out."""
+"""Options of reading a video: which part is used, and how its object is cut out."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class VideoOptions:
 
     def __post_init__(self) -> None:
         if self.frames is not None and self.rate is not None:
-            raise UserError("--frames and --rate exclude each other. Give one of them.")
+            raise UserError("--frames and --rate cannot be combined. Give one of them.")
         _within("--frames", self.frames, 2, 100_000)
         _within("--rate", self.rate, 0.01, 1000)
         _within("--folder-rate", self.folder_rate, 0.01, 1000)

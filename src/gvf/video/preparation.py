@@ -1,4 +1,4 @@
-"""From a video to what the networks see: read, cut the object out, crop, check."""
+"""Prepare a video for the networks: read it, cut the object out, crop and check it."""
 
 from __future__ import annotations
 

@@ -70,7 +70,9 @@ class SaliencyNetwork:
         except Exception as error:
             if ends_the_run(error):
                 raise
-            raise UserError(f"{self.name}: is no ONNX network that can be run ({clean(str(error), 160)}).") from None
+            raise UserError(
+                f"{self.name}: is not an ONNX network that can be run ({clean(str(error), 160)})."
+            ) from None
         mean, deviation, side = _rule(self.name)
         self._normalisation = Normalisation(mean, deviation)
         self._size = _input_size(self._session, side, self.name)
@@ -88,7 +90,9 @@ class SaliencyNetwork:
         )
         found = np.squeeze(np.asarray(output[0], np.float32))
         if found.ndim != 2 or not np.isfinite(found).all():
-            raise UserError(f"{self.name}: its first output is no map of the object (shape {list(output[0].shape)}).")
+            raise UserError(
+                f"{self.name}: its first output is not a map of the object (shape {list(output[0].shape)})."
+            )
         if found.min() < -1e-3 or found.max() > 1 + 1e-3:
             found = 1 / (1 + np.exp(-found.clip(-50, 50)))
         return np.asarray(Image.fromarray(found).resize((width, height), Image.Resampling.BILINEAR))

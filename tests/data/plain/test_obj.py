@@ -173,7 +173,7 @@ def test_size_is_refused_before_trimesh_reads(tmp_path: Path, monkeypatch: pytes
         read_mesh(square(tmp_path))
     with pytest.raises(UserError, match="no animations"):
         read_mesh(tmp_path / "square.obj", clip="walk")
-    with pytest.raises(UserError, match=r"is no model that can be read; these can: \.glb"):
+    with pytest.raises(UserError, match=r"is not a model file that gvf reads. Supported formats: \.glb"):
         read_mesh(tmp_path / "square.mtl")
     with pytest.raises(UserError, match="No such file"):
         read_mesh(tmp_path / "nowhere.obj")

@@ -102,7 +102,7 @@ def test_a_texture_as_meshlab_writes_it(tmp_path: Path, where: str) -> None:
         (["0 0 0", "1 0 0", "0 1 0"], ["3 0 1 -1"], "do not exist"),
         (["0 0 0", "1 0 0", "0 nan 0"], ["3 0 1 2"], "NaN"),
         (["0 0 0", "1 0 0", "0 1 0"], ["2 0 1"], "no triangles"),
-        (["0 0 0", "1 0", "0 1 0"], ["3 0 1 2"], "no readable PLY"),
+        (["0 0 0", "1 0", "0 1 0"], ["3 0 1 2"], "not a readable PLY"),
     ],
 )
 def test_broken_ply_files(tmp_path: Path, vertices: list[str], faces: list[str], message: str) -> None:

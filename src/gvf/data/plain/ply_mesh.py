@@ -43,7 +43,7 @@ def read_ply_mesh(path: Path, max_triangles: int) -> tuple[PlainSurface, list[st
         part = _part(path, table, data["face"].data, faces, owners)
         part = _textured(part, data["face"].data, owners, table, header.comments, files)
     except (PlyParseError, ValueError, KeyError, OverflowError, TypeError, IndexError) as error:
-        raise UserError(f"{path}: is no readable PLY file ({clean(str(error), 200)}).") from None
+        raise UserError(f"{path}: is not a readable PLY file ({clean(str(error), 200)}).") from None
     if len(part.faces) > max_triangles:
         raise UserError(f"{path}: has {len(part.faces)} triangles; at most {max_triangles} are read.")
     return PlainSurface((part,), tuple(files.images)), files.warnings

@@ -117,7 +117,9 @@ def _loaded(path: Path, data: bytes, kind: str, files: Mapping[str, bytes]) -> t
             Exception
         ) as error:  # whatever trimesh's parsers raise on a broken file: index, value, key errors and more
             message = clean(str(error), 200) or type(error).__name__
-            raise UserError(f"{path}: is no readable {kind.upper()} file ({message}). Export the mesh again.") from None
+            raise UserError(
+                f"{path}: is not a readable {kind.upper()} file ({message}). Export the mesh again."
+            ) from None
 
 
 class _Files(dict[str, bytes]):

@@ -39,7 +39,7 @@ async function decoded(content) {
   try {
     return await decodeAsset(content);
   } catch (error) {
-    throw new Error(`${error.message} Copy the file again, or write the asset again.`);
+    throw new Error(`${error.message} Copy the file again, or regenerate the asset.`);
   }
 }
 

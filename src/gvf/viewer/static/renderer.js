@@ -12,7 +12,7 @@ const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i; // names of rend
 
 /** What a browser without WebGL2 is told. */
 export const NO_WEBGL2 =
-  "This browser offers no WebGL 2, which the player draws with. Update the browser, or turn on hardware acceleration in its settings.";
+  "The player needs WebGL 2, which this browser does not offer. Update the browser, or enable hardware acceleration in its settings.";
 
 const TEXTURES = [
   { name: "means", channels: 3 },
@@ -60,7 +60,7 @@ export class SplatRenderer {
     const gl = this.#gl;
     const rows = Math.max(1, Math.ceil(count / (1 << ROW_BITS)));
     if (rows > gl.getParameter(gl.MAX_TEXTURE_SIZE)) {
-      throw new Error(`${count.toLocaleString("en")} Gaussians are more than this device can draw.`);
+      throw new Error(`${count.toLocaleString("en")} Gaussians are more than this device can draw. Open the asset on a device with a larger GPU.`);
     }
     Object.assign(this, { count, rows, lowPass, compensate });
     this.#sorter.resize(count, rows << ROW_BITS);
@@ -235,13 +235,13 @@ function program(gl, vertex, fragment) {
     gl.shaderSource(shader, source);
     gl.compileShader(shader);
     if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
-      throw new Error(`This device refuses the player's shader: ${gl.getShaderInfoLog(shader)}`);
+      throw new Error(`The player's shader does not compile on this device: ${gl.getShaderInfoLog(shader)}`);
     }
     gl.attachShader(use, shader);
   }
   gl.linkProgram(use);
   if (!gl.getProgramParameter(use, gl.LINK_STATUS) && !gl.isContextLost()) {
-    throw new Error(`This device refuses the player's shaders: ${gl.getProgramInfoLog(use)}`);
+    throw new Error(`The player's shaders do not link on this device: ${gl.getProgramInfoLog(use)}`);
   }
   const uniforms = {};
   for (let i = 0; i < gl.getProgramParameter(use, gl.ACTIVE_UNIFORMS); i += 1) {

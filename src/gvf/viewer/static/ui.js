@@ -45,7 +45,7 @@ export class Interface {
     for (const button of document.querySelectorAll("button[data-action]")) {
       button.addEventListener("click", this.#actions[button.dataset.action]);
     }
-    set("view", "aria-label", `${page.title}. Drag to turn it, or use the arrow keys.`);
+    set("view", "aria-label", `${page.title}. Drag or use the arrow keys to rotate the view.`);
     part("full").hidden = !document.fullscreenEnabled;
     this.#wireTimeline();
     this.#wireBackground();
@@ -126,7 +126,7 @@ export class Interface {
     if (part("clock").textContent !== number) part("clock").textContent = number;
     name("play", player.playing ? "Pause" : "Play", "Space");
     press("play", player.playing);
-    name("mode", player.mode === "loop" ? "At the end: start again" : "At the end: run backwards", "L");
+    name("mode", player.mode === "loop" ? "Loop: play from the start again" : "Loop: play back and forth", "L");
     press("mode", player.mode !== "loop");
     press("interpolation", player.interpolated);
     const speeds = [...part("speed").options].map(({ value }) => Number(value));
