@@ -107,7 +107,7 @@ _SLAT_FLOW = asdict(
 CATALOG: Mapping[str, Published] = {
     "variation-vae": Published("variation VAE", (files.VARIATION_VAE,), _VARIATION),
     "dit": Published("variation diffusion transformer", (files.DIT,), _DIT),
-    "static-vae": Published("E_GS and D_GS, 8 Gaussians a voxel", (files.STATIC_VAE,), _STATIC),
+    "static-vae": Published("E_GS and D_GS, 8 Gaussians per voxel", (files.STATIC_VAE,), _STATIC),
     "static-vae-initial": Published(
         "initial weights of static training: TRELLIS's E_GS and a D_GS with 8 Gaussians per voxel",
         (files.STATIC_VAE_INITIAL,),
@@ -115,12 +115,12 @@ CATALOG: Mapping[str, Published] = {
     "statistics": Published("means and deviations of latents and Gaussians", files.STATISTICS),
     "slat-encoder": Published("E_GS of TRELLIS", (files.SLAT_ENCODER,), _STATIC),
     "slat-gs-decoder": Published(
-        "D_GS of TRELLIS, 32 Gaussians a voxel in this file", (files.SLAT_GS_DECODER,), _STATIC
+        "D_GS of TRELLIS, 32 Gaussians per voxel in this file", (files.SLAT_GS_DECODER,), _STATIC
     ),
-    "ss-flow": Published("image to sparse structure", (files.SS_FLOW,), _SS_FLOW),
-    "ss-decoder": Published("sparse structure to voxels", (files.SS_DECODER,), _SS_DECODER),
-    "slat-flow": Published("image to structured latents", (files.SLAT_FLOW,), _SLAT_FLOW),
-    "dinov2": Published("image features of the paper preset", (files.DINOV2,)),
+    "ss-flow": Published("image-to-3D: image to sparse structure", (files.SS_FLOW,), _SS_FLOW),
+    "ss-decoder": Published("image-to-3D: sparse structure to voxels", (files.SS_DECODER,), _SS_DECODER),
+    "slat-flow": Published("image-to-3D: image to structured latents", (files.SLAT_FLOW,), _SLAT_FLOW),
+    "dinov2": Published("image features of the paper preset and of image-to-3D", (files.DINOV2,)),
     "lpips": Published("metric and loss LPIPS", (files.VGG16, files.ALEXNET)),
     "clip": Published("metric CLIP", (files.CLIP_B32,)),
     "fvd": Published("metric FVD", (files.I3D_KINETICS,)),
