@@ -126,8 +126,8 @@ _OPTIONS = [
     click.option(
         "--segments-from",
         type=click.Choice(["last", "first"]),
-        help="What later segments start from: the last frame generated, as in the paper, or the first frame, which is better "
-        "with small generators, whose errors add up.  [default: last]",
+        help="Frame that later segments start from: the last one generated, as in the paper, or the first of the video, which "
+        "is better with small generators.  [default: last]",
     ),
     click.option(
         "--size",
