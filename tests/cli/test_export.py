@@ -217,7 +217,7 @@ def test_the_output_is_named_after_the_asset_wherever_the_user_is(asset: Path, m
     assert json.loads(run(".", "--format", "usd", "--json"))["output"] == str(asset.parent / "walk.usdc")
     with pytest.raises(UserError, match="exists already"):
         run(".", "--format", "splat")
-    with pytest.raises(UserError, match="'gif' is not a format"):
+    with pytest.raises(UserError, match="'gif' is not an export format"):
         export_asset(".", "gif")
 
 

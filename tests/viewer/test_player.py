@@ -476,5 +476,5 @@ def test_a_missing_asset_gives_a_message(browser, site):
 def test_without_webgl_2_the_page_says_so(playwright, chromium, folder):
     with launched(playwright, chromium, "--disable-3d-apis") as browser:
         visit = Visit(browser, (folder / "index.html").as_uri())
-        assert "offers no WebGL 2" in visit.page.inner_text("#message")
+        assert "needs WebGL 2, which this browser does not offer" in visit.page.inner_text("#message")
         visit.page.close()
