@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -64,6 +66,18 @@ def test_scripts_get_the_manifest_and_events(inputs: Path, tmp_path: Path):
     assert {event["event"] for event in events} >= {"begin", "end"}
     assert {"align", "motion"} <= {event.get("step") for event in events}
     assert (tmp_path / "asset/index.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["animate", "generate"])
+def test_the_help_lists_every_option_once_under_a_heading(name: str):
+    done = CliRunner().invoke(cli._gvf, [name, "--help"], catch_exceptions=False)
+    found = cli._gvf.get_command(click.Context(cli._gvf), name)
+    assert found is not None
+    for parameter in found.params:
+        if isinstance(parameter, click.Option):
+            assert len(re.findall(rf"^  (?:-\w, )?{parameter.opts[-1]}(?= |$)", done.stdout, re.MULTILINE)) == 1
+    headings = ["Options:", "Video:", "Camera:", "Motion:", "Output:"]
+    assert [line for line in done.stdout.splitlines() if line in headings] == headings
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,35 @@ import click
 
 Command = Callable[..., None]
 
+# Headings of the help, and the options under them; the others come first.
+_GROUPS = {
+    "Video": (
+        *("frames", "rate", "start", "end", "folder_rate", "max_frames", "max_size"),
+        *("crop", "margin", "matting", "matting_model"),
+    ),
+    "Camera": ("azimuth", "elevation", "fov"),
+    "Motion": (
+        *("seed", "candidates", "steps", "guidance"),
+        *("segment_frames", "segments_from", "shared_noise"),
+    ),
+    "Output": ("size", "as_json", "quiet"),
+}
+
+
+class AssetCommand(click.Command):
+    """A command whose help lists the options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        records = {option.name: option.get_help_record(ctx) for option in options}
+        grouped = {name for names in _GROUPS.values() for name in names}
+        sections = {"Options": [name for name in records if name not in grouped], **_GROUPS}
+        for title, names in sections.items():
+            rows = [row for name in names if (row := records.get(name)) is not None]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
 _OPTIONS = [
     click.option(
         "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the asset."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gvf.cli.asset_options import asset_options
+from gvf.cli.asset_options import AssetCommand, asset_options
 from gvf.cli.progress_output import progress_output
 from gvf.errors import UserError
 
@@ -22,7 +22,7 @@ _VIDEO = (
 )
 
 
-@click.command("animate")
+@click.command("animate", cls=AssetCommand)
 @click.argument("object_file", metavar="OBJECT", type=click.Path(path_type=Path))
 @click.argument("video", type=click.Path(path_type=Path))
 @click.option(
@@ -47,7 +47,7 @@ def animate(object_file: Path, video: Path, clip: str | None, up: str | None, **
     _run(video, object_file, clip=clip, up=up, **options)
 
 
-@click.command("generate")
+@click.command("generate", cls=AssetCommand)
 @click.argument("video", type=click.Path(path_type=Path))
 @click.option(
     "--image-model",
