@@ -109,7 +109,8 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
     tags = dict(rows(store, f"select key, value from tags where run_uuid = '{run_id}'"))
     assert tags["preset"] == "cpu"
     assert {"code", "dvc_lock", "run_key", "mlflow.source.git.commit"} <= set(tags)
-    assert {name for (name,) in rows(store, "select name from datasets")} == {"curated"}  # the other run may still log its own
+    datasets = {name for (name,) in rows(store, "select name from datasets")}
+    assert datasets == {"curated"}  # once or twice: the other run may still log its own
     assert rows(store, "select name, source_run_id from logged_models") == [("dit", run_id)]
     ((name, location),) = rows(store, "select name, source from model_versions")
     assert name == "dit"
