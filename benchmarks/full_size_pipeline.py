@@ -4,14 +4,18 @@ The weights are written once, in the formats of the releases (GVFDiffusion, TREL
 What they make is noise; seconds and memory are those of the real ones. Blocks of TRELLIS's networks run in float32, which
 processors compute faster than float16. What memory is needed is said before each part starts; a part that does not fit ends it.
 
-    python benchmarks/full_size_pipeline.py [--weights DIR] [--frames 8] [--steps 2] [--threads 2] [--output FILE.json]
+    python benchmarks/full_size_pipeline.py [--weights DIR] [--frames 8] [--steps 2] [--threads 2]
+        [--only image motion] [--output FILE.json]
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,7 +38,7 @@ from gvf.pipelines.motion import MotionSettings, demand_memory, generate_motion
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.pipelines.motion_memory import MotionLoad, estimate_memory
 from gvf.storage import published_files
-from gvf.storage.files import write_json
+from gvf.storage.files import load_tensors, save_tensors, write_json
 from gvf.weights.published import build_published, save_published
 
 GENERATOR = {
@@ -48,6 +52,7 @@ TRELLIS = {
     "slat-flow": published_files.SLAT_FLOW,
     "slat-gs-decoder": published_files.SLAT_GS_DECODER,
 }
+CANONICAL = "canonical.safetensors"
 OCCUPIED = 4_000  # of 64^3 voxels; scattered, they have as many coarse voxels as 10,000 on a surface
 STD = 0.02
 Value = TypeVar("Value")
@@ -148,52 +153,78 @@ def canonical_of(image: Tensor, weights: Path, num_steps: int, steps: Steps) -> 
     return canonical
 
 
+def picture() -> Tensor:
+    """Return an image [518, 518, 4] of a box."""
+    image = torch.zeros(518, 518, 4, dtype=torch.uint8)
+    image[100:400, 150:350] = torch.tensor([180, 90, 40, 255], dtype=torch.uint8)
+    return image
+
+
+def run_image(weights: Path, options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
+    """Make canonical Gaussians of an image and keep them beside the weights."""
+    canonical = canonical_of(picture(), weights, options.steps, steps)
+    save_tensors(weights / CANONICAL, {"values": canonical.to_activated14().contiguous()})
+    return {"gaussians": canonical.num_gaussians}
+
+
+def run_motion(weights: Path, options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
+    """Generate a motion of the canonical Gaussians."""
+    canonical = Gaussians.from_activated14(load_tensors(weights / CANONICAL)["values"])
+
+    def load() -> MotionGenerator:
+        folder = weights / "generator"
+        found = MotionGenerator.from_pretrained(folder, local_files_only=True, encoder_weights=weights / "dinov2")
+        assert found.encoder.num_tokens == 1370
+        return found
+
+    generator = steps.run("load GVFDiffusion, DINOv2", load)
+    settings = MotionSettings(sampling={"solver": "multistep", "steps": options.steps}, segment_frames=options.frames)
+    estimate = estimate_memory(generator, MotionLoad(options.frames, options.frames, canonical.num_gaussians))
+    needed = (estimate.working + estimate.result) / 2**30
+    print(f"variation field: needs about {needed:.2f} GiB besides weights", flush=True)
+    demand_memory(generator, options.frames, canonical.num_gaussians, settings)
+    frames = torch.stack([picture().roll(4 * index, 1) for index in range(options.frames)])
+    camera = OrbitCamera(0.0, 0.0, 2.0, 49.1)
+    motion = steps.run("variation field", lambda: generate_motion(generator, frames, canonical, camera, settings))
+    assert motion.gaussians.means.isfinite().all()
+    return {"estimate_gib": needed, "network_calls": motion.nfe}
+
+
+PARTS = {"image": run_image, "motion": run_motion}
+
+
+def run_apart(part: str, weights: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Run one part in a process of its own, so that its growth is its own, and return what it measured."""
+    report = weights / f"{part}.json"
+    sizes = ["--frames", str(options.frames), "--steps", str(options.steps), "--threads", str(options.threads)]
+    command = [sys.executable, __file__, "--part", part, "--weights", str(weights), "--output", str(report), *sizes]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+    subprocess.run(command, env=environment, check=True)
+    return json.loads(report.read_text())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--weights", type=Path, help="folder of the random weights; a temporary one by default")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.part:
+        steps = Steps()
+        found = PARTS[options.part](options.weights, options, steps)
+        write_json(options.output, found | {"parts": steps.rows})
+        return
     with tempfile.TemporaryDirectory() as folder:
         weights = options.weights or Path(folder)
-        steps = Steps()
-        steps.run("write weights", lambda: write_weights(weights))
-        image = torch.zeros(518, 518, 4, dtype=torch.uint8)
-        image[100:400, 150:350] = torch.tensor([180, 90, 40, 255], dtype=torch.uint8)
-        canonical = canonical_of(image, weights, options.steps, steps)
-        report: dict[str, Any] = {
-            "gaussians": canonical.num_gaussians,
-            "frames": options.frames,
-            "steps": options.steps,
-        }
-        print(f"{canonical.num_gaussians:,} Gaussians", flush=True)
-
-        def load() -> MotionGenerator:
-            found = MotionGenerator.from_pretrained(
-                weights / "generator", local_files_only=True, encoder_weights=weights / "dinov2"
-            )
-            assert found.encoder.num_tokens == 1370
-            return found
-
-        generator = steps.run("load GVFDiffusion, DINOv2", load)
-        settings = MotionSettings(sampling={"solver": "multistep", "steps": options.steps})
-        load_of = MotionLoad(options.frames, options.frames, canonical.num_gaussians)
-        estimate = estimate_memory(generator, load_of)
-        print(
-            f"variation field: needs about {(estimate.working + estimate.result) / 2**30:.2f} GiB besides weights",
-            flush=True,
-        )
-        demand_memory(generator, options.frames, canonical.num_gaussians, settings)
-        frames = torch.stack([image.roll(4 * index, 1) for index in range(options.frames)])
-        camera = OrbitCamera(0.0, 0.0, 2.0, 49.1)
-        motion = steps.run("variation field", lambda: generate_motion(generator, frames, canonical, camera, settings))
-    assert motion.gaussians.means.isfinite().all()
-    report |= {"estimate_gib": (estimate.working + estimate.result) / 2**30, "nfe": motion.nfe, "parts": steps.rows}
+        write_weights(weights)
+        report = {part: run_apart(part, weights, options) for part in options.only}
     if options.output:
-        write_json(options.output, report)
+        write_json(options.output, {"frames": options.frames, "steps": options.steps, **report})
 
 
 if __name__ == "__main__":
