@@ -185,9 +185,9 @@ def drift(clips: Clips, generator: Watched, options: argparse.Namespace) -> dict
             {
                 "clip": clip,
                 "segments": len(motion.segments),
-                "steps_at_seams": found[is_seam].mean() / true[is_seam].mean(),
-                "steps_elsewhere": found[~is_seam].mean() / true[~is_seam].mean(),
-                "acceleration": bends[0] / bends[1],
+                "steps_at_seams": float(found[is_seam].mean() / true[is_seam].mean()) if is_seam.any() else None,
+                "steps_elsewhere": float(found[~is_seam].mean() / true[~is_seam].mean()),
+                "acceleration": float(bends[0] / bends[1]),
                 "errors_at_starts": errors[starts].tolist(),
                 "error": float(np.sqrt(np.square(errors).mean())),
                 "fit": vars(fit_of(motion.gaussians, film.frames, CAMERA)),
@@ -199,10 +199,10 @@ def drift(clips: Clips, generator: Watched, options: argparse.Namespace) -> dict
         row = rows[-1]
         print(
             f"{clip:<24} error {row['error']:.2f}, by segment {' '.join(f'{value:.2f}' for value in row['errors_at_starts'])}; "
-            f"steps at seams {row['steps_at_seams']:.2f}, elsewhere {row['steps_elsewhere']:.2f}, acceleration "
+            f"steps at seams {row['steps_at_seams'] or np.nan:.2f}, elsewhere {row['steps_elsewhere']:.2f}, acceleration "
             f"{row['acceleration']:.2f} of the truth; "
             f"static tokens {row['static_rms'][0]:.2f} -> {row['static_rms'][-1]:.2f}; "
-            f"MB {row['peak_mb'][0]:.0f} {row['peak_mb'][1]:.0f} ... {row['peak_mb'][-1]:.0f}; {row['seconds']:.0f} s",
+            f"MB {' '.join(f'{value:.0f}' for value in row['peak_mb'])}; {row['seconds']:.0f} s",
             flush=True,
         )
     return {"rows": rows}
