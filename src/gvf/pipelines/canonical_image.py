@@ -20,6 +20,7 @@ from gvf.progress import Progress
 from gvf.storage.files import PathLike
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_WEIGHTS = "ss-flow ss-decoder slat-flow slat-gs-decoder dinov2"  # names of `gvf weights list`
 _OPAQUE = 0.8  # of full alpha, above which a pixel belongs to the object's box (TRELLIS)
 _ROOM = 1.2  # side of the crop, in longer sides of that box (TRELLIS)
 
@@ -61,7 +62,7 @@ def gaussians_of_image(
     except UserError as error:
         raise UserError(
             f"starting from an image needs the weights of TRELLIS ({REPOSITORY}) and of DINOv2; starting from a model does "
-            f"not. {error}"
+            f"not. `gvf weights pull {_WEIGHTS}` fetches them. {error}"
         ) from None
     demand_image_memory(networks)
     with progress.step("image features"):
