@@ -177,7 +177,8 @@ def test_the_exported_generator_alone_gives_the_motions_that_were_sampled(result
     features = [load_tensors(workspace.features / f"{clip}.safetensors") for clip in clips]
     videos = [torch.from_numpy(load_npz(workspace.renders / f"{clip}.npz")["video_rgba"][0]) for clip in clips]
     for video, item in zip(videos, features):
-        assert torch.equal(pipeline.tokens(video).half(), item["video_tokens"][0])
+        # Encoded in a worker with another number of threads, whose last bits may differ before they are rounded to float16.
+        torch.testing.assert_close(pipeline.tokens(video).half(), item["video_tokens"][0], rtol=2e-3, atol=1e-3)
     canonicals = [
         canonical_from_features(pipeline.vae, item["voxel_features"], item["voxels"]).clip(0) for item in features
     ]
