@@ -8,7 +8,7 @@ cropped to a random square around the object. The image is rendered from the mes
     pose       flat Gaussians on the mesh's surface in the pose of the clip's start; the image shows the middle of the clip
                (by how much the vertices turn about the vertical in between is taken into account)
 
-Objects are sorted by how different they look after a turn of 30 degrees or more (`likeness`, the loss between the two most alike
+Objects are sorted by how different they look after a turn of 30 degrees or more (`likeness`, the loss between the two most similar
 views of such a turn, averaged over azimuths): below 0.1 rotational, below 0.2 similar, else asymmetric.
 
     python benchmarks/alignment.py --generator FOLDER --assets FOLDER [FOLDER ...] [--count 100] [--seed 0] [--size 256]
@@ -95,7 +95,7 @@ def random_camera(vertices: np.ndarray, generator: np.random.Generator) -> Orbit
 
 
 def symmetry_of(gaussians: Gaussians) -> str:
-    """Return the class of an object by how alike it looks after a turn."""
+    """Return the symmetry class of an object, from how similar it looks after a turn."""
     azimuths = np.arange(0.0, 360.0, TURN)
     poses = np.zeros((len(azimuths), 6))
     poses[:, 0], poses[:, 1], poses[:, 2] = azimuths, 10.0, math.log(2.0)

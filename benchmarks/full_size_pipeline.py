@@ -103,7 +103,7 @@ class Steps:
     def run(self, name: str, function: Callable[[], Value]) -> Value:
         """Call a function as one step."""
         gc.collect()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         before, start, processor = memory("VmRSS"), time.perf_counter(), time.process_time()
         result = function()
         row = {

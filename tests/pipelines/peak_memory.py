@@ -37,7 +37,7 @@ def growth(generator: MotionGenerator, load: MotionLoad) -> int:
     values = torch.rand(load.num_gaussians, 14) - 0.5
     canonical = Gaussians.from_activated14(values)
     frames = torch.zeros(load.segment_frames, IMAGE_SIZE, IMAGE_SIZE, 4, dtype=torch.uint8)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = status("VmRSS")
     motion = generator.motion(frames, canonical)
     varied = motion.gaussians.map(torch.clone)  # the best candidate so far

@@ -33,7 +33,7 @@ class Fit:
 
     @property
     def error(self) -> float:
-        """Return what a choice among candidates minimises: colours and outlines count alike."""
+        """Return what a choice among candidates minimises: colours and outlines have equal weight."""
         return self.color_error + 1.0 - self.iou
 
 
