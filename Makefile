@@ -1,6 +1,7 @@
-# Two commands: `make repro` runs the whole pipeline, `make test` the whole test suite. Both build .venv when it is missing.
+# `make demo` shows a first result, `make repro` runs the whole pipeline, `make test` the whole test suite. Each builds .venv when it is
+# missing.
 .DEFAULT_GOAL := help
-.PHONY: help repro status test check docs format lock clean-venv
+.PHONY: help demo repro status test check docs format lock clean-venv
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -25,6 +26,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(READY)
+
+demo: $(READY) ## animate a generated object by a generated video, without training, and open the page
+	gvf demo
 
 repro: $(READY) ## data, training, generation, evaluation, reports/index.html (DVC skips what is up to date)
 	dvc repro

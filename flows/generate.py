@@ -41,7 +41,7 @@ class Generation(BaseModel):
         default=None, description="Folder for the asset; by default work/assets/<name of the video>."
     )
     generator: str | None = Field(
-        default=None, description="Folder or name of the generator; by default the one trained here."
+        default=None, description="Folder or name of the generator; by default gvf-small, which comes with gvf."
     )
     clip: str | None = Field(
         default=None, description="Animation of object_file whose first frame is its pose; by default the rest pose."

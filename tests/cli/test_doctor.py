@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from gvf.cli import diagnosis
 from gvf.cli.doctor import command
+from gvf.pipelines import hub
 from gvf.storage.published_files import DIT
 from tests.pipelines.small_generator import small_generator
 
@@ -22,6 +23,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("GVF_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "shipped_generator", lambda: None)
 
     def refuse(*_: object) -> None:
         raise AssertionError("the network was used")
@@ -46,7 +48,8 @@ def test_this_machine_works_and_absent_things_have_advice(nowhere: Path) -> None
     assert found["torch"]["detail"] == metadata.version("torch")
     assert found["cpu rasteriser"]["state"] == "ok"
     assert found["generator"]["state"] == "absent"
-    assert found["generator"]["advice"].startswith("Train a small one with `make repro`, or fetch")
+    assert found["generator"]["detail"] == "gvf-small, which comes with gvf, is not here"
+    assert found["generator"]["advice"].startswith("Copy pretrained/gvf-small of the repository into this checkout")
     assert found["dit"]["advice"] == "`gvf weights pull dit` fetches it."
     assert found["matting network"]["state"] == "ok" or "--matting-model" in found["matting network"]["advice"]
     assert found["checkout"]["state"] == "absent"
@@ -56,7 +59,9 @@ def test_this_machine_works_and_absent_things_have_advice(nowhere: Path) -> None
     assert "Everything that is required works." in shown.output
 
 
-def test_generators_weights_and_outputs_are_found(nowhere: Path) -> None:
+def test_generators_weights_and_outputs_are_found(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_generator().save_pretrained(nowhere / "pretrained/gvf-small")
+    monkeypatch.setattr(hub, "shipped_generator", lambda: nowhere / "pretrained/gvf-small")
     small_generator().save_pretrained(nowhere / "models/generator")
     place = nowhere / "nothing" / DIT.places[0]
     place.parent.mkdir(parents=True)
@@ -65,6 +70,7 @@ def test_generators_weights_and_outputs_are_found(nowhere: Path) -> None:
         (nowhere / name).touch()
     found = {finding.name: finding for check in (diagnosis.weights, diagnosis.data) for finding in check()}
     assert found["generator models/generator"].detail == "A small generator"
+    assert found[f"generator {nowhere / 'pretrained/gvf-small'}"].detail == "A small generator"
     assert "generator" not in found
     assert found["dit"].state == "ok"
     assert found["outputs"].detail == "written by train-dit"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from PIL import Image
 
 from gvf.cli import main as cli
 from gvf.errors import UserError
+from gvf.pipelines import hub
+from gvf.pipelines.asset_manifest import read_manifest
 from tests.data.gltf.gltf_files import GltfFile, cube_mesh
 from tests.pipelines.small_generator import STATIC, small_generator
 
@@ -97,13 +100,32 @@ def test_what_is_missing_is_named(inputs: Path, tmp_path: Path, change: dict[str
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_workspace_a_generator_must_be_named(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def without_model(inputs: Path, output: Path) -> list[str]:
+    return [word for word in arguments(inputs, output) if word not in ("--model", str(inputs / "generator"))]
+
+
+def test_the_generator_that_comes_with_gvf_is_the_default(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    small_generator(replace(STATIC, feature_channels=180)).save_pretrained(tmp_path / "models/generator")
+    shipped = tmp_path / "gvf-small"
+    shutil.copytree(inputs / "generator", shipped)
+    monkeypatch.setattr(hub, "shipped_generator", lambda: shipped)
     monkeypatch.chdir(tmp_path)
-    words = [
-        word for word in arguments(inputs, tmp_path / "asset") if word not in ("--model", str(inputs / "generator"))
-    ]
-    with pytest.raises(UserError, match=r"there is no generator here. Name one with --model"):
-        CliRunner().invoke(cli._gvf, words, catch_exceptions=False)
+    done = CliRunner().invoke(cli._gvf, without_model(inputs, tmp_path / "asset"), catch_exceptions=False)
+    assert "by the generator gvf-small (A small generator)" in done.stdout
+    assert "generator gvf-small: A small generator" in done.stderr
+    assert read_manifest(tmp_path / "asset").generator.folder == "gvf-small"
+    words = [*without_model(inputs, tmp_path / "asset"), "--model", "models/generator", "--json"]
+    done = CliRunner().invoke(cli._gvf, words, catch_exceptions=False)
+    assert json.loads(done.stdout)["generator"]["folder"] == "generator", "the workspace's own, by the option"
+
+
+def test_without_it_a_generator_must_be_named(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hub, "shipped_generator", lambda: None)
+    with pytest.raises(UserError, match=r"comes with gvf is not here\. Name another with --model: .*models/generator"):
+        CliRunner().invoke(cli._gvf, without_model(inputs, tmp_path / "asset"), catch_exceptions=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_leaves_nothing_half(inputs: Path, tmp_path: Path):

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from gvf.cli.models import command
 from gvf.errors import UserError
+from gvf.pipelines import hub
 from gvf.pipelines.generator_folder import generator_digest
 from gvf.pipelines.generator_index import read_index
 from gvf.pipelines.model_card import CardFacts
@@ -31,6 +32,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("GVF_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "shipped_generator", lambda: None)
     return tmp_path
 
 

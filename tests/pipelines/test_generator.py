@@ -16,11 +16,13 @@ import pytest
 import torch
 import yaml
 
+import gvf
 from gvf.cli.weights import convert
 from gvf.config.featurize import FeaturizeConfig
 from gvf.errors import UserError
 from gvf.models.network_folder import load_network, save_network
 from gvf.models.variation.vae import VariationVAE
+from gvf.pipelines import hub
 from gvf.pipelines.encoder_weights import weights_digest
 from gvf.pipelines.generator_index import Training, build_index, read_index
 from gvf.pipelines.hub import locate
@@ -85,6 +87,29 @@ def test_the_folder_is_all_that_another_machine_needs(saved: Path, tmp_path: Pat
     environment = {"PYTHONPATH": str(package), "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HOME": str(empty)}
     subprocess.run([sys.executable, "-c", code], cwd=empty, env=environment, check=True, timeout=120)
     assert torch.equal(torch.load(empty / "out", weights_only=True), field_of(small_generator()))
+
+
+@pytest.mark.parametrize("place", ["gvf/pretrained", "../pretrained"])
+def test_the_generator_that_comes_with_gvf_is_found_in_a_wheel_and_in_a_checkout(
+    place: str, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gvf, "__file__", str(tmp_path / "src/gvf/__init__.py"))
+    (tmp_path / "src/gvf").mkdir(parents=True)
+    assert hub.shipped_generator() is None
+    shutil.copytree(saved, tmp_path / "src" / place / "gvf-small")
+    found = hub.shipped_generator()
+    assert found is not None
+    assert found.samefile(tmp_path / "src" / place / "gvf-small")
+
+
+def test_weights_in_half_precision_are_computed_in_float32(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "half")
+    for file in (tmp_path / "half").glob("*/model.safetensors"):
+        save_tensors(file, {name: tensor.half() for name, tensor in load_tensors(file).items()})
+    loaded, exact = VideoTo4D.from_pretrained(tmp_path / "half"), small_generator()
+    assert {p.dtype for network in (loaded.vae, loaded.dit) for p in network.parameters()} == {torch.float32}
+    difference, size = (field_of(loaded) - field_of(exact)).abs().max(), field_of(exact).abs().max()
+    assert 0.0 < difference < 0.02 * size, "float16 has 11 significant bits; rounding adds up over layers and steps"
 
 
 def test_the_card_says_what_is_known_and_what_is_not(saved: Path) -> None:
@@ -172,6 +197,13 @@ def test_a_name_is_a_folder_or_a_name_on_the_hub(tmp_path: Path, monkeypatch: py
         locate("../missing")
     with pytest.raises(UserError, match=r"models/generator: no such folder, .* `dvc repro train-dit` writes it"):
         locate(Path("models/generator"))
+    monkeypatch.setattr(hub, "shipped_generator", lambda: tmp_path)
+    assert locate("gvf-small") == tmp_path
+    monkeypatch.setattr(hub, "shipped_generator", lambda: None)
+    with pytest.raises(UserError, match="the generator that comes with gvf is not here"):
+        locate("gvf-small")
+    with pytest.raises(UserError, match="gvf-small: no such folder"):
+        locate(Path("gvf-small"))
     with pytest.raises(UserError, match=r"nobody/nothing: not found in the hub's cache"):
         locate("nobody/nothing", local_files_only=True, cache_dir=tmp_path)
     (tmp_path / "empty").mkdir()

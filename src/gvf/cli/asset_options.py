@@ -45,7 +45,8 @@ _OPTIONS = [
     click.option(
         "--model",
         metavar="FOLDER|NAME",
-        help="Generator: a folder, or owner/name on the model hub.  [default: models/generator in the current folder]",
+        help="Generator: a folder, such as models/generator of a workspace, or owner/name on the model hub.  [default: gvf-small, "
+        "which comes with gvf]",
     ),
     click.option(
         "--device",

@@ -234,24 +234,24 @@ def weights() -> Iterator[Finding]:
     """Yield the generators on this machine, and which published weights are here. No weight file is read."""
     from gvf.cli.models import generator_folders
     from gvf.errors import UserError
+    from gvf.pipelines import hub
     from gvf.pipelines.generator_index import read_index
     from gvf.weights.catalog import CATALOG
     from gvf.workspace import Workspace
 
-    count = 0
+    if hub.shipped_generator() is None:
+        advice = (
+            f"Copy pretrained/{hub.SHIPPED} of the repository into this checkout, or name another generator with --model: train "
+            "a small one with `make repro`, or fetch the published one with `gvf weights pull static-vae variation-vae dit "
+            "statistics`."
+        )
+        yield Finding("weights", "generator", "absent", f"{hub.SHIPPED}, which comes with gvf, is not here", advice)
     for folder in generator_folders(Workspace()):
-        count += 1
         try:
             yield Finding("weights", f"generator {folder}", "ok", read_index(folder).title)
         except UserError as error:
             advice = "Delete the folder and train or copy it again."
             yield Finding("weights", f"generator {folder}", "absent", f"damaged: {error}", advice)
-    if not count:
-        pull = "`gvf weights pull static-vae variation-vae dit statistics`"
-        advice = f"Train a small one with `make repro`, or fetch the published one: {pull}."
-        yield Finding(
-            "weights", "generator", "absent", "none in models/, work/exports/ or the model hub's cache", advice
-        )
     for name, entry in CATALOG.items():
         here = all(file.find() is not None for file in entry.files)
         advice = "" if here else f"`gvf weights pull {name}` fetches it."

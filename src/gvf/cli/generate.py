@@ -92,13 +92,15 @@ def _run(
 ) -> None:
     """Make an asset and write it. Checks that cost little come before slow work."""
     from gvf.pipelines.asset_files import demand_asset_folder
+    from gvf.pipelines.hub import SHIPPED
 
     progress = progress_output(as_json, quiet)
     demand_asset_folder(output)
     _demand_input(video, object_file)
     settings = _settings(options, clip, up)
-    with progress.step("load"):
-        pipeline = _load(model, device)
+    with progress.step("load") as step:
+        pipeline = _load(model or SHIPPED, device)
+        step.note(f"generator {model or SHIPPED}: {pipeline.index.title}")
     asset = pipeline(video, object_file, settings=settings, progress=progress)
     asset.save(output, progress, size)
     _summarise(asset, output, as_json, quiet)
@@ -144,19 +146,10 @@ def _settings(options: dict[str, Any], clip: str | None, up: str | None) -> Sett
     )
 
 
-def _load(model: str | None, device: str) -> VideoTo4D:
+def _load(model: str, device: str) -> VideoTo4D:
     from gvf.devices import resolve_device
     from gvf.pipelines.video_to_4d import VideoTo4D
-    from gvf.workspace import Workspace
 
-    if model is None:
-        folder = Workspace().generator
-        if not folder.is_dir():
-            raise UserError(
-                f"{folder}: there is no generator here. Name one with --model: a folder or owner/name on the model hub; "
-                "`make repro` trains one in about 20 minutes, and `gvf models list` shows those on this machine."
-            )
-        model = str(folder)
     return VideoTo4D.from_pretrained(model, device=resolve_device(device))
 
 
@@ -170,7 +163,8 @@ def _summarise(asset: Asset4D, output: Path, as_json: bool, quiet: bool) -> None
         camera, (_, height) = manifest.camera, manifest.video.size
         fov = fov_of_part(camera.fov, height / manifest.video.crops[0][2])
         click.echo(
-            f"{output}: {manifest.num_frames} frames of {manifest.num_gaussians:,} Gaussians. Camera at azimuth "
+            f"{output}: {manifest.num_frames} frames of {manifest.num_gaussians:,} Gaussians by the generator "
+            f"{manifest.generator.folder} ({manifest.generator.name}). Camera at azimuth "
             f"{camera.azimuth:.0f}, elevation {camera.elevation:.0f}, field of view {fov:.0f} degrees.\n"
             f"Open {output / 'index.html'} in a browser."
         )

@@ -28,7 +28,7 @@ def command() -> None:
 
 @command.command("list", short_help="Show trained, exported and published generators.")
 def list_command() -> None:
-    """Show the generators of this workspace, of its exports and of the model hub's cache, and the published one."""
+    """Show the generators of gvf itself, this workspace, its exports and the model hub's cache, and the published one."""
     from gvf.pipelines.generator_folder import NETWORKS, count_parameters
     from gvf.pipelines.generator_index import read_index
     from gvf.storage.published_files import DIT
@@ -163,10 +163,13 @@ def _commit(workspace: Workspace) -> str | None:
 
 
 def generator_folders(workspace: Workspace) -> Iterator[Path]:
-    """Yield the folders of generators in the workspace, its exports and the model hub's cache."""
+    """Yield the folders of the generator that comes with gvf, and of those in the workspace, its exports and the hub's cache."""
+    from gvf.pipelines import hub
     from gvf.pipelines.generator_index import INDEX_NAME
     from gvf.storage.published_files import hub_cache
 
+    if (shipped := hub.shipped_generator()) is not None:
+        yield shipped
     indexes = [workspace.generator / INDEX_NAME]
     indexes += sorted(workspace.path(str(EXPORTS)).glob(f"*/{INDEX_NAME}"))
     indexes += sorted(hub_cache().glob(f"models--*/snapshots/*/{INDEX_NAME}"))

@@ -31,6 +31,7 @@ STAGES = {
 ASSETS = {
     "animate": Entry("gvf.cli.generate:animate", "Make a 3D model move as a video shows."),
     "generate": Entry("gvf.cli.generate:generate", "Make an animated 3D asset from a video alone."),
+    "demo": Entry("gvf.cli.demo:command", "Animate a generated object by a generated video, and show the result."),
     "view": Entry("gvf.cli.view:command", "Show an asset in the browser."),
     "export": Entry("gvf.cli.export:command", "Write an asset as PLY, splat, SPZ, GLB, USD or video."),
     "film": Entry("gvf.cli.film:command", "Render a video of an animated model, to use as input."),

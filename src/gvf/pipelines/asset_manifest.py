@@ -130,9 +130,10 @@ class MotionFacts(_Facts):
 
 
 class GeneratorFacts(_Facts):
-    """The weights: their name, digest and licence."""
+    """The weights: their name, the name of their folder, digest and licence."""
 
     name: _Text
+    folder: _Text | None = None
     sha256: _Digest | None
     licence: _Text
 

@@ -14,7 +14,7 @@ from gvf.pipelines.generator_index import INDEX_NAME
 from gvf.pipelines.model_card import CARD_NAME
 from gvf.pipelines.published_generator import published_paths
 from gvf.storage.files import sha256
-from gvf.text import clean
+from gvf.text import MAX_NAME, clean
 
 UNSTATED = "unstated"
 _LONGEST_CARD = 1 << 20  # bytes
@@ -23,9 +23,15 @@ _LONGEST_CARD = 1 << 20  # bytes
 def describe_generator(folder: Path, title: str) -> GeneratorFacts:
     """Return the facts about the generator in a folder, ours or the published one."""
     if (folder / INDEX_NAME).is_file():
-        return GeneratorFacts(name=title, sha256=generator_digest(folder), licence=_licence(folder / CARD_NAME))
+        digest, licence = generator_digest(folder), _licence(folder / CARD_NAME)
+        return GeneratorFacts(name=title, folder=_name(folder), sha256=digest, licence=licence)
     lines = [f"{path.name} {sha256(path)}\n" for path in published_paths(folder)]
-    return GeneratorFacts(name=title, sha256=hashlib.sha256("".join(lines).encode()).hexdigest(), licence=UNSTATED)
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    return GeneratorFacts(name=title, folder=_name(folder), sha256=digest, licence=UNSTATED)
+
+
+def _name(folder: Path) -> str:
+    return clean(folder.resolve().name, MAX_NAME)
 
 
 def _licence(card: Path) -> str:

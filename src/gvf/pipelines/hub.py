@@ -1,15 +1,19 @@
-"""Finding a generator's folder on this machine or on the model hub."""
+"""Finding a generator's folder: the one that comes with gvf, another on this machine, or one on the model hub."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import gvf
 from gvf.errors import UserError
 from gvf.pipelines.generator_index import HUB_NAME, INDEX_NAME
 from gvf.storage import published_files
 from gvf.storage.files import PathLike
 from gvf.text import clean
+
+SHIPPED = "gvf-small"
+"""Name of the generator that comes with gvf, as `gvf models export --name gvf-small` made it."""
 
 # Everything that a generator may consist of; nothing else is fetched.
 PATTERNS = (INDEX_NAME, "README.md", "*/config.json", "*/model.safetensors")
@@ -21,6 +25,16 @@ _PUBLISHED = (
 )
 
 
+def shipped_generator() -> Path | None:
+    """Return the folder of the generator that comes with gvf; None where it is absent.
+
+    A checkout has it in `pretrained`, a wheel holds that folder inside the package.
+    """
+    package = Path(gvf.__file__).resolve().parent
+    places = [folder / "pretrained" / SHIPPED for folder in (package, package.parents[1])]
+    return next((place for place in places if (place / INDEX_NAME).is_file()), None)
+
+
 def locate(
     name_or_folder: PathLike,
     *,
@@ -29,16 +43,24 @@ def locate(
     local_files_only: bool = False,
     token: str | bool | None = None,
 ) -> Path:
-    """Return the folder of a generator: the given one, or a copy of a repository of the model hub.
+    """Return the folder of a generator: the given one, that of gvf itself, or a copy of a repository of the model hub.
 
-    name_or_folder: a folder, or as text also `owner/name` on the hub. Files that `gvf weights pull` fetched are used
-    where the name is that of the published weights. Other arguments: as in `huggingface_hub.snapshot_download`. Raises
-    UserError when there is no such folder and the repository cannot be had.
+    name_or_folder: a folder, or as text also `gvf-small` (`SHIPPED`) or `owner/name` on the hub. Files that `gvf weights
+    pull` fetched are used where the name is that of the published weights. Other arguments: as in
+    `huggingface_hub.snapshot_download`. Raises UserError when there is no such folder and the repository cannot be had.
     """
     folder = Path(name_or_folder)
     if folder.is_dir():
         return folder
     name = str(name_or_folder)
+    if name == SHIPPED and not isinstance(name_or_folder, Path):
+        if (shipped := shipped_generator()) is not None:
+            return shipped
+        raise UserError(
+            f"pretrained/{SHIPPED}: the generator that comes with gvf is not here. Name another with --model: a folder (in a "
+            "workspace, `make repro` trains models/generator in about 20 minutes) or owner/name on the model hub. `gvf models "
+            "list` shows those on this machine."
+        )
     if isinstance(name_or_folder, Path) or not re.fullmatch(HUB_NAME, name):
         raise UserError(
             f"{clean(name, 200)}: no such folder, and not a name on the model hub (owner/name, as text). Give the folder "

@@ -110,7 +110,8 @@ class MotionGenerator:
         """Load a generator from a folder, or by its name `owner/name` on the model hub.
 
         The folder is one of `save_pretrained`, of the stage `train-dit` or of `gvf models export`; or it holds the
-        published weights of the paper. revision, cache_dir, local_files_only, token: as in huggingface_hub.
+        published weights of the paper. The name `gvf-small` is that of the generator that comes with gvf. Weights stored in
+        half precision are converted to float32. revision, cache_dir, local_files_only, token: as in huggingface_hub.
         encoder_weights: folder of the image encoder's weights, for a generator trained with others than the default
         ones. Only safetensors, and torch.save files without code, are read. Raises UserError that names the file and the problem.
         """
@@ -126,8 +127,8 @@ class MotionGenerator:
             generator = cls(parts.index, parts.vae, parts.dit, device, encoder_weights)
         else:
             index = read_index(folder)
-            dit = load_network(VariationDiT, folder / DIT_FOLDER)
-            generator = cls(index, JointVAE.load(folder), dit, device, encoder_weights)
+            dit = load_network(VariationDiT, folder / DIT_FOLDER).float()
+            generator = cls(index, JointVAE.load(folder).float(), dit, device, encoder_weights)
         generator.folder = folder
         return generator
 

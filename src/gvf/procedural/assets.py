@@ -63,10 +63,7 @@ def write_assets(directory: str | Path, families: Sequence[str], clips_per_famil
     Raises UserError for an unknown or repeated family or a count below 1.
     """
     for family in families:
-        if family not in FAMILIES:
-            near = difflib.get_close_matches(family, FAMILIES, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"The families are {', '.join(FAMILIES)}."
-            raise UserError(f"There is no procedural family {family!r}. {hint}")
+        _demand_family(family)
     if len(set(families)) < len(families):
         raise UserError(f"A procedural family is named twice in {', '.join(families)}. Name each once.")
     if clips_per_family < 1:
@@ -74,8 +71,20 @@ def write_assets(directory: str | Path, families: Sequence[str], clips_per_famil
     paths = []
     for family in families:
         for index in range(clips_per_family):
-            path = Path(directory) / f"{family}-{index:03d}.glb"
-            with atomic_path(path) as partial:
-                partial.write_bytes(build_asset(family, index, seed))
-            paths.append(path)
+            paths.append(write_asset(Path(directory) / f"{family}-{index:03d}.glb", family, index, seed))
     return paths
+
+
+def write_asset(path: Path, family: str, index: int, seed: int) -> Path:
+    """Write the `index`-th asset of a family and return its path. Raises UserError for an unknown family."""
+    _demand_family(family)
+    with atomic_path(path) as partial:
+        partial.write_bytes(build_asset(family, index, seed))
+    return path
+
+
+def _demand_family(family: str) -> None:
+    if family not in FAMILIES:
+        near = difflib.get_close_matches(family, FAMILIES, 1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"The families are {', '.join(FAMILIES)}."
+        raise UserError(f"There is no procedural family {family!r}. {hint}")
