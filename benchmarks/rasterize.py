@@ -28,9 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gvf.rendering import kernels
+from gvf.compiled import kernels
+from gvf.compiled.simd import LANES, fma, splat, store, take_next
 from gvf.rendering.rasterize import rasterize
-from gvf.rendering.simd import LANES, fma, splat, store, take_next
 from gvf.storage.files import write_json
 
 SIZES = ((4_000, 128), (20_000, 256), (100_000, 512))

@@ -37,6 +37,7 @@ WORDS = {
     "rendering": "rasterisers",
     "stage_runner": "runs one stage",
     "stages": "DVC stages",
+    "compiled": "kernels for CPUs",
     "storage": "files, images",
     "text": "clean names",
     "tracking": "MLflow runs",

@@ -5,7 +5,7 @@
 
 LEVELS: list[set[str]] = [
     {"text", "errors", "lifetime", "progress"},
-    {"storage", "workspace", "locks", "geometry", "methods", "devices", "stage_table"},
+    {"compiled", "storage", "workspace", "locks", "geometry", "methods", "devices", "stage_table"},
     {"metrics"},
     {"config"},
     {"execution", "tracking", "gaussians", "diffusion"},

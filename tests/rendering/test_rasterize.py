@@ -90,13 +90,13 @@ def test_forked_processes_and_concurrent_threads_agree() -> None:
 
 def test_the_first_compilation_says_so_and_later_processes_read_its_result(tmp_path: Path) -> None:
     (tmp_path / "kernels_of_a_test.py").write_text(
-        "from gvf.rendering.kernels import kernel\n"
-        "from gvf.rendering.simd import take_next\n\n"
+        "from gvf.compiled.kernels import kernel\n"
+        "from gvf.compiled.simd import take_next\n\n"
         "@kernel\ndef count(counter, total):\n    while take_next(counter) < 3:\n        total[0] += 1\n"
     )
     code = """
 import numpy as np
-from gvf.rendering import kernels
+from gvf.compiled import kernels
 from kernels_of_a_test import count
 
 total = np.zeros(1)
@@ -105,7 +105,7 @@ print(total[0])
 """
     runs = [subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True) for _ in "ab"]
     assert [run.stdout.strip() for run in runs] == ["3.0", "3.0"], runs[0].stderr
-    assert "gvf: compiling the CPU rasteriser" in runs[0].stderr
+    assert "gvf: compiling CPU kernels" in runs[0].stderr
     assert runs[1].stderr == ""
 
 

@@ -14,6 +14,7 @@ from gvf import __version__, lifetime
 from gvf.cli import table
 from gvf.cli.stages import launcher_option, stage_command
 from gvf.errors import GvfError, advice, system_error
+from gvf.execution.allocator import keep_freed_memory
 from gvf.text import clean
 
 
@@ -54,6 +55,7 @@ def _gvf() -> None:
 def main() -> None:
     """Run the command; every error becomes one message and an exit code, never a traceback."""
     lifetime.begin()
+    keep_freed_memory()
     try:
         _gvf.main(prog_name="gvf", standalone_mode=False)
     except BaseException as error:

@@ -22,6 +22,7 @@ from typing import Any
 
 from gvf.config.execution import ExecutionConfig
 from gvf.errors import StageError, UserError
+from gvf.execution.allocator import keep_freed_memory
 from gvf.execution.limits import limit_memory, single_threaded
 from gvf.execution.rejected import CRASHED, MEMORY, TIMEOUT, Rejected, answer, is_out_of_memory
 from gvf.text import clean
@@ -38,6 +39,7 @@ class _Host:
     def __init__(self, folder: str, path: list[str], module: str, gigabytes: float) -> None:
         os.chdir(folder)  # the paths in tasks are relative to the driver's folder; Ray starts workers in one of its own
         sys.path += [entry for entry in path if entry not in sys.path]
+        keep_freed_memory()
         importlib.import_module(module)
         limit_memory(gigabytes)
 

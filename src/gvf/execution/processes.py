@@ -28,6 +28,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from gvf.config.execution import ExecutionConfig
+from gvf.execution.allocator import keep_freed_memory
 from gvf.execution.limits import limit_memory, single_threaded
 from gvf.execution.rejected import CRASHED, MEMORY, TIMEOUT, Rejected, answer
 
@@ -199,6 +200,7 @@ def _cause_of_death(code: int) -> str:
 
 def _prepare(module: str, gigabytes: float) -> None:
     """Initialise a new worker before its first clip, so that imports do not count towards the clip's time."""
+    keep_freed_memory()
     importlib.import_module(module)
     limit_memory(gigabytes)
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gvf.compiled import kernels
 from gvf.errors import UserError
-from gvf.rendering import cpu_projection, cpu_tiles, kernels
+from gvf.rendering import cpu_projection, cpu_tiles
 from gvf.rendering.cpu_projection import RECORD, TILE
 from gvf.rendering.view import FOCAL_LENGTH, ZERO_QUATERNION, Scene, View
 

@@ -25,8 +25,8 @@ import math
 
 import numpy as np
 
-from gvf.rendering.kernels import helper, kernel
-from gvf.rendering.simd import take_next
+from gvf.compiled.kernels import helper, kernel
+from gvf.compiled.simd import take_next
 
 RECORD = 16  # float32 values per projected Gaussian
 TILE = 32  # pixels per side

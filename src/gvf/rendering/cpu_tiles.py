@@ -17,9 +17,8 @@ import math
 
 import numpy as np
 
-from gvf.rendering.cpu_projection import RECORD, TILE, num_cells, tile_box, tile_span
-from gvf.rendering.kernels import helper, kernel
-from gvf.rendering.simd import (
+from gvf.compiled.kernels import helper, kernel
+from gvf.compiled.simd import (
     BLOCK,
     any_lane,
     exp2,
@@ -41,6 +40,7 @@ from gvf.rendering.simd import (
     take_next,
     transpose_bits,
 )
+from gvf.rendering.cpu_projection import RECORD, TILE, num_cells, tile_box, tile_span
 
 BLOCKS = TILE // BLOCK
 _LOG2_MIN_ALPHA = -math.log2(255.0)

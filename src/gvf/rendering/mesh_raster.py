@@ -16,9 +16,8 @@ import math
 
 import numpy as np
 
-from gvf.rendering.kernels import helper, kernel
-from gvf.rendering.mesh_shading import shade
-from gvf.rendering.simd import (
+from gvf.compiled.kernels import helper, kernel
+from gvf.compiled.simd import (
     BLOCK,
     any_lane,
     fma,
@@ -31,6 +30,7 @@ from gvf.rendering.simd import (
     store,
     take_next,
 )
+from gvf.rendering.mesh_shading import shade
 from gvf.rendering.texture import srgb_code
 
 BAND = 16  # rows of pixels per work item

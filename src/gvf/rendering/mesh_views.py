@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gvf.compiled import kernels
 from gvf.data.mesh import AnimatedMesh
-from gvf.rendering import kernels, mesh_raster
+from gvf.rendering import mesh_raster
 from gvf.rendering.mesh_shading import MeshSurface
 
 FloatArray = NDArray[np.float32]

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gvf.rendering import kernels
-from gvf.rendering.kernels import helper, kernel
-from gvf.rendering.simd import take_next
+from gvf.compiled import kernels
+from gvf.compiled.kernels import helper, kernel
+from gvf.compiled.simd import take_next
 
 FloatArray = NDArray[np.float32]
 

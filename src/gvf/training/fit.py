@@ -14,7 +14,6 @@ from gvf.config.execution import ExecutionConfig
 from gvf.config.load import as_dict
 from gvf.config.run import RunConfig
 from gvf.storage.files import sha256
-from gvf.training.allocator import keep_freed_memory
 from gvf.training.batches import Batches, Draw
 from gvf.training.checkpoint import Checkpoints, shapes_digest
 from gvf.training.engine import Engine
@@ -42,7 +41,6 @@ def fit(
     where checkpoints and the curve go. log: called with every point of the curve.
     Returns the last point of the curve with the number of steps and parameters.
     """
-    keep_freed_memory()
     world = init(run.device)
     seed_everything(run.seed)
     model = task.build()

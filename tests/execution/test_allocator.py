@@ -11,7 +11,7 @@ import pytest
 PROBE = """
 import resource
 import torch
-from gvf.training.allocator import keep_freed_memory
+from gvf.execution.allocator import keep_freed_memory
 assert keep_freed_memory()
 def step():
     tensors = [torch.empty(8 << 20, dtype=torch.uint8).fill_(1) for _ in range(8)]

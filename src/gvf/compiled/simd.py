@@ -1,6 +1,6 @@
 """Sixteen float32 lanes as one value inside numba functions.
 
-Numba leaves vectorising to LLVM's guesses; the rasteriser's inner loops are too branchy for those. `F32x16` maps to
+Numba leaves vectorising to LLVM's guesses; inner loops that branch or add up are too much for those. `F32x16` maps to
 LLVM's `<16 x float>`: one AVX-512 register, two AVX2 registers or four NEON registers, whatever the machine has.
 Arithmetic between two vectors, or a vector and a scalar, uses the ordinary operators; the rest are functions below.
 Arithmetic may contract to fused multiply-adds, nothing else is reordered: results depend on the machine alone.
@@ -17,7 +17,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
-from gvf.rendering.kernels import helper
+from gvf.compiled.kernels import helper
 
 LANES = 16
 BLOCK = 4  # sixteen lanes as a square of pixels, row by row

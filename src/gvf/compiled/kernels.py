@@ -1,4 +1,4 @@
-"""How the loops of the CPU rasterisers are compiled, cached and run on several threads.
+"""How loops for CPUs are compiled, cached and run on several threads.
 
 Threads are plain Python threads over functions that hold no interpreter lock. Numba's own threading layers either
 refuse forked processes (OpenMP) or abort when two Python threads use them (workqueue), and neither knows torch's
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +24,38 @@ from numba import njit
 from numba.core import event
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-_SOURCES = ("simd.py", "cpu_projection.py", "cpu_tiles.py", "texture.py", "mesh_shading.py", "mesh_raster.py")
+_IMPORT = re.compile(rb"^from gvf\.compiled\.\w+ import ", re.MULTILINE)
 
 helper = njit(forceinline=True, **_OPTIONS)  # a function that kernels call; compiled into them
 
 
-def _source_stamp() -> str:
+@cache
+def _source_stamp(folder: Path) -> str:
+    """Return a digest of this package's files and of those in `folder` that hold kernels or helpers of them."""
     digest = hashlib.sha256()
-    for name in _SOURCES:
-        digest.update((Path(__file__).parent / name).read_bytes())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    for path in sorted(folder.glob("*.py")):
+        if _IMPORT.search(source := path.read_bytes()):
+            digest.update(source)
     return digest.hexdigest()
-
-
-_STAMP = _source_stamp()
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile on first call and keep the machine code on disk: in `__pycache__` beside the source, or, if that is
     read-only, in numba's folder under the user's cache directory, or in NUMBA_CACHE_DIR where that is set.
 
-    Numba notices changes in the function's own file only; here a change in any of the kernels' files counts.
+    Numba notices changes in the function's own file only; here a change in any of its folder's kernels counts.
     """
     dispatcher = njit(**_OPTIONS)(function)
     try:
         dispatcher.enable_caching()
         if not hasattr(dispatcher._cache._cache_file, "_source_stamp"):
             raise RuntimeError("this numba keeps its cache in another way")
-        dispatcher._cache._cache_file._source_stamp = _STAMP
+        dispatcher._cache._cache_file._source_stamp = _source_stamp(Path(function.__code__.co_filename).parent)
     except (AttributeError, RuntimeError) as error:
         warnings.warn(
-            f"The CPU rasteriser will be recompiled in every process ({error}); "
+            f"CPU kernels will be recompiled in every process ({error}); "
             "set NUMBA_CACHE_DIR to a folder that can be written.",
             stacklevel=2,
         )
@@ -67,9 +71,7 @@ class _CompileNotice(event.Listener):
     def on_start(self, event: Any) -> None:
         if not _CompileNotice.given:
             _CompileNotice.given = True
-            print(
-                "gvf: compiling the CPU rasteriser (once per machine, under a minute)...", file=sys.stderr, flush=True
-            )
+            print("gvf: compiling CPU kernels (once per machine, about a minute)...", file=sys.stderr, flush=True)
 
     def on_end(self, event: Any) -> None:
         pass
@@ -97,7 +99,7 @@ def _num_threads() -> int:
 def _helpers(count: int) -> ThreadPoolExecutor:
     global _pool, _pool_size
     if _pool is None or _pool_size < count:
-        _pool, _pool_size = ThreadPoolExecutor(count, thread_name_prefix="gvf-raster"), count
+        _pool, _pool_size = ThreadPoolExecutor(count, thread_name_prefix="gvf-kernel"), count
     return _pool
 
 
