@@ -37,9 +37,11 @@ def record(name: str, folder: Path) -> list[dict[str, float]]:
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a curve."""
+    """Return the rows of a curve without times."""
     with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [
+            {name: float(value) for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
+        ]
 
 
 def write_curve(rows: list[dict[str, float]], path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -180,6 +182,19 @@ def test_a_finished_run_has_nothing_left_to_do(uninterrupted: tuple[TrainingResu
     again = run(tmp_path, loss=None)
     assert again[0].resumed_from == CONFIG.steps
     assert_same_bits(again, uninterrupted)
+
+
+def test_seconds_of_training_go_on_where_a_killed_run_stopped(tmp_path: Path) -> None:
+    often = execution_section(checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, log=_interrupt_at(8), execution=often)
+    before = json.loads((tmp_path / "work/step-00000006/state.json").read_text())["progress"]["seconds"]
+    time.sleep(1.0)
+    seconds = run(tmp_path, execution=often)[0].seconds
+    assert list(seconds[: len(before)]) == before
+    assert sorted(seconds) == list(seconds)
+    assert len(seconds) == 6
+    assert seconds[-1] - before[-1] < 1.0, "without the pause"
 
 
 def test_seconds_also_make_a_checkpoint(tmp_path: Path) -> None:

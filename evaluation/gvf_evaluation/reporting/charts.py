@@ -73,25 +73,32 @@ def _style() -> Iterator[None]:
 
 
 @_style()
-def training_curve(stage: str, name: str, steps: Sequence[float], values: Sequence[float]) -> Markup | None:
-    """Draw one column of a training curve, thin, and its smoothed line; return None for fewer than two finite points."""
-    curve = pd.Series(values, index=pd.Index(steps, dtype=float), dtype=float)
-    curve = curve[np.isfinite(curve)]
+def training_curve(
+    stage: str, name: str, steps: Sequence[float], values: Sequence[float], minutes: Sequence[float] | None = None
+) -> Markup | None:
+    """Draw one column of a training curve, thin, and its smoothed line; return None for fewer than two finite points.
+
+    minutes: of training until each step, which the axis shows in place of the steps where they are known.
+    """
+    places = np.asarray(steps if minutes is None else minutes, dtype=float)
+    curve = pd.Series(np.asarray(values, dtype=float), index=places)
+    finite = np.isfinite(curve.to_numpy())
+    curve, numbers = curve[finite], np.asarray(steps, dtype=float)[finite]
     if len(curve) < 2:
         return None
     is_log = curve.min() > 0 and curve.max() / curve.min() > LOG_RATIO
-    axes = _axes("training step", margin=0.02)
+    axes = _axes("training step" if minutes is None else "minutes of training", margin=0.02)
     if is_log:
         axes.set_yscale("log")
         _label_powers(axes.yaxis, curve)
     axes.plot(curve.index, curve, color=DIT, linewidth=0.8, alpha=0.4)
     mean = np.exp(smoothed(np.log(curve.to_numpy()))) if is_log else smoothed(curve.to_numpy())
     axes.plot(curve.index, mean, color=DIT)
-    first, last = curve.index[[0, -1]]
+    duration = "" if minutes is None else f" after {curve.index[-1]:.3g} minutes"
     return _svg(
         axes,
         f"{name.replace('_', ' ')}{', logarithmic axis' if is_log else ''}",
-        f"From {curve.iloc[0]:.3g} at step {first:g} to {curve.iloc[-1]:.3g} at step {last:g}; "
+        f"From {curve.iloc[0]:.3g} at step {numbers[0]:g} to {curve.iloc[-1]:.3g} at step {numbers[-1]:g}{duration}; "
         f"lowest {curve.min():.3g}, highest {curve.max():.3g}.",
         context=f"{stage}: ",
     )

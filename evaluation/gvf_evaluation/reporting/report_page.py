@@ -21,7 +21,7 @@ from gvf_evaluation.results import MEASURED, TABLE_1_CAPTION, devices, seconds_o
 from gvf_evaluation.tables import definitions
 
 DRAWN_OVER_TIME = ("psnr", "chamfer")  # the table holds the other metrics too
-NOT_CURVES = ("step", "learning_rate")  # columns of a curve file that are settings
+NOT_CURVES = ("step", "seconds", "learning_rate")  # columns of a curve file that are places on it or settings
 MOST_REJECTED = 50  # rows shown of the table of rejected clips
 
 
@@ -80,7 +80,9 @@ def over_time_charts(means: pd.DataFrame) -> list[Markup]:
 def training_curves(stage: str, curve: pd.DataFrame) -> list[Markup]:
     """Return a chart of every column of a curve file that has two finite values, the loss first."""
     names = sorted((str(name) for name in curve.columns if name not in NOT_CURVES), key=lambda name: name != "loss")
-    drawn = [charts.training_curve(stage, name, curve["step"].tolist(), curve[name].tolist()) for name in names]
+    steps = curve["step"].tolist()
+    minutes = (curve["seconds"] / 60.0).tolist() if "seconds" in curve.columns else None
+    drawn = [charts.training_curve(stage, name, steps, curve[name].tolist(), minutes) for name in names]
     return [chart for chart in drawn if chart is not None]
 
 

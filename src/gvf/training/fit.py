@@ -39,7 +39,7 @@ def fit(
 
     run: seed and device. execution: when to log and write checkpoints, and how many threads read batches. workspace:
     where checkpoints and the curve go. log: called with every point of the curve.
-    Returns the last point of the curve with the number of steps and parameters.
+    Returns the last point of the curve with the number of steps, seconds and parameters.
     """
     world = init(run.device)
     seed_everything(run.seed)
@@ -56,12 +56,13 @@ def fit(
         if world.is_main:
             task.save(model, output)
     if world.is_main:
-        write_curve(result.rows, workspace.curve(task.name))
+        timed = [{**row, "seconds": seconds} for row, seconds in zip(result.rows, result.seconds, strict=True)]
+        write_curve(timed, workspace.curve(task.name))
         checkpoints.clear()
     world.wait()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     last = {name: value for name, value in result.rows[-1].items() if name not in ("step", "learning_rate")}
-    return {**last, "steps": task.training.steps, "parameters": parameters}
+    return {**last, "steps": task.training.steps, "seconds": result.seconds[-1], "parameters": parameters}
 
 
 def identity(task: Task[Model, Any], model: Model, seed: int) -> dict[str, Any]:

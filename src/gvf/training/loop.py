@@ -40,12 +40,15 @@ _TERMINATE = 2
 class Curves:
     """The curves of a run so far.
 
-    rows: one point each, with `step`, the loss and its terms. sums, count: of the steps since the last point.
+    rows: one point each, with `step`, the loss and its terms. seconds: of training until each point, without the time
+    between a kill and the resumption. sums, count: of the steps since the last point. elapsed: seconds of training so far.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
+    elapsed: float = 0.0
 
     def add(self, values: Mapping[str, float]) -> None:
         """Add the values of one step."""
@@ -57,15 +60,20 @@ class Curves:
         """Add a point at `step`, the mean of every value since the last one, and return it."""
         row = {name: total / self.count for name, total in self.sums.items()}
         self.rows.append({"step": step, **row})
+        self.seconds.append(round(self.elapsed, 3))
         self.sums, self.count = {}, 0
         return row
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """rows: the whole curve, including the part before resuming. resumed_from: step of the checkpoint, 0 for none."""
+    """rows: the whole curve, including the part before resuming. seconds: of training until each row.
+
+    resumed_from: step of the checkpoint, 0 for none.
+    """
 
     rows: Sequence[Mapping[str, float]]
+    seconds: Sequence[float]
     resumed_from: int
 
 
@@ -95,6 +103,7 @@ def train(
     engine.model.train()
     passes = batches.after(start)
     saved = time.monotonic()
+    began = saved - curves.elapsed
     with (
         deferred_termination() as terminating,
         deterministic(world.device),
@@ -103,6 +112,7 @@ def train(
         for step in range(start + 1, config.steps + 1):
             values = _step(engine, passes, loss_function, config, step, checkpoints)
             curves.add(values)
+            curves.elapsed = time.monotonic() - began
             bar.set_postfix_str(f"loss {values['loss']:.4g}", refresh=False)
             bar.update()
             if step % execution.log_every == 0 or step == config.steps:
@@ -120,7 +130,7 @@ def train(
                 if world.is_main:
                     tqdm.write(f"Terminated after step {step}; the next run resumes from {checkpoints.path(step)}.")
                 raise SystemExit(TERMINATED)
-    return TrainingResult(curves.rows, start)
+    return TrainingResult(curves.rows, curves.seconds, start)
 
 
 def write_curve(rows: Sequence[Mapping[str, float]], path: PathLike) -> None:

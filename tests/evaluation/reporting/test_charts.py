@@ -67,6 +67,15 @@ def test_a_curve_is_drawn_to_scale_with_its_smoothed_line() -> None:
     assert {"training step", "0", "10"} <= set(texts(chart))
 
 
+def test_a_curve_is_drawn_against_minutes_where_they_are_known() -> None:
+    chart = training_curve("train-dit", "loss", [1, 2, 3], [3.0, 2.0, 1.0], minutes=[0.5, 1.0, 4.0])
+    assert chart is not None
+    raw = polylines(chart, "dit")[0][:, 0]
+    assert (raw[2] - raw[1]) / (raw[1] - raw[0]) == pytest.approx(6.0, rel=1e-2), "3 minutes and half a minute"
+    assert "minutes of training" in texts(chart)
+    assert described(chart).startswith("From 3 at step 1 to 1 at step 3 after 4 minutes")
+
+
 def test_wide_curves_are_logarithmic_and_curves_of_one_point_left_out() -> None:
     chart = training_curve("train-dit", "loss", [1, 2, 3], [100.0, 10.0, 1.0])
     assert chart is not None
