@@ -27,7 +27,7 @@ from torch import nn
 
 from gvf.models.layers.precision import BlockNetwork, set_block_dtype
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.models.variation.dit import Conditions, VariationDiT
+from gvf.models.variation.dit import Conditions, VariationDiT, VideoCondition
 from gvf.pipelines.image_memory import IMAGE_TOKENS, sphere_voxels
 from gvf.storage.files import write_json
 from gvf.weights.published import build_published
@@ -89,12 +89,12 @@ def dit_step() -> dict[str, float]:
     """Run one step of the diffusion transformer for 24 frames: with conditions projected beforehand, and without."""
     dit: VariationDiT = build("dit")
     noised, timesteps = torch.randn(1, 24, NUM_LATENTS, 16), torch.tensor([500.0])
-    image = torch.randn(1, 24, FRAME_TOKENS, 1024)
+    video = VideoCondition(torch.randn(1, 24, FRAME_TOKENS, 1024))
     static, positions = torch.randn(1, NUM_STATIC, 14), torch.rand(1, NUM_LATENTS, 3) - 0.5
-    preparing = timed(lambda: dit.prepare_conditions(image, static, positions), repeats=1)
+    preparing = timed(lambda: dit.prepare_conditions(video, static, positions), repeats=1)
     conditions: Conditions = preparing.result
     cached = timed(lambda: dit.denoise(noised, timesteps, conditions))
-    uncached = timed(lambda: dit(noised, timesteps, image, static, positions))
+    uncached = timed(lambda: dit(noised, timesteps, video, static, positions))
     return {
         "seconds": cached.seconds,
         "processor_seconds": cached.processor_seconds,

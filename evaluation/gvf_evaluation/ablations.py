@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ class AblationTable:
     """One of the paper's tables of ablations.
 
     number: in the paper. model: vae or dit. rows: variants in the order of the published rows. published: the published
-    table; its columns that are not metrics are the settings that a row changes.
+    table; its columns that are not metrics are the settings that a row changes. beyond: variants that the paper does not have,
+    with the same settings.
     """
 
     number: int
@@ -37,11 +38,24 @@ class AblationTable:
     model: str
     rows: tuple[str, ...]
     published: pd.DataFrame
+    beyond: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Return all variants of the table, the paper's first."""
+        return *self.rows, *self.beyond
 
 
 TABLES = (
     AblationTable(2, "Parts of the VAE", "vae", ("A", "B", "C", "ours"), published.table_2()),
-    AblationTable(3, "Position embedding of the DiT", "dit", ("no-positions", "ours"), published.table_3()),
+    AblationTable(
+        3,
+        "Conditions of the DiT",
+        "dit",
+        ("no-positions", "ours"),
+        published.table_3().assign(image_condition="tokens"),
+        beyond={"pixel-aligned": {"position_embedding": True, "image_condition": "both"}},
+    ),
     AblationTable(5, "Finetuning of the Gaussian decoder", "vae", ("frozen-decoder", "ours"), published.table_5()),
     AblationTable(
         6,
@@ -55,12 +69,12 @@ TABLES = (
 
 def tables_of(model: str, variant: str) -> list[int]:
     """Return the numbers of the tables that show a variant."""
-    return [table.number for table in TABLES if table.model == model and variant in table.rows]
+    return [table.number for table in TABLES if table.model == model and variant in table.variants]
 
 
 def of_table(table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the results that a table shows, variant by variant."""
-    return [r for name in table.rows for r in results if (r["model"], r["variant"]) == (table.model, name)]
+    return [r for name in table.variants for r in results if (r["model"], r["variant"]) == (table.model, name)]
 
 
 def result_name(result: Mapping[str, Any]) -> str:
@@ -85,10 +99,10 @@ def listed_results(workspace: Workspace, ablations: Ablations) -> list[dict[str,
         raise UserError(
             f"{folder}: holds no result of a variant in {workspace.ablation_params}. Run `dvc repro ablations/dvc.yaml`."
         )
-    for field in COMMON:
-        if len(found := sorted({str(result.get(field)) for result in results})) > 1:
+    for name in COMMON:
+        if len(found := sorted({str(result.get(name)) for result in results})) > 1:
             raise UserError(
-                f"{folder}: holds results with different values of {field} ({' and '.join(found)}), which cannot be compared. "
+                f"{folder}: holds results with different values of {name} ({' and '.join(found)}), which cannot be compared. "
                 "Run `dvc repro ablations/dvc.yaml`."
             )
     return results
@@ -99,12 +113,17 @@ def ablation_frame(table: AblationTable, results: Sequence[Mapping[str, Any]]) -
 
     results: of `gvf ablate`, for any models and variants. Columns: `variant`, the settings of the published table, `seeds`
     (number of runs), and for every metric `<name>_published`, `<name>` (mean over seeds) and `<name>_std` (sample standard
-    deviation), the last two NaN where they are undefined; `gap_closed` and its deviation come last.
+    deviation), NaN where they are undefined; `gap_closed` and its deviation come last. Variants beyond the paper come last.
     """
     rows = []
-    for variant, row in zip(table.rows, table.published.to_dict("records"), strict=True):
+    metrics_of_paper = dict.fromkeys((name for name in PUBLISHED_METRICS if name in table.published), float("nan"))
+    published_rows: list[dict[str, Any]] = [
+        *({str(name): value for name, value in row.items()} for row in table.published.to_dict("records")),
+        *({**settings, **metrics_of_paper} for settings in table.beyond.values()),
+    ]
+    for variant, row in zip(table.variants, published_rows, strict=True):
         metrics = pd.DataFrame([r["figures"] for r in results if r["model"] == table.model and r["variant"] == variant])
-        settings = {str(name): value for name, value in row.items() if name not in PUBLISHED_METRICS}
+        settings = {name: value for name, value in row.items() if name not in PUBLISHED_METRICS}
         values: dict[str, Any] = {"variant": variant, **settings}
         values["seeds"] = len(metrics)
         for name in (*PUBLISHED_METRICS, "gap_closed"):
@@ -152,10 +171,11 @@ def seed_noise(model: str, results: Sequence[Mapping[str, Any]], metric: str = "
 def compare_order(table: AblationTable, frame: pd.DataFrame, noise: SeedNoise, metric: str = "psnr") -> str:
     """Return sentences that compare the order of variants by a metric with the order in the paper.
 
-    Pairs with the same published value are left out. frame: of `ablation_frame`. noise: of the table's model and this
-    metric.
+    Pairs with the same published value, or without one, are left out. frame: of `ablation_frame`. noise: of the table's model
+    and this metric.
     """
-    frame = frame[frame[metric].notna()]
+    num_variants = int(frame[metric].notna().sum())
+    frame = frame[frame[metric].notna() & frame[f"{metric}_published"].notna()]
     if len(frame) < 2:
         return f"Fewer than two variants of Table {table.number} were measured, so there is no order to compare."
     sign = 1.0 if column(metric).higher_is_better else -1.0
@@ -168,7 +188,7 @@ def compare_order(table: AblationTable, frame: pd.DataFrame, noise: SeedNoise, m
         if expected == 0:
             continue
         found = sign * (first[metric] - second[metric])
-        is_significant = noise.is_significant(found, (first["seeds"], second["seeds"]), len(rows))
+        is_significant = noise.is_significant(found, (first["seeds"], second["seeds"]), num_variants)
         pair = f"{first['variant']} and {second['variant']} (difference {abs(found):.2f})"
         (unclear if not is_significant else agreeing if expected * found > 0 else swapped).append(pair)
     theirs, ours = (_ranked(frame, name, sign) for name in (f"{metric}_published", metric))
@@ -183,6 +203,23 @@ def compare_order(table: AblationTable, frame: pd.DataFrame, noise: SeedNoise, m
         listed = f"{len(pairs)} of {num_pairs} pairs" if many else ", ".join(pairs)
         text += f" {words}: {listed}." if pairs else ""
     return text
+
+
+def compare_beyond(table: AblationTable, frame: pd.DataFrame, noise: SeedNoise, metric: str = "psnr") -> str | None:
+    """Return sentences that compare each variant beyond the paper with `ours`; None where there is nothing to compare.
+
+    frame, noise: as in `compare_order`.
+    """
+    measured = {row["variant"]: row for row in frame[frame[metric].notna()].to_dict("records")}
+    ours, texts = measured.get("ours"), []
+    for variant in table.beyond:
+        if ours is None or (row := measured.get(variant)) is None:
+            continue
+        difference = float(row[metric] - ours[metric])
+        is_significant = noise.is_significant(difference, (row["seeds"], ours["seeds"]), len(measured))
+        what = "a significant difference" if is_significant else "within the seed-to-seed variation"
+        texts.append(f"Beyond the paper, {variant} changes {metric.upper()} by {difference:+.2f} against ours: {what}.")
+    return " ".join(texts) or None
 
 
 def compare_to_standing_still(table: AblationTable, frame: pd.DataFrame) -> str | None:

@@ -14,7 +14,7 @@ from gvf.config.variation_dit import VariationDitConfig
 from gvf.errors import UserError
 from gvf.models.activation_memory import peak_activation_bytes
 from gvf.models.layers.attention import SelfAttention
-from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT, VideoCondition
 from gvf.pipelines.image_memory import sphere_voxels
 
 NETWORKS = ["slat_encoder", "gaussian_decoder", "variation_vae", "dit", "ss_flow", "ss_decoder", "slat_flow"]
@@ -98,11 +98,12 @@ def test_attention_does_not_write_out_its_pairs() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_meta_device_finds_what_a_real_pass_takes(training: bool) -> None:
-    config = VariationDitConfig(24, 2, 3, 4, 10, 9, True, 1.0)
+    config = VariationDitConfig(24, 2, 3, 4, "both", 10, 6, 9, True, 1.0)
 
     def run(network: nn.Module) -> object:
-        inputs = ((1, 3, 32, 5), (1,), (1, 3, 7, 10), (1, 9, 14), (1, 32, 3))
-        return network(*(torch.ones(shape) for shape in inputs))
+        inputs = ((1, 3, 7, 10), (1, 3, 32, 6), (1, 3, 32, 5), (1,), (1, 9, 14), (1, 32, 3))
+        tokens, aligned, noised, timesteps, static, positions = (torch.ones(shape) for shape in inputs)
+        return network(noised, timesteps, VideoCondition(tokens, aligned), static, positions)
 
     sizes = []
     for device in ("cpu", "meta"):

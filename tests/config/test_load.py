@@ -120,6 +120,8 @@ BAD = [
     ("featurize.voxel_weighting", "nearest"),
     ("static_vae.num_heads", 5),
     ("variation_dit.num_heads", 5),
+    ("variation_dit.image_condition", "pixels"),
+    ("variation_dit.aligned_channels", 0),
     ("variation_vae.num_heads", 5),
     ("variation_vae.attributes", ["colors"]),
     ("variation_vae.query", "motions"),

@@ -18,7 +18,8 @@ def clip(seed: int, num_frames: int = 3, offset: float = 0.0) -> LatentClip:
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
-    return LatentClip(draw(num_frames, 5, 4) + offset, draw(num_frames, 5, 4) - 3.0, draw(5, 3), draw(7, 14) + offset)
+    mean, logvar = draw(num_frames, 5, 4) + offset, draw(num_frames, 5, 4) - 3.0
+    return LatentClip(mean, logvar, draw(5, 3), draw(7, 14) + offset, draw(2, num_frames, 5, 6).half())
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])

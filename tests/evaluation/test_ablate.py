@@ -29,7 +29,7 @@ def variant(model: str, name: str) -> Params:
 def test_every_variant_is_a_stage_and_stands_in_a_table(model: str) -> None:
     names = list(ABLATIONS.variants[model])
     assert GRAPH[model]["matrix"]["variant"] == names
-    assert {row for table in TABLES if table.model == model for row in table.rows} == set(names)
+    assert {row for table in TABLES if table.model == model for row in table.variants} == set(names)
 
 
 def test_table_2_adds_one_thing_a_row() -> None:
@@ -49,13 +49,15 @@ def test_table_2_adds_one_thing_a_row() -> None:
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: f"table-{table.number}")
 def test_a_row_sets_what_the_published_row_says(table: AblationTable) -> None:
-    for name, row in zip(table.rows, table.published.to_dict("records"), strict=True):
+    rows = [*table.published.to_dict("records"), *table.beyond.values()]
+    for name, row in zip(table.variants, rows, strict=True):
         params = variant(table.model, name)
         found = {
             "config": row.get("config"),
             "query": params.variation_vae.query,
             "mesh_guided": params.train_vae_joint.variation_loss.mesh_guided > 0,
             "attributes": ", ".join(params.variation_vae.attributes),
+            "image_condition": params.variation_dit.image_condition,
             "position_embedding": params.variation_dit.position_embedding,
             "finetune_decoder": params.train_vae_joint.finetune_decoder,
             "num_neighbors": params.variation_vae.num_neighbors,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,14 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gvf.config.variation_dit import VariationDitConfig
-from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT, VideoCondition
 
 CONFIG = VariationDitConfig(
     width=24,
     num_layers=2,
     num_heads=3,
     feed_forward_ratio=4,
+    image_condition="tokens",
     image_channels=10,
+    aligned_channels=11,
     num_static=9,
     position_embedding=True,
     position_scale=1.0,
@@ -33,16 +36,16 @@ def build(config: VariationDitConfig = CONFIG) -> VariationDiT:
 
 
 @pytest.fixture
-def inputs() -> dict[str, Tensor]:
+def inputs() -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
     shapes = {
         "noised": (B, T, L, C),
-        "image_tokens": (B, T, K, 10),
         "static_gaussians": (B, S, 14),
         "positions": (B, L, 3),
     }
     values = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    return {**values, "timesteps": torch.tensor([3.0, 871.5])}
+    tokens, aligned = (torch.randn(shape, generator=generator) for shape in ((B, T, K, 10), (B, T, L, 11)))
+    return {**values, "video": VideoCondition(tokens, aligned), "timesteps": torch.tensor([3.0, 871.5])}
 
 
 class Reference:
@@ -76,14 +79,21 @@ class Reference:
         k, v = self.linear(f"{name}.to_kv", context).chunk(2, -1)
         return self.attend(self.linear(f"{name}.to_q", x), k, v, name, qk_norm=False)
 
-    def __call__(self, noised: Tensor, timestep: float, image: Tensor, static: Tensor, positions: Tensor) -> Tensor:
-        """noised: [T, L, C]; image: [T, K, 10]; static: [S, 14]; positions: [L, 3]."""
+    def __call__(
+        self, noised: Tensor, timestep: float, tokens: Tensor, aligned: Tensor, static: Tensor, positions: Tensor
+    ) -> Tensor:
+        """noised: [T, L, C]; tokens: [T, K, 10]; aligned: [T, L, 11]; static: [S, 14]; positions: [L, 3]."""
         angles = timestep * torch.exp(-math.log(10000) * torch.arange(128) / 128)
         time = self.linear("t_embedder.mlp.0", torch.cat((angles.cos(), angles.sin())))
         time = F.silu(self.linear("t_embedder.mlp.2", F.silu(time)))
         waves = positions[:, :, None] * 10000.0 ** (-torch.arange(4) / 4)
         x = self.linear("input_layer", noised) + torch.cat((waves.sin(), waves.cos()), -1).flatten(-2)
-        image, static = self.linear("image_cond_proj", image), self.linear("static_cond_proj", static)
+        static = self.linear("static_cond_proj", static)
+        if self.config.image_condition != "tokens":
+            hidden = F.gelu(self.linear("aligned_cond_proj.0", aligned), approximate="tanh")
+            x = x + self.linear("aligned_cond_proj.2", hidden)
+        if self.config.image_condition != "pixel_aligned":
+            tokens = self.linear("image_cond_proj", tokens)
         for block in (f"blocks.{index}" for index in range(self.config.num_layers)):
             shift1, scale1, gate1, shift5, scale5, gate5 = self.linear(f"{block}.adaLN_modulation.1", time).chunk(6)
             shift2, scale2, gate2 = self.linear(f"{block}.adaLN_modulation_temporal.1", time).chunk(3)
@@ -92,10 +102,11 @@ class Reference:
             y = self.norm(x) * (1 + scale2) + shift2
             tracks = [self.self_attention(f"{block}.temporal_self_attn", y[:, index]) for index in range(L)]
             x = x + gate2 * torch.stack(tracks, 1)
-            y = self.norm(x) * self.state[f"{block}.norm3.weight"] + self.state[f"{block}.norm3.bias"]
-            x = x + torch.stack(
-                [self.cross_attention(f"{block}.image_cross_attn", y[t], image[t]) for t in range(len(y))]
-            )
+            if self.config.image_condition != "pixel_aligned":
+                y = self.norm(x) * self.state[f"{block}.norm3.weight"] + self.state[f"{block}.norm3.bias"]
+                x = x + torch.stack(
+                    [self.cross_attention(f"{block}.image_cross_attn", y[t], tokens[t]) for t in range(len(y))]
+                )
             y = self.norm(x) * self.state[f"{block}.norm4.weight"] + self.state[f"{block}.norm4.bias"]
             x = x + torch.stack([self.cross_attention(f"{block}.static_cross_attn", frame, static) for frame in y])
             y = self.linear(f"{block}.mlp.mlp.0", self.norm(x) * (1 + scale5) + shift5)
@@ -104,23 +115,26 @@ class Reference:
         return self.linear("final_layer.linear", self.norm(x) * (1 + scale) + shift)
 
 
-def test_the_network_is_its_formulas(inputs: dict[str, Tensor]) -> None:
-    dit = build()
+@pytest.mark.parametrize("image_condition", ["tokens", "pixel_aligned", "both"])
+def test_the_network_is_its_formulas(inputs: dict[str, Any], image_condition: Any) -> None:
+    dit = build(replace(CONFIG, image_condition=image_condition))
     velocity = dit(**inputs)
     reference = Reference(dit)
     for b in range(B):
-        names = ("image_tokens", "static_gaussians", "positions")
-        expected = reference(inputs["noised"][b], float(inputs["timesteps"][b]), *(inputs[name][b] for name in names))
+        video, rest = inputs["video"], (inputs["static_gaussians"][b], inputs["positions"][b])
+        expected = reference(
+            inputs["noised"][b], float(inputs["timesteps"][b]), video.tokens[b], video.aligned[b], *rest
+        )
         torch.testing.assert_close(velocity[b], expected, atol=2e-4, rtol=1e-3)
 
 
-def test_prepared_conditions_serve_any_number_of_steps(inputs: dict[str, Tensor]) -> None:
+def test_prepared_conditions_serve_any_number_of_steps(inputs: dict[str, Any]) -> None:
     dit = build()
     projections: list[int] = []
     for name, module in dit.named_modules():
         if name.endswith("to_kv") or name.endswith("cond_proj"):
             module.register_forward_hook(lambda *_: projections.append(1))
-    conditions = dit.prepare_conditions(inputs["image_tokens"], inputs["static_gaussians"], inputs["positions"])
+    conditions = dit.prepare_conditions(inputs["video"], inputs["static_gaussians"], inputs["positions"])
     assert len(projections) == 2 + 2 * CONFIG.num_layers
     for timestep in (999.0, 12.0):
         timesteps = torch.full((B,), timestep)
@@ -137,21 +151,22 @@ def test_a_new_network_predicts_zero() -> None:
     out = dit(
         torch.randn(1, 2, L, C),
         torch.tensor([5]),
-        torch.randn(1, 2, K, 10),
+        VideoCondition(torch.randn(1, 2, K, 10)),
         torch.randn(1, S, 14),
         torch.randn(1, L, 3),
     )
     assert out.abs().max() == 0
 
 
-def test_frames_differ_only_through_their_images(inputs: dict[str, Tensor]) -> None:
+def test_frames_differ_only_through_their_images(inputs: dict[str, Any]) -> None:
     dit = build()
     order = torch.tensor([2, 0, 3, 1])
-    turned = {**inputs, "noised": inputs["noised"][:, order], "image_tokens": inputs["image_tokens"][:, order]}
+    video = inputs["video"].map(lambda frames: frames[:, order])
+    turned = {**inputs, "noised": inputs["noised"][:, order], "video": video}
     torch.testing.assert_close(dit(**turned), dit(**inputs)[:, order], atol=1e-5, rtol=1e-4)
 
 
-def test_without_the_positional_prior_positions_do_nothing(inputs: dict[str, Tensor]) -> None:
+def test_without_the_positional_prior_positions_do_nothing(inputs: dict[str, Any]) -> None:
     elsewhere = {**inputs, "positions": inputs["positions"] + 1.0}
     dit, blind = build(), build(replace(CONFIG, position_embedding=False))
     assert (dit(**inputs) - dit(**elsewhere)).abs().max() > 1e-3
@@ -159,7 +174,7 @@ def test_without_the_positional_prior_positions_do_nothing(inputs: dict[str, Ten
     assert dit.state_dict().keys() == blind.state_dict().keys()
 
 
-def test_bfloat16_is_close_to_float32(inputs: dict[str, Tensor]) -> None:
+def test_bfloat16_is_close_to_float32(inputs: dict[str, Any]) -> None:
     dit = build()
     expected = dit(**inputs)
     with torch.autocast("cpu", torch.bfloat16):

@@ -11,7 +11,7 @@ from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.data.latents import LatentStatistics
 from gvf.gaussians.gaussians import Gaussians
-from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT, VideoCondition
 from gvf.models.variation.joint_vae import JointVAE
 from gvf.pipelines.generator_index import CanonicalViews, Sampling, Training, build_index
 from gvf.pipelines.video_to_4d import VideoTo4D
@@ -21,14 +21,21 @@ from tests.training.tiny_clips import VARIATION_VAE
 IMAGE_SIZE = 64
 VIEWS = CanonicalViews(count=4, size=IMAGE_SIZE, samples=1, radius=2.0, fov=40.0)
 VARIATION = replace(VARIATION_VAE, num_layers=1, num_latents=4, latent_channels=5, num_neighbors=3)
-FRAMES, TOKENS, CHANNELS = 3, 4, 384  # of training clips; tokens of a frame and their channels, on a grid of 2 x 2
+FRAMES = 3  # of training clips
+TOKENS, CHANNELS, ALIGNED = (
+    4,
+    384,
+    360,
+)  # tokens of a frame on a grid of 2 x 2, channels of each and of features at a latent
 FEATURIZE = FeaturizeConfig("efficientnet_lite0", None, 2, STATIC.resolution, "visible", 4)
 DIT = VariationDitConfig(
     width=12,
     num_layers=1,
     num_heads=2,
     feed_forward_ratio=2,
+    image_condition="both",
     image_channels=CHANNELS,
+    aligned_channels=ALIGNED,
     num_static=7,
     position_embedding=True,
     position_scale=8.0,
@@ -64,6 +71,8 @@ def canonical_gaussians(count: int, seed: int) -> Gaussians:
     return replace(gaussians, raw_scales=gaussians.raw_scales - 3.0)
 
 
-def tokens_of(num_frames: int, seed: int) -> torch.Tensor:
-    """Return random tokens [num_frames, K, D] of a video."""
-    return torch.randn(num_frames, TOKENS, CHANNELS, generator=torch.Generator().manual_seed(seed))
+def video_of(num_frames: int, seed: int) -> VideoCondition:
+    """Return random features of a video of `num_frames` frames."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randn(num_frames, TOKENS, CHANNELS, generator=generator)
+    return VideoCondition(tokens, torch.randn(num_frames, VARIATION.num_latents, ALIGNED, generator=generator))

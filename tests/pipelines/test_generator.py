@@ -21,6 +21,7 @@ from gvf.cli.weights import convert
 from gvf.config.featurize import FeaturizeConfig
 from gvf.errors import UserError
 from gvf.models.network_folder import load_network, save_network
+from gvf.models.variation.dit import VideoCondition
 from gvf.models.variation.vae import VariationVAE
 from gvf.pipelines import hub
 from gvf.pipelines.encoder_weights import weights_digest
@@ -32,7 +33,7 @@ from gvf.storage import published_files
 from gvf.storage.files import load_tensors, save_tensors
 from gvf.weights.published import save_published
 from tests.models.test_image_encoder import tiny_dinov2
-from tests.pipelines.small_generator import FAST, FRAMES, VIEWS, canonical_gaussians, small_generator, tokens_of
+from tests.pipelines.small_generator import FAST, FRAMES, VIEWS, canonical_gaussians, small_generator, video_of
 from tests.weights.small_weights import SIZES, small_network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def field_of(pipeline: VideoTo4D, num_frames: int = FRAMES) -> torch.Tensor:
     noise = pipeline.noise(num_frames, torch.Generator().manual_seed(5))
-    return pipeline.generate([tokens_of(num_frames, 1)], [canonical_gaussians(9, 2)], [noise]).fields[0]
+    return pipeline.generate([video_of(num_frames, 1)], [canonical_gaussians(9, 2)], [noise]).fields[0]
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +70,19 @@ def test_the_folder_is_all_that_another_machine_needs(saved: Path, tmp_path: Pat
     shutil.copytree(ROOT / "src/gvf", package / "gvf", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(saved, copy)
     empty.mkdir()
-    values = {"tokens": tokens_of(FRAMES, 1), "canonical": vars(canonical_gaussians(9, 2)) | {"activation": None}}
-    torch.save(
-        {"tokens": values["tokens"]} | {k: v for k, v in values["canonical"].items() if v is not None}, empty / "in"
-    )
+    values = {"video": vars(video_of(FRAMES, 1)), "canonical": vars(canonical_gaussians(9, 2)) | {"activation": None}}
+    torch.save(values["video"] | {k: v for k, v in values["canonical"].items() if v is not None}, empty / "in")
     code = (
         "import gvf, torch\n"
         "from gvf.gaussians.gaussians import Gaussians\n"
+        "from gvf.models.variation.dit import VideoCondition\n"
         "from gvf.pipelines.video_to_4d import VideoTo4D\n"
         f"assert gvf.__file__.startswith({str(package)!r})\n"
         "given = torch.load('in', weights_only=True)\n"
         f"pipeline = VideoTo4D.from_pretrained({str(copy)!r}, local_files_only=True)\n"
-        "tokens = given.pop('tokens')\n"
-        "noise = pipeline.noise(len(tokens), torch.Generator().manual_seed(5))\n"
-        "torch.save(pipeline.generate([tokens], [Gaussians(**given)], [noise]).fields[0], 'out')\n"
+        "video = VideoCondition(given.pop('tokens'), given.pop('aligned'))\n"
+        "noise = pipeline.noise(len(video.tokens), torch.Generator().manual_seed(5))\n"
+        "torch.save(pipeline.generate([video], [Gaussians(**given)], [noise]).fields[0], 'out')\n"
     )
     environment = {"PYTHONPATH": str(package), "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HOME": str(empty)}
     subprocess.run([sys.executable, "-c", code], cwd=empty, env=environment, check=True, timeout=120)
@@ -290,7 +290,7 @@ def test_published_files_load_through_the_same_call(tmp_path: Path, monkeypatch:
     statistic = torch.load(pulled / "deformation_std.pt", weights_only=True).flatten()
     assert torch.equal(pipeline.statistics.latent_std, statistic)
     noise = pipeline.noise(2, torch.Generator().manual_seed(0))
-    inputs = [torch.randn(2, 3, 1024)], [canonical_gaussians(5, 0)], [noise], FAST
+    inputs = [VideoCondition(torch.randn(2, 3, 1024))], [canonical_gaussians(5, 0)], [noise], FAST
     field = pipeline.generate(*inputs).fields[0]
     # By the name of the repository, from what `gvf weights pull` fetched; and from a copy in our own format.
     monkeypatch.setenv("GVF_WEIGHTS", str(tmp_path))

@@ -10,7 +10,7 @@ from gvf.data.latents import LatentStatistics
 from gvf.diffusion.schedule import cosine_schedule
 from gvf.errors import UserError
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT, VideoCondition
 from gvf.models.variation.joint_vae import JointVAE
 from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
 from gvf.pipelines.frames import as_rgba, resized
@@ -18,7 +18,7 @@ from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.handles import choose_handles
 from gvf.pipelines.latent_sampling import sample_latents
 from gvf.pipelines.mesh_to_canonical import video_tokens
-from tests.pipelines.small_generator import FRAMES, VARIATION, canonical_gaussians, small_generator, tokens_of
+from tests.pipelines.small_generator import FRAMES, VARIATION, canonical_gaussians, small_generator, video_of
 from tests.training.tiny_clips import STATIC_VAE as STATIC
 
 LATENTS, CHANNELS, STATIC_TOKENS = VARIATION.num_latents, VARIATION.latent_channels, 7
@@ -27,7 +27,9 @@ DIT = VariationDitConfig(
     num_layers=1,
     num_heads=2,
     feed_forward_ratio=2,
+    image_condition="tokens",
     image_channels=6,
+    aligned_channels=0,
     num_static=STATIC_TOKENS,
     position_embedding=True,
     position_scale=8.0,
@@ -84,7 +86,9 @@ def test_latents_are_generated_for_a_clip_of_one_voxel(vae: JointVAE) -> None:
     statistics = LatentStatistics(zeros, ones, torch.zeros(14), torch.ones(14))
     noise, tokens = torch.randn(2, 3, LATENTS, CHANNELS), torch.randn(2, 3, 5, 6)
     dit = VariationDiT(DIT, CHANNELS).eval()
-    solution = sample_latents(dit, cosine_schedule(1000), statistics, [handles] * 2, tokens, noise, SAMPLING)
+    solution = sample_latents(
+        dit, cosine_schedule(1000), statistics, [handles] * 2, VideoCondition(tokens), noise, SAMPLING
+    )
     assert solution.sample.shape == noise.shape
     assert solution.sample.isfinite().all()
 
@@ -121,12 +125,12 @@ def test_the_video_and_the_settings_matter() -> None:
 def test_a_clip_gets_the_same_motion_alone_and_in_a_batch() -> None:
     pipeline = small_generator()
     canonicals = [canonical_gaussians(count, count) for count in (5, 9, 12)]
-    tokens = [tokens_of(FRAMES, seed) for seed in range(3)]
+    videos = [video_of(FRAMES, seed) for seed in range(3)]
     noise = [pipeline.noise(FRAMES, torch.Generator().manual_seed(seed)) for seed in range(3)]
-    together = pipeline.generate(tokens, canonicals, noise)
+    together = pipeline.generate(videos, canonicals, noise)
     assert together.num_calls == 3
     for index, field in enumerate(together.fields):
-        alone = pipeline.generate(tokens[index : index + 1], canonicals[index : index + 1], noise[index : index + 1])
+        alone = pipeline.generate(videos[index : index + 1], canonicals[index : index + 1], noise[index : index + 1])
         torch.testing.assert_close(field, alone.fields[0], atol=1e-5, rtol=1e-4)
 
 
@@ -159,16 +163,20 @@ def test_frames_that_are_no_video_are_refused(frames: torch.Tensor, message: str
 
 def test_frames_of_another_size_are_resized_to_that_of_the_training() -> None:
     pipeline = small_generator()
-    frames = frames_of(2)
+    handles, frames = pipeline.handles(canonical_gaussians(9, 0)), frames_of(2)
     expected = video_tokens(pipeline.encoder, frames, 16, torch.device("cpu"))
-    assert torch.equal(pipeline.tokens(frames), expected), "frames of the training size are not touched"
-    large = frames.repeat_interleave(3, 1).repeat_interleave(3, 2)
+    video = pipeline.video(frames, handles)
     torch.testing.assert_close(
-        pipeline.tokens(large), expected, msg="each block of 3 x 3 equal pixels becomes one pixel"
+        video.tokens, expected, atol=0, rtol=0, msg="frames of the training size are not touched"
     )
-    assert pipeline.tokens(large[:, ::2, ::2][:, :48, :48]).shape == expected.shape, "smaller frames are enlarged"
+    large = pipeline.video(frames.repeat_interleave(3, 1).repeat_interleave(3, 2), handles)
+    for found, same in zip(vars(large).values(), vars(video).values()):
+        torch.testing.assert_close(found, same, msg="each block of 3 x 3 equal pixels becomes one pixel")
+    smaller = pipeline.video(frames[:, :48, :48], handles)
+    assert smaller.tokens is not None
+    assert smaller.tokens.shape == expected.shape, "smaller frames are enlarged"
     with pytest.raises(UserError, match=r"frames: are 48 x 64 pixels, but .* square"):
-        pipeline.tokens(frames[:, :, :48])
+        pipeline.video(frames[:, :, :48], handles)
 
 
 @pytest.mark.parametrize("side", [65, 100, 127])

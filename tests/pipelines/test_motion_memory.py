@@ -89,7 +89,7 @@ def test_too_little_memory_is_said_with_the_setting_that_fits(
 
     long = replace(LOAD, num_frames=5000)
     pair = estimate_memory(generator, replace(LOAD, segment_frames=2), FAST)
-    with_free(monkeypatch, 1.2 * pair.working + 0.5 * estimate_memory(generator, long, FAST).result)
+    with_free(monkeypatch, 1.2 * pair.working + 0.5 * estimate_memory(generator, long, FAST).result + 1)
     with pytest.raises(UserError, match=r"--frames 2500 --segment-frames 2 fits") as raised:
         batch_that_fits(generator, long, 1, FAST)
     number = int(re.findall(r"--frames (\d+)", str(raised.value))[0])

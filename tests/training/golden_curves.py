@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from tests.sections import execution_section, run_section  # noqa: E402
 from tests.training import tiny_tasks  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
-TASKS = {
+TASKS: dict[str, Callable[[], Any]] = {
     "train-vae-static": tiny_tasks.static_vae,
     "train-vae-joint": tiny_tasks.joint_vae,
     "train-dit": tiny_tasks.dit,
+    "train-dit-both": partial(tiny_tasks.dit, "both"),
 }
 
 
@@ -32,8 +34,9 @@ def record(name: str, folder: Path) -> list[dict[str, float]]:
     torch.set_num_threads(1)  # faster for networks this small
     workspace = Workspace(folder)
     execution = execution_section(log_every=1, checkpoint_every=1000)
-    fit(TASKS[name](), folder / "model", run_section(), execution, workspace, log=_ignore)
-    return read_curve(workspace.curve(name))
+    task = TASKS[name]()
+    fit(task, folder / "model", run_section(), execution, workspace, log=_ignore)
+    return read_curve(workspace.curve(task.name))
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -46,8 +47,13 @@ def losses_on_one_batch(task: Any, steps: int, learning_rate: float) -> list[flo
 # The share of its first value that the loss must fall below. Measured shares: 0.16, 0.51 and 0.06.
 @pytest.mark.parametrize(
     ("make", "steps", "learning_rate", "share"),
-    [(tiny_tasks.static_vae, 30, 0.03, 0.3), (tiny_tasks.joint_vae, 30, 0.01, 0.7), (tiny_tasks.dit, 50, 0.01, 0.15)],
-    ids=["static-vae", "joint-vae", "dit"],
+    [
+        (tiny_tasks.static_vae, 30, 0.03, 0.3),
+        (tiny_tasks.joint_vae, 30, 0.01, 0.7),
+        (tiny_tasks.dit, 50, 0.01, 0.15),
+        (partial(tiny_tasks.dit, "pixel_aligned"), 50, 0.01, 0.15),
+    ],
+    ids=["static-vae", "joint-vae", "dit", "dit-pixel-aligned"],
 )
 def test_a_tiny_model_learns_one_batch(make: Callable[[], Any], steps: int, learning_rate: float, share: float) -> None:
     losses = losses_on_one_batch(make(), steps, learning_rate)
@@ -82,10 +88,33 @@ def test_a_joint_batch_holds_different_frames_after_the_canonical_one() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
-def test_dropped_videos_are_zeros(probability: float) -> None:
-    task = tiny_tasks.dit()
+def test_videos_are_dropped_as_a_whole(probability: float) -> None:
+    task = tiny_tasks.dit("both")
     task = replace(task, config=replace(task.config, cond_drop_prob=probability))
-    assert bool((task.load(draw(0, 1, 2)).video == 0).all()) == bool(probability)
+    video = task.load(draw(0, 1, 2)).video
+    assert video.tokens is not None
+    assert video.aligned is not None
+    assert bool((video.tokens == 0).all()) == bool((video.aligned == 0).all()) == bool(probability)
+
+
+def test_tokens_and_aligned_features_are_of_the_same_video() -> None:
+    task = tiny_tasks.dit("both")
+    task = replace(task, config=replace(task.config, cond_drop_prob=0.0))
+    chosen = set()
+    for seed in range(8):
+        video = task.load(draw(2, seed=seed)).video
+        assert video.tokens is not None
+        assert video.aligned is not None
+        tokens, aligned = tiny.load_features("clip-2")["video_tokens"], tiny.load_latents("clip-2").aligned
+        found = [index for index in range(2) if torch.equal(video.tokens[0], tokens[index].float())]
+        assert [index for index in range(2) if torch.equal(video.aligned[0], aligned[index].float())] == found
+        chosen.update(found)
+    assert chosen == {0, 1}
+
+
+def test_a_network_is_given_only_what_it_sees() -> None:
+    assert tiny_tasks.dit("tokens").load(draw(0)).video.aligned is None
+    assert tiny_tasks.dit("pixel_aligned").load(draw(0)).video.tokens is None
 
 
 def test_the_encoder_is_trained_only_where_asked_and_never_in_stage_2() -> None:

@@ -25,7 +25,8 @@ from gvf.geometry.camera import intrinsics, orbit
 CLIPS = ["clip-0", "clip-1", "clip-2", "clip-3"]
 RESOLUTION, FEATURES, IMAGE_SIZE = 8, 6, 24
 NUM_FRAMES, NUM_POINTS, NUM_VIEWS = 5, 40, 3
-NUM_LATENTS, LATENT_CHANNELS, NUM_STATIC, VIDEO_TOKENS, VIDEO_CHANNELS = 6, 4, 8, 5, 7
+NUM_LATENTS, LATENT_CHANNELS, NUM_STATIC = 6, 4, 8
+VIDEO_TOKENS, VIDEO_CHANNELS, ALIGNED_CHANNELS = 5, 7, 9
 
 TRAINING = TrainingConfig(
     steps=10,
@@ -78,7 +79,9 @@ VARIATION_DIT = VariationDitConfig(
     num_layers=2,
     num_heads=2,
     feed_forward_ratio=2,
+    image_condition="tokens",
     image_channels=VIDEO_CHANNELS,
+    aligned_channels=ALIGNED_CHANNELS,
     num_static=NUM_STATIC,
     position_embedding=True,
     position_scale=8.0,
@@ -147,6 +150,7 @@ def load_latents(clip: str) -> LatentClip:
         logvar=torch.full_like(mean, -4.0),
         positions=torch.rand(NUM_LATENTS, 3, generator=generator) - 0.5,
         static=torch.rand(NUM_STATIC, 14, generator=generator),
+        aligned=torch.rand(2, NUM_FRAMES, NUM_LATENTS, ALIGNED_CHANNELS, generator=generator).half(),
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 import torch
 
 from gvf.models.canonical.static_vae import StaticVAE
@@ -45,10 +48,10 @@ def joint_vae() -> JointVaeTask:
     )
 
 
-def dit() -> DitTask:
+def dit(image_condition: Literal["tokens", "pixel_aligned", "both"] = "tokens") -> DitTask:
     """Return the training of the diffusion transformer."""
     return DitTask(
-        model_config=tiny.VARIATION_DIT,
+        model_config=replace(tiny.VARIATION_DIT, image_condition=image_condition),
         config=tiny.TRAIN_DIT,
         clips=tiny.CLIPS,
         read_latents=tiny.load_latents,

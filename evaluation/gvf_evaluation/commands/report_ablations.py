@@ -63,7 +63,7 @@ def _records(workspace: Workspace, results: Sequence[Mapping[str, Any]]) -> list
 def _strips(workspace: Workspace, table: AblationTable, results: Sequence[Mapping[str, Any]]) -> list[Strip]:
     """Return the images of every variant's first seed."""
     strips = []
-    for variant in table.rows:
+    for variant in table.variants:
         made = [result for result in of_table(table, results) if result["variant"] == variant]
         if made:
             first = min(made, key=lambda result: result["seed"])

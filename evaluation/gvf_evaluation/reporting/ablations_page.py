@@ -14,6 +14,7 @@ from gvf_evaluation.ablations import (
     PUBLISHED_METRICS,
     AblationTable,
     ablation_frame,
+    compare_beyond,
     compare_order,
     compare_to_standing_still,
     seed_noise,
@@ -66,7 +67,12 @@ def build_section(
 ) -> Section:
     """Return a section: a table and how its order of variants compares. records: its MLflow runs, for `compare_url`."""
     frame = ablation_frame(table, results)
-    sentences = compare_order(table, frame, seed_noise(table.model, results)), compare_to_standing_still(table, frame)
+    noise = seed_noise(table.model, results)
+    sentences = (
+        compare_order(table, frame, noise),
+        compare_beyond(table, frame, noise),
+        compare_to_standing_still(table, frame),
+    )
     return Section(
         title=f"Table {table.number}: {table.title}",
         table=table_of(presented(frame)),
@@ -96,7 +102,7 @@ def presented(frame: pd.DataFrame) -> pd.DataFrame:
     for name in (name for name in frame.columns if not name.endswith("_std")):
         if name.endswith("_published"):
             decimals = max(len(repr(value).partition(".")[2]) for value in frame[name].tolist())
-            columns[name] = [f"{value:.{decimals}f}" for value in frame[name]]
+            columns[name] = [cell(value, f"{{:.{decimals}f}}") for value in frame[name]]
         elif name in (*PUBLISHED_METRICS, "gap_closed"):
             columns[name] = [_mean_and_deviation(name, *pair) for pair in zip(frame[name], frame[f"{name}_std"])]
         else:

@@ -19,7 +19,7 @@ from gvf.models.canonical.gaussian_decoder import GaussianDecoder
 from gvf.models.canonical.slat_encoder import SlatEncoder
 from gvf.models.layers.attention import KeysValues
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT, VideoCondition
 from gvf.models.variation.vae import VariationVAE
 from gvf.pipelines.image_memory import decode_grid, denoise_grid, denoise_voxels, guided_voxels, sphere_voxels
 from gvf.weights.catalog import published_sizes
@@ -134,7 +134,10 @@ def _denoise_clip(dit: Any, load: Load) -> object:
     return dit(
         torch.empty(batch, load.frames, num_latents, load.variation_vae.latent_channels),
         torch.empty(batch),
-        torch.empty(batch, load.frames, load.frame_tokens, sizes.image_channels),
+        VideoCondition(
+            torch.empty(batch, load.frames, load.frame_tokens, sizes.image_channels) if sizes.sees_tokens else None,
+            torch.empty(batch, load.frames, num_latents, sizes.aligned_channels) if sizes.sees_aligned else None,
+        ),
         torch.empty(batch, sizes.num_static, NUM_CHANNELS),
         torch.empty(batch, num_latents, 3),
     )

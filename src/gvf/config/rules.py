@@ -9,13 +9,14 @@ from gvf.config.params import Params
 
 
 class EncoderChannels(NamedTuple):
-    """Channels of an image encoder's features on a voxel, and of its tokens of a video frame."""
+    """Channels of an image encoder's features on a voxel, of its tokens of a video frame, and of its features at a latent."""
 
     voxel: int
     token: int
+    aligned: int
 
 
-ENCODERS = {"efficientnet_lite0": EncoderChannels(180, 384), "dinov2": EncoderChannels(1024, 1024)}
+ENCODERS = {"efficientnet_lite0": EncoderChannels(180, 384, 360), "dinov2": EncoderChannels(1024, 1024, 2048)}
 """Channels per image encoder; of DINOv2, those of its published weights."""
 EFFICIENTNET_STRIDE = 16
 """EfficientNet features need images whose sides are multiples of this many pixels."""
@@ -51,6 +52,7 @@ def _image_features(params: Params) -> Iterator[tuple[str, str]]:
         for key, value, expected in (
             ("static_vae.feature_channels", static.feature_channels, channels.voxel),
             ("variation_dit.image_channels", params.variation_dit.image_channels, channels.token),
+            ("variation_dit.aligned_channels", params.variation_dit.aligned_channels, channels.aligned),
         ):
             if value != expected:
                 yield key, f"is {value}, but must be {expected} when featurize.encoder is {featurize.encoder}."

@@ -19,13 +19,15 @@ class LatentClip:
     """Latents of one clip, with what conditions them.
 
     mean, logvar: [T, L, C] posterior of the latents. positions: [L, 3], canonical, object units.
-    static: [S, 14] farthest-sampled canonical Gaussians, activated values.
+    static: [S, 14] farthest-sampled canonical Gaussians, activated values. aligned: [A, T, L, D] float16, image features of
+    the conditioning videos at the positions; A is 0 where the transformer does not see them.
     """
 
     mean: Tensor
     logvar: Tensor
     positions: Tensor
     static: Tensor
+    aligned: Tensor
 
 
 @dataclass(frozen=True)

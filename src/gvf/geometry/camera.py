@@ -112,6 +112,10 @@ class OrbitCamera:
         return matrix
 
 
+TRAINING_CAMERA = OrbitCamera(0.0, CONSISTENT4D_ORBIT.elevation, CONSISTENT4D_ORBIT.radius, CONSISTENT4D_ORBIT.fov)
+"""The frontal camera, whose videos the diffusion transformer is trained with."""
+
+
 def sphere_hammersley(count: int, offset: tuple[float, float] = (0.5, 0.0)) -> tuple[Array, Array]:
     """Return azimuths and elevations [count], degrees, spread evenly over the sphere by the Hammersley sequence.
 

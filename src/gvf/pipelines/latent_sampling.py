@@ -11,7 +11,7 @@ from gvf.data.latents import LatentStatistics
 from gvf.diffusion.dpm_solver import DpmSolver, Solution, Tolerances
 from gvf.diffusion.guidance import guided
 from gvf.diffusion.schedule import NoiseSchedule
-from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT, VideoCondition
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.handles import Handles
 
@@ -21,27 +21,27 @@ def sample_latents(
     schedule: NoiseSchedule,
     statistics: LatentStatistics,
     handles: Sequence[Handles],
-    video_tokens: Tensor,
+    video: VideoCondition,
     noise: Tensor,
     sampling: Sampling,
     report: Callable[[Tensor], None] | None = None,
 ) -> Solution:
     """Return latents [B, T, L, C] of B videos, ready for the decoder, without gradients.
 
-    handles: of each clip. video_tokens: [B, T, K, D]. noise: [B, T, L, C], standard normal.
+    handles: of each clip. noise: [B, T, L, C], standard normal.
     report: called after each step with the solver's times [B], which run from 1 to almost 0.
     """
     positions = torch.stack([handle.positions for handle in handles])
     static = statistics.normalize_static(torch.stack([handle.static for handle in handles]))
 
-    def prediction(tokens: Tensor, static_tokens: Tensor):  # type: ignore[no-untyped-def]
-        conditions = dit.prepare_conditions(tokens, static_tokens, positions)
+    def prediction(seen: VideoCondition, static_tokens: Tensor):  # type: ignore[no-untyped-def]
+        conditions = dit.prepare_conditions(seen, static_tokens, positions)
         return lambda noised, timesteps: dit.denoise(noised, timesteps, conditions)
 
-    nothing = torch.zeros_like(video_tokens)
+    nothing = video.map(torch.zeros_like)
     with torch.no_grad():
         velocity = guided(
-            prediction(video_tokens, static),
+            prediction(video, static),
             prediction(nothing, static),
             prediction(nothing, torch.zeros_like(static)),
             static_scale=sampling.static_guidance,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gvf.data.clips import Views
 from gvf.errors import ClipError
 from gvf.geometry.camera import positions, project
 from gvf.geometry.voxels import active_voxels, voxel_centers
+from gvf.models.encoders.aligned_features import sample_maps
 from gvf.models.encoders.image_encoder import ImageEncoder
 from gvf.rendering.visibility import visible_points
 
@@ -41,11 +41,11 @@ def voxel_features(
     centers = voxel_centers(voxels, resolution)
     viewmats, Ks = views.viewmats.double().numpy(), views.Ks.double().numpy()
     coordinates, _ = project(centers, viewmats, Ks)
-    grid = torch.from_numpy(2.0 * coordinates - 1.0).float()[:, None]  # [C, 1, M, 2] as grid_sample wants it
+    places = torch.from_numpy(coordinates)
     if weighting == "visible":
         eyes = positions(viewmats)
         seen = visible_points(vertices, faces, double_sided, centers, eyes, tolerance=0.5 * np.sqrt(3) / resolution)
-        coverage = _sample(views.rgba[..., 3:].permute(0, 3, 1, 2) / 255.0, grid)[:, 0]
+        coverage = sample_maps(views.rgba[..., 3:].permute(0, 3, 1, 2) / 255.0, places)[:, 0]
         weights = view_weights(torch.from_numpy(seen), coverage)
     else:
         weights = torch.full((len(viewmats), len(voxels)), 1.0 / len(viewmats))
@@ -53,7 +53,7 @@ def voxel_features(
     for start in range(0, len(viewmats), batch_size):
         batch = slice(start, start + batch_size)
         maps = encoder.voxel_maps(views.rgba[batch].to(device))
-        features += torch.einsum("vdm,vm->dm", _sample(maps, grid[batch].to(device)), weights[batch].to(device))
+        features += torch.einsum("vdm,vm->dm", sample_maps(maps, places[batch].to(device)), weights[batch].to(device))
     return torch.from_numpy(voxels), features.T.contiguous().cpu()
 
 
@@ -75,8 +75,3 @@ def video_tokens(encoder: ImageEncoder, frames: Tensor, batch_size: int, device:
     flat = frames.flatten(0, -4)
     tokens = [encoder.tokens(flat[i : i + batch_size].to(device)).cpu() for i in range(0, len(flat), batch_size)]
     return torch.cat(tokens).unflatten(0, frames.shape[:-3])
-
-
-def _sample(maps: Tensor, grid: Tensor) -> Tensor:
-    """Return the values [C, D, M] of maps [C, D, h, w] at grid [C, 1, M, 2]."""
-    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, :, 0]

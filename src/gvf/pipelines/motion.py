@@ -98,7 +98,7 @@ def generate_motion(
 ) -> Motion:
     """Generate the motion of canonical Gaussians [N] in a video of any number of frames.
 
-    frames: as in `MotionGenerator.motion`. camera: of these frames; only a choice among candidates looks at it. Raises UserError
+    frames: as in `MotionGenerator.motion`. camera: of these frames. Raises UserError
     for frames and settings that cannot be used, and where the machine lacks the memory, before anything is computed.
     """
     began = time.monotonic()
@@ -169,7 +169,8 @@ class _Piece:
     def best(self, canonical: Gaussians, seed: int) -> tuple[Gaussians, list[Candidate], int]:
         """Return the Gaussians [T, N] that fit the frames best, all candidates, and the index of the best one."""
         generator = self.generator
-        tokens, handles = generator.tokens(self.frames), generator.handles(canonical)
+        handles = generator.handles(canonical)
+        video = generator.video(self.frames, handles, self.camera)
         best: Gaussians | None = None
         candidates: list[Candidate] = []
         chosen = 0
@@ -178,7 +179,7 @@ class _Piece:
             count = len(noise)
             report = _Report(self.step, count * len(self.frames))
             made = generator.generate_with(
-                [handles] * count, [tokens] * count, [canonical] * count, noise, self.sampling, report
+                [handles] * count, [video] * count, [canonical] * count, noise, self.sampling, report
             )
             report.finish()
             for variation, nfe in zip(made.fields, made.nfe):

@@ -15,9 +15,11 @@ from gvf.data.latents import LatentStatistics
 from gvf.diffusion.schedule import cosine_schedule
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
+from gvf.geometry.camera import TRAINING_CAMERA, OrbitCamera
+from gvf.models.encoders.aligned_features import aligned_channels, aligned_features
 from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
 from gvf.models.network_folder import load_network, save_network
-from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT, VideoCondition
 from gvf.models.variation.joint_vae import JointVAE
 from gvf.pipelines.encoder_weights import require_digest
 from gvf.pipelines.frames import as_rgba, resized
@@ -63,7 +65,7 @@ class Generated:
 class MotionGenerator:
     """Generates the motion of canonical Gaussians from a video of any number of frames.
 
-    `motion` takes frames and Gaussians, `generate` the tokens of a batch of clips. `from_pretrained` loads one,
+    `motion` takes frames and Gaussians, `generate` what is seen of the videos of a batch of clips. `from_pretrained` loads one,
     `save_pretrained` writes a folder that can be copied, published and loaded elsewhere.
     """
 
@@ -147,7 +149,7 @@ class MotionGenerator:
     def encoder(self) -> ImageEncoder:
         """Return the image encoder that the generator was trained with.
 
-        Raises UserError if its weights are missing or not those of the training, or if its tokens do not fit the
+        Raises UserError if its weights are missing or not those of the training, or if its features do not fit the
         diffusion transformer.
         """
         config = self.index.featurize_config()
@@ -155,11 +157,16 @@ class MotionGenerator:
             config = replace(config, weights=str(self.encoder_weights))
         require_digest(config, self.index.image_encoder.weights_sha256)
         encoder = build_image_encoder(config, self.device)
-        if encoder.token_dim != (expected := self.dit.config.image_channels):
-            raise UserError(
-                f"{INDEX_NAME}: image_encoder {self.index.image_encoder.name} makes tokens of {encoder.token_dim} channels, "
-                f"{DIT_FOLDER} takes {expected}. They do not belong together."
-            )
+        sizes = self.dit.config
+        wanted = {"tokens": (encoder.token_dim, sizes.image_channels)} if sizes.sees_tokens else {}
+        if sizes.sees_aligned:
+            wanted["pixel-aligned features"] = (aligned_channels(encoder), sizes.aligned_channels)
+        for name, (found, expected) in wanted.items():
+            if found != expected:
+                raise UserError(
+                    f"{INDEX_NAME}: image_encoder {self.index.image_encoder.name} makes {name} of {found} channels, "
+                    f"{DIT_FOLDER} takes {expected}. They do not belong together."
+                )
         return encoder
 
     def motion(
@@ -167,6 +174,7 @@ class MotionGenerator:
         frames: Tensor,
         canonical: Gaussians,
         *,
+        camera: OrbitCamera = TRAINING_CAMERA,
         seed: int = 0,
         generator: torch.Generator | None = None,
         **settings: Any,
@@ -175,20 +183,36 @@ class MotionGenerator:
 
         frames: [T, H, W, 4] RGBA with straight alpha, or [T, H, W, 3] RGB on white, whose pure white becomes transparent;
         uint8, or float in [0, 1]; square, and resized to the size of the training frames where the image encoder needs
-        that. canonical: Gaussians [N] of the first frame. seed: of the noise, unless a generator (on
+        that. canonical: Gaussians [N] of the first frame. camera: of the frames. seed: of the noise, unless a generator (on
         the CPU) is given. settings: fields of `Sampling` that differ from the generator's, such as steps=10.
         Raises UserError for frames and settings that cannot be used.
         """
         sampling = self.index.sampling.with_changes(settings)
-        tokens = self.tokens(frames)
-        generator = generator or torch.Generator().manual_seed(seed)
         canonical = canonical.to(self.device)
-        result = self.generate([tokens], [canonical], [self.noise(len(tokens), generator)], sampling)
+        handles = self.handles(canonical)
+        video = self.video(frames, handles, camera)
+        noise = self.noise(len(frames), generator or torch.Generator().manual_seed(seed))
+        result = self.generate_with([handles], [video], [canonical], [noise], sampling)
         (field,), (nfe,) = result.fields, result.nfe
         return Motion4D(canonical.vary(field), field, nfe)
 
-    def tokens(self, frames: Tensor) -> Tensor:
-        """Return the image tokens [T, K, D] float32 of a video's frames. frames: as in `motion`."""
+    def video(self, frames: Tensor, handles: Handles, camera: OrbitCamera = TRAINING_CAMERA) -> VideoCondition:
+        """Return what the diffusion transformer is given of a video.
+
+        frames: as in `motion`, seen by `camera`; handles: of the canonical Gaussians, those of the first frame.
+        """
+        rgba, sees = self._as_in_training(frames), self.dit.config
+        tokens = aligned = None
+        if sees.sees_tokens:
+            tokens = video_tokens(self.encoder, rgba, FRAMES_AT_ONCE, self.device)
+        if sees.sees_aligned:
+            aligned = aligned_features(
+                self.encoder, rgba, handles.positions, camera.viewmat, camera.K, FRAMES_AT_ONCE, self.device
+            )
+        return VideoCondition(tokens, aligned)
+
+    def _as_in_training(self, frames: Tensor) -> Tensor:
+        """Return frames as uint8 RGBA, of the size of the training frames where the image encoder needs that."""
         rgba, encoder = as_rgba(frames), self.index.image_encoder
         if rgba.shape[1] != rgba.shape[2]:
             raise UserError(
@@ -197,7 +221,7 @@ class MotionGenerator:
             )
         if encoder.resizes_frames:
             rgba = resized(rgba, encoder.preprocessing.size)
-        return video_tokens(self.encoder, rgba, FRAMES_AT_ONCE, self.device)
+        return rgba
 
     def noise(self, num_frames: int, generator: torch.Generator) -> Tensor:
         """Draw the noise [T, L, C] of one clip, on the CPU."""
@@ -206,19 +230,18 @@ class MotionGenerator:
 
     def generate(
         self,
-        tokens: Sequence[Tensor],
+        videos: Sequence[VideoCondition],
         canonicals: Sequence[Gaussians],
         noise: Sequence[Tensor],
         sampling: Sampling | None = None,
     ) -> Generated:
         """Generate the variation fields of a batch of clips of the same number of frames.
 
-        tokens: [T, K, D] of each clip; canonicals: Gaussians [N] of each, on the generator's device; noise: [T, L, C] of
-        each. A clip's field does not depend on the rest of the batch, up to rounding. sampling: by default the
-        generator's own.
+        videos: of each clip; canonicals: Gaussians [N] of each, on the generator's device; noise: [T, L, C] of each. A clip's
+        field does not depend on the rest of the batch, up to rounding. sampling: by default the generator's own.
         """
         handles = [self.handles(canonical) for canonical in canonicals]
-        return self.generate_with(handles, tokens, canonicals, noise, sampling or self.index.sampling)
+        return self.generate_with(handles, videos, canonicals, noise, sampling or self.index.sampling)
 
     def handles(self, canonical: Gaussians) -> Handles:
         """Return what the diffusion transformer sees of canonical Gaussians [N]."""
@@ -228,7 +251,7 @@ class MotionGenerator:
     def generate_with(
         self,
         handles: Sequence[Handles],
-        tokens: Sequence[Tensor],
+        videos: Sequence[VideoCondition],
         canonicals: Sequence[Gaussians],
         noise: Sequence[Tensor],
         sampling: Sampling,
@@ -240,7 +263,7 @@ class MotionGenerator:
             self.schedule,
             self.statistics,
             handles,
-            torch.stack([values.float() for values in tokens]).to(self.device),
+            VideoCondition.stack(videos).map(lambda values: values.float().to(self.device)),
             torch.stack(list(noise)).to(self.device),
             sampling,
             report,

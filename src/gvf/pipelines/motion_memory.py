@@ -8,7 +8,7 @@ from functools import cache
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gvf.errors import UserError
 from gvf.execution.free_memory import free_bytes
@@ -16,6 +16,7 @@ from gvf.gaussians.gaussians import NUM_CHANNELS, Gaussians
 from gvf.models.activation_memory import on_meta, peak_bytes
 from gvf.models.encoders.dinov2 import DinoV2Encoder
 from gvf.models.encoders.image_encoder import ImageEncoder
+from gvf.models.variation.dit import VideoCondition
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.handles import Handles
 from gvf.pipelines.motion_generator import FRAMES_AT_ONCE, MotionGenerator
@@ -64,15 +65,15 @@ def estimate_memory(generator: MotionGenerator, load: MotionLoad, sampling: Samp
     encoder = cast(nn.Module, generator.encoder)
     networks = [generator.vae, generator.dit, encoder]
     frame = load.num_gaussians * NUM_CHANNELS * _FLOAT_BYTES
-    tokens = load.segment_frames * generator.encoder.num_tokens * generator.encoder.token_dim * _FLOAT_BYTES
+    video = sum(part.nbytes for part in vars(_video(generator, load.segment_frames)).values() if part is not None)
     moving = load.segment_frames * frame  # one candidate: its field, or its varied Gaussians
     generation = peak_bytes(_generation(generator, load, sampling))
     encoding = peak_bytes(_encoding(generator, min(load.segment_frames, FRAMES_AT_ONCE)))
     return MemoryEstimate(
         networks=sum(tensor.nbytes for one in networks for tensor in (*one.parameters(), *one.buffers())),
         result=load.num_frames * frame,
-        encoding=2 * tokens + encoding,
-        generating=tokens + moving + max(generation, (load.at_once + 1) * moving),  # beside the best one so far
+        encoding=2 * video + encoding,
+        generating=video + moving + max(generation, (load.at_once + 1) * moving),  # beside the best one so far
     )
 
 
@@ -134,11 +135,24 @@ def _generation(generator: MotionGenerator, load: MotionLoad, sampling: Sampling
         torch.empty(latents.num_latents, 3, device=meta),
         torch.empty(copy.dit.config.num_static, NUM_CHANNELS, device=meta),
     )
-    tokens = torch.empty(frames, generator.encoder.num_tokens, generator.encoder.token_dim, device=meta)
+    video = _video(generator, frames)
     canonical = Gaussians.from_activated14(torch.empty(load.num_gaussians, NUM_CHANNELS, device=meta))
     noise = torch.empty(frames, latents.num_latents, latents.latent_channels, device=meta)
     steps = sampling.model_copy(update={"solver": "multistep", "steps": 1})
-    return lambda: copy.generate_with([handles] * count, [tokens] * count, [canonical] * count, [noise] * count, steps)
+    return lambda: copy.generate_with([handles] * count, [video] * count, [canonical] * count, [noise] * count, steps)
+
+
+def _video(generator: MotionGenerator, num_frames: int) -> VideoCondition:
+    """Return what the transformer is given of some frames, on the meta device."""
+    sees, encoder = generator.dit.config, generator.encoder
+
+    def empty(count: int, channels: int) -> Tensor:
+        return torch.empty(num_frames, count, channels, device="meta")
+
+    return VideoCondition(
+        empty(encoder.num_tokens, sees.image_channels) if sees.sees_tokens else None,
+        empty(generator.vae.variation.config.num_latents, sees.aligned_channels) if sees.sees_aligned else None,
+    )
 
 
 def _encoding(generator: MotionGenerator, num_frames: int) -> Callable[[], object]:
@@ -150,4 +164,6 @@ def _encoding(generator: MotionGenerator, num_frames: int) -> Callable[[], objec
         return lambda: torch.cat(encoder.patches_and_class(pixels), dim=1)
     size = generator.index.image_encoder.preprocessing.size
     images = torch.empty(num_frames, size, size, 4, dtype=torch.uint8, device="meta")
-    return lambda: cast(ImageEncoder, encoder).tokens(images)
+    sees, seeing = generator.dit.config, cast(ImageEncoder, encoder)
+    encodings = [seeing.tokens] * sees.sees_tokens + [seeing.voxel_maps] * sees.sees_aligned
+    return lambda: [encode(images).shape for encode in encodings]

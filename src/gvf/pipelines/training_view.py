@@ -6,12 +6,12 @@ import math
 
 from torch import Tensor
 
-from gvf.geometry.camera import CONSISTENT4D_ORBIT, OrbitCamera
+from gvf.geometry.camera import TRAINING_CAMERA, OrbitCamera, fov_of_part
 from gvf.geometry.resampling import resampled
 
 
 def training_view(frames: Tensor, camera: OrbitCamera, size: int) -> Tensor:
-    """Return frames in which the object lies where the training camera (`CONSISTENT4D_ORBIT`) shows it.
+    """Return frames in which the object lies where the training camera (`TRAINING_CAMERA`) shows it.
 
     frames: [T, S, S, 4] uint8, straight alpha, seen by `camera`. Returns [T, size, size, 4] uint8: the object's origin in the
     centre, its scale there that of the training camera. What a camera of another distance shows in perspective stays.
@@ -22,9 +22,17 @@ def training_view(frames: Tensor, camera: OrbitCamera, size: int) -> Tensor:
     return resampled(frames, left, top, side, size)
 
 
+def camera_of_view(camera: OrbitCamera) -> OrbitCamera:
+    """Return the camera of what `training_view` returns, with the object turned so that it looks from azimuth 0.
+
+    It keeps the elevation and the distance of `camera`, and so its perspective.
+    """
+    return OrbitCamera(0.0, camera.elevation, camera.radius, fov_of_part(camera.fov, zoom(camera)))
+
+
 def zoom(camera: OrbitCamera) -> float:
     """Return the side of the training camera's image in shares of the camera's image, as measured at the object's origin."""
-    return _scale(camera.fov, camera.radius) / _scale(CONSISTENT4D_ORBIT.fov, CONSISTENT4D_ORBIT.radius)
+    return _scale(camera.fov, camera.radius) / _scale(TRAINING_CAMERA.fov, TRAINING_CAMERA.radius)
 
 
 def _scale(fov: float, radius: float) -> float:

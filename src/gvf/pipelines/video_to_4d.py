@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gvf.gaussians.gaussians import Gaussians
 from gvf.gaussians.rotation import rotated_about_z, with_smallest_rotations
-from gvf.geometry.camera import CONSISTENT4D_ORBIT, OrbitCamera, fov_of_part
+from gvf.geometry.camera import OrbitCamera, fov_of_part
 from gvf.pipelines.alignment import AlignmentSettings, align
 from gvf.pipelines.asset import Asset4D
 from gvf.pipelines.asset_facts import record
@@ -18,7 +18,7 @@ from gvf.pipelines.canonical_image import ImageSettings, gaussians_of_image
 from gvf.pipelines.motion import Motion, MotionSettings, demand_memory, generate_motion
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.pipelines.surface_gaussians import surface_gaussians
-from gvf.pipelines.training_view import training_view
+from gvf.pipelines.training_view import camera_of_view, training_view
 from gvf.progress import Progress, Stopwatch
 from gvf.storage.files import PathLike
 from gvf.video.input_video import InputVideo
@@ -93,10 +93,7 @@ class VideoTo4D(MotionGenerator):
         """Generate the motion in the axes of training: the object turned so that the camera is at azimuth 0."""
         turned = with_smallest_rotations(rotated_about_z(canonical, -camera.azimuth))
         seen = training_view(frames, camera, self.index.image_encoder.preprocessing.size)
-        training = CONSISTENT4D_ORBIT
-        return generate_motion(
-            self, seen, turned, OrbitCamera(0.0, camera.elevation, training.radius, training.fov), settings, progress
-        )
+        return generate_motion(self, seen, turned, camera_of_view(camera), settings, progress)
 
 
 def _for_crop(settings: AlignmentSettings, video: InputVideo) -> AlignmentSettings:

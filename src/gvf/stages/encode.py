@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from gvf.config.params import Params
-from gvf.data.clips import clip_ids, load_features, load_points
+from gvf.data.clips import clip_ids, load_features, load_points, load_views
 from gvf.data.latents import LatentClip, StatisticsOfClips, save
 from gvf.data.rejections import record_rejections
 from gvf.devices import resolve_device
 from gvf.errors import ClipError, StageError
 from gvf.execution.clip_map import Rejected, attempt
+from gvf.models.encoders.aligned_features import aligned_features
+from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
 from gvf.models.variation.joint_vae import JointVAE
 from gvf.pipelines.animate_mesh import canonical_from_features
 from gvf.pipelines.handles import choose_handles
@@ -25,12 +30,15 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     vae = JointVAE.load(workspace.vae_joint).to(device)
     before = workspace.features
     train, held_out = clip_ids(workspace, "train", after=before), clip_ids(workspace, "held_out", after=before)
-    num_static = params.variation_dit.num_static
+    image_encoder = build_image_encoder(params.featurize, device) if params.variation_dit.sees_aligned else None
+    encoder = ClipEncoder(
+        vae, image_encoder, workspace, params.variation_dit.num_static, params.featurize.batch_size, device
+    )
     with fresh_directory(workspace.latents) as folder:
         training_clips, seen = set(train), StatisticsOfClips()
         results: list[Rejected | None] = []
         for clip in tqdm([*train, *held_out], desc="encode", unit="clip", mininterval=1.0):
-            record = attempt(clip, encode_clip, vae, workspace, clip, num_static, device)
+            record = attempt(clip, encoder.encode, clip)
             results.append(record if isinstance(record, Rejected) else None)
             if isinstance(record, Rejected):
                 continue
@@ -50,14 +58,45 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     }
 
 
-@torch.no_grad()
-def encode_clip(vae: JointVAE, workspace: Workspace, clip: str, num_static: int, device: torch.device) -> LatentClip:
-    """Return the posterior of a clip's latents for all its frames, and the canonical Gaussians that go with them."""
-    features, points = load_features(workspace, clip), load_points(workspace, clip).to(device)
-    canonical = canonical_from_features(vae, features["voxel_features"].to(device), features["voxels"].to(device))
-    motion = vae.motion(canonical, torch.cat([points[:1], points]).unsqueeze(0))
-    posterior = vae.encode(canonical, motion)
-    if not (posterior.mean.isfinite().all() and posterior.logvar.isfinite().all()):
-        raise ClipError("invalid", "its latents are not finite.")  # they would corrupt the statistics over all clips
-    handles = choose_handles(canonical.clip(0), vae.variation.config.num_latents, num_static)
-    return LatentClip(posterior.mean[0], posterior.logvar[0], handles.positions, handles.static)
+@dataclass(frozen=True)
+class ClipEncoder:
+    """Encodes clips of a workspace.
+
+    image_encoder: of the features at the latents; None where the transformer does not see them. num_static: canonical Gaussians
+    kept as a condition. batch_size: frames encoded at once.
+    """
+
+    vae: JointVAE
+    image_encoder: ImageEncoder | None
+    workspace: Workspace
+    num_static: int
+    batch_size: int
+    device: torch.device
+
+    @torch.no_grad()
+    def encode(self, clip: str) -> LatentClip:
+        """Return the posterior of a clip's latents for all its frames, and what conditions them."""
+        features, points = load_features(self.workspace, clip), load_points(self.workspace, clip).to(self.device)
+        voxels = (features[name].to(self.device) for name in ("voxel_features", "voxels"))
+        canonical = canonical_from_features(self.vae, *voxels)
+        motion = self.vae.motion(canonical, torch.cat([points[:1], points]).unsqueeze(0))
+        posterior = self.vae.encode(canonical, motion)
+        if not (posterior.mean.isfinite().all() and posterior.logvar.isfinite().all()):
+            raise ClipError(
+                "invalid", "its latents are not finite."
+            )  # they would corrupt the statistics over all clips
+        handles = choose_handles(canonical.clip(0), self.vae.variation.config.num_latents, self.num_static)
+        aligned = self._aligned(clip, handles.positions)
+        return LatentClip(posterior.mean[0], posterior.logvar[0], handles.positions, handles.static, aligned)
+
+    def _aligned(self, clip: str, positions: Tensor) -> Tensor:
+        """Return the image features [A, T, L, D] float16 of a clip's conditioning videos at positions [L, 3]."""
+        if self.image_encoder is None:
+            return torch.empty(0, 0, len(positions), 0, dtype=torch.float16)
+        views = load_views(self.workspace, clip, "video")
+        cameras = zip(views.rgba, views.viewmats.double().numpy(), views.Ks.double().numpy())
+        videos = [
+            aligned_features(self.image_encoder, rgba, positions, viewmat, K, self.batch_size, self.device)
+            for rgba, viewmat, K in cameras
+        ]
+        return torch.stack(videos).half()

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from gvf.config.params import Params
 from gvf.data.clips import clip_ids, load_features, load_points, load_views, on_white
+from gvf.data.latents import load_latents
 from gvf.data.rejections import record_rejections
 from gvf.devices import resolve_device
 from gvf.errors import ClipError
@@ -23,6 +24,7 @@ from gvf.formats.asset_glb import save_asset_glb
 from gvf.gaussians.gaussians import Gaussians
 from gvf.geometry.camera import OrbitCamera
 from gvf.metrics.displacement import relative_error
+from gvf.models.variation.dit import VideoCondition
 from gvf.models.variation.joint_vae import Canonical, JointVAE, displace
 from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
 from gvf.pipelines.generator_folder import generator_digest
@@ -207,11 +209,18 @@ class _Motions:
 
     def generate(self, clips: list[str], canonicals: list[Canonical]) -> Generated:
         """Generate the variation fields of some clips from their frontal videos."""
-        tokens = [load_features(self.workspace, clip)["video_tokens"][VIDEO] for clip in clips]
+        videos = [self._video(clip) for clip in clips]
+        num_frames = [len(load_latents(self.workspace, clip).mean) for clip in clips]
         generators = [torch.Generator().manual_seed(derive_seed(self.seed, "sample", clip)) for clip in clips]
-        noise = [self.pipeline.noise(len(video), generator) for video, generator in zip(tokens, generators)]
+        noise = [self.pipeline.noise(*pair) for pair in zip(num_frames, generators)]
         gaussians = [canonical.clip(0) for canonical in canonicals]
-        return self.pipeline.generate(tokens, gaussians, noise, self.sampling)
+        return self.pipeline.generate(videos, gaussians, noise, self.sampling)
+
+    def _video(self, clip: str) -> VideoCondition:
+        """Return what is seen of a clip's frontal video."""
+        sees = self.pipeline.dit.config
+        tokens = load_features(self.workspace, clip)["video_tokens"][VIDEO] if sees.sees_tokens else None
+        return VideoCondition(tokens, load_latents(self.workspace, clip).aligned[VIDEO] if sees.sees_aligned else None)
 
 
 def _log_example(workspace: Workspace, clip: str, gaussians: Gaussians, size: int) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from gvf.config.params import Params
+from gvf.config.variation_dit import VariationDitConfig
 from gvf.data.clips import clip_ids, load_features
-from gvf.data.latents import load_latents, load_statistics
+from gvf.data.latents import LatentClip, load_latents, load_statistics
+from gvf.errors import UserError
 from gvf.pipelines.encoder_weights import weights_digest
 from gvf.pipelines.generator_folder import assemble
 from gvf.pipelines.generator_index import CanonicalViews, Training, build_index
@@ -17,11 +19,12 @@ from gvf.workspace import Workspace
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Train the diffusion transformer on the training clips and write a generator: it and the networks around it."""
     clips = clip_ids(workspace, "train", after=workspace.latents)
-    statistics = load_statistics(workspace)
+    statistics, first = load_statistics(workspace), load_latents(workspace, clips[0])
+    _demand_aligned(params.variation_dit, first, workspace)
     index = build_index(
         "Gaussian Variation Field Diffusion",
         Training(
-            frames=len(load_latents(workspace, clips[0]).mean),
+            frames=len(first.mean),
             clips=len(clips),
             preset=params.run.preset,
             source=params.collect.source,
@@ -46,3 +49,14 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     metrics = fit(task, workspace.generator, params.run, params.execution, workspace, tracking.log)
     tracking.log_model(workspace.generator, task.name)
     return metrics
+
+
+def _demand_aligned(config: VariationDitConfig, clip: LatentClip, workspace: Workspace) -> None:
+    """Raise UserError unless an encoded clip has the features at its latents that the network is given."""
+    channels = clip.aligned.shape[-1]
+    if config.sees_aligned and channels != config.aligned_channels:
+        raise UserError(
+            f"{workspace.latents}: clips have {channels} channels of image features at their latents, but "
+            f"variation_dit.image_condition {config.image_condition} needs {config.aligned_channels}. Run `dvc repro encode` "
+            "with these parameters."
+        )

@@ -19,7 +19,7 @@ from gvf.diffusion.schedule import NoiseSchedule, cosine_schedule
 from gvf.diffusion.velocity import add_noise
 from gvf.losses.velocity import velocity_loss
 from gvf.models.layers.posterior import Posterior
-from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.dit import VariationDiT, VideoCondition
 from gvf.storage.files import fresh_directory
 from gvf.training.batches import Draw
 from gvf.training.optimizer import ParameterGroup, parameter_group
@@ -39,14 +39,14 @@ Write = Callable[[VariationDiT, Path], None]
 class DiffusionBatch:
     """Latents of B clips with their conditions, noise and diffusion timesteps.
 
-    latents: [B, T, L, C] and static: [B, S, 14], both normalised; positions: [B, L, 3], object units; video:
-    [B, T, K, D], zeros where it is dropped; noise: like the latents; timesteps: [B], 0 to S - 1.
+    latents: [B, T, L, C] and static: [B, S, 14], both normalised; positions: [B, L, 3], object units; noise: like the
+    latents; timesteps: [B], 0 to S - 1.
     """
 
     latents: Tensor
     static: Tensor
     positions: Tensor
-    video: Tensor
+    video: VideoCondition
     noise: Tensor
     timesteps: Tensor
 
@@ -104,7 +104,7 @@ class DitTask:
             latents,
             self.statistics.normalize_static(torch.stack([record.static for record in records])),
             torch.stack([record.positions for record in records]),
-            torch.stack([self._video(clip, generator) for clip in chosen]),
+            VideoCondition.stack([self._video(*pair, generator) for pair in zip(chosen, records)]),
             torch.randn(latents.shape, generator=generator),
             torch.randint(self.schedule.num_steps, (len(chosen),), generator=generator),
         )
@@ -121,9 +121,12 @@ class DitTask:
         with fresh_directory(folder) as partial:
             self.write(model, partial)
 
-    def _video(self, clip: str, generator: torch.Generator) -> Tensor:
-        """Return the tokens of one of the clip's videos, [T, K, D], or zeros where the condition is dropped."""
-        tokens = self.read_videos(clip)
-        video = tokens[int(torch.randint(len(tokens), (), generator=generator))].float()
+    def _video(self, clip: str, record: LatentClip, generator: torch.Generator) -> VideoCondition:
+        """Return what is seen of one of the clip's videos, zeros where the condition is dropped. record: of the clip."""
+        tokens = self.read_videos(clip) if self.model_config.sees_tokens else None
+        aligned = record.aligned if self.model_config.sees_aligned else None
+        num_videos = len(record.aligned if tokens is None else tokens)
+        index = int(torch.randint(num_videos, (), generator=generator))
+        video = VideoCondition(tokens, aligned).map(lambda videos: videos[index].float())
         dropped = float(torch.rand((), generator=generator)) < self.config.cond_drop_prob
-        return torch.zeros_like(video) if dropped else video
+        return video.map(torch.zeros_like) if dropped else video
