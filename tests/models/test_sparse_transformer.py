@@ -60,7 +60,7 @@ def test_windows_see_what_the_mask_says(shift: int) -> None:
     ours = attention.forward_windows(x, windows)
     (gradient,) = torch.autograd.grad((ours * weight).sum(), x)
 
-    queries, keys, values = (part.transpose(1, 2) for part in attention.queries_keys_values(x[None]))
+    queries, keys, values = (part.transpose(1, 2) for part in attention.queries_keys_values(attention.to_qkv(x[None])))
     expected = attention.to_out(merge_heads(attend(queries, keys, values, dense_mask(voxels, 4, shift)[None, None])))[0]
     (expected_gradient,) = torch.autograd.grad((expected * weight).sum(), x)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)

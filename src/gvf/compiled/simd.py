@@ -26,6 +26,7 @@ _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
 _F32X16 = ir.VectorType(_FLOAT, LANES)
 _I32X16 = ir.VectorType(_INT, LANES)
+_I16X16 = ir.VectorType(ir.IntType(16), LANES)
 _I1X16 = ir.VectorType(ir.IntType(1), LANES)
 _FLAGS = ("contract",)
 
@@ -128,19 +129,27 @@ def _pointer(context, builder, array_type, array, index):
     return builder.gep(data, [index])
 
 
+def _is_array(ty, *dtypes) -> bool:
+    return isinstance(ty, types.Array) and ty.dtype in dtypes and ty.ndim == 1 and ty.layout == "C"
+
+
 def _is_float_array(ty) -> bool:
-    return isinstance(ty, types.Array) and ty.dtype == types.float32 and ty.ndim == 1 and ty.layout == "C"
+    return _is_array(ty, types.float32)
 
 
 @intrinsic
 def load(typingctx, array, index):
-    """Load sixteen consecutive values of a flat float32 array from `index` on. Unchecked."""
-    if not (_is_float_array(array) and isinstance(index, types.Integer)):
+    """Load sixteen consecutive values of a flat array from `index` on; uint16 stands for bfloat16. Unchecked."""
+    if not (_is_array(array, types.float32, types.uint16) and isinstance(index, types.Integer)):
         return None
 
     def codegen(context, builder, signature, args):
         pointer = _pointer(context, builder, signature.args[0], *args)
-        return builder.load(builder.bitcast(pointer, _F32X16.as_pointer()), align=4, typ=_F32X16)
+        if signature.args[0].dtype == types.float32:
+            return builder.load(builder.bitcast(pointer, _F32X16.as_pointer()), align=4, typ=_F32X16)
+        halves = builder.load(builder.bitcast(pointer, _I16X16.as_pointer()), align=2, typ=_I16X16)
+        bits = builder.shl(builder.zext(halves, _I32X16), ir.Constant(_I32X16, [16] * LANES))
+        return builder.bitcast(bits, _F32X16)
 
     return F32x16(array, index), codegen
 
@@ -159,13 +168,23 @@ def load_one(typingctx, array, index):
 
 @intrinsic
 def store(typingctx, array, index, vector):
-    """Write the lanes to sixteen consecutive values of a flat float32 array from `index` on. Unchecked."""
-    if not (_is_float_array(array) and isinstance(index, types.Integer) and vector is F32x16):
+    """Write the lanes to sixteen consecutive values of a flat array from `index` on. Unchecked.
+
+    In an array of uint16 they are written as bfloat16, rounded to nearest, ties to even.
+    """
+    if not (_is_array(array, types.float32, types.uint16) and isinstance(index, types.Integer) and vector is F32x16):
         return None
 
     def codegen(context, builder, signature, args):
         pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
-        builder.store(args[2], builder.bitcast(pointer, _F32X16.as_pointer()), align=4)
+        if signature.args[0].dtype == types.float32:
+            builder.store(args[2], builder.bitcast(pointer, _F32X16.as_pointer()), align=4)
+            return context.get_dummy_value()
+        sixteen, one, almost_half = (ir.Constant(_I32X16, [number] * LANES) for number in (16, 1, 0x7FFF))
+        bits = builder.bitcast(args[2], _I32X16)
+        odd = builder.and_(builder.lshr(bits, sixteen), one)
+        rounded = builder.lshr(builder.add(bits, builder.add(odd, almost_half)), sixteen)
+        builder.store(builder.trunc(rounded, _I16X16), builder.bitcast(pointer, _I16X16.as_pointer()), align=2)
         return context.get_dummy_value()
 
     return types.void(array, index, vector), codegen
@@ -297,6 +316,31 @@ def any_lane(typingctx, mask):
     return types.boolean(mask), codegen
 
 
+def _reduction(name: str, start: float | None):
+    """Return an intrinsic that turns a vector into one float by LLVM's reduction of this name."""
+
+    @intrinsic
+    def operation(typingctx, vector):
+        if vector is not F32x16:
+            return None
+
+        def codegen(context, builder, signature, args):
+            given = [] if start is None else [ir.Constant(_FLOAT, start)]
+            kinds = [value.type for value in given] + [_F32X16]
+            function = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(_FLOAT, kinds), f"llvm.vector.reduce.{name}.v16f32"
+            )
+            return builder.call(function, [*given, args[0]], fastmath=("reassoc",))
+
+        return types.float32(vector), codegen
+
+    return operation
+
+
+add_lanes = _reduction("fadd", -0.0)  # the sum of the sixteen lanes, in one fixed order
+largest_lane = _reduction("fmax", None)
+
+
 # 2^f for f in [-1/2, 1/2]: minimax polynomial of degree 5 for the relative error, coefficients from f^5 down.
 EXP2_COEFFICIENTS = (1.32764876e-3, 9.67554096e-3, 5.55071309e-2, 2.40221202e-1, 6.93146944e-1, 1.0)
 _ROUND = 12582912.0  # 1.5 * 2^23: adding it leaves the nearest integer in the low bits of a float32
@@ -379,6 +423,42 @@ def sum_lanes(typingctx, vectors):
         )
 
     return F32x16(vectors), codegen
+
+
+@intrinsic
+def transpose_square(typingctx, source, first, row, target, target_first, target_row):
+    """Copy 16 x 16 values of a flat float32 array with rows and columns exchanged. Unchecked.
+
+    Value j of row i is at first + i row + j, and goes to target_first + j target_row + i.
+    """
+    indices = (first, row, target_first, target_row)
+    if not (_is_float_array(source) and _is_float_array(target)):
+        return None
+    if not all(isinstance(index, types.Integer) for index in indices):
+        return None
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+
+        def place(array, start, step, i):
+            start, step = (context.cast(builder, args[k], kinds[k], types.int64) for k in (start, step))
+            index = builder.add(start, builder.mul(step, ir.Constant(ir.IntType(64), i)))
+            pointer = _pointer(context, builder, kinds[array], args[array], index)
+            return builder.bitcast(pointer, _F32X16.as_pointer())
+
+        rows = [builder.load(place(0, 1, 2, i), align=4, typ=_F32X16) for i in range(LANES)]
+        for step in (1, 2, 4, 8):  # exchange the off-diagonal blocks of this size
+            low = [k if not k & step else LANES + k - step for k in range(LANES)]
+            high = [k + step if not k & step else LANES + k for k in range(LANES)]
+            for i in range(LANES):
+                if not i & step:
+                    a, b = rows[i], rows[i + step]
+                    rows[i], rows[i + step] = _shuffle(builder, a, b, low), _shuffle(builder, a, b, high)
+        for i in range(LANES):
+            builder.store(rows[i], place(3, 4, 5, i), align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, *indices[:2], target, *indices[2:]), codegen
 
 
 @intrinsic

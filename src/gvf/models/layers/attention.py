@@ -1,6 +1,6 @@
-"""Multi-head attention: self and cross, through torch's fused kernel.
+"""Multi-head attention: self and cross, through our compiled kernels for few tokens or else torch's fused one.
 
-The fused kernel is reached with 4-D inputs [B, H, N, D] only: with five axes torch falls back to the unfused path
+Torch's fused kernel is reached with 4-D inputs [B, H, N, D] only: with five axes torch falls back to the unfused path
 silently, so callers flatten their leading axes first.
 """
 
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gvf.models.layers import compiled_attention
 from gvf.models.layers.norm import HeadRMSNorm, normalize_heads
 
 
@@ -38,9 +39,17 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = 
     queries: [B, H, N, D]; keys, values: [B, H, M, D]; mask: broadcasts to [B, H, N, M], true where a key may be seen
     (each query must see at least one). Returns [B, H, N, D].
 
-    It is torch's fused kernel, but for one case: bfloat16 training on CPU, where the kernel's backward pass takes 2 to
-    10 times as long as two batched products (64 x 4 heads of 32 tokens: 34 ms against 3, one thread, torch 2.11).
+    Few keys on CPU go to our own kernels. It is else torch's fused kernel, but for one case: bfloat16 training on CPU,
+    where the kernel's backward pass takes 2 to 10 times as long as two batched products (64 x 4 heads of 32 tokens: 34 ms
+    against 3, one thread, torch 2.11).
     """
+    if mask is None and compiled_attention.fits(queries, keys, values):
+        return compiled_attention.attend(queries, keys, values)
+    return attend_by_torch(queries, keys, values, mask)
+
+
+def attend_by_torch(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Compute `attend` by torch's operations alone."""
     if queries.device.type == "cpu" and queries.dtype == torch.bfloat16 and queries.requires_grad:
         logits = torch.matmul(queries * queries.shape[-1] ** -0.5, keys.transpose(-1, -2))
         if mask is not None:
@@ -65,18 +74,24 @@ class SelfAttention(nn.Module):
         self.qk_norm = qk_norm
         self.to_out = nn.Linear(width, width)
 
-    def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values, each [..., N, H, D]. x: [..., N, C]."""
-        qkv = self.to_qkv(x).unflatten(-1, (3, self.num_heads, -1))
+    def gains(self) -> Tensor:
+        """Return the gains of queries and keys, [2, H, D]."""
+        return torch.stack((self.q_rms_norm.gamma, self.k_rms_norm.gamma))
+
+    def queries_keys_values(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, each [..., N, H, D], from what `to_qkv` makes, [..., N, 3C]."""
+        parts = qkv.unflatten(-1, (3, self.num_heads, -1))
         if not self.qk_norm:
-            return qkv.unbind(-3)
-        gains = torch.stack((self.q_rms_norm.gamma, self.k_rms_norm.gamma))
-        queries, keys = normalize_heads(qkv[..., :2, :, :], gains).unbind(-3)
-        return queries, keys, qkv[..., 2, :, :]
+            return parts.unbind(-3)
+        queries, keys = normalize_heads(parts[..., :2, :, :], self.gains()).unbind(-3)
+        return queries, keys, parts[..., 2, :, :]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the attention output [B, N, C]. x: [B, N, C]; mask: see `attend`."""
-        queries, keys, values = (part.transpose(1, 2) for part in self.queries_keys_values(x))
+        qkv = self.to_qkv(x)
+        if self.qk_norm and mask is None and compiled_attention.fits_packed(qkv, self.num_heads):
+            return self.to_out(compiled_attention.attend_packed(qkv, self.gains()))
+        queries, keys, values = (part.transpose(1, 2) for part in self.queries_keys_values(qkv))
         return self.to_out(merge_heads(attend(queries, keys, values, mask)))
 
 
