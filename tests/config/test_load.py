@@ -127,6 +127,7 @@ BAD = [
     ("variation_vae.query", "motions"),
     ("train_vae_static.train_encoder", False),
     ("train_vae_joint.rendered_frames", 7),
+    ("train_vae_joint.motion_phase", {"steps": 600, "frames_per_clip": 4, "points": 512, "guided_gaussians": 256}),
     ("train_dit.training.steps", 0),
     ("train_dit.training.batch_size", 0),
     ("train_dit.training.learning_rate", 0.0),

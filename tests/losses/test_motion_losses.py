@@ -10,8 +10,8 @@ from torch.distributions import kl_divergence as reference_kl
 from gvf.config.train_vae_joint import VariationLossConfig
 from gvf.diffusion.velocity import add_noise
 from gvf.losses.kl import kl_divergence
-from gvf.losses.mesh_guided import mesh_guided_loss
-from gvf.losses.variation import variation_loss
+from gvf.losses.mesh_guided import mesh_guided_loss, motion_scale
+from gvf.losses.variation import motion_loss
 from gvf.losses.velocity import velocity_loss
 from gvf.models.layers.posterior import Posterior
 
@@ -68,13 +68,29 @@ def test_the_velocity_loss_is_zero_at_the_derivative_and_a_mean_elsewhere() -> N
     torch.testing.assert_close(loss, torch.tensor(9.0 / 5), atol=1e-3, rtol=0)
 
 
-def test_the_variation_loss_weighs_its_terms() -> None:
-    weights = VariationLossConfig(ssim=0.2, lpips=0.0, mesh_guided=7.5, mesh_guided_norm="l2", kl=0.5)
-    images, moved = torch.rand(1, 2, 16, 16, 3), torch.zeros(1, 2, 4, 3)
+def test_relative_displacements_are_measured_in_units_of_their_clip_s_motion() -> None:
+    motion = torch.tensor([0.03, 0.4])
+    torch.testing.assert_close(motion_scale(motion, 0.04), torch.tensor([0.05, (0.16 + 0.0016) ** 0.5]))
+    assert motion_scale(motion, None).tolist() == [1.0, 1.0]
+    predicted, target = torch.randn(2, 2, 3, 5, 3)
+    for norm in ("l2", "l1"):
+        scale = torch.tensor([0.5, 2.0])
+        clips = [mesh_guided_loss(p, t, num_frames=3, norm=norm) for p, t in zip(predicted, target)]
+        power = 2 if norm == "l2" else 1
+        expected = (clips[0] / 0.5**power + clips[1] / 2.0**power) / 2
+        torch.testing.assert_close(mesh_guided_loss(predicted, target, num_frames=3, norm=norm, scale=scale), expected)
+
+
+@pytest.mark.parametrize(("floor", "mesh_guided"), [(None, 0.3), (0.04, 0.3 / 0.0025)])
+def test_the_motion_loss_weighs_its_terms(floor: float | None, mesh_guided: float) -> None:
+    weights = VariationLossConfig(
+        ssim=0.2, lpips=0.0, mesh_guided=7.5, mesh_guided_norm="l2", kl=0.5, motion_floor=floor
+    )
+    moved = torch.zeros(1, 2, 4, 3)
     posterior = Posterior(torch.full((1, 2, 3, 4), 2.0), torch.zeros(1, 2, 3, 4))
     shift = torch.tensor([0.0, 0.1, 0.2])
-    loss, terms = variation_loss(images, images, moved + shift, moved, posterior, 6, weights)
-    # Equal images: L1 0, SSIM 1. Six frames of squared length 0.05. KL (4 + 1 - 1 - 0) / 2.
-    expected = {"l1": 0.0, "ssim": 1.0, "mesh_guided": 0.3, "kl": 2.0}
-    assert {name: float(value) for name, value in terms.items()} == pytest.approx(expected, abs=1e-6)
-    assert float(loss) == pytest.approx(7.5 * 0.3 + 0.5 * 2.0, rel=1e-5)
+    loss, terms = motion_loss(moved + shift, moved, posterior, 6, torch.tensor([0.03]), weights)
+    # Six frames of squared length 0.05, or that over 0.03^2 + 0.04^2. KL (4 + 1 - 1 - 0) / 2.
+    expected = {"mesh_guided": mesh_guided, "kl": 2.0}
+    assert {name: float(value) for name, value in terms.items()} == pytest.approx(expected, rel=1e-5)
+    assert float(loss) == pytest.approx(7.5 * mesh_guided + 0.5 * 2.0, rel=1e-5)

@@ -24,6 +24,7 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 TASKS: dict[str, Callable[[], Any]] = {
     "train-vae-static": tiny_tasks.static_vae,
     "train-vae-joint": tiny_tasks.joint_vae,
+    "train-vae-joint-motion-first": tiny_tasks.motion_first,
     "train-dit": tiny_tasks.dit,
     "train-dit-both": partial(tiny_tasks.dit, "both"),
 }
@@ -40,17 +41,17 @@ def record(name: str, folder: Path) -> list[dict[str, float]]:
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a curve without times."""
+    """Return the rows of a curve without times, each with the values that it has."""
     with path.open(newline="") as file:
-        return [
-            {name: float(value) for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
-        ]
+        rows = csv.DictReader(file)
+        return [{name: float(value) for name, value in row.items() if value and name != "seconds"} for row in rows]
 
 
 def write_curve(rows: list[dict[str, float]], path: Path) -> None:
     """Write rows as CSV, with seven digits."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: f"{value:.7g}" for name, value in row.items()} for row in rows)
 

@@ -100,7 +100,10 @@ TRAIN_JOINT = TrainVaeJointConfig(
     guided_gaussians=10,
     decoder_lr_scale=0.1,
     finetune_decoder=True,
-    variation_loss=VariationLossConfig(ssim=0.2, lpips=0.0, mesh_guided=7.5, mesh_guided_norm="l2", kl=1e-3),
+    motion_phase=None,
+    variation_loss=VariationLossConfig(
+        ssim=0.2, lpips=0.0, mesh_guided=7.5, mesh_guided_norm="l2", kl=1e-3, motion_floor=None
+    ),
     canonical_loss=CANONICAL_LOSS,
     training=TRAINING,
 )

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from gvf.config.train_vae_joint import MotionPhaseConfig
 from gvf.models.canonical.static_vae import StaticVAE
 from gvf.models.network_folder import save_network
 from gvf.training.tasks.dit import DitTask
@@ -46,6 +47,14 @@ def joint_vae() -> JointVaeTask:
         initialize=initialize,
         inputs=[],
     )
+
+
+def motion_first() -> JointVaeTask:
+    """Return stage 2 with a relative mesh-guided loss, its first half of steps seeing motion only."""
+    task = joint_vae()
+    phase = MotionPhaseConfig(steps=5, frames_per_clip=4, points=30, guided_gaussians=12)
+    weights = replace(task.config.variation_loss, mesh_guided=0.1, motion_floor=0.02)
+    return replace(task, config=replace(task.config, motion_phase=phase, variation_loss=weights))
 
 
 def dit(image_condition: Literal["tokens", "pixel_aligned", "both"] = "tokens") -> DitTask:

@@ -30,6 +30,26 @@ class VariationLossConfig:
     """`l2` as in Eq. 9 (squared), or `l1` as the release computes it (a mean over frames)."""
     kl: NonNegativeFloat
     """Weight of the KL divergence."""
+    motion_floor: PositiveFloat | None
+    """Makes the mesh-guided loss relative: displacements are divided by the RMS displacement of their clip, plus this
+    (object units, added in quadrature). Without it, as in Eq. 9, clips of large motion count most."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class MotionPhaseConfig:
+    """The first steps of stage 2, in which only the motion is learned: no image is rendered and D_GS is not trained.
+
+    Such a step costs a small part of a complete one, because the canonical Gaussians of stage 1 are computed only once.
+    """
+
+    steps: PositiveInt
+    """How many of `training.steps`, counted from the first, belong to this phase."""
+    frames_per_clip: PositiveInt
+    """Frames per clip that a step draws."""
+    points: PositiveInt
+    """Mesh points per clip, drawn in every step, that the encoder sees; all where a clip has fewer."""
+    guided_gaussians: PositiveInt
+    """Gaussians per clip, drawn in every step, on which the mesh-guided loss is computed."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -46,6 +66,8 @@ class TrainVaeJointConfig:
     """Learning rate of D_GS divided by that of the other modules."""
     finetune_decoder: bool
     """Whether D_GS is trained; Table 5 compares with a frozen one."""
+    motion_phase: MotionPhaseConfig | None
+    """The steps that learn only the motion, before the complete ones; none in the paper."""
     variation_loss: VariationLossConfig
     """Weights of the loss on moving Gaussians."""
     canonical_loss: CanonicalLossConfig
@@ -59,5 +81,15 @@ class TrainVaeJointConfig:
             raise clash(
                 "rendered_frames",
                 f"is {self.rendered_frames}, but must be at most frames_per_clip, which is {self.frames_per_clip}.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_complete_steps(self) -> TrainVaeJointConfig:
+        if self.motion_phase is not None and self.motion_phase.steps >= self.training.steps:
+            raise clash(
+                "motion_phase",
+                f"takes {self.motion_phase.steps} steps, but must leave some of training.steps, {self.training.steps}, "
+                "to complete ones.",
             )
         return self

@@ -11,3 +11,11 @@ def displacement_field(points: Tensor) -> Tensor:
     points: [..., T, N, 3], object units. Returns [..., T, N, 3].
     """
     return points - points[..., :1, :, :]
+
+
+def rms_displacement(points: Tensor) -> Tensor:
+    """Return the root mean square length of the displacements over all frames and points: how far a clip moves.
+
+    points: [..., T, N, 3], object units. Returns [...].
+    """
+    return displacement_field(points).square().sum(-1).mean((-2, -1)).sqrt()

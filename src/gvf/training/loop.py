@@ -41,27 +41,28 @@ class Curves:
     """The curves of a run so far.
 
     rows: one point each, with `step`, the loss and its terms. seconds: of training until each point, without the time
-    between a kill and the resumption. sums, count: of the steps since the last point. elapsed: seconds of training so far.
+    between a kill and the resumption. sums, counts: of each value since the last point; not every step has the same
+    terms. elapsed: seconds of training so far.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
-    count: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
     elapsed: float = 0.0
 
     def add(self, values: Mapping[str, float]) -> None:
         """Add the values of one step."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += 1
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def point(self, step: int) -> dict[str, float]:
         """Add a point at `step`, the mean of every value since the last one, and return it."""
-        row = {name: total / self.count for name, total in self.sums.items()}
+        row = {name: total / self.counts[name] for name, total in self.sums.items()}
         self.rows.append({"step": step, **row})
         self.seconds.append(round(self.elapsed, 3))
-        self.sums, self.count = {}, 0
+        self.sums, self.counts = {}, {}
         return row
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,8 +16,9 @@ from gvf.config.train_vae_joint import TrainVaeJointConfig
 from gvf.config.training import TrainingConfig
 from gvf.config.variation_vae import VariationVaeConfig
 from gvf.data.clips import on_white
+from gvf.geometry.displacement import rms_displacement
 from gvf.losses.canonical import canonical_loss
-from gvf.losses.variation import variation_loss
+from gvf.losses.variation import image_loss, motion_loss
 from gvf.models.canonical.static_vae import StaticVAE
 from gvf.models.variation.joint_vae import JointVAE, varied
 from gvf.rendering.splats import draw_gaussians
@@ -24,11 +26,9 @@ from gvf.storage.files import fresh_directory
 from gvf.training.batches import Draw
 from gvf.training.optimizer import ParameterGroup, parameter_group
 from gvf.training.tasks.canonical_batch import CanonicalBatch, ReadFeatures, ReadViews, load_canonical
+from gvf.training.tasks.motion_phase import MotionBatch, MotionPhase, ReadPoints, draw_frames
 
 CANONICAL_VIEWS = 1  # per clip of a batch, for the canonical loss
-
-ReadPoints = Callable[[str], Tensor]
-"""Takes a clip's id; returns its surface points over time, as `gvf.data.clips.load_points` does."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class JointBatch:
     """A batch of B clips, each with F frames drawn at random.
 
     points: [B, 1 + F, N, 3], object units, the canonical frame first, then the drawn frames. target: [B, R, 1, H, W, 3]
-    on white, one view of each of the first R drawn frames; viewmats, Ks: [B, R, 1, ...]. num_frames: T of the clips.
+    on white, one view of each of the first R drawn frames; viewmats, Ks: [B, R, 1, ...]. motion: [B], RMS displacement
+    of each clip over all its frames. num_frames: T of the clips.
     """
 
     canonical: CanonicalBatch
@@ -44,6 +45,7 @@ class JointBatch:
     target: Tensor
     viewmats: Tensor
     Ks: Tensor
+    motion: Tensor
     num_frames: int
 
 
@@ -94,15 +96,40 @@ class JointVaeTask:
         decoder = parameter_group([model.static.decoder], self.config.decoder_lr_scale)
         return [variation, decoder] if self.config.finetune_decoder else [variation]
 
-    def load(self, draw: Draw) -> JointBatch:
-        """Load some frames of each drawn clip, without repetition, the first of them seen from one random view each."""
+    @cached_property
+    def motion_phase(self) -> MotionPhase | None:
+        """Return the steps that learn only the motion, where the configuration has them."""
+        config = self.config.motion_phase
+        if config is None:
+            return None
+        weights = self.config.variation_loss
+        return MotionPhase(config, weights, self.clips, self.read_features, self.read_points, self.build)
+
+    def load(self, draw: Draw) -> JointBatch | MotionBatch:
+        """Load some frames of each drawn clip, without repetition; those of a complete step with images."""
+        phase = self.motion_phase
+        return self._load_images(draw) if phase is None or phase.is_over(draw.step) else phase.load(draw)
+
+    def loss(self, model: JointVAE, batch: JointBatch | MotionBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        """Encode, sample and decode; return motion loss + image loss + canonical loss, and the terms of all three."""
+        phase = self.motion_phase
+        if phase is not None:
+            if isinstance(batch, MotionBatch):
+                return phase.loss(model, batch, draw)
+            phase.clear()
+        assert isinstance(batch, JointBatch)
+        return self._complete_loss(model, batch, draw)
+
+    def _load_images(self, draw: Draw) -> JointBatch:
+        """Load some frames of each drawn clip, the first of them seen from one random view each."""
         generator, clips = draw.generator, [self.clips[index] for index in draw.indices]
         canonical = load_canonical(clips, self.read_features, self.read_views, CANONICAL_VIEWS, generator)
-        points, targets, viewmats, Ks = [], [], [], []
+        points, targets, viewmats, Ks, motion = [], [], [], [], []
         for clip in clips:
             track, views = self.read_points(clip), self.read_views(clip, "train")
-            frames = torch.randperm(len(track), generator=generator)[: self.config.frames_per_clip]
+            frames = draw_frames(track, self.config.frames_per_clip, generator)
             points.append(torch.cat([track[:1], track[frames]]))
+            motion.append(rms_displacement(track))
             frames = frames[: self.config.rendered_frames]
             cameras = torch.randint(views.rgba.shape[1], (len(frames),), generator=generator)
             targets.append(on_white(views.rgba[frames, cameras]).unsqueeze(1))
@@ -114,11 +141,11 @@ class JointVaeTask:
             torch.stack(targets),
             torch.stack(viewmats),
             torch.stack(Ks),
+            torch.stack(motion),
             num_frames=len(track),
         )
 
-    def loss(self, model: JointVAE, batch: JointBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Encode, sample, decode and render; return variation loss + canonical loss, and the terms of both."""
+    def _complete_loss(self, model: JointVAE, batch: JointBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         static = batch.canonical
         canonical = model.canonical(static.features, static.voxels, draw.generator)
         motion = model.motion(canonical, batch.points, draw.generator)
@@ -127,13 +154,17 @@ class JointVaeTask:
         num_rendered, size = batch.target.shape[1], batch.target.shape[-2]
         whole, some = model.decode_for_training(canonical, posterior.sample(draw.generator), chosen, num_rendered)
         with torch.autocast(whole.device.type, enabled=False):
-            variation, terms = variation_loss(
+            moving, moving_terms = image_loss(
                 draw_gaussians(varied(canonical.gaussians, whole), batch.viewmats, batch.Ks, size),
                 batch.target,
+                self.config.variation_loss,
+            )
+            guided, guided_terms = motion_loss(
                 some[..., :3],
                 motion.interpolated.gather(2, chosen[:, None, :, None].expand(-1, some.shape[1], -1, 3)),
                 posterior,
                 batch.num_frames,
+                batch.motion,
                 self.config.variation_loss,
             )
             still, still_terms = canonical_loss(
@@ -145,7 +176,8 @@ class JointVaeTask:
                 1.0 / self.static_config.resolution,
                 self.config.canonical_loss,
             )
-        return variation + still, terms | {f"canonical_{name}": value for name, value in still_terms.items()}
+        terms = moving_terms | guided_terms | {f"canonical_{name}": value for name, value in still_terms.items()}
+        return moving + guided + still, terms
 
     def save(self, model: JointVAE, folder: Path) -> None:
         """Write the folders of all three networks."""
