@@ -40,7 +40,7 @@ LOWEST = np.float32(
     -60.0
 )  # exponents of weights, which no sum notices; smaller ones would make products denormal, and slow
 HIDDEN = np.float32(-1e30)  # added to the logits of padding
-SMALLEST_NORM = np.float32(1e-12)
+SMALLEST_NORM = 1e-12
 
 
 @helper
@@ -85,7 +85,8 @@ def read_rows(source, first, stride, count, width, gains, gain, rows, inverses):
         for c in range(0, width, LANES):
             part = load(source, at + c)
             squares = fma(part, part, squares)
-        inverse = np.float32(1.0) / max(math.sqrt(add_lanes(squares)), SMALLEST_NORM)
+        length = max(math.sqrt(add_lanes(squares)), SMALLEST_NORM)
+        inverse = np.float32(1.0 / length)
         inverses[i] = inverse
         for c in range(0, width, LANES):
             store(rows, i * width + c, load(source, at + c) * inverse * load(gains, gain + c))

@@ -59,7 +59,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(queries, keys, values)
-        return _forward(queries, keys, values, _NO_GAINS)
+        return _forward((queries, keys, values), _NO_GAINS)
 
     @staticmethod
     @once_differentiable
@@ -74,7 +74,7 @@ class _PackedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, packed: Tensor, gains: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(packed, gains)
-        return _forward(*_parts(packed), _scaled(gains))
+        return _forward(_parts(packed), _scaled(gains))
 
     @staticmethod
     @once_differentiable
@@ -110,7 +110,8 @@ def _flat(*tensors: Tensor) -> list[Any]:
     return [argument for tensor in tensors for argument in (flat(tensor), tensor.stride()[:3])]
 
 
-def _forward(queries: Tensor, keys: Tensor, values: Tensor, gains: np.ndarray) -> Tensor:
+def _forward(inputs: tuple[Tensor, ...], gains: np.ndarray) -> Tensor:
+    queries, keys, values = inputs
     batch, heads, num_queries, width = queries.shape
     out = _merged_heads(queries)
     kernels.run(
