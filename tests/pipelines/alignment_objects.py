@@ -4,6 +4,7 @@ import torch
 
 from gvf.gaussians.gaussians import Gaussians
 from gvf.geometry.camera import OrbitCamera
+from gvf.pipelines.alignment_target import premultiplied
 from gvf.rendering.convention import COMPENSATE, LOW_PASS
 from gvf.rendering.rasterize import rasterize
 
@@ -54,3 +55,9 @@ def photograph(gaussians: Gaussians, camera: OrbitCamera, size: int) -> torch.Te
     alpha = views.alpha[0, ..., None]
     rgba = torch.cat([views.rgb[0] / alpha.clamp(min=1e-6), alpha], dim=-1)
     return (rgba.clamp(0.0, 1.0) * 255.0).round().byte()
+
+
+def psnr(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Return the PSNR of two images [H, W, 4] with premultiplied colours."""
+    difference = premultiplied(found) - premultiplied(expected)
+    return float(-10.0 * torch.log10(difference.square().mean()))

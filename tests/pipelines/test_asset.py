@@ -81,6 +81,23 @@ def test_without_motion_the_model_stays_where_it_is_whatever_the_camera(video: I
         np.testing.assert_allclose(covariances(frame), covariances(canonical), atol=1e-8, rtol=1e-4)
 
 
+def test_without_motion_a_mesh_that_was_turned_is_where_it_was(video: InputVideo, cube: Path):
+    """The canonical Gaussians and all frames are in the model's own axes, whatever axes they were encoded in."""
+    still = small_generator(replace(STATIC, feature_channels=180))
+    for parameter in still.vae.variation.to_outputs.parameters():
+        torch.nn.init.zeros_(parameter)
+    found = still(video, cube, settings=replace(SETTINGS, alignment=replace(KNOWN, azimuth=45.0)))
+    for frame in found.frames:
+        torch.testing.assert_close(frame.to_activated14(), found.canonical.to_activated14(), atol=1e-5, rtol=1e-4)
+    front = still(video, cube, settings=replace(SETTINGS, alignment=replace(KNOWN, azimuth=0.0)))
+    assert front.canonical.num_gaussians != found.canonical.num_gaussians
+    corners = [(-0.5, 0.5), (0.5, 0.5), (-0.5, -0.5), (0.5, -0.5)]
+    voxel = 1.0 / STATIC.resolution
+    for asset in (front, found):
+        distances = torch.cdist(torch.tensor(corners), asset.canonical.means[:, :2]).min(1).values
+        assert distances.max() < 2.0 * voxel
+
+
 def covariances(gaussians: Gaussians) -> np.ndarray:
     """Return the covariance matrices [N, 3, 3] of Gaussians [N], whatever axes describe them."""
     axes = Rotation.from_quat(gaussians.quats.numpy()[:, [1, 2, 3, 0]]).as_matrix() * gaussians.scales.numpy()[:, None]

@@ -4,14 +4,8 @@ import numpy as np
 import torch
 
 from gvf.geometry.camera import CONSISTENT4D_ORBIT, OrbitCamera
-from gvf.pipelines.alignment_target import premultiplied
 from gvf.pipelines.training_view import training_view
-from tests.pipelines.alignment_objects import creature, photograph
-
-
-def psnr(found: torch.Tensor, expected: torch.Tensor) -> float:
-    difference = premultiplied(found) - premultiplied(expected)
-    return float(-10.0 * torch.log10(difference.square().mean()))
+from tests.pipelines.alignment_objects import creature, photograph, psnr
 
 
 def test_a_crop_of_a_camera_at_the_same_distance_becomes_the_training_cameras_image():

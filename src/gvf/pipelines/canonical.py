@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
-from gvf.data.clips import Views
 from gvf.data.mesh import AnimatedMesh
 from gvf.data.mesh_source import MAX_TRIANGLES, MeshSource, read_mesh
 from gvf.errors import ClipError, UserError
 from gvf.gaussians.gaussians import Gaussians
 from gvf.gaussians.ply import load_ply, ply_holds_gaussians
 from gvf.gaussians.ply_header import read_ply_header
-from gvf.geometry.camera import intrinsics, orbit, sphere_hammersley
+from gvf.gaussians.resizing import resized
+from gvf.gaussians.rotation import rotated_about_z, with_smallest_rotations
 from gvf.geometry.similarity import Similarity, unit_box
-from gvf.pipelines.animate_mesh import canonical_from_features
 from gvf.pipelines.canonical_image import IMAGE_SUFFIXES, ImageSettings, gaussians_of_image
-from gvf.pipelines.generator_index import CanonicalViews
-from gvf.pipelines.mesh_to_canonical import voxel_features
+from gvf.pipelines.mesh_encoding import encode_mesh
 from gvf.pipelines.motion_generator import MotionGenerator
+from gvf.pipelines.surface_gaussians import surface_gaussians
+from gvf.pipelines.training_axes import TrainingAxes
 from gvf.progress import Progress
-from gvf.rendering.mesh_views import MeshRenderer
 from gvf.storage.files import PathLike, sha256
 from gvf.storage.images import read_rgba
 from gvf.text import MAX_NAME, clean
@@ -59,6 +56,28 @@ class CanonicalObject:
     clip: str | None = None
 
 
+@dataclass(frozen=True)
+class MeshObject:
+    """A mesh that no network has seen yet. path, source: its file, and what was read from it.
+
+    mesh: one frame in the unit box, z up. clip: the animation whose first frame is the pose, if any.
+    """
+
+    path: Path
+    source: MeshSource
+    mesh: AnimatedMesh
+    clip: str | None
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a motion starts from: Gaussians [N] in the axes of training, and the same object in its own axes."""
+
+    gaussians: Gaussians
+    axes: TrainingAxes
+    canonical: CanonicalObject
+
+
 def canonical_of_gaussians(gaussians: Gaussians) -> CanonicalObject:
     """Return the canonical object of given Gaussians [N] in the unit box, z up."""
     return CanonicalObject(gaussians, None, "gaussians", Similarity(1.0, (0.0, 0.0, 0.0), "z"), "")
@@ -73,7 +92,22 @@ def load_canonical(
     image: ImageSettings | None = None,
     progress: Progress | None = None,
 ) -> CanonicalObject:
-    """Return the canonical object of a file: a mesh in .glb, .gltf, .obj, .ply or .stl, a .ply of Gaussians, or an image.
+    """Return the canonical object of a file, seen from the front: `read_object`, and for a mesh, the networks."""
+    progress = progress or Progress()
+    found = read_object(source, generator, clip=clip, up=up, image=image, progress=progress)
+    return start_of(found, 0.0, generator, progress).canonical if isinstance(found, MeshObject) else found
+
+
+def read_object(
+    source: PathLike,
+    generator: MotionGenerator,
+    *,
+    clip: str | None,
+    up: str | None,
+    image: ImageSettings | None,
+    progress: Progress,
+) -> MeshObject | CanonicalObject:
+    """Return the object in a file: a mesh in .glb, .gltf, .obj, .ply or .stl, a .ply of Gaussians, or an image.
 
     clip: the animation of a glTF file whose first keyframe is the pose; None for the rest pose. up: the axis that points
     up in the file (`y` or `z`), None for what is usual for its kind. image: settings for images.
@@ -81,7 +115,7 @@ def load_canonical(
     frames, which only a known motion has).
     Raises UserError that names the file and what is wrong with it.
     """
-    path, progress = Path(source), progress or Progress()
+    path = Path(source)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         if clip is not None or up is not None:
             raise UserError(f"{path}: is an image, which has neither animations nor axes. Leave --clip and --up out.")
@@ -92,9 +126,44 @@ def load_canonical(
         return replace(canonical_of_ply(path, generator, up, progress), name=clean(path.name, MAX_NAME))
     with progress.step("read the model"):
         found = read_mesh(path, clip, up)
+        try:
+            mesh = found.mesh.normalized()
+        except ClipError as error:
+            raise UserError(f"{path}: {error.message}") from None
     for warning in found.warnings:
         progress.warn(warning)
-    return replace(canonical_of_mesh(path, found, generator, progress), name=clean(path.name, MAX_NAME), clip=clip)
+    return MeshObject(path, found, mesh, clip)
+
+
+def looks_of(found: MeshObject | CanonicalObject) -> Gaussians:
+    """Return Gaussians [N] that look like the object, in its own axes: what the alignment compares with the video."""
+    return surface_gaussians(found.mesh) if isinstance(found, MeshObject) else found.gaussians
+
+
+def start_of(
+    found: MeshObject | CanonicalObject, azimuth: float, generator: MotionGenerator, progress: Progress
+) -> Start:
+    """Return what the motion starts from, in a video whose camera is at an azimuth, degrees in the object's own axes.
+
+    A mesh is turned before it is encoded, so that its Gaussians lie on the voxel grid as they do in training; given Gaussians
+    can only be turned themselves.
+    """
+    if isinstance(found, CanonicalObject):
+        turned = with_smallest_rotations(rotated_about_z(found.gaussians, -azimuth))
+        return Start(turned, TrainingAxes(azimuth), found)
+    axes = TrainingAxes.around(found.mesh.vertices[0], azimuth)
+    gaussians = encode_mesh(found.mesh, axes, generator, found.path, progress)
+    canonical = CanonicalObject(
+        axes.left(gaussians),
+        found.mesh,
+        "mesh",
+        unit_box(found.source.mesh.vertices[0], "y").turned(found.source.up),
+        sha256(found.path),
+        found.source,
+        clean(found.path.name, MAX_NAME),
+        found.clip,
+    )
+    return Start(gaussians, axes, canonical)
 
 
 def canonical_of_image(
@@ -123,14 +192,7 @@ def canonical_of_ply(path: Path, generator: MotionGenerator, up: str | None, pro
     if "f_rest_0" in read_ply_header(path, MAX_TRIANGLES).elements["vertex"].properties:
         progress.warn(f"{path.name}: its colours depend on the view; only their mean over all views is used.")
     box = _visible_box(path, gaussians)
-    scaled = Gaussians.from_rendered(
-        means=(gaussians.means - torch.tensor(box.center)) / box.scale,
-        colors=gaussians.colors,
-        scales=gaussians.scales / box.scale,
-        quats=gaussians.quats,
-        opacities=gaussians.opacities,
-        activation=gaussians.activation,
-    )
+    scaled = resized(gaussians, 1.0 / box.scale, [-value / box.scale for value in box.center])
     to_file = box.turned(axis)
     return CanonicalObject(scaled.to(generator.device), None, "gaussians", to_file, sha256(path))
 
@@ -146,58 +208,3 @@ def _visible_box(path: Path, gaussians: Gaussians) -> Similarity:
         raise UserError(f"{path}: all its visible Gaussians are in one place.") from None
     inside = np.abs(visible).max() <= 0.5 + _MARGIN
     return Similarity(1.0, (0.0, 0.0, 0.0), "z") if inside and box.scale >= 0.5 else box
-
-
-def canonical_of_mesh(
-    path: Path, source: MeshSource, generator: MotionGenerator, progress: Progress
-) -> CanonicalObject:
-    """Return the canonical Gaussians of a mesh, D_GS(E_GS(M_1)) (A.3). path: its file, for messages."""
-    config, vae = generator.index.featurize_config(), generator.vae
-    if generator.encoder.voxel_dim != (expected := vae.static.encoder.config.feature_channels):
-        raise UserError(
-            f"generator: its image encoder {config.encoder} makes features of {generator.encoder.voxel_dim} channels, its mesh "
-            f"encoder takes {expected}. They do not belong together."
-        )
-    try:
-        mesh = source.mesh.normalized()
-        views = draw_views(mesh, generator.index.views, progress)
-        with progress.step("image features"):
-            voxels, features = voxel_features(
-                generator.encoder,
-                mesh.vertices[0],
-                mesh.faces,
-                mesh.double_sided,
-                views,
-                config.voxel_resolution,
-                config.voxel_weighting,
-                config.batch_size,
-                generator.device,
-            )
-    except ClipError as error:
-        raise UserError(f"{path}: {error.message}") from None
-    with progress.step("canonical Gaussians") as step:
-        stored = features.half()  # the precision that the networks were trained with
-        canonical = canonical_from_features(vae, stored.to(generator.device), voxels.to(generator.device))
-        gaussians = canonical.clip(0)
-        step.note(f"{gaussians.num_gaussians} Gaussians in {len(voxels)} voxels")
-    to_file = unit_box(source.mesh.vertices[0], "y").turned(source.up)
-    return CanonicalObject(gaussians, mesh, "mesh", to_file, sha256(path), source)
-
-
-def draw_views(mesh: AnimatedMesh, settings: CanonicalViews, progress: Progress) -> Views:
-    """Return images of a mesh's first frame, spread evenly over the sphere, as training draws them."""
-    azimuths, elevations = sphere_hammersley(settings.count)
-    viewmats = orbit(azimuths, elevations, settings.radius)
-    Ks = intrinsics(np.full(settings.count, settings.fov))
-    renderer = MeshRenderer(mesh)
-    images = []
-    with progress.step("views of the model", settings.count, "views") as step:
-        for part in _parts(settings.count, 4):
-            drawn = renderer.render(mesh.vertices[0], viewmats[part], Ks[part], settings.size, settings.samples)
-            images.append(drawn)
-            step.advance(len(drawn))
-    return Views(torch.from_numpy(np.concatenate(images)), torch.from_numpy(viewmats), torch.from_numpy(Ks))
-
-
-def _parts(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))

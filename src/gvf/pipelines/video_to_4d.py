@@ -8,16 +8,22 @@ from pathlib import Path
 from torch import Tensor
 
 from gvf.gaussians.gaussians import Gaussians
-from gvf.gaussians.rotation import rotated_about_z, with_smallest_rotations
 from gvf.geometry.camera import OrbitCamera, fov_of_part
 from gvf.pipelines.alignment import AlignmentSettings, align
 from gvf.pipelines.asset import Asset4D
 from gvf.pipelines.asset_facts import record
-from gvf.pipelines.canonical import CanonicalObject, canonical_of_gaussians, load_canonical
+from gvf.pipelines.canonical import (
+    CanonicalObject,
+    MeshObject,
+    Start,
+    canonical_of_gaussians,
+    looks_of,
+    read_object,
+    start_of,
+)
 from gvf.pipelines.canonical_image import ImageSettings, gaussians_of_image
-from gvf.pipelines.motion import Motion, MotionSettings, demand_memory, generate_motion
+from gvf.pipelines.motion import Motion, MotionSettings, generate_motion
 from gvf.pipelines.motion_generator import MotionGenerator
-from gvf.pipelines.surface_gaussians import surface_gaussians
 from gvf.pipelines.training_view import camera_of_view, training_view
 from gvf.progress import Progress, Stopwatch
 from gvf.storage.files import PathLike
@@ -68,32 +74,31 @@ class VideoTo4D(MotionGenerator):
         settings, watch = settings or Settings(), Stopwatch(progress or Progress())
         if not isinstance(video, InputVideo):
             video = prepare_video(Path(video), settings.video, watch)
-        found = self._canonical(canonical, video, settings, watch)
-        demand_memory(self, len(video.frames), found.gaussians.num_gaussians, settings.motion)
-        looks = found.gaussians if found.mesh is None else surface_gaussians(found.mesh)
-        alignment = align(looks, video.frames[0], _for_crop(settings.alignment, video), watch)
-        motion = self._motion(found.gaussians, video.frames, alignment.camera, settings.motion, watch)
-        gaussians = rotated_about_z(motion.gaussians, alignment.camera.azimuth)
-        manifest = record(self, video, found, alignment, motion, settings.parts(), watch)
-        return Asset4D(gaussians, found.gaussians.to("cpu"), manifest, video, found)
+        found = self._object(canonical, video, settings, watch)
+        alignment = align(looks_of(found), video.frames[0], _for_crop(settings.alignment, video), watch)
+        start = start_of(found, alignment.camera.azimuth, self, watch)
+        motion = self._motion(start, video.frames, alignment.camera, settings.motion, watch)
+        manifest = record(self, video, start.canonical, alignment, motion, settings.parts(), watch)
+        canonical_gaussians = start.canonical.gaussians.to("cpu")
+        return Asset4D(start.axes.left(motion.gaussians), canonical_gaussians, manifest, video, start.canonical)
 
-    def _canonical(
+    def _object(
         self, source: PathLike | Gaussians | None, video: InputVideo, settings: Settings, progress: Progress
-    ) -> CanonicalObject:
+    ) -> MeshObject | CanonicalObject:
         if source is None:
             made = gaussians_of_image(video.frames[0].numpy(), self, settings.image, progress)
             return replace(canonical_of_gaussians(made), origin="image", name=video.name)
         if isinstance(source, Gaussians):
             return canonical_of_gaussians(source.to(self.device))
-        return load_canonical(source, self, clip=settings.clip, up=settings.up, image=settings.image, progress=progress)
+        return read_object(source, self, clip=settings.clip, up=settings.up, image=settings.image, progress=progress)
 
     def _motion(
-        self, canonical: Gaussians, frames: Tensor, camera: OrbitCamera, settings: MotionSettings, progress: Progress
+        self, start: Start, frames: Tensor, camera: OrbitCamera, settings: MotionSettings, progress: Progress
     ) -> Motion:
-        """Generate the motion in the axes of training: the object turned so that the camera is at azimuth 0."""
-        turned = with_smallest_rotations(rotated_about_z(canonical, -camera.azimuth))
+        """Generate the motion in the axes of training, of what the training camera would show."""
+        camera = start.axes.camera(camera)
         seen = training_view(frames, camera, self.index.image_encoder.preprocessing.size)
-        return generate_motion(self, seen, turned, camera_of_view(camera), settings, progress)
+        return generate_motion(self, seen, start.gaussians, camera_of_view(camera), settings, progress)
 
 
 def _for_crop(settings: AlignmentSettings, video: InputVideo) -> AlignmentSettings:
