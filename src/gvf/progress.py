@@ -35,6 +35,11 @@ class Stopwatch(Progress):
     seconds: by name; steps of the same name add up. warnings: in the order in which they came.
     """
 
+    @classmethod
+    def of(cls, listener: Progress | None) -> Stopwatch:
+        """Return the listener itself if it is a stopwatch, so that steps of several callers add up; else one around it."""
+        return listener if isinstance(listener, Stopwatch) else cls(listener or Progress())
+
     def __init__(self, listener: Progress) -> None:
         self.listener = listener
         self.seconds: dict[str, float] = {}

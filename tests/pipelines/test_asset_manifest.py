@@ -11,7 +11,8 @@ import pytest
 from gvf.errors import UserError
 from gvf.geometry.camera import OrbitCamera
 from gvf.pipelines import asset_manifest as facts
-from gvf.pipelines.asset_manifest import MANIFEST_NAME, Manifest, read_manifest
+from gvf.pipelines.asset_files import MANIFEST_NAME
+from gvf.pipelines.asset_manifest import Manifest, read_manifest
 
 CAMERA = OrbitCamera(31.5, -4.0, 2.25, 40.0, (0.01, -0.02))
 
@@ -25,7 +26,13 @@ def some_manifest(**changes: Any) -> Manifest:
         "frames_per_second": 12.0,
         "times": (0.0, 1 / 12, 2 / 12),
         "camera": facts.CameraFacts.of(CAMERA),
-        "video": facts.VideoFacts(name="cat", size=(640, 480), matting="alpha", crops=((1.0, 2.0, 300.0),)),
+        "video": facts.VideoFacts(
+            name="cat",
+            size=(640, 480),
+            matting="alpha",
+            crops=((1.0, 2.0, 300.0),),
+            findings=(facts.FindingFacts(code="border", message="The object touches the border.", frames=(0, 2)),),
+        ),
         "canonical": facts.CanonicalFacts(
             origin="mesh",
             file="cat.glb",

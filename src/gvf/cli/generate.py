@@ -11,10 +11,12 @@ import click
 from gvf.cli.asset_options import AssetCommand, asset_options
 from gvf.cli.progress_output import progress_output
 from gvf.errors import UserError
+from gvf.progress import Progress, Stopwatch
 
 if TYPE_CHECKING:
     from gvf.pipelines.asset import Asset4D
     from gvf.pipelines.video_to_4d import Settings, VideoTo4D
+    from gvf.video.options import VideoOptions
 
 _VIDEO = (
     *("frames", "rate", "start", "end", "crop", "margin", "matting", "matting_model"),
@@ -90,18 +92,19 @@ def _run(
     up: str | None = None,
     **options: Any,
 ) -> None:
-    """Make an asset and write it. Checks that cost little come before slow work."""
+    """Make an asset and write it. The video is read, and refused, before torch is imported, which takes seconds."""
     from gvf.pipelines.asset_files import demand_asset_folder
-    from gvf.pipelines.hub import SHIPPED
+    from gvf.video.options import VideoOptions
+    from gvf.video.preparation import prepare_video
 
-    progress = progress_output(as_json, quiet)
+    progress = Stopwatch(progress_output(as_json, quiet))
     demand_asset_folder(output)
     _demand_input(video, object_file)
-    settings = _settings(options, clip, up)
-    with progress.step("load") as step:
-        pipeline = _load(model or SHIPPED, device)
-        step.note(f"generator {model or SHIPPED}: {pipeline.index.title}")
-    asset = pipeline(video, object_file, settings=settings, progress=progress)
+    seen = VideoOptions(**_chosen(options, *_VIDEO))
+    prepared = prepare_video(video, seen, progress)
+    settings = _settings(options, seen, clip, up)
+    pipeline = _load(model, device, progress)
+    asset = pipeline(prepared, object_file, settings=settings, progress=progress)
     asset.save(output, progress, size)
     _summarise(asset, output, as_json, quiet)
 
@@ -112,15 +115,16 @@ def _demand_input(video: Path, object_file: Path | None) -> None:
             raise UserError(f"{path}: there is no such file or folder.")
 
 
-def _settings(options: dict[str, Any], clip: str | None, up: str | None) -> Settings:
+def _chosen(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return the options of these names that the user gave."""
+    return {name: options[name] for name in names if options[name] is not None}
+
+
+def _settings(options: dict[str, Any], video: VideoOptions, clip: str | None, up: str | None) -> Settings:
     from gvf.pipelines.alignment import AlignmentSettings
     from gvf.pipelines.canonical_image import ImageSettings
     from gvf.pipelines.motion import MotionSettings
     from gvf.pipelines.video_to_4d import Settings
-    from gvf.video.options import VideoOptions
-
-    def chosen(*names: str) -> dict[str, Any]:
-        return {name: options[name] for name in names if options[name] is not None}
 
     sampling: dict[str, Any] = {}
     if options["steps"] is not None:
@@ -136,21 +140,26 @@ def _settings(options: dict[str, Any], clip: str | None, up: str | None) -> Sett
         image=ImageSettings(
             **{name: value for name, value in image.items() if value is not None}, seed=options["seed"]
         ),
-        video=VideoOptions(**chosen(*_VIDEO)),
-        alignment=AlignmentSettings(**chosen("azimuth", "elevation", "fov")),
+        video=video,
+        alignment=AlignmentSettings(**_chosen(options, "azimuth", "elevation", "fov")),
         motion=MotionSettings(
-            sampling=sampling, **chosen("seed", "candidates", "segment_frames", "segments_from", "shared_noise")
+            sampling=sampling,
+            **_chosen(options, "seed", "candidates", "segment_frames", "segments_from", "shared_noise"),
         ),
         clip=clip,
         up=up,
     )
 
 
-def _load(model: str, device: str) -> VideoTo4D:
+def _load(model: str | None, device: str, progress: Progress) -> VideoTo4D:
     from gvf.devices import resolve_device
+    from gvf.pipelines.hub import SHIPPED
     from gvf.pipelines.video_to_4d import VideoTo4D
 
-    return VideoTo4D.from_pretrained(model, device=resolve_device(device))
+    with progress.step("load") as step:
+        pipeline = VideoTo4D.from_pretrained(model or SHIPPED, device=resolve_device(device))
+        step.note(f"generator {model or SHIPPED}: {pipeline.index.title}")
+    return pipeline
 
 
 def _summarise(asset: Asset4D, output: Path, as_json: bool, quiet: bool) -> None:

@@ -124,7 +124,7 @@ class Asset4D:
         rate = self.frames_per_second
         shown, video = [], None
         if self.video is not None:
-            original = files.resized(on_background(self.video.frames, WHITE).cpu().numpy(), size)
+            original = files.resized(on_background(torch.from_numpy(self.video.frames), WHITE).numpy(), size)
             video = files.video_bytes(original, rate)
             shown.append(original)
             files.write_png(folder / files.INPUT_NAME, contact_sheet(self.video))

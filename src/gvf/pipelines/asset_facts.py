@@ -74,7 +74,9 @@ def _video(video: InputVideo) -> manifest.VideoFacts:
         size=video.source_size,
         matting=video.matting,
         crops=tuple(crops if len(set(crops)) > 1 else crops[:1]),
-        findings=tuple(manifest.FindingFacts(code=one.code, message=one.message) for one in video.findings),
+        findings=tuple(
+            manifest.FindingFacts(code=one.code, message=one.message, frames=one.frames) for one in video.findings
+        ),
     )
 
 

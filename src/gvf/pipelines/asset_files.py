@@ -10,10 +10,10 @@ from PIL import Image
 
 from gvf.errors import UserError
 from gvf.locks import demand_writable
-from gvf.pipelines.asset_manifest import MANIFEST_NAME
 from gvf.storage.files import PathLike, atomic_path
 from gvf.video.writing import write_video
 
+MANIFEST_NAME = "manifest.json"
 ASSET_NAME, MESH_NAME, PAGE_NAME, CANONICAL_NAME = "asset.glb", "mesh.glb", "index.html", "canonical.ply"
 PREVIEW_NAME, TURNTABLE_NAME, INPUT_NAME = "preview.mp4", "turntable.mp4", "input.png"
 TURN_SECONDS = 6.0

@@ -21,10 +21,9 @@ from gvf.errors import ConfigError, UserError
 from gvf.geometry.camera import OrbitCamera
 from gvf.geometry.similarity import Similarity
 from gvf.models.network_folder import read_small_json
+from gvf.pipelines.asset_files import MANIFEST_NAME
 from gvf.rendering.convention import COMPENSATE, LOW_PASS, WHITE
 from gvf.storage.files import PathLike, write_json
-
-MANIFEST_NAME = "manifest.json"
 
 _Text = Annotated[str, Field(max_length=500)]
 _Coordinate = Annotated[float, Field(ge=-1e12, le=1e12)]
@@ -90,10 +89,11 @@ class CanonicalFacts(_Facts):
 
 
 class FindingFacts(_Facts):
-    """One remark of the input check."""
+    """One remark of the input check. frames: indices of the frames concerned; empty where it concerns the whole video."""
 
     code: _Text
     message: Annotated[str, Field(max_length=2000)]
+    frames: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
 
 class VideoFacts(_Facts):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from gvf.gaussians.gaussians import Gaussians
@@ -71,13 +72,13 @@ class VideoTo4D(MotionGenerator):
         in the unit box, z up; None to make it from the first frame, with TRELLIS's networks. Raises UserError when either
         cannot be used, or when the memory does not suffice.
         """
-        settings, watch = settings or Settings(), Stopwatch(progress or Progress())
+        settings, watch = settings or Settings(), Stopwatch.of(progress)
         if not isinstance(video, InputVideo):
             video = prepare_video(Path(video), settings.video, watch)
-        found = self._object(canonical, video, settings, watch)
-        alignment = align(looks_of(found), video.frames[0], _for_crop(settings.alignment, video), watch)
+        found, frames = self._object(canonical, video, settings, watch), torch.from_numpy(video.frames)
+        alignment = align(looks_of(found), frames[0], _for_crop(settings.alignment, video), watch)
         start = start_of(found, alignment.camera.azimuth, self, watch)
-        motion = self._motion(start, video.frames, alignment.camera, settings.motion, watch)
+        motion = self._motion(start, frames, alignment.camera, settings.motion, watch)
         manifest = record(self, video, start.canonical, alignment, motion, settings.parts(), watch)
         canonical_gaussians = start.canonical.gaussians.to("cpu")
         return Asset4D(start.axes.left(motion.gaussians), canonical_gaussians, manifest, video, start.canonical)
@@ -86,7 +87,7 @@ class VideoTo4D(MotionGenerator):
         self, source: PathLike | Gaussians | None, video: InputVideo, settings: Settings, progress: Progress
     ) -> MeshObject | CanonicalObject:
         if source is None:
-            made = gaussians_of_image(video.frames[0].numpy(), self, settings.image, progress)
+            made = gaussians_of_image(video.frames[0], self, settings.image, progress)
             return replace(canonical_of_gaussians(made), origin="image", name=video.name)
         if isinstance(source, Gaussians):
             return canonical_of_gaussians(source.to(self.device))

@@ -31,7 +31,7 @@ def contact_sheet(video: InputVideo) -> np.ndarray:
     board = _checkerboard()
     for place, index in enumerate(indices):
         left, top = _GAP + place % columns * across, _GAP + place // columns * down
-        frame = Image.fromarray(video.frames[int(index)].numpy()).resize((_TILE, _TILE), Image.Resampling.BOX)
+        frame = Image.fromarray(video.frames[int(index)]).resize((_TILE, _TILE), Image.Resampling.BOX)
         sheet.paste(Image.alpha_composite(board, frame).convert("RGB"), (left, top))
         caption = f"{index}   {float(video.times[int(index)]):.2f} s"
         drawing.text((left + 2, top + _TILE + 2), caption, _MARK if index in warned else _INK, font)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import ArrayLike, NDArray
 
 from gvf.errors import UserError
 from gvf.video.findings import Finding
@@ -22,28 +21,23 @@ class InputVideo:
     `key`, `network` or `none`). findings: what was noticed about the input.
     """
 
-    frames: Tensor
+    frames: NDArray[np.uint8]
     frames_per_second: float
-    times: Tensor
-    crops: Tensor
+    times: NDArray[np.float32]
+    crops: NDArray[np.float32]
     source_size: tuple[int, int]
     name: str
     matting: str
     findings: tuple[Finding, ...] = ()
 
     @classmethod
-    def from_frames(cls, frames: Tensor | np.ndarray, frames_per_second: float, name: str = "frames") -> InputVideo:
-        """Wrap square RGBA frames uint8 [T, S, S, 4] unchanged, such as renders of a model.
+    def from_frames(cls, frames: ArrayLike, frames_per_second: float, name: str = "frames") -> InputVideo:
+        """Wrap square RGBA frames uint8 [T, S, S, 4], an array or a tensor, unchanged, such as renders of a model.
 
         Raises UserError for another shape or type, or fewer than two frames.
         """
-        frames = torch.as_tensor(frames)
-        if (
-            frames.dtype != torch.uint8
-            or frames.ndim != 4
-            or frames.shape[1] != frames.shape[2]
-            or frames.shape[3] != 4
-        ):
+        frames = np.asarray(frames)
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1] != frames.shape[2] or frames.shape[3] != 4:
             raise UserError(
                 f"{name}: must be uint8 [T, S, S, 4], square RGBA (got {frames.dtype} {list(frames.shape)}). "
                 "Use prepare_video for a video file."
@@ -53,6 +47,6 @@ class InputVideo:
         if not frames_per_second > 0:
             raise UserError(f"{name}: frames_per_second must be positive (got {frames_per_second:g}).")
         side = frames.shape[1]
-        crops = torch.tensor([[0.0, 0.0, side]]).expand(len(frames), 3).clone()
-        times = torch.arange(len(frames)) / frames_per_second
+        crops = np.tile(np.array([0.0, 0.0, side], np.float32), (len(frames), 1))
+        times = (np.arange(len(frames)) / frames_per_second).astype(np.float32)
         return cls(frames, float(frames_per_second), times, crops, (side, side), name, "alpha")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from gvf.progress import Progress
 from gvf.storage.files import PathLike
@@ -31,10 +30,10 @@ def prepare_video(path: PathLike, options: VideoOptions, progress: Progress) -> 
     crops = square_crops(object_boxes(clip.frames[..., 3]), options.margin, options.crop)
     frames = np.stack([cut(frame, crop, options.size) for frame, crop in zip(clip.frames, crops)])
     return InputVideo(
-        frames=torch.from_numpy(frames),
+        frames=frames,
         frames_per_second=clip.rate,
-        times=torch.from_numpy(clip.times).float(),
-        crops=torch.from_numpy(crops * clip.scale).float(),
+        times=clip.times.astype(np.float32),
+        crops=(crops * clip.scale).astype(np.float32),
         source_size=clip.source_size,
         name=clean(Path(path).name, MAX_NAME),
         matting=matting,
