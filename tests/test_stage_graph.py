@@ -35,11 +35,11 @@ def test_params_yaml_is_the_composed_default():
     assert compose([]) == VALUES
 
 
-@pytest.mark.parametrize("data", ["procedural", "glb"])
-@pytest.mark.parametrize("preset", ["cpu", "h100", "paper"])
+@pytest.mark.parametrize("data", ["procedural", "glb", "zoo"])
+@pytest.mark.parametrize("preset", ["cpu", "small", "h100", "paper"])
 def test_every_composition_is_valid(preset, data, tmp_path):
     overrides = [f"preset={preset}", f"data={data}"]
-    if data == "glb":
+    if data != "procedural":
         overrides.append("collect.glb.directory=somewhere")
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(compose(overrides)))

@@ -171,7 +171,7 @@ def _data_label(objects: Sequence[str], ground_truth: Path) -> str:
 def _tracked(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the result's settings as the params of an MLflow run, which is named after method and data."""
     settings = {name: value for name, value in result.items() if name not in ("metrics", "objects")}
-    return {"run": {"preset": result["method"]}, "collect": {"source": result["data"]}, STAGE: settings}
+    return {"run": {"preset": result["method"]}, "collect": {"sources": [result["data"]]}, STAGE: settings}
 
 
 def _strips(pair: ObjectFrames) -> np.ndarray:

@@ -16,7 +16,11 @@ READABLE: dict[str, Any] = {
     "clip_id": "knight--run",
     "asset": "assets/knight.glb",
     "asset_sha256": "ab",
+    "source": "glb",
     "family": "Knight",
+    "kind": "humanoid",
+    "skeleton": "0123",
+    "licence": "CC0-1.0",
     "animation": "Run",
     "animation_index": 3,
     "duration": 1.5,
@@ -42,6 +46,8 @@ DECISION: dict[str, Any] = {
     "aesthetic_note": "not scored",
     "split": "train",
     "asset_seen": False,
+    "skeleton_seen": False,
+    "variant_of": None,
 }
 
 

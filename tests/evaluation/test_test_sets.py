@@ -147,7 +147,15 @@ def test_the_manifest_of_another_stage_is_told_from_the_curated_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    row = {"clip_id": "a--b", "asset": "a.glb", "asset_sha256": "0", "family": "a", "animation_index": 0}
+    row = {
+        "clip_id": "a--b",
+        "asset": "a.glb",
+        "asset_sha256": "0",
+        "source": "glb",
+        "family": "a",
+        "kind": "a",
+        "animation_index": 0,
+    }
     write_manifest(Workspace().raw_manifest, [row], RAW_SCHEMA)
     for command in ("verify", "publish"):
         with pytest.raises(UserError, match=r"data/raw/clips\.parquet: .*`collect`.* data/curated/clips\.parquet\."):

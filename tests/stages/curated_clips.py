@@ -58,7 +58,10 @@ def write_curated(splits: dict[str, str | None], num_frames: int = 3) -> None:
                 "clip_id": clip_id,
                 "asset": "assets/box.glb",
                 "asset_sha256": "0" * 64,
+                "source": "glb",
                 "family": "box",
+                "kind": "prop",
+                "skeleton": "none",
                 "animation": "sway",
                 "animation_index": 0,
                 "duration": 1.0,
@@ -74,6 +77,7 @@ def write_curated(splits: dict[str, str | None], num_frames: int = 3) -> None:
                 "aesthetic_note": None,
                 "split": split,
                 "asset_seen": split == HELD_OUT,
+                "skeleton_seen": split == HELD_OUT,
             }
         )
     write_manifest(Workspace().curated_manifest, rows, CURATED_SCHEMA)

@@ -23,9 +23,12 @@ CONFIG: dict[str, Any] = {
     "max_triangles": 1000,
     "max_texture_size": 2,
     "min_aesthetic_score": 5.5,
+    "max_clips_per_asset": None,
     "max_clips": None,
     "held_out_fraction": 0.25,
+    "held_out_seen_fraction": None,
     "split_by": "clip",
+    "variants": None,
 }
 
 
@@ -36,7 +39,7 @@ def curate_source(
     params: Any = SimpleNamespace(
         run=run_section(seed),
         execution=execution_section(executor=executor),
-        collect=CollectConfig(source="glb", watch=str(source), glb=GlbSourceConfig(str(source))),
+        collect=CollectConfig(sources=("glb",), watch=str(source), glb=GlbSourceConfig(str(source))),
         curate=CurateConfig(**{**CONFIG, **config}),
         sample=SimpleNamespace(num_frames=sampled_frames or {**CONFIG, **config}["num_frames"]),
     )

@@ -28,7 +28,7 @@ SHARED = {"run": run_section(), "execution": execution_section()}
 
 
 def _params(folder: Path) -> Any:
-    config = CollectConfig(source="glb", watch=str(folder), glb=GlbSourceConfig(str(folder)))
+    config = CollectConfig(sources=("glb",), watch=str(folder), glb=GlbSourceConfig(str(folder)))
     return SimpleNamespace(**SHARED, collect=config)
 
 
@@ -54,7 +54,20 @@ def test_every_clip_of_every_file_is_one_row(source: Path) -> None:
     assert clips["duration"].tolist() == [2.0, 0.5, 1.0]
     assert clips["error"].isna().all()
     assert clips["asset_sha256"][0] == sha256(source / "My Hero.glb") == sha256("data/raw/assets/my-hero/my-hero.glb")
-    assert metrics == {"assets": 2, "clips": 3, "unreadable": 0, "families": 2, "seconds_of_animation": 3.5}
+    assert (clips["source"] == "glb").all()
+    assert clips["kind"].tolist() == clips["family"].tolist()
+    assert clips["skeleton"].tolist() == clips["asset_sha256"].tolist()  # no joints
+    assert clips[["licence", "author", "pack", "origin"]].isna().all(axis=None)
+    assert metrics == {
+        "assets": 2,
+        "clips": 3,
+        "unreadable": 0,
+        "families": 2,
+        "kinds": 2,
+        "skeletons": 2,
+        "assets_without_licence": 2,
+        "seconds_of_animation": 3.5,
+    }
 
 
 def test_unreadable_files_are_rows_and_the_run_goes_on(source: Path) -> None:
@@ -183,6 +196,7 @@ def test_what_was_passed_over_is_said(source: Path, caplog: pytest.LogCaptureFix
     assert [record.getMessage() for record in caplog.records] == [
         f"Skipped {source}/gone.glb: is a broken link.",
         "Skipped 1 files in which macOS stores attributes of other files.",
+        "The licence of 1 files is unknown, since no manifest.csv lists them; the first is a.glb.",
     ]
 
 
@@ -264,7 +278,7 @@ def test_a_folder_without_assets_stops_at_once_and_keeps_what_was_there(source: 
 
 def test_procedural_assets_know_their_family(source: Path) -> None:
     settings = ProceduralSourceConfig(families=("fish", "ball"), clips_per_family=2)
-    config = CollectConfig(source="procedural", watch="src", procedural=settings)
+    config = CollectConfig(sources=("procedural",), watch="src", procedural=settings)
     params: Any = SimpleNamespace(**SHARED, collect=config)
     assert collect.run(params, Workspace())["clips"] == 4
     clips = read_manifest(Workspace().raw_manifest)

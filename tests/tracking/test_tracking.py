@@ -26,7 +26,7 @@ from gvf.tracking import writer as mlflow_writer
 from gvf.workspace import Workspace
 
 ON = TrackingConfig(enabled=True, system_metrics_interval=1.0)
-PARAMS = {"run": {"preset": "cpu", "seed": 0}, "collect": {"source": "procedural"}, "train_dit": {"steps": 40}}
+PARAMS = {"run": {"preset": "cpu", "seed": 0}, "collect": {"sources": ["procedural"]}, "train_dit": {"steps": 40}}
 KILLED_STAGE = """
 import time
 from gvf.tracking import client as tracking
@@ -98,7 +98,7 @@ def test_two_first_runs_at_once_one_finished_one_killed(workspace: Path) -> None
     assert params == {
         "run.preset": "cpu",
         "run.seed": "0",
-        "collect.source": "procedural",
+        "collect.sources": "['procedural']",
         "train_dit.steps": "40",
     }
     losses = rows(store, f"select step, value from metrics where run_uuid = '{run_id}' and key = 'loss' order by step")
@@ -164,7 +164,7 @@ def test_runs_of_a_variant_have_a_parent_with_their_mean(workspace: Path) -> Non
     )
     assert next(iter(means)) == "vae_psnr"
     keys = {key for (key,) in rows(store, f"select key from params where run_uuid = '{parent}'")}
-    assert keys == {"run.preset", "collect.source", "train_dit.steps"}
+    assert keys == {"run.preset", "collect.sources", "train_dit.steps"}
     assert rows(store, "select count(*) from model_versions") == [(0,)]
 
 

@@ -31,6 +31,7 @@ VIDEO_TOKENS, VIDEO_CHANNELS, ALIGNED_CHANNELS = 5, 7, 9
 TRAINING = TrainingConfig(
     steps=10,
     batch_size=2,
+    balance=None,
     gradient_accumulation_steps=1,
     learning_rate=2e-3,
     schedule="constant",

@@ -33,6 +33,7 @@ from tests.sections import execution_section
 CONFIG = TrainingConfig(
     steps=12,
     batch_size=8,
+    balance=None,
     gradient_accumulation_steps=1,
     learning_rate=1e-2,
     schedule="cosine",

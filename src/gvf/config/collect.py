@@ -9,6 +9,8 @@ from pydantic.dataclasses import dataclass
 
 from gvf.config.fields import STRICT, clash
 
+SourceName = Literal["procedural", "glb"]
+
 
 @dataclass(frozen=True, config=STRICT)
 class ProceduralSourceConfig:
@@ -25,18 +27,19 @@ class GlbSourceConfig:
     """Asset files in a folder; every animation of every file is one clip."""
 
     directory: Annotated[str, Field(min_length=1)]
-    """Folder searched for .glb and .gltf files, including its subfolders and linked folders."""
+    """Folder searched for .glb and .gltf files, including its subfolders and linked folders. A table `manifest.csv` in
+    any of these folders gives licence, author, kind and skeleton of the files below it."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class CollectConfig:
-    """Where animated assets come from: `source` names the mapping that holds its settings; the other is left out."""
+    """Where animated assets come from: each of `sources` names a mapping that holds its settings; others are left out."""
 
-    source: Literal["procedural", "glb"]
-    """Kind of source: generated objects or asset files."""
+    sources: Annotated[tuple[SourceName, ...], Field(min_length=1)]
+    """Kinds of sources: generated objects, asset files, or both."""
     watch: str
-    """Path whose changes make `dvc repro` collect again: the code that generates the assets, or the source's folder.
-    Composition makes it absolute unless Git tracks the folder, so that DVC finds it from a temporary copy of the
+    """Path whose changes make `dvc repro` collect again: the folder of asset files, or else the code that generates
+    assets. Composition makes it absolute unless Git tracks the folder, so that DVC finds it from a temporary copy of the
     checkout."""
     procedural: ProceduralSourceConfig | None = None
     """Settings of source `procedural`."""
@@ -44,10 +47,13 @@ class CollectConfig:
     """Settings of source `glb`."""
 
     @model_validator(mode="after")
-    def _has_the_settings_of_its_source_only(self) -> CollectConfig:
+    def _has_the_settings_of_its_sources_only(self) -> CollectConfig:
+        named = ", ".join(self.sources)
+        if len(set(self.sources)) < len(self.sources):
+            raise clash("sources", f"is {named}. Name each source once.")
         for name, settings in (("procedural", self.procedural), ("glb", self.glb)):
-            if name == self.source and settings is None:
-                raise clash(name, f"is missing, but collect.source is {self.source}.")
-            if name != self.source and settings is not None:
-                raise clash(name, f"has no effect when collect.source is {self.source}. Remove it.")
+            if name in self.sources and settings is None:
+                raise clash(name, f"is missing, but collect.sources is {named}.")
+            if name not in self.sources and settings is not None:
+                raise clash(name, f"has no effect when collect.sources is {named}. Remove it.")
         return self

@@ -27,6 +27,8 @@ class TrainingConfig:
     """Optimiser steps."""
     batch_size: PositiveInt
     """Items per optimiser step, over all processes and accumulated passes together."""
+    balance: Literal["kind", "skeleton", "asset"] | None
+    """What is drawn equally often, in which case the clips of one kind, skeleton or asset take turns; null for clips."""
     gradient_accumulation_steps: PositiveInt
     """Passes per optimiser step; each process sees batch_size / gradient_accumulation_steps / processes items at once."""
     learning_rate: PositiveFloat

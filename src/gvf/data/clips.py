@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def clip_ids(workspace: Workspace, split: str, after: Path) -> list[str]:
         message = f"no accepted clip in split {split!r}; see its column `reason`, and {after / NAME} for later stages."
         raise UserError(f"{workspace.curated_manifest}: {message}")
     return chosen
+
+
+def clip_groups(workspace: Workspace, clips: Sequence[str], column: str) -> list[str]:
+    """Return what the curated manifest says of each clip in `column`: kind, skeleton or asset."""
+    table = read_manifest(workspace.curated_manifest).set_index("clip_id")
+    return table.loc[list(clips), column].tolist()
 
 
 def load_views(workspace: Workspace, clip_id: str, kind: str) -> Views:

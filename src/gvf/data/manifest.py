@@ -26,8 +26,17 @@ _RAW_FIELDS = [
     pa.field("clip_id", pa.string(), nullable=False),
     pa.field("asset", pa.string(), nullable=False),  # path relative to the manifest's folder
     pa.field("asset_sha256", pa.string(), nullable=False),
+    pa.field("source", pa.string(), nullable=False),  # data source that it comes from: procedural or glb
     # procedural family, or the file's path in its folder, without suffix
     pa.field("family", pa.string(), nullable=False),
+    pa.field("kind", pa.string(), nullable=False),  # what its source calls it, such as animal, or else the family
+    # its source's name for the joints, or else a digest of their names and hierarchy, or else of the asset, which then
+    # moves without joints; null when the file could not be read
+    pa.field("skeleton", pa.string()),
+    pa.field("licence", pa.string()),  # as its source states it, null where unknown; so are the next three
+    pa.field("author", pa.string()),
+    pa.field("pack", pa.string()),
+    pa.field("origin", pa.string()),
     pa.field("animation", pa.string()),  # its name, cleaned (gvf.text); null when the file could not be read
     pa.field("animation_index", pa.int64(), nullable=False),  # -1 when the file could not be read
     pa.field("duration", pa.float64()),  # seconds, null when it could not be read
@@ -53,6 +62,9 @@ _DECISION_FIELDS = [
     pa.field("aesthetic_note", pa.string()),  # why there is no score
     pa.field("split", pa.string()),  # train or held_out, null when rejected
     pa.field("asset_seen", pa.bool_(), nullable=False),  # held out, and the same asset or mesh is also in train
+    pa.field("skeleton_seen", pa.bool_(), nullable=False),  # held out, and the same skeleton, asset or mesh is in train
+    pa.field("variant_of", pa.string()),  # clip_id of the clip of which this is a variant, null for clips as collected
+    pa.field("variant", pa.string()),  # JSON: what was changed; null for clips as collected
 ]
 RAW_SCHEMA = pa.schema(_RAW_FIELDS)
 CURATED_SCHEMA = pa.schema(

@@ -22,6 +22,7 @@ from gvf.data.latents import LatentStatistics
 from gvf.errors import ConfigError, UserError
 from gvf.models.encoders.preprocessing import PREPROCESSING
 from gvf.models.network_folder import read_small_json
+from gvf.pipelines.training_credits import MAX_CREDITS, Credit
 from gvf.rendering.convention import COMPENSATE, LOW_PASS, WHITE
 from gvf.storage.files import PathLike, write_json
 from gvf.text import clean
@@ -196,14 +197,16 @@ class Channels(_Facts):
 class Training(_Facts):
     """What the generator was trained on, recorded by the training; None where it is not known.
 
-    frames: T of the training clips; other lengths can be generated. clips: their number. preset: name of the parameters.
-    source: kind of the training assets.
+    frames: T of the training clips; other lengths can be generated. clips: their number, with the variants of clips, of which
+    there are `variants`. preset: name of the parameters. source: kind of the training assets. credits: whose they are.
     """
 
     frames: Annotated[int, Field(ge=1, le=100_000)]
     clips: Annotated[int, Field(ge=1)] | None = None
+    variants: Annotated[int, Field(ge=0)] | None = None
     preset: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     source: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    credits: Annotated[tuple[Credit, ...], Field(max_length=MAX_CREDITS)] = ()
 
 
 class GeneratorIndex(_Facts):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from gvf.pipelines.generator_index import GeneratorIndex
+from gvf.pipelines.training_credits import credits_table
 
 CARD_NAME = "README.md"
 _UNKNOWN = "Not recorded. Look it up before you publish or use these weights commercially."
@@ -31,7 +32,8 @@ class CardFacts:
     """What a model card says beyond the index; what is unknown stays empty.
 
     license: identifier of the hub for the weights, or empty if their authors state none. data: source of the training
-    clips, and how many there are. attribution: licences and authors of the data, Markdown. parameters: of each network.
+    clips, and how many there are. attribution: licences and authors of the data, Markdown, beside those that the index names.
+    parameters: of each network.
     """
 
     license: str = ""
@@ -44,7 +46,7 @@ def card(index: GeneratorIndex, facts: CardFacts) -> str:
     """Return the text of the model card."""
     sections = {
         "Use": _USE,
-        "Data": f"{facts.data or 'Training data: ' + _UNKNOWN}\n\n{facts.attribution or 'Licences of the data: ' + _UNKNOWN}",
+        "Data": f"{facts.data or 'Training data: ' + _UNKNOWN}\n\n{_attribution(index, facts)}",
         "Metrics on held-out clips": _metrics(index.metrics),
         "Intended use and limits": _LIMITS,
         "Licence of the weights": facts.license
@@ -70,6 +72,11 @@ def _summary(index: GeneratorIndex) -> str:
         f"canonical Gaussians of the object into moving Gaussians. Trained on clips of {index.training.frames} frames; "
         "videos of other lengths can be used."
     )
+
+
+def _attribution(index: GeneratorIndex, facts: CardFacts) -> str:
+    parts = [facts.attribution, credits_table(index.training.credits) if index.training.credits else ""]
+    return "\n\n".join(part for part in parts if part) or f"Licences of the data: {_UNKNOWN}"
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:

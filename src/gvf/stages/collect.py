@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from gvf.data.gltf.animation import read_animation
 from gvf.data.gltf.document import GltfDocument, read_gltf
 from gvf.data.gltf.geometry import target_counts
 from gvf.data.gltf.scene import NodeTree, read_nodes
+from gvf.data.gltf.skeleton import skeleton_digest
 from gvf.data.manifest import RAW_SCHEMA, slug, unique, write_manifest
 from gvf.data.sources.glb import glb_files
 from gvf.data.sources.source import SourceFile
@@ -25,16 +27,16 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
-    """Write `data/raw/assets` and `data/raw/clips.parquet`. Raises UserError when the source has no files."""
+    """Write `data/raw/assets` and `data/raw/clips.parquet`. Raises UserError when a source has no files."""
     config = params.collect
     with fresh_directory(workspace.raw) as folder:
+        sources: list[SourceFile] = []
+        if config.glb is not None:
+            sources += glb_files(config.glb, folder, workspace)
         if config.procedural is not None:
             from gvf.data.sources.procedural import procedural_files
 
-            sources = procedural_files(config.procedural, folder, params.run.seed)
-        else:
-            assert config.glb is not None, "the config holds the source it names"
-            sources = glb_files(config.glb, folder, workspace)
+            sources += procedural_files(config.procedural, folder, params.run.seed)
         results = map_clips(collect_asset, sources, params.execution, "collect", lambda source: str(source.path))
         taken: dict[str, int] = {}
         rows: list[dict[str, Any]] = []
@@ -50,6 +52,9 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         "clips": float(sum(row["animation"] is not None for row in rows)),
         "unreadable": float(sum(row["error"] is not None for row in rows)),
         "families": float(len({row["family"] for row in rows})),
+        "kinds": float(len({row["kind"] for row in rows})),
+        "skeletons": float(len({row["skeleton"] for row in rows if row["skeleton"]})),
+        "assets_without_licence": float(len({row["asset"] for row in rows if row["licence"] is None})),
         "seconds_of_animation": sum(row["duration"] or 0.0 for row in rows),
     }
 
@@ -73,6 +78,8 @@ def collect_asset(source: SourceFile) -> list[dict[str, Any]]:
         if not document.animations:
             raise ClipError("motion", f"{document.name}: has no animation, so nothing moves.")
         tree, targets = read_nodes(document), target_counts(document)
+        skeleton = skeleton_digest(document, tree) or digest
+        source = replace(source, facts=replace(source.facts, skeleton=source.facts.skeleton or skeleton))
         return [_list_clip(document, source, digest, i, tree, targets) for i in range(len(document.animations))]
     except MemoryError:
         raise  # the whole worker is out of memory
@@ -135,7 +142,10 @@ def _row(
     return {
         "asset": source.destination.as_posix(),
         "asset_sha256": digest,
+        "source": source.source,
         "family": source.family,
+        **asdict(source.facts),
+        "kind": source.facts.kind or source.family,
         "animation": animation,
         "animation_index": index,
         "duration": duration,

@@ -13,7 +13,7 @@ import numpy as np
 from gvf.data.curation.asset import AssetClips
 from gvf.data.curation.asset_map import decide_assets
 from gvf.data.curation.decision import Row
-from gvf.data.curation.selection import apply_cap, apply_split
+from gvf.data.curation.selection import apply_asset_cap, apply_cap, apply_split
 from gvf.data.manifest import (
     ACCEPTED,
     CURATED_SCHEMA,
@@ -21,6 +21,7 @@ from gvf.data.manifest import (
     REJECTED,
     TRAIN,
     read_manifest,
+    unique,
     write_manifest,
 )
 from gvf.data.mesh import AnimatedMesh
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 # The views of frame 0 whose mean aesthetic score counts (supplement B: 4 views): level with the object, all round.
 _SCORED_AZIMUTHS, _SCORED_SIZE = (0.0, 90.0, 180.0, 270.0), 224  # degrees, pixels
+_OF_SPLIT = ("split", "asset_seen", "skeleton_seen")
 
 
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
@@ -54,9 +56,11 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         ]
         decided = decide_assets(assets, params.execution, "curate")
         rows = [decided[row["clip_id"]] for row in raw_rows]
+        rows = apply_asset_cap(rows, config.max_clips_per_asset)
         rows = apply_cap(rows, config.max_clips, np.random.default_rng([seed, 1]))
-        rows = apply_split(rows, config, np.random.default_rng([seed, 2]))
+        rows = apply_split(rows, config, seed)
         rows = with_sampled_frames(rows, assets, params)
+        rows += variants(rows, assets, params)
         accepted = {row["clip_id"] for row in rows if row["decision"] == ACCEPTED}
         for path in folder.glob("*.npz"):
             if path.stem not in accepted:
@@ -81,8 +85,29 @@ def with_sampled_frames(rows: list[Row], assets: list[AssetClips], params: Param
     decided = decide_assets(again, params.execution, "curate held out")
     for clip_id, row in decided.items():
         if row["decision"] == ACCEPTED:
-            decided[clip_id] = row | {name: before[clip_id][name] for name in ("split", "asset_seen")}
+            decided[clip_id] = row | {name: before[clip_id][name] for name in _OF_SPLIT}
     return [decided.get(row["clip_id"], row) for row in rows]
+
+
+def variants(rows: list[Row], assets: list[AssetClips], params: Params) -> list[Row]:
+    """Bake variants of the training clips as `curate.variants` says, and return their rows; none where it is null."""
+    config = params.curate.variants
+    if config is None:
+        return []
+    train = {row["clip_id"] for row in rows if row["split"] == TRAIN}
+    taken = {row["clip_id"]: 1 for row in rows}
+    chosen = []
+    for asset in assets:
+        part = [
+            {**row, "clip_id": unique(f"{row['clip_id']}--v{i + 1}", taken), "variant_of": row["clip_id"]}
+            for row in asset.rows
+            if row["clip_id"] in train
+            for i in range(config.per_clip)
+        ]
+        if part:
+            chosen.append(dataclasses.replace(asset, rows=tuple(part)))
+    decided = decide_assets(chosen, params.execution, "curate variants")
+    return [row | {"split": TRAIN if row["decision"] == ACCEPTED else None} for row in decided.values()]
 
 
 def aesthetic_scorer() -> tuple[Callable[[AnimatedMesh], float] | None, str | None]:
@@ -115,6 +140,8 @@ def _metrics(rows: list[Row]) -> dict[str, float]:
         "held_out": float(sum(row["split"] == HELD_OUT for row in accepted)),
         "rejected": float(len(rows) - len(accepted)),
         "held_out_asset_seen": float(sum(row["asset_seen"] for row in accepted)),
+        "held_out_skeleton_seen": float(sum(row["skeleton_seen"] for row in accepted)),
+        "variants": float(sum(row["variant_of"] is not None for row in accepted)),
         "mean_motion": float(np.mean([row["motion"] for row in accepted])),
         **{f"rejected_{reason}": float(count) for reason, count in sorted(reasons.items())},
     }

@@ -6,10 +6,12 @@ from gvf.config.params import Params
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.data.clips import clip_ids, load_features
 from gvf.data.latents import LatentClip, load_latents, load_statistics
+from gvf.data.manifest import read_manifest
 from gvf.errors import UserError
 from gvf.pipelines.encoder_weights import weights_digest
 from gvf.pipelines.generator_folder import assemble
 from gvf.pipelines.generator_index import CanonicalViews, Training, build_index
+from gvf.pipelines.training_credits import credits_of
 from gvf.tracking import client as tracking
 from gvf.training.fit import fit
 from gvf.training.tasks.dit import DitTask
@@ -21,13 +23,16 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     clips = clip_ids(workspace, "train", after=workspace.latents)
     statistics, first = load_statistics(workspace), load_latents(workspace, clips[0])
     _demand_aligned(params.variation_dit, first, workspace)
+    rows = read_manifest(workspace.curated_manifest).set_index("clip_id", drop=False).loc[clips]
     index = build_index(
         "Gaussian Variation Field Diffusion",
         Training(
             frames=len(first.mean),
             clips=len(clips),
+            variants=int(rows["variant_of"].notna().sum()),
             preset=params.run.preset,
-            source=params.collect.source,
+            source=" and ".join(params.collect.sources),
+            credits=credits_of(rows),
         ),
         statistics,
         params.train_dit.num_diffusion_steps,

@@ -108,7 +108,7 @@ def identify(workspace: Workspace, stage: str, params: Mapping[str, Any], manife
     code = code_version(workspace.checkout)
     digest = file_digest(manifest) if manifest is not None else UNKNOWN
     preset = str(params.get("run", {}).get("preset", "custom"))
-    data = str(params.get("collect", {}).get("source", "data"))
+    data = "-".join(params.get("collect", {}).get("sources", ["data"]))
     return Identity(preset, data, str(code), digest, run_key(stage, params, code, digest))
 
 

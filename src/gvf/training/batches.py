@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,6 +36,8 @@ class Draw:
 class Batches(Generic[Batch]):
     """Batches over shuffled epochs: every item once per epoch, in an order drawn from the seed and the epoch.
 
+    With `groups`, the name of each item's group, an epoch holds one item of every group instead, and the items of a group
+    take turns over the epochs, in shuffled rounds of their own.
     load: reads the items of a Draw. It may run in a thread ahead of its step, so it draws from `draw.generator` only.
     threads: how many of them read ahead; with 0 items are read between steps.
     The global batch of a step is the same for every number of processes and passes.
@@ -49,6 +51,7 @@ class Batches(Generic[Batch]):
         seed: int,
         world: World,
         threads: int = 0,
+        groups: Sequence[str] | None = None,
     ) -> None:
         """Raise UserError when there is no item, or the batch cannot be divided over the processes."""
         if num_items < 1:
@@ -60,9 +63,10 @@ class Batches(Generic[Batch]):
                 f"training.batch_size {config.batch_size} cannot be divided over {world.size} processes x "
                 f"{config.gradient_accumulation_steps} accumulated passes. Choose a multiple of {parts}."
             )
-        self._num_items, self._load, self._config, self._seed, self._world = num_items, load, config, seed, world
+        self._load, self._config, self._seed, self._world = load, config, seed, world
         self._threads = threads
-        self._order = lru_cache(maxsize=3)(self._shuffle)
+        self._members = [[item] for item in range(num_items)] if groups is None else _members(groups)
+        self._order = lru_cache(maxsize=3 + len(self._members))(self._shuffle)
 
     def draw(self, step: int, part: int) -> Draw:
         """Return the Draw of pass `part` (from 0) of optimiser step `step` (from 1) in this process."""
@@ -97,9 +101,22 @@ class Batches(Generic[Batch]):
                     future.cancel()
 
     def _item(self, position: int) -> int:
-        epoch, place = divmod(position, self._num_items)
-        return self._order(epoch)[place]
+        epoch, place = divmod(position, len(self._members))
+        group = self._order("epoch", epoch, len(self._members))[place]
+        members = self._members[group]
+        if len(members) == 1:
+            return members[0]
+        turn, place = divmod(epoch, len(members))
+        return members[self._order(f"group {group}", turn, len(members))[place]]
 
-    def _shuffle(self, epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
-        return torch.randperm(self._num_items, generator=generator).tolist()
+    def _shuffle(self, what: str, round_: int, count: int) -> list[int]:
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, what, round_))
+        return torch.randperm(count, generator=generator).tolist()
+
+
+def _members(groups: Sequence[str]) -> list[list[int]]:
+    """Return the items of each group, groups in the order of their names."""
+    members: dict[str, list[int]] = {}
+    for item, group in enumerate(groups):
+        members.setdefault(group, []).append(item)
+    return [members[group] for group in sorted(members)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gvf.config.execution import ExecutionConfig
 from gvf.config.load import as_dict
 from gvf.config.run import RunConfig
+from gvf.data.clips import clip_groups
 from gvf.storage.files import sha256
 from gvf.training.batches import Batches, Draw
 from gvf.training.checkpoint import Checkpoints, shapes_digest
@@ -46,7 +47,9 @@ def fit(
     model = task.build()
     checkpoints = Checkpoints(workspace.checkpoints(task.name), identity(task, model, run.seed))
     engine = Engine(model, task.parameter_groups(model), task.training, world)
-    batches = Batches(len(task.clips), task.load, task.training, run.seed, world, execution.loader_threads)
+    balance = task.training.balance
+    groups = None if balance is None else clip_groups(workspace, task.clips, balance)
+    batches = Batches(len(task.clips), task.load, task.training, run.seed, world, execution.loader_threads, groups)
 
     def loss_on_device(model: Any, batch: Batch, draw: Draw) -> tuple[Tensor, Mapping[str, Tensor]]:
         return task.loss(model, batch if world.device.type == "cpu" else to_device(batch, world.device), draw)

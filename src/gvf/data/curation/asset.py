@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from gvf.config.curate import CurateConfig
-from gvf.data.curation.decision import Row, decision
+from gvf.data.curation.decision import DESCRIPTOR, Row, decision
 from gvf.data.curation.mesh_hash import mesh_sha256
 from gvf.data.curation.reserved import find_reserved
+from gvf.data.curation.variants import bake_variant
+from gvf.data.curation.variety import motion_descriptor
 from gvf.data.gltf.baking import GltfModel, bake_clip, clip_times, load_model, rest_vertices
 from gvf.data.gltf.document import read_gltf
 from gvf.data.mesh import AnimatedMesh, encode_png, reduced
@@ -87,10 +89,18 @@ def _curate_clip(source: _LoadedAsset, row: Row) -> Row:
         animation = model.animation(row["animation_index"])
         if animation.end <= animation.start:
             raise ClipError("motion", f"{row['animation']!r} has a single key time, so nothing moves.")
-        mesh = bake_clip(model, animation, clip_times(animation, config.num_frames)).normalized()
-        mesh = with_points(mesh, config.num_points, np.random.default_rng([source.asset.seed, _stable(row["clip_id"])]))
+        key = [source.asset.seed, _stable(row["clip_id"])]
+        if row.get("variant_of") is None:
+            mesh = bake_clip(model, animation, clip_times(animation, config.num_frames)).normalized()
+        else:
+            assert config.variants is not None, "only a configuration with variants makes rows of them"
+            generator = np.random.default_rng([*key, 1])
+            mesh, variant = bake_variant(model, animation, config.num_frames, config.variants, generator)
+            facts["variant"] = variant.text()
+        mesh = with_points(mesh, config.num_points, np.random.default_rng(key))
         assert mesh.points is not None
         facts["motion"] = motion_amount(mesh.points)
+        facts[DESCRIPTOR] = motion_descriptor(mesh.vertices)
         if facts["motion"] < config.min_motion:
             reach = f"99 % of its surface moves by no more than {facts['motion']:.4f} of the object's size"
             raise ClipError("motion", f"{reach}; curate.min_motion is {config.min_motion}.")

@@ -9,6 +9,9 @@ from gvf.execution.rejected import Rejected
 
 Row = dict[str, Any]
 
+DESCRIPTOR = "descriptor"
+"""Key of a clip's motion descriptor (`gvf.data.curation.variety`), which the manifest leaves out."""
+
 
 def decision(
     row: Row, reason: str | None = None, message: str | None = None, exception: str | None = None, **facts: Any
@@ -28,6 +31,10 @@ def decision(
         "aesthetic_note": None,
         "split": None,
         "asset_seen": False,
+        "skeleton_seen": False,
+        "variant_of": row.get("variant_of"),
+        "variant": None,
+        DESCRIPTOR: None,
         **facts,
     }
 

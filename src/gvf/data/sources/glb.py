@@ -9,6 +9,7 @@ from pathlib import Path
 from gvf.config.collect import GlbSourceConfig
 from gvf.data.manifest import slug, unique
 from gvf.data.sources.asset_files import find_assets
+from gvf.data.sources.folder_manifest import Manifests
 from gvf.data.sources.source import ASSETS, SourceFile
 from gvf.errors import ConfigError
 from gvf.storage.files import main_checkout
@@ -21,6 +22,7 @@ _logger = logging.getLogger(__name__)
 def glb_files(config: GlbSourceConfig, folder: Path, workspace: Workspace) -> list[SourceFile]:
     """Return the files of a folder and its subfolders, sorted by path; each will be copied to its own subfolder of assets.
 
+    What the folders' manifests say of a file goes with it.
     Raises ConfigError when the folder is absent or holds no such file.
     """
     directory = workspace.root / config.directory
@@ -35,13 +37,16 @@ def glb_files(config: GlbSourceConfig, folder: Path, workspace: Workspace) -> li
         _logger.warning("Skipped %d files in which macOS stores attributes of other files.", found.num_forks)
     if not found.paths:
         raise ConfigError("collect.glb.directory", f"{directory} holds no .glb or .gltf file.")
+    manifests = Manifests(directory)
     taken: dict[str, int] = {}
     sources = []
     for path in found.paths:
         name = unique(slug(path.stem), taken)
         # In its own folder, where the files it refers to keep their relative paths.
         kept = Path(ASSETS, name, f"{name}{path.suffix.lower()}")
-        sources.append(SourceFile(path, directory, folder, kept, family_of(path.relative_to(directory))))
+        family = family_of(path.relative_to(directory))
+        sources.append(SourceFile(path, directory, folder, kept, "glb", family, manifests.facts(path)))
+    manifests.report()
     return sources
 
 
