@@ -59,7 +59,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    preset: Literal["cpu", "small", "h100", "paper"] = Field("cpu", description="Preset of conf/preset.")
+    preset: Literal["cpu", "h100", "paper", "small"] = Field("cpu", description="Preset of conf/preset.")
     data: Literal["procedural", "glb", "zoo"] = Field("procedural", description="Data source of conf/data.")
     changes: Changes = Field(default_factory=dict, description="Parameters that differ from the preset, by section.")
 

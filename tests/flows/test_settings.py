@@ -67,7 +67,7 @@ def test_settings_compose_params_yaml_and_none_leaves_it_unchanged(checkout: Pat
     assert values["train_dit"]["training"]["steps"] == 7
     assert values["train_dit"]["training"]["betas"] == [0.5, 0.9]
     assert values["sample"]["methods"] == ["dit"]
-    assert values["collect"]["source"] == "procedural"
+    assert values["collect"]["sources"] == ["procedural"]
     apply(Settings.model_validate({"data": "glb", "changes": {"collect": {"glb": {"directory": "données/été"}}}}))
     values = yaml.safe_load((checkout / "params.yaml").read_text(encoding="utf-8"))
     assert values["collect"]["glb"]["directory"] == "données/été"
