@@ -108,3 +108,10 @@ def test_what_the_kernels_do_not_compute_goes_to_torch() -> None:
     attention = SelfAttention(32, 2, qk_norm=True)
     x, mask = torch.randn(2, 5, 32), torch.ones(2, 1, 1, 5, dtype=torch.bool)
     torch.testing.assert_close(attention(x), attention(x, mask))  # a mask is torch's
+
+
+def test_what_is_not_a_number_stays_visible() -> None:
+    queries, keys, values = torch.randn(3, 1, 1, 4, 16).unbind(0)
+    queries[0, 0, 1, 3] = float("nan")
+    found = attend(queries, keys, values).isfinite().all(-1)[0, 0]
+    assert found.tolist() == [True, False, True, True]

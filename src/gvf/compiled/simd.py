@@ -112,6 +112,9 @@ for _function, _predicate in ((operator.ge, ">="), (operator.gt, ">"), (operator
     _register(_function, _comparison(_predicate))
 
 
+divide = _arithmetic("fdiv")
+
+
 @intrinsic
 def splat(typingctx, scalar):
     """Return a vector of sixteen equal lanes."""

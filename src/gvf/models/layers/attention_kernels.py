@@ -134,7 +134,7 @@ def soften(logits, rows, padded, hidden, scale, sums):
         largest = largest_lane(most)
         total = splat(0.0)
         for c in range(0, padded, LANES):
-            weight = exp2(larger((load(logits, first + c) - largest) * scale, LOWEST))
+            weight = exp2(larger(LOWEST, (load(logits, first + c) - largest) * scale))  # not a number stays one
             weight = select(load(hidden, c) < 0.0, 0.0, weight)
             store(logits, first + c, weight)
             total = total + weight

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gvf.models.layers.activations import geglu, gelu_tanh
+
+
+class TanhGELU(nn.Module):
+    """GELU in its tanh approximation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output [..., C]. x: [..., C]."""
+        return gelu_tanh(x)
 
 
 class FeedForward(nn.Module):
@@ -11,7 +20,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, ratio: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(width, ratio * width), nn.GELU("tanh"), nn.Linear(ratio * width, width))
+        self.mlp = nn.Sequential(nn.Linear(width, ratio * width), TanhGELU(), nn.Linear(ratio * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output [..., C]. x: [..., C]."""
@@ -23,8 +32,7 @@ class GEGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output [..., C]. x: [..., 2C]."""
-        values, gates = x.chunk(2, dim=-1)
-        return values * F.gelu(gates)
+        return geglu(x)
 
 
 class GatedFeedForward(nn.Module):
