@@ -142,6 +142,7 @@ BAD = [
     ("train_dit.training.ema_decay", 1.0),
     ("train_dit.training.schedule", "linear"),
     ("train_dit.training.precision", "float16"),
+    ("train_dit.training.optimizer", "sgd"),
     ("train_dit.training.zero_stage", 4),
     ("evaluate.metrics", ["ssim"]),
     ("report.tile_size", 8),
@@ -162,6 +163,11 @@ def test_a_batch_is_divided_into_whole_passes() -> None:
     assert str(error) == (
         "params.yaml: train_dit.training.batch_size: is 16, but must be a multiple of gradient_accumulation_steps, which is 3."
     )
+
+
+def test_muon_needs_whole_matrices() -> None:
+    error = refused({"train_dit.training.optimizer": "muon", "train_dit.training.zero_stage": 1})
+    assert error.key == "train_dit.training.zero_stage"
 
 
 def test_the_file_is_named_as_it_was_given(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def test_what_is_kept_of_a_clip_does_not_depend_on_the_weights_in_training() -> 
     assert torch.equal(*values)
 
 
-def train(folder: Path, kill_at: int | None = None) -> list[Mapping[str, float]]:
+def train(folder: Path, optimizer: Literal["adamw", "muon"], kill_at: int | None = None) -> list[Mapping[str, float]]:
     rows: list[Mapping[str, float]] = []
 
     def log(step: int, values: Mapping[str, float]) -> None:
@@ -109,17 +110,27 @@ def train(folder: Path, kill_at: int | None = None) -> list[Mapping[str, float]]
             os.kill(os.getpid(), signal.SIGTERM)
 
     execution = execution_section(log_every=1, checkpoint_every=1000)
-    fit(tiny_tasks.motion_first(), folder / "model", run_section(), execution, Workspace(folder), log=log)
+    task = tiny_tasks.motion_first()
+    training = replace(task.training, optimizer=optimizer)
+    fit(
+        replace(task, config=replace(task.config, training=training)),
+        folder / "model",
+        run_section(),
+        execution,
+        Workspace(folder),
+        log=log,
+    )
     return rows
 
 
-def test_a_run_resumed_in_either_phase_gives_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_resumed_in_either_phase_gives_the_same_bits(optimizer: Literal["adamw", "muon"], tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    whole = train(tmp_path / "whole")
+    whole = train(tmp_path / "whole", optimizer)
     for kill_at in (3, 7):
         with pytest.raises(SystemExit):
-            train(tmp_path / "resumed", kill_at)
-    assert train(tmp_path / "resumed") == whole
+            train(tmp_path / "resumed", optimizer, kill_at)
+    assert train(tmp_path / "resumed", optimizer) == whole
     assert ["l1" in row for row in whole] == [False] * 5 + [True] * 5
     for network in NETWORKS:
         first, second = (

@@ -33,6 +33,7 @@ TRAINING = TrainingConfig(
     batch_size=2,
     balance=None,
     gradient_accumulation_steps=1,
+    optimizer="adamw",
     learning_rate=2e-3,
     schedule="constant",
     warmup_steps=2,

@@ -35,6 +35,7 @@ CONFIG = TrainingConfig(
     batch_size=8,
     balance=None,
     gradient_accumulation_steps=1,
+    optimizer="adamw",
     learning_rate=1e-2,
     schedule="cosine",
     warmup_steps=3,

@@ -21,7 +21,7 @@ Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
-    """One optimiser, AdamW, and everything around it."""
+    """One optimiser and everything around it."""
 
     steps: PositiveInt
     """Optimiser steps."""
@@ -31,6 +31,8 @@ class TrainingConfig:
     """What is drawn equally often, in which case the clips of one kind, skeleton or asset take turns; null for clips."""
     gradient_accumulation_steps: PositiveInt
     """Passes per optimiser step; each process sees batch_size / gradient_accumulation_steps / processes items at once."""
+    optimizer: Literal["adamw", "muon"]
+    """`adamw` as in the paper, or `muon`: Muon for the weight matrices inside the networks' blocks, AdamW for the rest."""
     learning_rate: PositiveFloat
     """Learning rate after the warm-up, of parameter groups whose scale is 1."""
     schedule: Literal["constant", "cosine"]
@@ -57,6 +59,14 @@ class TrainingConfig:
                 "batch_size",
                 f"is {self.batch_size}, but must be a multiple of gradient_accumulation_steps, which is "
                 f"{self.gradient_accumulation_steps}.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_matrices_whole(self) -> TrainingConfig:
+        if self.optimizer == "muon" and self.zero_stage > 0:
+            raise clash(
+                "zero_stage", f"is {self.zero_stage}, but must be 0 with optimizer muon, which needs whole matrices."
             )
         return self
 

@@ -44,8 +44,8 @@ class TrainingState:
     """Everything a run needs to resume as if it had never stopped.
 
     step: optimiser steps done; it is also the position in the data and the source of every random number.
-    model: weights and buffers. average: EMA of the trained weights. optimizer: `exp_avg/NAME`, `exp_avg_sq/NAME`,
-    `step/NAME`. progress: the loop's own record (curves so far), plain JSON values.
+    model: weights and buffers. average: EMA of the trained weights. optimizer: its state by the optimiser's own names,
+    such as `exp_avg/NAME` and `momentum_buffer/NAME`. progress: the loop's own record (curves so far), plain JSON values.
     """
 
     step: int

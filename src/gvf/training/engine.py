@@ -2,7 +2,7 @@
 
 It runs with one process or many, on CPU (gloo) and CUDA (NCCL), with or without a launcher, in ZeRO stages 0 to 3. The
 weights stay float32 and passes run under autocast: DeepSpeed's own bfloat16 mode would keep a second set of weights.
-The optimiser is torch's fused AdamW, so that none of DeepSpeed's operators has to be compiled.
+The optimisers are torch's own, so that none of DeepSpeed's operators has to be compiled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from gvf.config.training import TrainingConfig
 from gvf.training.checkpoint import TrainingState, restore_state, whole_state
 from gvf.training.ema import Ema
-from gvf.training.optimizer import ParameterGroup, adamw, set_learning_rate
+from gvf.training.optimizer import ParameterGroup, configured_optimizer, set_learning_rate
 from gvf.training.precision import autocast
 from gvf.training.world import World
 
@@ -54,7 +54,7 @@ class Engine:
         self._names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         self._parameters = trainable
         self._partitions_weights = config.zero_stage == 3
-        self._optimizer = adamw(groups, config)
+        self._optimizer = configured_optimizer(groups, config)
         self._deepspeed = _initialise(_Call(model, config.precision, world.device), self._optimizer, config, world)
         if config.zero_stage > 0:
             self._start_flat_partitions()
@@ -180,13 +180,16 @@ class Engine:
         if self._config.zero_stage > 0:
             for flat in self._flat_partitions():
                 self._optimizer.state[flat]["step"].copy_(tensors[f"step/{self._names[0]}"])
+        states: dict[str, dict[str, Tensor]] = {name: {} for name in self._names}
+        for label, tensor in tensors.items():
+            key, name = label.split("/", 1)
+            states[name][key] = tensor.to(self.world.device)
         for name, parameter in zip(self._names, self._parameters):
-            moments = {key: tensors[f"{key}/{name}"].to(self.world.device) for key in ("step", "exp_avg", "exp_avg_sq")}
             if self._config.zero_stage == 0:
-                self._optimizer.state[parameter] = moments
+                self._optimizer.state[parameter] = states[name]
                 continue
             for key in ("exp_avg", "exp_avg_sq"):
-                safe_set_full_optimizer_state(parameter, moments[key], key)
+                safe_set_full_optimizer_state(parameter, states[name][key], key)
 
     def _flat_partitions(self) -> list[Tensor]:
         """Return what ZeRO hands to AdamW in place of the parameters: this process's part of each group, flat."""
