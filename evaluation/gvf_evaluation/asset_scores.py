@@ -19,12 +19,12 @@ from gvf.progress import Progress
 from gvf.storage.files import sha256
 from gvf_evaluation.comparison import (
     ASSET,
-    DISPLACEMENT_ERROR,
     METHODS,
     Candidate,
     compare,
     in_unit_of,
 )
+from gvf_evaluation.held_out import DISPLACEMENT_ERROR
 from gvf_evaluation.true_motion import Pose, TrueMotion, read_true_motion
 
 _SHORT_OF_THE_END = 0.75  # share of the clip; an asset that ends earlier may have been filmed evenly

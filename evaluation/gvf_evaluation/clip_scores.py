@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,11 @@ from torch import Tensor
 from gvf.data.clips import load_points, load_views, on_white
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
+from gvf.metrics.displacement import relative_error
 from gvf.metrics.metric import ImagePairs, Metric, PointMetric
 from gvf.storage.files import load_npz, load_tensors
 from gvf.workspace import Workspace
-from gvf_evaluation.held_out import STATIC
+from gvf_evaluation.held_out import INTERPOLATED, STATIC
 from gvf_evaluation.scoring import FramePairs, FrameScores, score_frames
 
 
@@ -23,11 +25,12 @@ from gvf_evaluation.scoring import FramePairs, FrameScores, score_frames
 class ClipScores:
     """The scores of one clip by method.
 
-    over_time: metric -> value of every frame, [T]. features: set metric -> [2, V, D]. absent: metric -> reason, of all
-    methods. shape: frames, views, image size.
+    over_time: metric -> value of every frame, [T]. displacement_errors: of the Gaussians, NaN where nothing moves. features:
+    set metric -> [2, V, D]. absent: metric -> reason, of all methods. shape: frames, views, image size.
     """
 
     over_time: dict[str, dict[str, np.ndarray]]
+    displacement_errors: dict[str, float]
     features: dict[str, Mapping[str, np.ndarray]]
     absent: dict[str, str]
     shape: tuple[int, int, int]
@@ -52,12 +55,15 @@ def score_clip(
         known = {name: vectors[1] for name, vectors in scores.features.items()}
         over_time[method], features[method] = dict(scores.over_time), scores.features
         absent |= scores.absent
+    frames, views, size = rgba.shape[:3]
+    canonical, centres = _centres(workspace, clip_id, methods, frames, device)
     for metric in metrics:
         if isinstance(metric, PointMetric):
-            for method, values in _score_points(metric, workspace, clip_id, methods, device).items():
-                over_time[method][metric.name] = values
-    frames, views, size = rgba.shape[:3]
-    return ClipScores(over_time, features, absent, (frames, views, size))
+            points = load_points(workspace, clip_id).to(device)
+            for method, value in centres.items():
+                over_time[method][metric.name] = metric.compute(value, points).double().cpu().numpy()
+    errors = displacement_errors(canonical, centres)
+    return ClipScores(over_time, errors, features, absent, (frames, views, size))
 
 
 def clip_views(prediction: Tensor, ground_truth: Tensor) -> Iterator[list[FramePairs]]:
@@ -76,14 +82,22 @@ def clip_views(prediction: Tensor, ground_truth: Tensor) -> Iterator[list[FrameP
         yield [FramePairs(images, (video[0], video[1]))]
 
 
-def _score_points(
-    metric: PointMetric, workspace: Workspace, clip_id: str, methods: Sequence[str], device: torch.device
-) -> dict[str, np.ndarray]:
-    """Return the distance of every frame between the Gaussians' centres and the ground-truth surface's points, by method."""
+def displacement_errors(canonical: Tensor, centres: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the displacement error of every method, relative to the motion of `interpolated`; NaN if that does not move.
+
+    canonical: [N, 3]. centres: of every method, [T, N, 3].
+    """
+    motion = centres[INTERPOLATED] - canonical
+    if not motion.any():
+        return dict.fromkeys(centres, math.nan)
+    return {method: relative_error(value - canonical, motion) for method, value in centres.items()}
+
+
+def _centres(
+    workspace: Workspace, clip_id: str, methods: Sequence[str], num_frames: int, device: torch.device
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the centres of a clip's canonical Gaussians [N, 3], and of every method's moving ones [T, N, 3]."""
     tensors = load_tensors(workspace.predictions / f"{clip_id}.safetensors", device.type)
-    points = load_points(workspace, clip_id).to(device)
     canonical = Gaussians.from_activated14(tensors["canonical"]).means
-    centres = {
-        name: canonical.expand(len(points), -1, -1) if name == STATIC else tensors[f"{name}_means"] for name in methods
-    }
-    return {method: metric.compute(value, points).double().cpu().numpy() for method, value in centres.items()}
+    still = canonical.expand(num_frames, -1, -1)
+    return canonical, {name: still if name == STATIC else tensors[f"{name}_means"] for name in methods}

@@ -23,13 +23,12 @@ from gvf.progress import Progress, Step
 from gvf.rendering.mesh_views import MeshRenderer
 from gvf.rendering.rasterize import rasterize
 from gvf_evaluation.clip_scores import clip_views
-from gvf_evaluation.held_out import gap_closed
+from gvf_evaluation.held_out import DISPLACEMENT_ERROR, gap_closed
 from gvf_evaluation.scoring import FramePairs, FrameScores, mean, score_frames
 from gvf_evaluation.true_motion import TrueMotion
 
 ASSET = "asset"
 METHODS = (STATIC, ASSET, INTERPOLATED)
-DISPLACEMENT_ERROR = "displacement_error"
 NUM_NEIGHBORS, BETA = 8, 7.0  # Eq. 3-4; Table 6
 IMAGE_METRICS = tuple(metric for metric in METRICS.values() if isinstance(metric, ImageMetric))
 POINT_METRICS = tuple(metric for metric in METRICS.values() if isinstance(metric, PointMetric))

@@ -38,6 +38,8 @@ class Column:
 _COLUMNS = {
     "num_clips": Column("Clips"),
     "clip_id": Column("Clip"),
+    "displacement_error": Column("Displacement error", "{:.3f}", higher_is_better=False),
+    "motion": Column("Motion", "{:.2f}"),
     "gap_closed": Column("Gap closed", "{:.1%}", higher_is_better=True),
     "time_in_all": Column("Time with alignment and rendering"),
 }

@@ -35,7 +35,7 @@ _ORDERED = (
     Stage("train-dit", lambda w: (w.generator, w.curve("train-dit"))),
     Stage("sample", lambda w: (w.predictions,)),
     Stage("evaluate", lambda w: (w.scores,)),
-    Stage("report", lambda w: (w.tables, w.page)),
+    Stage("report", lambda w: (w.tables, w.page, w.clip_pages)),
 )
 
 STAGES = {stage.name: stage for stage in _ORDERED}

@@ -134,6 +134,11 @@ class Workspace:
         return self.path("work/benchmark")
 
     @property
+    def clip_pages(self) -> Path:
+        """Return the folder of pages that play some of the held-out clips, written by `report`."""
+        return self.path("reports/clips")
+
+    @property
     def ablation_params(self) -> Path:
         """Return the file of the ablations' variants and seeds."""
         return self.path("ablations/params.yaml")

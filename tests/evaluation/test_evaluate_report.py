@@ -92,10 +92,14 @@ def place_gaussians(keep: float) -> dict[str, torch.Tensor]:
     canonical = torch.zeros(points.shape[1], 14)
     canonical[:, :3] = points[0]
     canonical[:, 6:11] = torch.tensor([0.5, 0.1, 0.1, 0.1, 1.0])  # opacity, scales, w of the rotation
-    variation = torch.zeros(*points.shape[:2], 14)
-    variation[..., :3] = (1 - keep) * (points - points[0])
-    means = {"interpolated": points, "vae": points.clone(), "dit": points[0] + variation[..., :3]}
-    return {"canonical": canonical, "variation": variation, **{f"{name}_means": value for name, value in means.items()}}
+    generated = canonical.repeat(len(points), 1, 1)
+    generated[..., :3] = points[0] + (1 - keep) * (points - points[0])
+    means = {"interpolated": points, "vae": points.clone(), "dit": generated[..., :3].clone()}
+    return {
+        "canonical": canonical,
+        "dit_gaussians": generated,
+        **{f"{name}_means": value for name, value in means.items()},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.chdir(folder)
     try:
         write_curated({**dict.fromkeys(CLIPS, "held_out"), "kept": "train", "dropped": None})
-        cameras = {"viewmats": np.zeros((4, 4, 4), np.float32), "Ks": np.zeros((4, 3, 3), np.float32)}
+        cameras = {"viewmats": np.tile(np.eye(4, dtype=np.float32), (4, 1, 1)), "Ks": np.ones((4, 3, 3), np.float32)}
+        cameras["viewmats"][:, 2, 3] = 2.0
         for clip, keep in CLIPS.items():
             truth = draw_truth()
             images = {"eval_rgba": truth, "video_rgba": truth[None, :, 0]}
@@ -175,6 +180,18 @@ def test_chamfer_distances_are_those_of_all_pairs(here: Path) -> None:
     assert at["DiT generation", 1] == pytest.approx(np.mean([frames[clip, "dit", 1] for clip in CLIPS]))
 
 
+def test_displacement_errors_are_the_share_of_the_motion_that_is_missing(here: Path) -> None:
+    clips = pd.read_csv(FILES.clips).set_index(["clip_id", "method"])["displacement_error"]
+    for clip, keep in CLIPS.items():
+        found = clips[clip].to_dict()
+        assert found == pytest.approx({"static": 1.0, "interpolated": 0.0, "vae": 0.0, "dit": keep}, abs=1e-5)
+    summary = pd.read_csv(FILES.summary).set_index(["group", "method"])["displacement_error"]
+    assert summary["motion small", "dit"] == pytest.approx(np.mean(list(CLIPS.values())), abs=1e-5)
+    metrics = read_json("reports/metrics/evaluate.json")
+    assert metrics["dit_displacement_error"] == pytest.approx(summary["all", "dit"], abs=1e-5)
+    assert "static_displacement_error" not in metrics
+
+
 def test_quality_over_time_is_that_of_each_frame(here: Path) -> None:
     """The first frame is the same for all methods, so they have no error there; the DiT's later ones by hand."""
     frames = pd.read_csv(FILES.frames).set_index(["clip_id", "method", "frame"]).sort_index()
@@ -232,7 +249,10 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
     assert found == {"clips_shown": 3}
     first = HERE.page.read_bytes()
     tables = {path.name: path.read_bytes() for path in HERE.tables.iterdir()}
+    players = {path.name: path.read_bytes() for path in HERE.clip_pages.iterdir()}
+    assert players.keys() == {f"{clip}.html" for clip in CLIPS}
     assert report.run(SECTIONS, Workspace()) == found
+    assert {path.name: path.read_bytes() for path in HERE.clip_pages.iterdir()} == players
     assert HERE.page.read_bytes() == first
     assert {path.name: path.read_bytes() for path in HERE.tables.iterdir()} == tables
 
@@ -242,8 +262,9 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
     assert page.open == []
     assert text.startswith("<!doctype html>")
     assert not re.search(r"@import|url\((?!#)|<script", text)  # url(#...) is a clip path inside a chart
-    assert all(address.startswith("data:") for address in page.addresses)
-    assert page.images == 3 * 6 * 2
+    links = [address for address in page.addresses if not address.startswith("data:")]
+    assert links == [f"clips/{clip}.html" for clip in CLIPS]
+    assert page.images == 3 * 5 * 2
     assert (
         text.count("<svg ") == len(TRAINING_STAGES) + 5
     )  # quality over time (2), gaps, curation, quality against time
@@ -252,9 +273,11 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
     assert len(identifiers) == len(set(identifiers))
     for label in ("Conditioning video", "Ground truth", *METHOD_LABELS.values()):
         assert label in page.text
-    places = [page.text.index(f"{why}: {clip}") for why, clip in zip(("Best", "Median", "Worst"), CLIPS)]
+    places = [page.text.index(f"{why} 1: {clip}") for why, clip in zip(("Best", "Median", "Worst"), CLIPS)]
     assert places == sorted(places)
-    assert "On 0 of 3 held-out clips, the DiT does worse than Static" in page.text
+    assert "0 of 3 clips the DiT does worse than Static" in page.text
+    assert "Displacement error of the DiT: 0.90. PSNR in dB" in page.text
+    assert "Kind box, motion 0.10; the asset was seen in training" in page.text
     assert text.count(" dB in ") == 6  # the published rows, each with its time, in the chart's description
     assert "<dt>MLflow" not in text
     table_1 = page.text.index("Table 1: video to 4D")
@@ -321,7 +344,7 @@ def test_the_page_links_to_the_runs_that_were_tracked(here: Path) -> None:
     report.run(SECTIONS, Workspace())
     record.unlink()
     text = HERE.page.read_text()
-    assert re.findall(r'<a href="([^"]*)">([^<]*)</a>', text) == [
+    assert re.findall(r'<a href="(http[^"]*)">([^<]*)</a>', text) == [
         ("http://127.0.0.1:5000/#/experiments/3/runs/4", "train-dit")
     ]
 

@@ -9,7 +9,8 @@ import pytest
 
 from gvf_evaluation.held_out import Clip, clip_table, flat_metrics, gap_closed, summary_table
 
-SEEN, UNSEEN = Clip("cat-0--walk", "cat", True), Clip("dog-0--walk", "dog", False)
+SEEN = Clip("cat-0--walk", "cat", asset_seen=True, skeleton_seen=True, motion=0.3)
+UNSEEN = Clip("dog-0--walk", "dog", asset_seen=False, skeleton_seen=True, motion=0.29)
 
 
 def table() -> pd.DataFrame:
@@ -37,9 +38,14 @@ def test_gap_closed_of_clips_and_of_the_means() -> None:
     assert math.isnan(summary.at[("all", "vae"), "fvd"])
     assert summary.at[("seen", "dit"), "gap_closed"] == pytest.approx(0.2)
     assert math.isnan(summary.at[("unseen", "dit"), "gap_closed"])
-    assert list(summary.index.get_level_values(0).unique()) == ["all", "seen", "unseen", "family cat", "family dog"]
+    assert list(summary.index.get_level_values(0).unique()) == [
+        *("all", "seen", "unseen", "skeleton seen", "kind cat", "kind dog", "motion small", "motion medium"),
+    ]
     assert list(summary.loc["all"].index) == ["static", "interpolated", "vae", "dit"]
-    assert summary.at[("family dog", "vae"), "num_clips"] == 1
+    assert summary.at[("kind dog", "vae"), "num_clips"] == 1
+    assert summary.at[("skeleton seen", "vae"), "num_clips"] == 2
+    assert summary.at[("motion small", "dit"), "psnr"] == 23.0, "0.29 is below 0.3"
+    assert summary.at[("motion medium", "dit"), "psnr"] == 22.0
 
 
 def test_flat_metrics_hold_every_metric_that_exists_and_no_reference_gaps() -> None:
@@ -47,6 +53,6 @@ def test_flat_metrics_hold_every_metric_that_exists_and_no_reference_gaps() -> N
     assert metrics["num_clips"] == 2
     assert metrics["dit_psnr"] == pytest.approx(22.5)
     assert metrics["static_ssim"] == pytest.approx(0.55)
-    assert metrics["vae_gap_closed_seen"] == pytest.approx(0.8)
+    assert metrics["vae_gap_closed_seen"] == metrics["vae_gap_closed_kind_cat"] == pytest.approx(0.8)
     assert not {"static_gap_closed", "interpolated_gap_closed", "dit_gap_closed_unseen", "dit_fvd"} & set(metrics)
     assert all(math.isfinite(value) for value in metrics.values())

@@ -47,7 +47,7 @@ class RunLink:
 class Page:
     """Everything the template shows, in its order; charts are HTML.
 
-    definitions: what each metric measures. curves, stage_metrics: one entry per stage, with its name.
+    definitions: what each metric measures. shown: by group. curves, stage_metrics: one entry per stage, with its name.
     """
 
     measurement: Mapping[str, Any]
@@ -55,8 +55,7 @@ class Page:
     quality: Table
     definitions: Mapping[str, str]
     groups: Table
-    shown: Sequence[ShownClip]
-    failures: Sequence[ShownClip]
+    shown: Mapping[str, Sequence[ShownClip]]
     num_failures: int
     over_time: Sequence[Markup]
     over_time_table: Table

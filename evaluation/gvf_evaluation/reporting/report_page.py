@@ -30,8 +30,8 @@ def render(page: Page) -> str:
     return render_template("index.html", page)
 
 
-def build_page(inputs: ReportInputs, shown: Sequence[ShownClip], failures: Sequence[ShownClip]) -> Page:
-    """Return everything the page shows. shown, failures: clips with their images."""
+def build_page(inputs: ReportInputs, shown: Mapping[str, Sequence[ShownClip]]) -> Page:
+    """Return everything the page shows. shown: clips with their images, by group."""
     measurement = inputs.measurement
     gaps = tables.gaps_by_clip(inputs.clips)
     over_time = tables.over_time(inputs.frames)
@@ -42,9 +42,8 @@ def build_page(inputs: ReportInputs, shown: Sequence[ShownClip], failures: Seque
         tiles=_tiles(inputs.summary, measurement),
         quality=table_of(tables.overall(inputs.summary), lambda row: row[0] in compared),
         definitions=definitions(inputs.summary),
-        groups=table_of(tables.labelled(inputs.summary[inputs.summary["group"] != "all"])),
+        groups=table_of(tables.by_group(inputs.summary)),
         shown=shown,
-        failures=failures,
         num_failures=int((gaps[DIT] < 0).sum()),
         over_time=over_time_charts(over_time),
         over_time_table=table_of(tables.labelled(over_time)),

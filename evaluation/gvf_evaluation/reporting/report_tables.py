@@ -11,14 +11,19 @@ import pandas as pd
 from gvf.data.manifest import REJECTED
 from gvf.methods import DIT, INTERPOLATED, STATIC, VAE
 from gvf.storage.files import fresh_directory
+from gvf_evaluation.held_out import DISPLACEMENT_ERROR
 from gvf_evaluation.reporting.inputs import ReportInputs
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
 from gvf_evaluation.results import TABLE_1_CAPTION, pipeline_row, table_1_rows
-from gvf_evaluation.tables import definitions, write_table
+from gvf_evaluation.tables import cell, column, definitions, write_table
 
 OVER_TIME_CAPTION = (
     "Quality at each frame, averaged over views and clips. The canonical Gaussians represent the first frame, so all methods "
     "start from nearly the same quality."
+)
+GROUPS_CAPTION = (
+    "Mean quality by whether asset and skeleton were seen in training, by kind of object and by size of motion (distance that "
+    "the fastest hundredth of the surface travels, in sides of the object: small below 0.3, medium below 0.6)."
 )
 LABELS = {
     **METHOD_LABELS,
@@ -27,6 +32,8 @@ LABELS = {
     "all": "all",
     "seen": "asset seen in training",
     "unseen": "asset not seen in training",
+    "skeleton seen": "skeleton seen in training",
+    "skeleton unseen": "skeleton not seen in training",
 }
 
 
@@ -40,7 +47,7 @@ def write_tables(inputs: ReportInputs, folder: Path) -> None:
             labelled(inputs.summary),
             fresh,
             "quality_by_group",
-            f"Mean quality by training split and family. {source} {defined}",
+            f"{GROUPS_CAPTION} {source} {defined}",
         )
         write_table(
             labelled(inputs.clips), fresh, "quality_by_clip", f"Quality on each held-out clip. {source} {defined}"
@@ -77,6 +84,20 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: table[name].replace(LABELS) for name in ("method", "group") if name in table.columns})
 
 
+def by_group(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per group: its clips, and gap closed and displacement error of the VAE and the DiT."""
+    columns: dict[str, Any] = {}
+    for name, title in (("gap_closed", "gap closed"), (DISPLACEMENT_ERROR, "displacement error")):
+        values = summary.pivot(index="group", columns="method", values=name)
+        form = column(name).format
+        columns |= {
+            f"{method.upper()} {title}": [cell(value, form) for value in values[method]] for method in (VAE, DIT)
+        }
+    counts = summary.groupby("group")["num_clips"].first()
+    table = pd.DataFrame({"num_clips": counts, **columns}, index=values.index).loc[summary["group"].unique()]
+    return labelled(table.reset_index())
+
+
 def over_time(frames: pd.DataFrame) -> pd.DataFrame:
     """Return the means over clips of every metric, one row per method and frame."""
     table = frames.drop(columns="clip_id").groupby(["method", "frame"], as_index=False).mean()
@@ -93,7 +114,7 @@ def gaps_by_clip(clips: pd.DataFrame) -> pd.DataFrame:
 def decisions_by_family(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return the number of clips of each family in each split, and of those rejected, by reason."""
     outcome = manifest["split"].where(manifest["decision"] != REJECTED, "rejected: " + manifest["reason"].astype(str))
-    counts = pd.crosstab(manifest["family"], outcome)
+    counts = pd.crosstab(manifest["kind" if "kind" in manifest.columns else "family"], outcome)
     first = [name for name in ("train", "held_out") if name in counts.columns]
     counts = counts[first + [name for name in counts.columns if name not in first]]
     return counts.reset_index()

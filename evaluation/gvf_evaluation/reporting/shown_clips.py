@@ -1,4 +1,4 @@
-"""The held-out clips that the report shows, and their images."""
+"""The held-out clips that the report shows, by a rule that depends on the scores alone, and their images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import pandas as pd
 from gvf.methods import DIT, INTERPOLATED, STATIC, VAE
 from gvf_evaluation.reporting.images import fit, loop_uri, spread, still_uri, strip
 
-FAILURES = 3  # failed clips shown at most
+_SEEN = {
+    "asset": "the asset was",
+    "skeleton": "the skeleton was, the asset was not,",
+    "neither": "neither asset nor skeleton was",
+}
+GROUP_SIZE = 5  # clips shown of each group: best, median and worst
+ROWS = (INTERPOLATED, VAE, DIT)  # below video and ground truth; Static is the first tile of each
 VIEW = 0  # the evaluation view shown, which is far from the frontal camera of the conditioning video
 METHOD_LABELS = {
     STATIC: "Static",
@@ -35,51 +41,41 @@ class Row:
 class ShownClip:
     """A clip with its images.
 
-    why: the clip's rank, such as best or second worst. caption: its metrics. num_tiles: number of frames side by side.
-    strips: the frames side by side of each row, uint8 [H, W, 3].
+    group: best, median or worst. page: address of the page that plays it. caption: its metrics. num_tiles: number of frames
+    side by side. strips: the frames side by side of each row, uint8 [H, W, 3].
     """
 
-    why: str
+    group: str
     clip_id: str
+    page: str
     caption: str
     rows: list[Row]
     num_tiles: int
     strips: list[np.ndarray]
 
 
-def choose(clips: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return (why, clip_id) of the best and the median clip by the gap that the DiT closes, or by PSNR if none has a gap.
+def choose(clips: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the clips to show, best first: `best`, `median` and `worst`, at most `GROUP_SIZE` of each.
 
-    clips: one row per clip and method, as `evaluate` wrote it.
+    The order is that of the gap that the DiT closes, then that of the clips' names; PSNR takes its place if no clip has a
+    gap, and clips without a value are left out. With fewer than three times `GROUP_SIZE` clips, the groups are equally smaller, at
+    least one clip, and no clip is in two groups. clips: one row per clip and method, as `evaluate` wrote it.
     """
-    ranked, _ = _ranked(clips)
-    if len(ranked) < 2:
-        return [("best", name) for name in ranked]
-    return [("best", ranked[0]), ("median", ranked[len(ranked) // 2])]
-
-
-def choose_failures(clips: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return (why, clip_id) of at most `FAILURES` clips on which the DiT is worse than the static reference, worst first.
-
-    If there is none, the worst clip is returned. Clips that `choose` returns are left out.
-    """
-    ranked, num_failed = _ranked(clips)
-    shown = {name for _, name in choose(clips)}
-    worst = [name for name in ranked[::-1][: max(min(num_failed, FAILURES), 1)] if name not in shown]
-    return list(zip(("worst", "second worst", "third worst"), worst))
-
-
-def _ranked(clips: pd.DataFrame) -> tuple[list[str], int]:
-    """Return all clips from best to worst, and on how many of them the DiT is worse than the static reference."""
     generated = clips[clips["method"] == DIT]
     key = "gap_closed" if generated["gap_closed"].notna().any() else "psnr"
     ranked = generated.dropna(subset=key).sort_values([key, "clip_id"], ascending=[False, True])["clip_id"].tolist()
-    return ranked, int((generated["gap_closed"] < 0).sum())
+    size = max(1, min(GROUP_SIZE, len(ranked) // 3))
+    best, rest = ranked[:size], ranked[size:]
+    worst = rest[max(len(rest) - size, 0) :]
+    between = rest[: len(rest) - len(worst)]
+    start = max(0, (len(between) - size + 1) // 2)
+    return {"best": best, "median": between[start : start + size], "worst": worst}
 
 
 def show(
-    why: str,
+    group: str,
     clip_id: str,
+    page: str,
     clips: pd.DataFrame,
     video: np.ndarray,
     ground_truth: np.ndarray,
@@ -91,7 +87,7 @@ def show(
 
     video: uint8 [T, H, W, 3]. ground_truth and each method: uint8 [T, V, H, W, 3].
     """
-    views = {"Ground truth": ground_truth} | {label: methods[name] for name, label in METHOD_LABELS.items()}
+    views = {"Ground truth": ground_truth} | {METHOD_LABELS[name]: methods[name] for name in ROWS}
     rows = {"Conditioning video": video} | {label: images[:, VIEW] for label, images in views.items()}
     chosen = spread(len(ground_truth), strip_frames)
     tiles = {label: fit(frames, tile_size) for label, frames in rows.items()}
@@ -99,7 +95,7 @@ def show(
     uris = [
         Row(label, still_uri(strips[label]), loop_uri(frames), still_uri(frames[-1])) for label, frames in tiles.items()
     ]
-    return ShownClip(why, clip_id, _caption(clip_id, clips), uris, len(chosen), list(strips.values()))
+    return ShownClip(group, clip_id, page, _caption(clip_id, clips), uris, len(chosen), list(strips.values()))
 
 
 def _caption(clip_id: str, clips: pd.DataFrame) -> str:
@@ -108,5 +104,11 @@ def _caption(clip_id: str, clips: pd.DataFrame) -> str:
     psnr = ", ".join(f"{label} {values[name]:.2f}" for name, label in METHOD_LABELS.items() if name in values)
     gap = rows["gap_closed"].astype(float).to_dict()[DIT]
     closed = f"Gap closed by the DiT: {gap:.0%}. " if gap == gap else ""
-    seen = "seen" if bool(rows["asset_seen"].iloc[0]) else "not seen"
-    return f"{closed}PSNR in dB: {psnr}. This asset was {seen} in training."
+    error = rows["displacement_error"].astype(float).to_dict()[DIT]
+    moved = f"Displacement error of the DiT: {error:.2f}. " if error == error else ""
+    first = rows.iloc[0]
+    seen = "asset" if bool(first["asset_seen"]) else "skeleton" if bool(first["skeleton_seen"]) else "neither"
+    return (
+        f"{closed}{moved}PSNR in dB: {psnr}. Kind {first['kind']}, motion {float(first['motion']):.2f}; {_SEEN[seen]} seen in "
+        "training."
+    )

@@ -28,7 +28,15 @@ from gvf.tracking.provenance import device_name, identify
 from gvf.workspace import Workspace
 from gvf_evaluation import test_sets
 from gvf_evaluation.clip_scores import ClipScores, score_clip
-from gvf_evaluation.held_out import INTERPOLATED, STATIC, Clip, clip_table, flat_metrics, summary_table
+from gvf_evaluation.held_out import (
+    DISPLACEMENT_ERROR,
+    INTERPOLATED,
+    STATIC,
+    Clip,
+    clip_table,
+    flat_metrics,
+    summary_table,
+)
 from gvf_evaluation.score_files import ScoreFiles
 from gvf_evaluation.scoring import mean, score_sets
 
@@ -84,9 +92,14 @@ def score_methods(
 
 
 def _clip_means(scored: Scored) -> list[tuple[Clip, str, dict[str, float]]]:
-    """Return the mean over frames of every clip, method and metric."""
+    """Return the mean over frames of every clip, method and metric, and the displacement errors."""
     return [
-        (clip, method, {name: float(mean(values)) for name, values in over_time.items()})
+        (
+            clip,
+            method,
+            {name: float(mean(values)) for name, values in over_time.items()}
+            | {DISPLACEMENT_ERROR: result.displacement_errors[method]},
+        )
         for clip, result in scored
         for method, over_time in result.over_time.items()
     ]
@@ -124,7 +137,7 @@ def _measurement(params: Params, workspace: Workspace, scored: Scored, device: t
 
 def _in_order(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Return the columns in the order of the parameters; a metric without its weights has an empty column."""
-    return summary.reindex(columns=["group", "method", "num_clips", *metrics, "gap_closed"])
+    return summary.reindex(columns=["group", "method", "num_clips", *metrics, DISPLACEMENT_ERROR, "gap_closed"])
 
 
 def _held_out(workspace: Workspace) -> list[Clip]:
@@ -136,7 +149,16 @@ def _held_out(workspace: Workspace) -> list[Clip]:
             f"curate.held_out_fraction; {workspace.predictions / REJECTIONS} says which clips earlier stages rejected, "
             "and why."
         )
-    return [Clip(row["clip_id"], row["family"], bool(row["asset_seen"])) for row in rows.to_dict("records")]
+    return [
+        Clip(
+            row["clip_id"],
+            kind=row.get("kind", row["family"]),
+            asset_seen=bool(row["asset_seen"]),
+            skeleton_seen=bool(row.get("skeleton_seen", row["asset_seen"])),
+            motion=float(row["motion"]),
+        )
+        for row in rows.to_dict("records")
+    ]
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -1,6 +1,8 @@
-"""Stage `report`: tables (csv, md, tex) and one self-contained page from what the other stages wrote."""
+"""Stage `report`: tables (csv, md, tex), one self-contained page, and pages that play the clips it shows."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,43 +11,61 @@ from torch import Tensor
 from gvf.config.params import Params
 from gvf.config.report import ReportConfig
 from gvf.data.clips import load_views, on_white
-from gvf.storage.files import atomic_path, load_npz
+from gvf.errors import UserError
+from gvf.gaussians.gaussians import Gaussians
+from gvf.pipelines.clip_player import VIDEO, ClipPlayer
+from gvf.storage.files import atomic_path, fresh_directory, load_npz, load_tensors
 from gvf.tracking import client as tracking
 from gvf.workspace import Workspace
 from gvf_evaluation.reporting.images import stack
 from gvf_evaluation.reporting.inputs import read_inputs
 from gvf_evaluation.reporting.report_page import build_page, render
 from gvf_evaluation.reporting.report_tables import write_tables
-from gvf_evaluation.reporting.shown_clips import METHOD_LABELS, ShownClip, choose, choose_failures, show
-
-FRONTAL = 0  # the conditioning video that sampling starts from
+from gvf_evaluation.reporting.shown_clips import ROWS, ShownClip, choose, show
 
 
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
-    """Write `reports/tables` and `reports/index.html`, and return how many clips the page shows.
+    """Write `reports/tables`, `reports/index.html` and `reports/clips`, and return how many clips the page shows.
 
     The same inputs give the same bytes; only the page also says how long stages took and links to MLflow's runs. Raises
     UserError as `read_inputs` does.
     """
     inputs = read_inputs(workspace)
     write_tables(inputs, workspace.tables)
-    shown, failures = (
-        [_show(workspace, *clip, inputs.clips, params.report) for clip in chosen]
-        for chosen in (choose(inputs.clips), choose_failures(inputs.clips))
-    )
+    chosen = choose(inputs.clips)
+    shown = {
+        group: [_show(workspace, group, clip, inputs.clips, params.report) for clip in clips]
+        for group, clips in chosen.items()
+    }
+    with fresh_directory(workspace.clip_pages) as folder:
+        for clip in (clip for clips in shown.values() for clip in clips):
+            _player(workspace, clip).write_page(folder / Path(clip.page).name)
     with atomic_path(workspace.page) as partial:
-        partial.write_text(render(build_page(inputs, shown, failures)), encoding="utf-8")
-    for clip in (*shown, *failures):
-        tracking.log_figure(f"{clip.why}-{clip.clip_id}", stack(clip.strips))
-    return {"clips_shown": len(shown) + len(failures)}
+        partial.write_text(render(build_page(inputs, shown)), encoding="utf-8")
+    for clip in (clip for clips in shown.values() for clip in clips):
+        tracking.log_figure(f"{clip.group}-{clip.clip_id}", stack(clip.strips))
+    return {"clips_shown": sum(map(len, shown.values()))}
 
 
-def _show(workspace: Workspace, why: str, clip_id: str, clips: pd.DataFrame, config: ReportConfig) -> ShownClip:
+def _show(workspace: Workspace, group: str, clip_id: str, clips: pd.DataFrame, config: ReportConfig) -> ShownClip:
     """Read one clip's ground truth and predictions and return its images."""
     video, ground_truth = (_to_uint8(on_white(load_views(workspace, clip_id, kind).rgba)) for kind in ("video", "eval"))
     predictions = load_npz(workspace.predictions / f"{clip_id}.npz")
-    methods = {name: predictions[f"{name}_rgb"] for name in METHOD_LABELS}
-    return show(why, clip_id, clips, video[FRONTAL], ground_truth, methods, config.strip_frames, config.tile_size)
+    methods = {name: predictions[f"{name}_rgb"] for name in ROWS}
+    address = f"{workspace.clip_pages.name}/{clip_id}.html"
+    return show(
+        group, clip_id, address, clips, video[VIDEO], ground_truth, methods, config.strip_frames, config.tile_size
+    )
+
+
+def _player(workspace: Workspace, clip: ShownClip) -> ClipPlayer:
+    """Return the player of what the DiT generated for a clip. Raises UserError when it was not kept."""
+    path = workspace.predictions / f"{clip.clip_id}.safetensors"
+    tensors = load_tensors(path)
+    if "dit_gaussians" not in tensors:
+        raise UserError(f"{path}: has no moving Gaussians of the DiT. Run `dvc repro sample` again.")
+    gaussians = Gaussians.from_activated14(tensors["dit_gaussians"])
+    return ClipPlayer.of(workspace, clip.clip_id, gaussians, {"group": clip.group, "scores": clip.caption})
 
 
 def _to_uint8(images: Tensor) -> np.ndarray:

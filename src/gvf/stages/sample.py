@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,33 +13,31 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gvf.config.params import Params
-from gvf.data.clips import clip_ids, load_features, load_points, load_views, on_white
+from gvf.data.clips import clip_ids, load_features, load_points, load_views
 from gvf.data.latents import load_latents
 from gvf.data.rejections import record_rejections
 from gvf.devices import resolve_device
 from gvf.errors import ClipError
 from gvf.execution.clip_map import Rejected, attempt
-from gvf.formats.asset_glb import save_asset_glb
 from gvf.gaussians.gaussians import Gaussians
-from gvf.geometry.camera import OrbitCamera
 from gvf.metrics.displacement import relative_error
 from gvf.models.variation.dit import VideoCondition
 from gvf.models.variation.joint_vae import Canonical, JointVAE, displace
 from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
+from gvf.pipelines.asset_files import ASSET_NAME, PAGE_NAME
+from gvf.pipelines.clip_player import VIDEO, ClipPlayer
 from gvf.pipelines.generator_folder import generator_digest
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.motion_generator import Generated, MotionGenerator
 from gvf.rendering.splats import draw_gaussians
 from gvf.rendering.turntable import turntable
-from gvf.storage.files import fresh_directory, load_npz, save_npz, save_tensors, write_json
+from gvf.storage.files import fresh_directory, save_npz, save_tensors, write_json
 from gvf.tracking import client as tracking
 from gvf.tracking.provenance import device_name
 from gvf.training.randomness import derive_seed
 from gvf.video.writing import write_video
-from gvf.viewer.page import write_page
 from gvf.workspace import Workspace
 
-VIDEO = 0  # the frontal conditioning video
 TURNTABLE_IMAGES, TURNTABLE_RATE = 48, 12  # once around in four seconds
 
 
@@ -153,9 +150,10 @@ def _sample_clip(
     seconds = (time.monotonic() - began) / len(moving)
     save_npz(folder / f"{clip}.npz", **images)
     means = {f"{name}_means": moving[name].means for name in ("interpolated", *methods)}
+    whole = {"dit_gaussians": moving["dit"].to_activated14()} if "dit" in moving else {}
     save_tensors(
         folder / f"{clip}.safetensors",
-        {"canonical": gaussians.to_activated14(), "variation": variations[methods[-1]], **means},
+        {"canonical": gaussians.to_activated14(), **means, **whole},
     )
     errors = {name: relative_error(variations[name][..., :3], displacements) for name in methods}
     return _Sampled(_Values(errors, seconds), moving[methods[-1]], views.rgba.shape[-2])
@@ -225,17 +223,12 @@ class _Motions:
 
 def _log_example(workspace: Workspace, clip: str, gaussians: Gaussians, size: int) -> None:
     """Write one generated clip as an asset with its page, and as a short video from all sides, and log them."""
-    times = load_npz(workspace.curated / f"{clip}.npz", ["times"])["times"]
-    rate = (len(times) - 1) / float(times[-1] - times[0])
-    views = load_views(workspace, clip, "video")
-    fov = 2.0 * math.degrees(math.atan(0.5 / views.Ks[VIDEO, 0, 0].item()))
-    facts = {"clip": clip, "camera": asdict(OrbitCamera(0.0, 0.0, views.viewmats[VIDEO, 2, 3].item(), fov))}
+    player = ClipPlayer.of(workspace, clip, gaussians, {})
     with fresh_directory(workspace.turntables) as folder:
         write_video(folder / f"{clip}.mp4", turntable(gaussians, size, TURNTABLE_IMAGES), TURNTABLE_RATE)
-        write_video(folder / "input.mp4", (on_white(views.rgba[VIDEO]) * 255.0).round().byte().numpy(), rate)
-        save_asset_glb(folder / clip / "asset.glb", gaussians.to("cpu"), rate, facts)
-        asset, video = ((folder / name).read_bytes() for name in (f"{clip}/asset.glb", "input.mp4"))
-        write_page(folder / clip / "index.html", asset, title=clip, video=video, facts=facts)
+        (folder / clip).mkdir()
+        (folder / clip / ASSET_NAME).write_bytes(player.asset)
+        player.write_page(folder / clip / PAGE_NAME)
     tracking.log_video(workspace.turntables / f"{clip}.mp4")
     tracking.log_folder(workspace.turntables / clip, f"assets/{clip}")
 

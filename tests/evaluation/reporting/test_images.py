@@ -1,18 +1,15 @@
-"""Images of clips as data URIs, and the choice of clips."""
+"""Images of clips: strips, stacks and data URIs."""
 
 from __future__ import annotations
 
 import base64
 import io
-import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from gvf_evaluation.reporting.images import GAP, fit, loop_uri, spread, stack, still_uri, strip
-from gvf_evaluation.reporting.shown_clips import choose, choose_failures
 
 FRAMES = np.stack([np.full((4, 6, 3), value, np.uint8) for value in (0, 120, 240)])
 
@@ -50,30 +47,3 @@ def test_data_uris_hold_the_frames_and_are_the_same_every_time() -> None:
     loop = opened(loop_uri(FRAMES))
     assert loop.n_frames == 3
     assert loop_uri(FRAMES) == loop_uri(FRAMES)
-
-
-def table(gaps: dict[str, float]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"clip_id": clip, "method": "dit", "psnr": 20 + i, "gap_closed": gap}
-            for i, (clip, gap) in enumerate(gaps.items())
-        ]
-    )
-
-
-def test_best_and_median_are_chosen_by_gap_then_by_name() -> None:
-    clips = table({"a": 0.1, "b": 0.9, "c": math.nan, "d": 0.5, "e": 0.5, "f": -1.0})
-    assert choose(clips) == [("best", "b"), ("median", "e")]
-    assert choose_failures(clips) == [("worst", "f")]
-    still = table({"a": math.nan, "b": math.nan})
-    assert choose(still) == [("best", "b"), ("median", "a")]
-    assert choose_failures(still) == []
-    assert choose(table({"a": 0.1})) == [("best", "a")]
-    assert choose_failures(table({"a": 0.1})) == []
-
-
-def test_failures_are_the_clips_below_zero_or_the_worst_one() -> None:
-    clips = {"a": -0.1, "b": 0.9, "c": -0.3, "d": -0.2, "e": 0.5, "f": 0.8, "g": 0.7, "h": -0.05, "i": 0.6}
-    assert choose_failures(table(clips)) == [("worst", "c"), ("second worst", "d"), ("third worst", "a")]
-    assert choose_failures(table({"a": 0.1, "b": 0.9, "c": 0.5})) == [("worst", "a")]
-    assert choose_failures(table({"a": -0.1, "b": -0.9, "c": -0.5})) == [("worst", "b")]  # the others are shown above
