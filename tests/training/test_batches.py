@@ -76,3 +76,31 @@ def test_what_cannot_be_divided_is_refused() -> None:
         make(size=3)
     with pytest.raises(UserError, match="no accepted training clip"):
         make(items=0)
+
+
+GROUPS = ["fox"] * 12 + ["cat"] * 3 + ["owl"]
+
+
+def grouped(**world: int) -> Batches[Draw]:
+    place = World(world.get("rank", 0), world.get("size", 1), torch.device("cpu"))
+    return Batches(16, lambda draw: draw, replace(CONFIG, batch_size=6), 3, place, groups=GROUPS)
+
+
+def test_groups_are_drawn_equally_often_and_their_items_take_turns() -> None:
+    read = [index for step in range(1, 25) for index in grouped().draw(step, 0).indices]  # 144 items: 48 rounds
+    for start in range(0, len(read), 3):
+        assert {GROUPS[index] for index in read[start : start + 3]} == {"fox", "cat", "owl"}
+    assert Counter(read) == {**dict.fromkeys(range(12), 4), **dict.fromkeys(range(12, 15), 16), 15: 48}
+    foxes, cats = ([index for index in read if GROUPS[index] == name] for name in ("fox", "cat"))
+    assert set(foxes[:12]) == set(foxes[12:24]) == set(range(12))
+    assert foxes[:12] != foxes[12:24]
+    assert len({tuple(cats[i : i + 3]) for i in range(0, len(cats), 3)}) > 3
+    assert len({GROUPS[read[i]] for i in range(0, len(read), 3)}) == 3  # groups are shuffled too
+
+
+def test_balanced_draws_are_a_function_of_the_step_however_it_is_divided() -> None:
+    whole = [grouped().draw(step, 0).indices for step in range(1, 10)]
+    assert grouped().draw(7, 0).indices == whole[6]
+    for step in (1, 9):
+        parts = [index for rank in range(3) for index in grouped(rank=rank, size=3).draw(step, 0).indices]
+        assert tuple(parts) == whole[step - 1]
