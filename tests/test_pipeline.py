@@ -184,7 +184,7 @@ def test_the_exported_generator_alone_gives_the_motions_that_were_sampled(result
     stored = [VideoCondition(item["video_tokens"][0], own["aligned"][0]) for item, own in zip(features, latents)]
     for video, canonical, expected in zip(videos, canonicals, stored):
         # Encoded in a worker with another number of threads, whose last bits may differ before they are rounded to float16.
-        seen = pipeline.video(video, pipeline.handles(canonical)).map(torch.Tensor.half)
+        seen = pipeline.video(video, canonical, pipeline.handles(canonical)).map(torch.Tensor.half)
         torch.testing.assert_close(seen.tokens, expected.tokens, rtol=2e-3, atol=1e-3)
         torch.testing.assert_close(seen.aligned, expected.aligned, rtol=2e-3, atol=2e-3)
     generators = [torch.Generator().manual_seed(derive_seed(params.run.seed, "sample", clip)) for clip in clips]

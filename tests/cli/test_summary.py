@@ -98,7 +98,7 @@ def test_attention_does_not_write_out_its_pairs() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_meta_device_finds_what_a_real_pass_takes(training: bool) -> None:
-    config = VariationDitConfig(24, 2, 3, 4, "both", 10, 6, 9, True, 1.0)
+    config = VariationDitConfig(24, 2, 3, 4, "both", 10, ("values",), 6, 9, True, 1.0)
 
     def run(network: nn.Module) -> object:
         inputs = ((1, 3, 7, 10), (1, 3, 32, 6), (1, 3, 32, 5), (1,), (1, 9, 14), (1, 32, 3))

@@ -128,6 +128,7 @@ BAD = [
     ("variation_dit.num_heads", 5),
     ("variation_dit.image_condition", "pixels"),
     ("variation_dit.aligned_channels", 0),
+    ("variation_dit.aligned_features", ["differences", "values"]),
     ("variation_vae.num_heads", 5),
     ("variation_vae.attributes", ["colors"]),
     ("variation_vae.query", "motions"),

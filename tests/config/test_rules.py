@@ -67,7 +67,7 @@ def test_all_clashes_of_another_encoder_are_reported_together(tmp_path) -> None:
     assert str(caught.value).splitlines() == [
         f"{path}: static_vae.feature_channels: is 180, but must be 1024 when featurize.encoder is dinov2.",
         f"{path}: variation_dit.image_channels: is 384, but must be 1024 when featurize.encoder is dinov2.",
-        f"{path}: variation_dit.aligned_channels: is 360, but must be 2048 when featurize.encoder is dinov2.",
+        f"{path}: variation_dit.aligned_channels: is 658, but must be 2150 when featurize.encoder is dinov2.",
     ]
 
 
@@ -75,14 +75,13 @@ def test_what_fits_passes() -> None:
     parse_params(changed({"train_dit.cond_drop_prob": 0.0}))
     parse_params(changed({"sample.video_guidance": 1.5}))
     channels = {"static_vae.feature_channels": 1024, "variation_dit.image_channels": 1024}
-    parse_params(changed(DINOV2 | channels | {"variation_dit.aligned_channels": 2048}))
+    parse_params(changed(DINOV2 | channels | {"variation_dit.aligned_channels": 2150}))
     parse_params(changed(DINOV2 | {"featurize.weights": "a folder with other weights"}))
 
 
 def test_the_channels_are_those_of_the_encoders() -> None:
-    from gvf.models.encoders.aligned_features import aligned_channels
     from gvf.models.encoders.image_encoder import EfficientNetEncoder
 
     encoder = EfficientNetEncoder.__new__(EfficientNetEncoder)  # its sizes need no weights
-    assert ENCODERS["efficientnet_lite0"] == (encoder.voxel_dim, encoder.token_dim, aligned_channels(encoder))
+    assert ENCODERS["efficientnet_lite0"] == (encoder.voxel_dim, encoder.token_dim, encoder.num_compared)
     assert max(encoder.VOXEL_STRIDES) == EFFICIENTNET_STRIDE

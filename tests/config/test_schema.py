@@ -21,7 +21,8 @@ BETWEEN_FIELDS = {
     "collect.glb", "collect.procedural", "collect.sources", "curate.held_out_seen_fraction",
     "evaluate.metrics", "featurize.token_grid", "featurize.weights",
     "static_vae.num_heads", "train_vae_joint.motion_phase", "train_vae_joint.rendered_frames", "train_vae_static.train_encoder",
-    "variation_dit.aligned_channels", "variation_dit.num_heads", "variation_vae.attributes", "variation_vae.num_heads",
+    "variation_dit.aligned_channels", "variation_dit.aligned_features",
+    "variation_dit.num_heads", "variation_vae.attributes", "variation_vae.num_heads",
 }  # fmt: skip
 
 

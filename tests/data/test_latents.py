@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from gvf.data.latents import LatentClip, RunningMoments, StatisticsOfClips, load_latents, save
+from gvf.data.latents import LatentClip, LatentStatistics, RunningMoments, StatisticsOfClips, load_latents, save
 from gvf.workspace import Workspace
 
 
@@ -53,7 +54,32 @@ def test_statistics_are_those_of_the_clips_at_once() -> None:
     torch.testing.assert_close(found.latent_std, expected.float(), rtol=1e-7, atol=0)
     torch.testing.assert_close(found.static_mean, static.mean(0).float(), rtol=1e-7, atol=0)
     torch.testing.assert_close(found.static_std, static.std(0, unbiased=False).float(), rtol=1e-7, atol=0)
+    aligned = torch.cat([one.aligned.flatten(0, 2) for one in clips]).double()
+    torch.testing.assert_close(found.aligned_mean, aligned.mean(0).float(), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(found.aligned_std, aligned.std(0, unbiased=False).float(), rtol=1e-6, atol=0)
     assert seen.posterior_std_mean == pytest.approx((0.5 * logvars).exp().mean().item(), rel=1e-12)
+
+
+def test_features_at_the_latents_are_scaled_and_bounded() -> None:
+    statistics = LatentStatistics(*(torch.ones(1),) * 4, torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.01]))
+    aligned = torch.tensor([[3.0, 0.02], [-30.0, 1.0]]).half()
+    expected = torch.tensor([[1.0, 2.0], [-5.0, 5.0]])
+    torch.testing.assert_close(statistics.normalize_aligned(aligned), expected, atol=1e-2, rtol=0)
+
+
+def test_a_channel_that_never_varies_is_not_scaled_up() -> None:
+    seen = StatisticsOfClips()
+    seen.add(replace(clip(0), aligned=torch.full((2, 3, 5, 1), 0.5).half()))
+    assert seen.statistics().aligned_std.tolist() == [pytest.approx(0.01)]
+
+
+def test_clips_whose_videos_are_seen_as_tokens_store_no_features(tmp_path: Path) -> None:
+    workspace, seen = Workspace(tmp_path), StatisticsOfClips()
+    record = replace(clip(0), aligned=torch.empty(0, 0, 5, 0).half())
+    save(workspace.latents / "a.safetensors", record)
+    assert load_latents(workspace, "a").aligned.shape == (0, 0, 5, 0)
+    seen.add(record)
+    assert len(seen.statistics().aligned_mean) == 0
 
 
 def test_latents_share_the_bounded_memory_of_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import scipy.stats
 from gvf_evaluation.ablations import (
     TABLES,
     ablation_frame,
+    compare_beyond,
     compare_order,
     compare_to_standing_still,
     seed_noise,
@@ -120,6 +121,26 @@ def test_many_pairs_are_counted_but_swapped_ones_are_named() -> None:
 def test_one_variant_has_no_order() -> None:
     assert "Fewer than two variants of Table 2" in order({"A": [20.0]})
     assert isinstance(ablation_frame(BY_NUMBER[3], []), pd.DataFrame)
+
+
+def test_a_variant_beyond_the_paper_is_compared_with_ours_alone() -> None:
+    table = BY_NUMBER[3]
+    values = {"ours": (20.0, 20.1), "pixel-aligned": (23.0, 23.1), "no-positions": (19.0, 19.1)}
+    results = [result("dit", name, seed, psnr) for name, pair in values.items() for seed, psnr in enumerate(pair)]
+    frame = ablation_frame(table, results)
+    assert frame["variant"].tolist() == ["no-positions", "ours", "pixel-aligned"]
+    assert frame["image_condition"].tolist() == ["tokens", "tokens", "both"]
+    assert math.isnan(frame["psnr_published"].tolist()[-1])
+    assert tables_of("dit", "pixel-aligned") == [3]
+    noise = seed_noise("dit", results)
+    assert "pixel-aligned" not in compare_order(table, frame, noise)
+    assert compare_beyond(table, frame, noise) == (
+        "Beyond the paper, pixel-aligned changes PSNR by +3.00 against ours: a significant difference."
+    )
+    assert compare_beyond(table, ablation_frame(table, results[:2]), noise) is None
+    assert compare_beyond(BY_NUMBER[2], ablation_frame(BY_NUMBER[2], []), noise) is None
+    close = [*results[:2], result("dit", "pixel-aligned", 0, 20.1)]
+    assert "within the seed-to-seed variation" in str(compare_beyond(table, ablation_frame(table, close), noise))
 
 
 def test_variants_worse_than_the_static_reference_are_named() -> None:

@@ -19,6 +19,7 @@ CONFIG = VariationDitConfig(
     feed_forward_ratio=4,
     image_condition="tokens",
     image_channels=10,
+    aligned_features=("values",),
     aligned_channels=11,
     num_static=9,
     position_embedding=True,
@@ -181,3 +182,51 @@ def test_bfloat16_is_close_to_float32(inputs: dict[str, Any]) -> None:
         result = dit(**inputs)
     assert result.dtype == torch.float32
     assert (result - expected).norm() / expected.norm() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("image_condition", "sees"),
+    [("tokens", {"tokens"}), ("pixel_aligned", {"aligned"}), ("both", {"tokens", "aligned"})],
+)
+def test_the_velocity_depends_on_what_the_network_sees_and_on_nothing_else(
+    inputs: dict[str, Any], image_condition: Any, sees: set[str]
+) -> None:
+    dit = build(replace(CONFIG, image_condition=image_condition))
+    video = inputs["video"].map(lambda values: values.clone().requires_grad_())
+    dit(**{**inputs, "video": video}).square().sum().backward()
+    for name, values in vars(video).items():
+        assert (values.grad is not None and bool((values.grad.abs().amax(-1) > 0).all())) == (name in sees), name
+    assert all(parameter.grad.abs().sum() > 0 for parameter in dit.parameters())
+    only = VideoCondition(**{name: value for name, value in vars(inputs["video"]).items() if name in sees})
+    torch.testing.assert_close(dit(**{**inputs, "video": only}), dit(**inputs))
+    with pytest.raises(ValueError, match=image_condition):
+        dit(**{**inputs, "video": VideoCondition()})
+
+
+def test_a_network_has_no_parameters_for_what_it_does_not_see() -> None:
+    names = {
+        condition: build(replace(CONFIG, image_condition=condition)).state_dict().keys()
+        for condition in ("tokens", "pixel_aligned", "both")
+    }
+    assert names["both"] - names["tokens"] == {
+        f"aligned_cond_proj.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")
+    }
+    assert {name.split(".")[-3 if "attn" in name else -2] for name in names["both"] - names["pixel_aligned"]} == {
+        "image_cond_proj", "image_cross_attn", "norm3"
+    }  # fmt: skip
+    assert names["tokens"] | names["pixel_aligned"] == names["both"]
+
+
+def test_networks_stored_before_there_was_a_choice_see_tokens() -> None:
+    sizes = {name: value for name, value in build().sizes().items() if not name.startswith("aligned")}
+    del sizes["image_condition"]
+    assert VariationDiT.from_sizes(sizes).config.image_condition == "tokens"
+
+
+def test_single_videos_are_stacked(inputs: dict[str, Any]) -> None:
+    video = inputs["video"]
+    parts = [video.map(lambda values, b=b: values[b]) for b in range(B)]
+    again = VideoCondition.stack(parts)
+    assert torch.equal(again.tokens, video.tokens)
+    assert torch.equal(again.aligned, video.aligned)
+    assert VideoCondition.stack([VideoCondition(aligned=part.aligned) for part in parts]).tokens is None

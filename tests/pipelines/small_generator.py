@@ -8,7 +8,7 @@ import torch
 
 from gvf.config.featurize import FeaturizeConfig
 from gvf.config.static_vae import StaticVaeConfig
-from gvf.config.variation_dit import VariationDitConfig
+from gvf.config.variation_dit import ALIGNED_FEATURES, VariationDitConfig
 from gvf.data.latents import LatentStatistics
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.variation.dit import VariationDiT, VideoCondition
@@ -22,11 +22,8 @@ IMAGE_SIZE = 64
 VIEWS = CanonicalViews(count=4, size=IMAGE_SIZE, samples=1, radius=2.0, fov=40.0)
 VARIATION = replace(VARIATION_VAE, num_layers=1, num_latents=4, latent_channels=5, num_neighbors=3)
 FRAMES = 3  # of training clips
-TOKENS, CHANNELS, ALIGNED = (
-    4,
-    384,
-    360,
-)  # tokens of a frame on a grid of 2 x 2, channels of each and of features at a latent
+TOKENS, CHANNELS = 4, 384  # of a frame, on a grid of 2 x 2
+ALIGNED = 658  # channels of the features at a latent
 FEATURIZE = FeaturizeConfig("efficientnet_lite0", None, 2, STATIC.resolution, "visible", 4)
 DIT = VariationDitConfig(
     width=12,
@@ -35,6 +32,7 @@ DIT = VariationDitConfig(
     feed_forward_ratio=2,
     image_condition="both",
     image_channels=CHANNELS,
+    aligned_features=ALIGNED_FEATURES,
     aligned_channels=ALIGNED,
     num_static=7,
     position_embedding=True,
@@ -55,6 +53,8 @@ def small_generator(static: StaticVaeConfig = STATIC) -> VideoTo4D:
         torch.rand(VARIATION.latent_channels) + 0.5,
         torch.randn(14),
         torch.rand(14) + 0.5,
+        torch.randn(ALIGNED),
+        torch.rand(ALIGNED) + 0.5,
     )
     training = Training(frames=FRAMES, clips=12, preset="tiny", source="procedural")
     channels, featurize = static.feature_channels, replace(FEATURIZE, voxel_resolution=static.resolution)

@@ -29,6 +29,7 @@ DIT = VariationDitConfig(
     feed_forward_ratio=2,
     image_condition="tokens",
     image_channels=6,
+    aligned_features=(),
     aligned_channels=0,
     num_static=STATIC_TOKENS,
     position_embedding=True,
@@ -163,20 +164,21 @@ def test_frames_that_are_no_video_are_refused(frames: torch.Tensor, message: str
 
 def test_frames_of_another_size_are_resized_to_that_of_the_training() -> None:
     pipeline = small_generator()
-    handles, frames = pipeline.handles(canonical_gaussians(9, 0)), frames_of(2)
+    canonical, frames = canonical_gaussians(9, 0), frames_of(2)
+    of_canonical = canonical, pipeline.handles(canonical)
     expected = video_tokens(pipeline.encoder, frames, 16, torch.device("cpu"))
-    video = pipeline.video(frames, handles)
+    video = pipeline.video(frames, *of_canonical)
     torch.testing.assert_close(
         video.tokens, expected, atol=0, rtol=0, msg="frames of the training size are not touched"
     )
-    large = pipeline.video(frames.repeat_interleave(3, 1).repeat_interleave(3, 2), handles)
+    large = pipeline.video(frames.repeat_interleave(3, 1).repeat_interleave(3, 2), *of_canonical)
     for found, same in zip(vars(large).values(), vars(video).values()):
         torch.testing.assert_close(found, same, msg="each block of 3 x 3 equal pixels becomes one pixel")
-    smaller = pipeline.video(frames[:, :48, :48], handles)
+    smaller = pipeline.video(frames[:, :48, :48], *of_canonical)
     assert smaller.tokens is not None
     assert smaller.tokens.shape == expected.shape, "smaller frames are enlarged"
     with pytest.raises(UserError, match=r"frames: are 48 x 64 pixels, but .* square"):
-        pipeline.video(frames[:, :, :48], handles)
+        pipeline.video(frames[:, :, :48], *of_canonical)
 
 
 @pytest.mark.parametrize("side", [65, 100, 127])

@@ -26,7 +26,7 @@ CLIPS = ["clip-0", "clip-1", "clip-2", "clip-3"]
 RESOLUTION, FEATURES, IMAGE_SIZE = 8, 6, 24
 NUM_FRAMES, NUM_POINTS, NUM_VIEWS = 5, 40, 3
 NUM_LATENTS, LATENT_CHANNELS, NUM_STATIC = 6, 4, 8
-VIDEO_TOKENS, VIDEO_CHANNELS, ALIGNED_CHANNELS = 5, 7, 9
+VIDEO_TOKENS, VIDEO_CHANNELS, ALIGNED_CHANNELS = 5, 7, 4
 
 TRAINING = TrainingConfig(
     steps=10,
@@ -83,6 +83,7 @@ VARIATION_DIT = VariationDitConfig(
     feed_forward_ratio=2,
     image_condition="tokens",
     image_channels=VIDEO_CHANNELS,
+    aligned_features=("point",),
     aligned_channels=ALIGNED_CHANNELS,
     num_static=NUM_STATIC,
     position_embedding=True,
@@ -161,10 +162,8 @@ def load_latents(clip: str) -> LatentClip:
 
 def statistics() -> LatentStatistics:
     """Return rounded statistics of the latents above."""
-    shape = (LATENT_CHANNELS,)
-    return LatentStatistics(
-        torch.full(shape, 0.5), torch.full(shape, 0.4), torch.full((14,), 0.5), torch.full((14,), 0.3)
-    )
+    sizes, stds = (LATENT_CHANNELS, 14, ALIGNED_CHANNELS), (0.4, 0.3, 0.3)
+    return LatentStatistics(*(torch.full((size,), value) for size, std in zip(sizes, stds) for value in (0.5, std)))
 
 
 def _disc(clip: str, viewmats: Tensor, Ks: Tensor, shift: float) -> Tensor:

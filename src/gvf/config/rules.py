@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gvf.config.params import Params
+from gvf.config.variation_dit import aligned_channels
 
 
 class EncoderChannels(NamedTuple):
-    """Channels of an image encoder's features on a voxel, of its tokens of a video frame, and of its features at a latent."""
+    """Channels of an image encoder's features on a voxel and of its tokens of a video frame, and how many maps it compares."""
 
     voxel: int
     token: int
-    aligned: int
+    num_compared: int
 
 
-ENCODERS = {"efficientnet_lite0": EncoderChannels(180, 384, 360), "dinov2": EncoderChannels(1024, 1024, 2048)}
+ENCODERS = {"efficientnet_lite0": EncoderChannels(180, 384, 3), "dinov2": EncoderChannels(1024, 1024, 1)}
 """Channels per image encoder; of DINOv2, those of its published weights."""
 EFFICIENTNET_STRIDE = 16
 """EfficientNet features need images whose sides are multiples of this many pixels."""
@@ -48,11 +49,12 @@ def _image_features(params: Params) -> Iterator[tuple[str, str]]:
             f"is {static.resolution}, but must equal featurize.voxel_resolution, which is {featurize.voxel_resolution}.",
         )
     if featurize.weights is None:  # a folder with other weights may have other channels
-        channels = ENCODERS[featurize.encoder]
+        channels, dit = ENCODERS[featurize.encoder], params.variation_dit
+        aligned = aligned_channels(dit.aligned_features, channels.voxel, channels.num_compared)
         for key, value, expected in (
             ("static_vae.feature_channels", static.feature_channels, channels.voxel),
-            ("variation_dit.image_channels", params.variation_dit.image_channels, channels.token),
-            ("variation_dit.aligned_channels", params.variation_dit.aligned_channels, channels.aligned),
+            ("variation_dit.image_channels", dit.image_channels, channels.token),
+            ("variation_dit.aligned_channels", dit.aligned_channels, aligned),
         ):
             if value != expected:
                 yield key, f"is {value}, but must be {expected} when featurize.encoder is {featurize.encoder}."

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from gvf.config.fields import STRICT, clash
+from gvf.config.fields import STRICT, OneOf, clash
 from gvf.config.transformer import Width, demand_whole_heads
+
+ALIGNED_FEATURES = ("values", "differences", "correlations", "point")
+AlignedFeature = Annotated[str, OneOf(ALIGNED_FEATURES)]
+WINDOW = 3  # cells of an image map, in each direction, that are compared with a point in the first frame
+POINT_CHANNELS = 4
+
+
+def aligned_channels(features: Sequence[str], map_channels: int, num_compared: int) -> int:
+    """Return the number of channels of image features at a latent.
+
+    features: some of ALIGNED_FEATURES. map_channels: of the image encoder's voxel maps. num_compared: maps that are compared.
+    """
+    window = (2 * WINDOW + 1) ** 2
+    channels = (map_channels, map_channels, 2 * window * num_compared, POINT_CHANNELS)
+    return sum(count for name, count in zip(ALIGNED_FEATURES, channels) if name in features)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -28,8 +44,12 @@ class VariationDitConfig:
     where the camera shows each latent's canonical position; or `both`."""
     image_channels: PositiveInt
     """Channels of the tokens of a video frame."""
+    aligned_features: tuple[AlignedFeature, ...]
+    """Image features at a latent's position, unused where `image_condition` is `tokens`: `values` of the image encoder's maps,
+    their `differences` from the first frame, `correlations` of the first frame's value with the frame around the pixel, and
+    depth, visibility and pixel of the `point`."""
     aligned_channels: NonNegativeInt
-    """Channels of the image features at a latent's position; unused where `image_condition` is `tokens`."""
+    """Channels of these features."""
     num_static: PositiveInt
     """Canonical Gaussians used as a condition, chosen by farthest point sampling."""
     position_embedding: bool
@@ -50,6 +70,9 @@ class VariationDitConfig:
     @model_validator(mode="after")
     def _fits(self) -> VariationDitConfig:
         demand_whole_heads(self.width, self.num_heads)
+        in_order = tuple(name for name in ALIGNED_FEATURES if name in self.aligned_features)
+        if self.aligned_features != in_order:
+            raise clash("aligned_features", f"must be {', '.join(in_order)}: each once, in this order.")
         if self.sees_aligned and not self.aligned_channels:
             raise clash("aligned_channels", f"must be at least 1 where image_condition is {self.image_condition}.")
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from gvf.storage.files import load_tensors, save_tensors
 from gvf.workspace import Workspace
 
 _SMALLEST_STD = 1e-4  # a channel that never varies is not scaled up
+_SMALLEST_ALIGNED_STD = 1e-2
+_LARGEST_ALIGNED = 5.0  # deviations from the mean
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,18 @@ class LatentClip:
 
 @dataclass(frozen=True)
 class LatentStatistics:
-    """Mean and standard deviation over the training clips: latent_* [C] by channel, static_* [14] by attribute."""
+    """Mean and standard deviation over the training clips.
+
+    latent_*: [C] by channel; static_*: [14] by attribute; aligned_*: [D] by channel of the features at the latents, empty where
+    the transformer does not see them.
+    """
 
     latent_mean: Tensor
     latent_std: Tensor
     static_mean: Tensor
     static_std: Tensor
+    aligned_mean: Tensor = field(default_factory=lambda: torch.empty(0))
+    aligned_std: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def normalize(self, latents: Tensor) -> Tensor:
         """Scale latents [..., C] to zero mean and unit deviation per channel."""
@@ -50,6 +58,10 @@ class LatentStatistics:
     def normalize_static(self, static: Tensor) -> Tensor:
         """Scale static tokens [..., 14] to zero mean and unit deviation per attribute."""
         return (static - self.static_mean) / self.static_std
+
+    def normalize_aligned(self, aligned: Tensor) -> Tensor:
+        """Scale features at the latents [..., D] to zero mean and unit deviation per channel, within 5 deviations; float32."""
+        return ((aligned.float() - self.aligned_mean) / self.aligned_std).clamp(-_LARGEST_ALIGNED, _LARGEST_ALIGNED)
 
 
 class RunningMoments:
@@ -86,7 +98,7 @@ class StatisticsOfClips:
     """
 
     def __init__(self) -> None:
-        self._mean, self._variance, self._static, self._std = (RunningMoments() for _ in range(4))
+        self._mean, self._variance, self._static, self._std, self._aligned = (RunningMoments() for _ in range(5))
 
     def add(self, clip: LatentClip) -> None:
         """Add a training clip."""
@@ -95,6 +107,9 @@ class StatisticsOfClips:
         self._variance.add(logvar.exp())
         self._std.add((0.5 * logvar).exp())
         self._static.add(clip.static.cpu())
+        for video in clip.aligned:
+            for frame in video:
+                self._aligned.add(frame.cpu())
 
     @property
     def posterior_std_mean(self) -> float:
@@ -105,7 +120,11 @@ class StatisticsOfClips:
         """Return the statistics of the clips added so far; there must be at least one."""
         std = (self._mean.variance + self._variance.mean).sqrt().clamp_min(_SMALLEST_STD)
         static_std = self._static.variance.sqrt().clamp_min(_SMALLEST_STD)
-        return LatentStatistics(self._mean.mean.float(), std.float(), self._static.mean.float(), static_std.float())
+        latent_and_static = self._mean.mean, std, self._static.mean, static_std
+        if not self._aligned.count:
+            return LatentStatistics(*(values.float() for values in latent_and_static))
+        aligned = self._aligned.mean, self._aligned.variance.sqrt().clamp_min(_SMALLEST_ALIGNED_STD)
+        return LatentStatistics(*(values.float() for values in (*latent_and_static, *aligned)))
 
 
 def load_statistics(workspace: Workspace) -> LatentStatistics:

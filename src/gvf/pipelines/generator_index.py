@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor
 
 from gvf.config.featurize import FeaturizeConfig
 from gvf.config.messages import problems
@@ -212,8 +213,9 @@ class Training(_Facts):
 class GeneratorIndex(_Facts):
     """Everything in `generator.json`.
 
-    title: of the model card. training: what the generator was trained on. latents, static: statistics that normalise the
-    latents, and the activated Gaussians that condition the transformer. commit: of the code in the checkout that exported
+    title: of the model card. training: what the generator was trained on. latents, static, aligned: statistics that normalise the
+    latents, the activated Gaussians that condition the transformer, and the image features at the latents, None where it does not
+    see them. commit: of the code in the checkout that exported
     the generator, followed by + if files had been changed; None if it is not known. metrics: values on held-out clips, as
     far as they are known. canonical_views: None in folders written before this was recorded; see `views`.
     """
@@ -224,6 +226,7 @@ class GeneratorIndex(_Facts):
     training: Training
     latents: Moments
     static: Moments
+    aligned: Moments | None = None
     diffusion: Diffusion
     sampling: Sampling
     image_encoder: Encoder
@@ -237,7 +240,8 @@ class GeneratorIndex(_Facts):
     @property
     def statistics(self) -> LatentStatistics:
         """Return the statistics as float32 tensors."""
-        values = self.latents.mean, self.latents.std, self.static.mean, self.static.std
+        moments = [self.latents, self.static] if self.aligned is None else [self.latents, self.static, self.aligned]
+        values = (value for one in moments for value in (one.mean, one.std))
         return LatentStatistics(*(torch.tensor(value, dtype=torch.float32) for value in values))
 
     @property
@@ -283,8 +287,9 @@ def build_index(
         version=1,
         title=title,
         training=training,
-        latents=Moments(mean=tuple(statistics.latent_mean.tolist()), std=tuple(statistics.latent_std.tolist())),
-        static=Moments(mean=tuple(statistics.static_mean.tolist()), std=tuple(statistics.static_std.tolist())),
+        latents=_moments(statistics.latent_mean, statistics.latent_std),
+        static=_moments(statistics.static_mean, statistics.static_std),
+        aligned=_moments(statistics.aligned_mean, statistics.aligned_std) if len(statistics.aligned_mean) else None,
         diffusion=Diffusion(schedule="cosine", num_steps=num_diffusion_steps, prediction="velocity"),
         sampling=sampling or Sampling(),
         image_encoder=Encoder(
@@ -305,6 +310,10 @@ def build_index(
         commit=None,
         metrics={},
     )
+
+
+def _moments(mean: Tensor, std: Tensor) -> Moments:
+    return Moments(mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
 
 def write_index(folder: PathLike, index: GeneratorIndex) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -28,11 +29,13 @@ def sample_latents(
 ) -> Solution:
     """Return latents [B, T, L, C] of B videos, ready for the decoder, without gradients.
 
-    handles: of each clip. noise: [B, T, L, C], standard normal.
+    handles: of each clip. video: its aligned features are not normalised. noise: [B, T, L, C], standard normal.
     report: called after each step with the solver's times [B], which run from 1 to almost 0.
     """
     positions = torch.stack([handle.positions for handle in handles])
     static = statistics.normalize_static(torch.stack([handle.static for handle in handles]))
+    if video.aligned is not None:
+        video = replace(video, aligned=statistics.normalize_aligned(video.aligned))
 
     def prediction(seen: VideoCondition, static_tokens: Tensor):  # type: ignore[no-untyped-def]
         conditions = dit.prepare_conditions(seen, static_tokens, positions)

@@ -170,7 +170,7 @@ class _Piece:
         """Return the Gaussians [T, N] that fit the frames best, all candidates, and the index of the best one."""
         generator = self.generator
         handles = generator.handles(canonical)
-        video = generator.video(self.frames, handles, self.camera)
+        video = generator.video(self.frames, canonical, handles, self.camera)
         best: Gaussians | None = None
         candidates: list[Candidate] = []
         chosen = 0

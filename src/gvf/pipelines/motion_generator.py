@@ -16,7 +16,7 @@ from gvf.diffusion.schedule import cosine_schedule
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
 from gvf.geometry.camera import TRAINING_CAMERA, OrbitCamera
-from gvf.models.encoders.aligned_features import aligned_channels, aligned_features
+from gvf.models.encoders.aligned_features import PointsInView, aligned_features, num_channels
 from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
 from gvf.models.network_folder import load_network, save_network
 from gvf.models.variation.dit import VariationDiT, VideoCondition
@@ -160,7 +160,7 @@ class MotionGenerator:
         sizes = self.dit.config
         wanted = {"tokens": (encoder.token_dim, sizes.image_channels)} if sizes.sees_tokens else {}
         if sizes.sees_aligned:
-            wanted["pixel-aligned features"] = (aligned_channels(encoder), sizes.aligned_channels)
+            wanted["pixel-aligned features"] = (num_channels(encoder, sizes.aligned_features), sizes.aligned_channels)
         for name, (found, expected) in wanted.items():
             if found != expected:
                 raise UserError(
@@ -190,25 +190,26 @@ class MotionGenerator:
         sampling = self.index.sampling.with_changes(settings)
         canonical = canonical.to(self.device)
         handles = self.handles(canonical)
-        video = self.video(frames, handles, camera)
+        video = self.video(frames, canonical, handles, camera)
         noise = self.noise(len(frames), generator or torch.Generator().manual_seed(seed))
         result = self.generate_with([handles], [video], [canonical], [noise], sampling)
         (field,), (nfe,) = result.fields, result.nfe
         return Motion4D(canonical.vary(field), field, nfe)
 
-    def video(self, frames: Tensor, handles: Handles, camera: OrbitCamera = TRAINING_CAMERA) -> VideoCondition:
+    def video(
+        self, frames: Tensor, canonical: Gaussians, handles: Handles, camera: OrbitCamera = TRAINING_CAMERA
+    ) -> VideoCondition:
         """Return what the diffusion transformer is given of a video.
 
-        frames: as in `motion`, seen by `camera`; handles: of the canonical Gaussians, those of the first frame.
+        frames: as in `motion`, seen by `camera`; canonical: Gaussians [N] of the first frame; handles: of these.
         """
         rgba, sees = self._as_in_training(frames), self.dit.config
         tokens = aligned = None
         if sees.sees_tokens:
             tokens = video_tokens(self.encoder, rgba, FRAMES_AT_ONCE, self.device)
         if sees.sees_aligned:
-            aligned = aligned_features(
-                self.encoder, rgba, handles.positions, camera.viewmat, camera.K, FRAMES_AT_ONCE, self.device
-            )
+            seen = PointsInView(handles.positions, canonical.means, camera.viewmat, camera.K)
+            aligned = aligned_features(self.encoder, rgba, seen, sees.aligned_features, FRAMES_AT_ONCE, self.device)
         return VideoCondition(tokens, aligned)
 
     def _as_in_training(self, frames: Tensor) -> Tensor:
@@ -289,6 +290,9 @@ def _refuse_misfits(index: GeneratorIndex, vae: JointVAE, dit: VariationDiT) -> 
         ),
         f"{DIT_FOLDER}: latent_channels": (dit.latent_channels, variation.latent_channels),
     }
+    if dit.config.sees_aligned:
+        recorded = 0 if index.aligned is None else len(index.aligned.mean)
+        wanted[f"{INDEX_NAME}: aligned, channels"] = (recorded, dit.config.aligned_channels)
     for name, (found, expected) in wanted.items():
         if found != expected:
             raise UserError(

@@ -9,13 +9,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gvf.config.params import Params
+from gvf.config.variation_dit import VariationDitConfig
 from gvf.data.clips import clip_ids, load_features, load_points, load_views
 from gvf.data.latents import LatentClip, StatisticsOfClips, save
 from gvf.data.rejections import record_rejections
 from gvf.devices import resolve_device
 from gvf.errors import ClipError, StageError
 from gvf.execution.clip_map import Rejected, attempt
-from gvf.models.encoders.aligned_features import aligned_features
+from gvf.models.encoders.aligned_features import PointsInView, aligned_features
 from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
 from gvf.models.variation.joint_vae import JointVAE
 from gvf.pipelines.animate_mesh import canonical_from_features
@@ -31,9 +32,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     before = workspace.features
     train, held_out = clip_ids(workspace, "train", after=before), clip_ids(workspace, "held_out", after=before)
     image_encoder = build_image_encoder(params.featurize, device) if params.variation_dit.sees_aligned else None
-    encoder = ClipEncoder(
-        vae, image_encoder, workspace, params.variation_dit.num_static, params.featurize.batch_size, device
-    )
+    encoder = ClipEncoder(vae, image_encoder, workspace, params.variation_dit, params.featurize.batch_size, device)
     with fresh_directory(workspace.latents) as folder:
         training_clips, seen = set(train), StatisticsOfClips()
         results: list[Rejected | None] = []
@@ -62,14 +61,14 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
 class ClipEncoder:
     """Encodes clips of a workspace.
 
-    image_encoder: of the features at the latents; None where the transformer does not see them. num_static: canonical Gaussians
-    kept as a condition. batch_size: frames encoded at once.
+    image_encoder: of the features at the latents; None where the transformer does not see them. conditions: what it sees.
+    batch_size: frames encoded at once.
     """
 
     vae: JointVAE
     image_encoder: ImageEncoder | None
     workspace: Workspace
-    num_static: int
+    conditions: VariationDitConfig
     batch_size: int
     device: torch.device
 
@@ -85,18 +84,23 @@ class ClipEncoder:
             raise ClipError(
                 "invalid", "its latents are not finite."
             )  # they would corrupt the statistics over all clips
-        handles = choose_handles(canonical.clip(0), self.vae.variation.config.num_latents, self.num_static)
-        aligned = self._aligned(clip, handles.positions)
+        gaussians = canonical.clip(0)
+        handles = choose_handles(gaussians, self.vae.variation.config.num_latents, self.conditions.num_static)
+        aligned = self._aligned(clip, handles.positions, gaussians.means)
         return LatentClip(posterior.mean[0], posterior.logvar[0], handles.positions, handles.static, aligned)
 
-    def _aligned(self, clip: str, positions: Tensor) -> Tensor:
-        """Return the image features [A, T, L, D] float16 of a clip's conditioning videos at positions [L, 3]."""
+    def _aligned(self, clip: str, positions: Tensor, surface: Tensor) -> Tensor:
+        """Return the image features [A, T, L, D] float16 of a clip's conditioning videos at positions [L, 3].
+
+        surface: [N, 3], all canonical Gaussians.
+        """
         if self.image_encoder is None:
             return torch.empty(0, 0, len(positions), 0, dtype=torch.float16)
         views = load_views(self.workspace, clip, "video")
         cameras = zip(views.rgba, views.viewmats.double().numpy(), views.Ks.double().numpy())
-        videos = [
-            aligned_features(self.image_encoder, rgba, positions, viewmat, K, self.batch_size, self.device)
-            for rgba, viewmat, K in cameras
-        ]
+        features = self.conditions.aligned_features
+        videos = []
+        for rgba, viewmat, K in cameras:
+            seen = PointsInView(positions, surface, viewmat, K)
+            videos.append(aligned_features(self.image_encoder, rgba, seen, features, self.batch_size, self.device))
         return torch.stack(videos).half()

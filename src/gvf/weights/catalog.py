@@ -75,6 +75,7 @@ _DIT = asdict(
         feed_forward_ratio=4,
         image_condition="tokens",
         image_channels=1024,
+        aligned_features=(),
         aligned_channels=0,
         num_static=4096,
         position_embedding=True,

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gvf.errors import UserError
+from gvf.models.encoders.maps import Maps
 from gvf.models.encoders.preprocessing import PREPROCESSING
 from gvf.storage.model_folders import load_model
 from gvf.storage.published_files import DINOV2
@@ -49,11 +50,20 @@ class DinoV2Encoder(nn.Module):
     def num_tokens(self) -> int:
         return self._side**2 + 1
 
+    @property
+    def num_compared(self) -> int:
+        return 1
+
     @torch.inference_mode()
     def voxel_maps(self, images: Tensor) -> Tensor:
         """Return feature maps [B, 1024, 37, 37] of images [B, H, W, 4] uint8."""
         patches, _ = self._encode(images)
         return patches.transpose(1, 2).unflatten(2, (self._side, self._side))
+
+    def maps(self, images: Tensor) -> Maps:
+        """Return the voxel maps, which are also those to compare, of images [B, H, W, 4] uint8."""
+        patches = self.voxel_maps(images)
+        return Maps(patches, (patches,))
 
     @torch.inference_mode()
     def tokens(self, images: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from gvf.config.featurize import FeaturizeConfig
 from gvf.errors import UserError
 from gvf.models.encoders.dinov2 import DinoV2Encoder
 from gvf.models.encoders.efficientnet_lite import load_efficientnet_lite0, pyramid_channels
+from gvf.models.encoders.maps import Maps
 
 
 class ImageEncoder(Protocol):
@@ -33,8 +34,15 @@ class ImageEncoder(Protocol):
     def num_tokens(self) -> int:
         """Return the number of tokens per frame."""
 
+    @property
+    def num_compared(self) -> int:
+        """Return the number of maps by which places in different frames are compared."""
+
     def voxel_maps(self, images: Tensor) -> Tensor:
         """Return feature maps [B, voxel_dim, h, w] float32 that cover all of the images [B, H, W, 4] uint8."""
+
+    def maps(self, images: Tensor) -> Maps:
+        """Return all maps, float32, of images [B, H, W, 4] uint8."""
 
     def tokens(self, images: Tensor) -> Tensor:
         """Return tokens [B, num_tokens, token_dim] float32 of video frames [B, H, W, 4] uint8."""
@@ -54,7 +62,7 @@ class EfficientNetEncoder(nn.Module):
     over tokens has no order.
     """
 
-    VOXEL_STRIDES = (4, 8, 16)
+    VOXEL_STRIDES, COMPARED_STRIDES = (4, 8, 16), (2, 4, 8)
     QUARTERED_STRIDES, WHOLE_STRIDE = (4, 8), 16
     POSITION_OCTAVES = 4
 
@@ -77,15 +85,23 @@ class EfficientNetEncoder(nn.Module):
     def num_tokens(self) -> int:
         return self._grid**2
 
-    @torch.inference_mode()
+    @property
+    def num_compared(self) -> int:
+        return len(self.COMPARED_STRIDES)
+
     def voxel_maps(self, images: Tensor) -> Tensor:
         """Return feature maps [B, voxel_dim, H/2, W/2]. Raises UserError unless H and W are multiples of 16."""
+        return self.maps(images).voxel
+
+    @torch.inference_mode()
+    def maps(self, images: Tensor) -> Maps:
+        """Return the voxel maps, and strides 2, 4 and 8 to compare. Raises UserError unless H and W are multiples of 16."""
         pixels, alpha = _network_input(images)
         maps = self.network.pyramid(pixels, max(self.VOXEL_STRIDES))
         colors = F.avg_pool2d(torch.cat([pixels, alpha], dim=1), 2)
         size = colors.shape[-2:]
         scaled = [F.interpolate(maps[s], size, mode="bilinear", align_corners=False) for s in self.VOXEL_STRIDES]
-        return torch.cat([colors, *scaled], dim=1)
+        return Maps(torch.cat([colors, *scaled], dim=1), tuple(maps[stride] for stride in self.COMPARED_STRIDES))
 
     @torch.inference_mode()
     def tokens(self, images: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ class VariationDiT(StoredNetwork, nn.Module):
 
         Networks stored before there was a choice of `image_condition` see tokens.
         """
-        rest = {"image_condition": "tokens", "aligned_channels": 0, **sizes}
+        rest = {"image_condition": "tokens", "aligned_features": (), "aligned_channels": 0, **sizes}
         latent_channels = rest.pop("latent_channels", None)
         if type(latent_channels) is not int or latent_channels < 1:
             raise ConfigError("dit.latent_channels", f"is {latent_channels!r}, must be a whole number of at least 1.")

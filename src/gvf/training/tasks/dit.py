@@ -124,9 +124,11 @@ class DitTask:
     def _video(self, clip: str, record: LatentClip, generator: torch.Generator) -> VideoCondition:
         """Return what is seen of one of the clip's videos, zeros where the condition is dropped. record: of the clip."""
         tokens = self.read_videos(clip) if self.model_config.sees_tokens else None
-        aligned = record.aligned if self.model_config.sees_aligned else None
         num_videos = len(record.aligned if tokens is None else tokens)
         index = int(torch.randint(num_videos, (), generator=generator))
-        video = VideoCondition(tokens, aligned).map(lambda videos: videos[index].float())
+        video = VideoCondition(
+            None if tokens is None else tokens[index].float(),
+            self.statistics.normalize_aligned(record.aligned[index]) if self.model_config.sees_aligned else None,
+        )
         dropped = float(torch.rand((), generator=generator)) < self.config.cond_drop_prob
         return video.map(torch.zeros_like) if dropped else video
