@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -23,11 +24,8 @@ def training_view(frames: Tensor, camera: OrbitCamera, size: int) -> Tensor:
 
 
 def camera_of_view(camera: OrbitCamera) -> OrbitCamera:
-    """Return the camera of what `training_view` returns, with the object turned so that it looks from azimuth 0.
-
-    It keeps the elevation and the distance of `camera`, and so its perspective.
-    """
-    return OrbitCamera(0.0, camera.elevation, camera.radius, fov_of_part(camera.fov, zoom(camera)))
+    """Return the camera of what `training_view` returns: it stands where `camera` does, and has its perspective."""
+    return replace(camera, fov=fov_of_part(camera.fov, zoom(camera)), shift=(0.0, 0.0))
 
 
 def zoom(camera: OrbitCamera) -> float:
