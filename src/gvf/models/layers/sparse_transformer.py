@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from gvf.models.layers.attention import SelfAttention, attend, merge_heads
 from gvf.models.layers.embedding import AbsolutePositionEmbedding
 from gvf.models.layers.feed_forward import FeedForward
-from gvf.models.layers.norm import layer_norm
 from gvf.models.layers.precision import BlockNetwork, without_autocast
+from gvf.models.layers.residual import add_and_norm, norm
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.layers.windows import Windows
 
@@ -45,8 +45,9 @@ class SparseBlock(nn.Module):
 
     def forward(self, x: Tensor, windows: Windows) -> Tensor:
         """Return the output [M, C]. x: [M, C]."""
-        x = x + self.attn.forward_windows(layer_norm(x, NORM_EPS), windows)
-        return x + self.mlp(layer_norm(x, NORM_EPS))
+        update = self.attn.forward_windows(norm(x, NORM_EPS), windows)
+        x, normal = add_and_norm(x, update, NORM_EPS)
+        return x + self.mlp(normal)
 
 
 class SparseTransformer(BlockNetwork):
@@ -84,4 +85,4 @@ class SparseTransformer(BlockNetwork):
         for index, block in enumerate(self.blocks):
             h = block(h, voxels.windows(self.window, self.window // 2 if index % 2 else 0))
         with without_autocast(h.device):
-            return self.out_layer(layer_norm(h.float(), LAST_NORM_EPS))
+            return self.out_layer(norm(h.float(), LAST_NORM_EPS))

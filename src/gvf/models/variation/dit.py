@@ -19,7 +19,7 @@ from gvf.errors import ConfigError
 from gvf.models.layers.attention import CrossAttention, KeysValues, SelfAttention
 from gvf.models.layers.embedding import AbsolutePositionEmbedding, TimestepEmbedding
 from gvf.models.layers.feed_forward import FeedForward
-from gvf.models.layers.norm import layer_norm, modulate
+from gvf.models.layers.residual import Modulation, add_and_norm, norm
 from gvf.models.network_folder import StoredNetwork
 
 STATIC_CHANNELS = 14
@@ -81,20 +81,23 @@ class DitBlock(nn.Module):
         shift_s, scale_s, gate_s, shift_f, scale_f, gate_f = self._modulation(self.adaLN_modulation, time, 6)
         shift_t, scale_t, gate_t = self._modulation(self.adaLN_modulation_temporal, time, 3)
 
-        update = modulate(layer_norm(x, NORM_EPS), shift_s, scale_s).flatten(0, 1)
-        x = torch.addcmul(x, gate_s, self.spatial_self_attn(update).unflatten(0, frames))
-        update = modulate(layer_norm(x, NORM_EPS), shift_t, scale_t).transpose(1, 2).flatten(0, 1)
-        update = self.temporal_self_attn(update).unflatten(0, (frames[0], -1)).transpose(1, 2)
-        x = torch.addcmul(x, gate_t, update)
+        update = self.spatial_self_attn(norm(x, NORM_EPS, Modulation.adaptive(shift_s, scale_s)).flatten(0, 1))
+        update = update.unflatten(0, frames)
+        x, normal = add_and_norm(x, update, NORM_EPS, Modulation.adaptive(shift_t, scale_t), gate_s)
+        gate: Tensor | None = gate_t
+        update = self.temporal_self_attn(normal.transpose(1, 2).flatten(0, 1))
+        update = update.unflatten(0, (frames[0], -1)).transpose(1, 2).contiguous()
         if self.image_cross_attn is not None and self.norm3 is not None and image is not None:
-            x = x + self.image_cross_attn(self.norm3(x).flatten(0, 1), image).unflatten(0, frames)
-        x = x + self.static_cross_attn(self.norm4(x).flatten(1, 2), static).unflatten(1, x.shape[1:3])
-        update = self.mlp(modulate(layer_norm(x, NORM_EPS), shift_f, scale_f))
-        return torch.addcmul(x, gate_f, update)
+            x, normal = add_and_norm(x, update, NORM_EPS, Modulation.of(self.norm3), gate)
+            update, gate = self.image_cross_attn(normal.flatten(0, 1), image).unflatten(0, frames), None
+        x, normal = add_and_norm(x, update, NORM_EPS, Modulation.of(self.norm4), gate)
+        update = self.static_cross_attn(normal.flatten(1, 2), static).unflatten(1, x.shape[1:3])
+        x, normal = add_and_norm(x, update, NORM_EPS, Modulation.adaptive(shift_f, scale_f))
+        return torch.addcmul(x, gate_f[:, None, None], self.mlp(normal))
 
     @staticmethod
     def _modulation(layer: nn.Sequential, time: Tensor, parts: int) -> tuple[Tensor, ...]:
-        return layer(time)[:, None, None].chunk(parts, dim=-1)
+        return layer(time).chunk(parts, dim=-1)
 
 
 class FinalLayer(nn.Module):
@@ -107,8 +110,8 @@ class FinalLayer(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Return the prediction [B, T, L, C]. x: [B, T, L, width]; time: [B, width], embedded timestep."""
-        shift, scale = self.adaLN_modulation(time)[:, None, None].chunk(2, dim=-1)
-        return self.linear(modulate(layer_norm(x, NORM_EPS), shift, scale))
+        shift, scale = self.adaLN_modulation(time).chunk(2, dim=-1)
+        return self.linear(norm(x, NORM_EPS, Modulation.adaptive(shift, scale)))
 
 
 class VariationDiT(StoredNetwork, nn.Module):

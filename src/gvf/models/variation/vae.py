@@ -17,8 +17,8 @@ from gvf.gaussians.gaussians import NUM_CHANNELS, VARIATION_SLICES
 from gvf.models.layers.attention import CrossAttention, KeysValues
 from gvf.models.layers.embedding import PointEmbedding
 from gvf.models.layers.feed_forward import GatedFeedForward
-from gvf.models.layers.norm import layer_norm
 from gvf.models.layers.posterior import INITIAL_LOGVAR, Posterior
+from gvf.models.layers.residual import add_and_norm, norm
 from gvf.models.network_folder import StoredNetwork
 
 PRE_NORM_EPS = 1e-6
@@ -37,12 +37,12 @@ class Sublayer(nn.Module):
         self.fn = fn
         self.drop_path = drop_path
 
-    def add(self, x: Tensor, update: Tensor) -> Tensor:
-        """Return x plus the update, or x alone where it is dropped. x, update: [B, N, C]."""
+    def drop(self, update: Tensor) -> Tensor:
+        """Return the update, or zeros in the frames where it is dropped. update: [B, N, C]."""
         if self.training and self.drop_path > 0.0:
             keep = 1.0 - self.drop_path
-            update = update * (update.new_empty(len(update), 1, 1).bernoulli_(keep) / keep)
-        return x + update
+            return update * (update.new_empty(len(update), 1, 1).bernoulli_(keep) / keep)
+        return update
 
 
 class Layer(nn.ModuleList):
@@ -56,11 +56,12 @@ class Layer(nn.ModuleList):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the layer's output [B, N, C]. x: [B, N, C]; context: [B, M, C], x itself by default."""
         attention, feed_forward = cast("tuple[Sublayer, Sublayer]", tuple(self))
-        queries = layer_norm(x, PRE_NORM_EPS)
-        source = queries if context is None else layer_norm(context, PRE_NORM_EPS)
+        queries = norm(x, PRE_NORM_EPS)
+        source = queries if context is None else norm(context, PRE_NORM_EPS)
         cross = cast(CrossAttention, attention.fn)
-        x = attention.add(x, cross(queries, cross.project_context(source)))
-        return feed_forward.add(x, feed_forward.fn(layer_norm(x, PRE_NORM_EPS)))
+        update = attention.drop(cross(queries, cross.project_context(source)))
+        x, normal = add_and_norm(x, update, PRE_NORM_EPS)
+        return x + feed_forward.drop(feed_forward.fn(normal))
 
 
 class VariationVAE(StoredNetwork, nn.Module):
@@ -136,7 +137,7 @@ class VariationVAE(StoredNetwork, nn.Module):
         x = self.proj(latents.flatten(0, 1))
         for layer in self.layers:
             x = layer(x)
-        return self._decoder_attention().project_context(layer_norm(x, PRE_NORM_EPS))
+        return self._decoder_attention().project_context(norm(x, PRE_NORM_EPS))
 
     def decode_queries(self, context: KeysValues, gaussians: Tensor) -> Tensor:
         """Return the variations of Gaussians from the context of their clip's frames (Eq. 6).
@@ -146,7 +147,7 @@ class VariationVAE(StoredNetwork, nn.Module):
         num_frames = len(context.keys) // len(gaussians)
         tokens = self.gs_embedding(gaussians) + self.position_encoding(gaussians[..., :3])
         attention = self._decoder_attention()
-        queries = attention.project_queries(layer_norm(tokens, PRE_NORM_EPS))
+        queries = attention.project_queries(norm(tokens, PRE_NORM_EPS))
         x = attention.attend(self._per_frame(queries, num_frames), context)
         # Nothing stands between the attention's output projection and `to_outputs`: one 14-channel matrix does both.
         head, out = self.to_outputs, attention.to_out
