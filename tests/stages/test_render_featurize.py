@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from gvf.config.featurize import FeaturizeConfig
-from gvf.config.render import RenderConfig
+from gvf.config.render import RenderConfig, VideoVariationConfig
 from gvf.data.clips import clip_ids
 from gvf.data.rejections import read_rejections, record_rejections
 from gvf.errors import StageError, UserError
@@ -25,7 +26,15 @@ from tests.sections import execution_section, run_section
 from tests.stages.curated_clips import write_curated
 
 RENDER = RenderConfig(
-    image_size=48, samples=2, canonical_views=5, train_views=2, videos=3, radius=2.0, view_fov=40.0, video_fov=49.1
+    image_size=48,
+    samples=2,
+    canonical_views=5,
+    train_views=2,
+    videos=3,
+    radius=2.0,
+    view_fov=40.0,
+    video_fov=49.1,
+    video_variation=None,
 )
 FEATURIZE = FeaturizeConfig(
     encoder="efficientnet_lite0",
@@ -101,6 +110,28 @@ def test_images_show_their_frame_and_camera(folder: Path) -> None:
     eval_views = rendered("b")["eval_rgba"][0].astype(float)
     assert eval_views[1, 24, 24, 0] > 250  # azimuth 15: the front
     assert eval_views[3, 24, 24, 2] > 250  # azimuth 195: the back
+
+
+def test_varied_videos_differ_in_training_clips_alone_and_in_nothing_but_their_images(folder: Path) -> None:
+    write_curated({"a": "train", "b": "held_out"})
+    render.run(params(), Workspace())
+    plain = {name: rendered(name) for name in ("a", "b")}
+    varied = params()
+    flaws = VideoVariationConfig(
+        share=1.0, light=60.0, exposure=0.4, edge=0.02, holes=1, shift=0.02, zoom=0.05, roll=3.0
+    )
+    varied.render = replace(RENDER, video_variation=flaws)
+    render.run(varied, Workspace())
+    for clip, before in plain.items():
+        different = {name for name, array in rendered(clip).items() if not np.array_equal(array, before[name])}
+        assert different == ({"video_rgba"} if clip == "a" else set())
+    videos, before = rendered("a")["video_rgba"], plain["a"]["video_rgba"]
+    assert all((one != other).any() for one, other in zip(videos, before))
+    overlap = ((videos[..., 3] > 127) & (before[..., 3] > 127)).sum() / (before[..., 3] > 127).sum()
+    assert overlap > 0.8  # the same object in nearly the same place
+    first = rendered("a")["video_rgba"]
+    render.run(varied, Workspace())
+    assert np.array_equal(rendered("a")["video_rgba"], first)
 
 
 def test_images_of_a_clip_do_not_depend_on_the_others(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

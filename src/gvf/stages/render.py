@@ -20,6 +20,7 @@ from gvf.rendering.mesh_views import MeshRenderer
 from gvf.storage.files import fresh_directory, load_npz, save_npz
 from gvf.tracking import client as tracking
 from gvf.training.randomness import derive_seed
+from gvf.video.filming import draw_filming
 from gvf.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def render_clip_views(task: RenderTask) -> float:
     generator = np.random.default_rng(derive_seed(task.seed, "render", task.path.stem))
     cameras = plan_cameras(task.config, mesh.num_frames, task.held_out, generator)
     images = render_kinds(mesh, cameras, task.config.image_size, task.config.samples)
+    if task.config.video_variation is not None and not task.held_out:
+        vary_videos(images["video"], mesh, cameras["video"], task)
     arrays: dict[str, np.ndarray] = {}
     for kind, chosen in cameras.items():
         arrays[f"{kind}_rgba"] = images[kind]
@@ -136,6 +139,22 @@ def render_kinds(mesh: AnimatedMesh, cameras: dict[str, Cameras], size: int, sam
     axes = {"canonical": 0, "video": 1}
     stacked = {kind: np.stack(frames, axis=axes.get(kind, 0)) for kind, frames in images.items()}
     return stacked | {"canonical": stacked["canonical"][0]}
+
+
+def vary_videos(videos: np.ndarray, mesh: AnimatedMesh, cameras: Cameras, task: RenderTask) -> None:
+    """Film a share of the videos [A, T, H, W, 4] again with flaws, in place; the recorded cameras stay the same."""
+    config, renderer = task.config.video_variation, MeshRenderer(mesh)
+    assert config is not None, "called only where videos are varied"
+    generator = np.random.default_rng(derive_seed(task.seed, "film", task.path.stem))
+    for video, viewmat, K in zip(videos, cameras.viewmats, cameras.Ks):
+        varied, filming = generator.random() < config.share, draw_filming(config, len(video), generator)
+        if not varied:
+            continue
+        for frame, (own, own_K) in enumerate(zip(*filming.cameras(viewmat, K))):
+            vertices, placed = filming.relit(mesh.vertices[frame], own)
+            drawn = renderer.render(vertices, placed[None], own_K[None], task.config.image_size, task.config.samples)
+            video[frame] = drawn[0]
+        video[:] = filming.developed(video)
 
 
 def contact_sheet(paths: list[Path]) -> np.ndarray:

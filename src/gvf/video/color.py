@@ -25,6 +25,11 @@ _LEVELS = np.arange(256, dtype=np.float32) / 255
 _LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
+def linear_from_srgb(rgb: np.ndarray) -> np.ndarray:
+    """Decode display sRGB uint8 [...] to linear light in [0, 1], float32."""
+    return _LINEAR[rgb]
+
+
 def srgb_from_linear(light: np.ndarray) -> np.ndarray:
     """Encode linear light in [0, 1] as sRGB in [0, 1] (IEC 61966-2-1)."""
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
