@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,14 @@ def sleep_a_little(seconds: float) -> float:
 def touch_and_sleep(path: Path) -> None:
     path.touch()
     time.sleep(600)
+
+
+def ends_slowly(path: Path) -> str:
+    """Leave something to do at the regular end of the worker: to write a file, after a while."""
+
+    def write() -> None:
+        time.sleep(0.5)
+        path.write_text("whole")
+
+    Finalize(None, write, exitpriority=1)
+    return "done"

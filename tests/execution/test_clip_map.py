@@ -21,7 +21,7 @@ from gvf.config.execution import ExecutionConfig
 from gvf.errors import ClipError, ConfigError, UserError
 from gvf.execution.clip_map import Rejected, map_clips
 from gvf.execution.processes import _Context
-from tests.execution.bad_clips import killed_once, misbehave, process_id, sleep_a_little
+from tests.execution.bad_clips import ends_slowly, killed_once, misbehave, process_id, sleep_a_little
 from tests.sections import execution_section
 
 # kind of misbehaviour -> what becomes of the clip where workers are processes
@@ -180,6 +180,12 @@ def test_process_executor_leaves_this_process_and_its_environment():
 def test_no_worker_outlives_the_map():
     ids = map_clips(process_id, [1, 2, 3, 4], run_config("process"), "test")
     assert not any(Path(f"/proc/{number}").exists() for number in ids)
+
+
+def test_workers_without_work_end_by_themselves(tmp_path):
+    """What is written at the end of a process is whole: a worker is not killed while it ends."""
+    assert map_clips(ends_slowly, [tmp_path / "a", tmp_path / "b"], run_config("process"), "test") == ["done", "done"]
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["whole", "whole"]
 
 
 def test_ctrl_c_stops_the_workers_at_once_and_prints_no_traceback_of_theirs(tmp_path):

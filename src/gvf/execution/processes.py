@@ -39,6 +39,7 @@ _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, int(signal.SIGTERM)}
 # In place of an outcome: the clip is to be retried, because its worker was killed from outside or never began it.
 _AGAIN, _NOT_BEGUN = object(), object()
 _MOST_ATTEMPTS = 2  # at a clip whose worker was killed from outside
+_PATIENCE = 5.0  # seconds in which a worker ends by itself once all clips are done
 _MOST_STARTS = 3  # of workers in a row that end before they begin a clip
 
 
@@ -60,6 +61,10 @@ class _Handle(popen_forkserver.Popen):
 class _Worker(ForkServerProcess):
     """A process for Pebble: exiting by itself counts as a failure, and terminating it means SIGKILL."""
 
+    def __init__(self, patience: list[float], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._patience = patience
+
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> _Handle:
         return _Handle(process_obj)
@@ -73,15 +78,26 @@ class _Worker(ForkServerProcess):
     def terminate(self) -> None:
         """Kill the process: a stopped one, or one inside native code, does not react to SIGTERM.
 
-        Files are written under temporary names, so none is left incomplete.
+        Files are written under temporary names, so none is left incomplete. A worker without work, whose channel was closed,
+        is given time to end by itself, and to write what others keep at the end of a process, such as measured coverage.
         """
+        self.join(self._patience[0])
         self.kill()
 
 
 class _Context(ForkServerContext):
-    """A context with a fork server: it has none of the parent's threads, and its forks have all imports done."""
+    """A context with a fork server: it has none of the parent's threads, and its forks have all imports done.
 
-    Process = _Worker  # type: ignore[assignment]
+    patience: seconds in which a worker may end by itself before it is killed, in a list that all workers share.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patience = [0.0]
+
+    def Process(self, *args: Any, **kwargs: Any) -> _Worker:  # type: ignore[override]
+        """Return a worker that has not started yet."""
+        return _Worker(self.patience, *args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -157,6 +173,7 @@ def _pools(
 
     try:
         yield [new_pool() for _ in range(count)], new_pool
+        context.patience[0] = _PATIENCE
     finally:
         for pool in made:
             pool.stop()
