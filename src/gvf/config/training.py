@@ -48,7 +48,7 @@ class TrainingConfig:
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
     """Decay of the averaged weights, applied after every optimiser step."""
     precision: Literal["auto", "float32", "bfloat16"]
-    """Precision of autocast; weights, gradients and optimiser stay float32. `auto` is bfloat16 where the hardware has it."""
+    """Precision of autocast; weights, gradients and optimiser stay float32. `auto` is bfloat16 where its products are faster."""
     zero_stage: Annotated[int, Field(ge=0, le=3)]
     """DeepSpeed ZeRO stage: 0 (nothing divided) to 3 (optimiser, gradients and weights divided over processes)."""
 

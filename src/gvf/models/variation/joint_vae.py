@@ -87,7 +87,13 @@ class JointVAE(nn.Module):
         """Return G_1 = D_GS(E_GS(M_1)); the latent is drawn from its posterior with a generator, else it is the mean."""
         with torch.no_grad():
             posterior = self.static.encode(features, voxels)
-            latents = posterior.mean if generator is None else posterior.sample(generator)
+        return self.decode_canonical(posterior, voxels, generator)
+
+    def decode_canonical(
+        self, posterior: Posterior, voxels: VoxelBatch, generator: torch.Generator | None = None
+    ) -> Canonical:
+        """Return G_1 = D_GS(S_1) for a posterior of S_1 [M, C] that E_GS returned earlier; `generator` as in `canonical`."""
+        latents = posterior.mean if generator is None else posterior.sample(generator)
         gaussians, valid = pad(self.static.decode(latents, voxels))
         return Canonical(gaussians, valid, posterior)
 

@@ -27,6 +27,7 @@ from gvf.training.batches import Draw
 from gvf.training.optimizer import ParameterGroup, parameter_group
 from gvf.training.tasks.canonical_batch import CanonicalBatch, ReadFeatures, ReadViews, load_canonical
 from gvf.training.tasks.motion_phase import MotionBatch, MotionPhase, ReadPoints, draw_frames
+from gvf.training.tasks.posteriors import Posteriors
 
 CANONICAL_VIEWS = 1  # per clip of a batch, for the canonical loss
 
@@ -97,6 +98,11 @@ class JointVaeTask:
         return [variation, decoder] if self.config.finetune_decoder else [variation]
 
     @cached_property
+    def posteriors(self) -> Posteriors:
+        """Return E_GS's posteriors of the clips met so far."""
+        return Posteriors()
+
+    @cached_property
     def motion_phase(self) -> MotionPhase | None:
         """Return the steps that learn only the motion, where the configuration has them."""
         config = self.config.motion_phase
@@ -147,7 +153,9 @@ class JointVaeTask:
 
     def _complete_loss(self, model: JointVAE, batch: JointBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         static = batch.canonical
-        canonical = model.canonical(static.features, static.voxels, draw.generator)
+        clips = [self.clips[index] for index in draw.indices]
+        posterior = self.posteriors(model.static, clips, static.features, static.voxels)
+        canonical = model.decode_canonical(posterior, static.voxels, draw.generator)
         motion = model.motion(canonical, batch.points, draw.generator)
         posterior = model.encode(canonical, motion)
         chosen = choose_gaussians(canonical.valid, self.config.guided_gaussians, draw.generator)
