@@ -110,7 +110,7 @@ TRAIN_JOINT = TrainVaeJointConfig(
     canonical_loss=CANONICAL_LOSS,
     training=TRAINING,
 )
-TRAIN_DIT = TrainDitConfig(num_diffusion_steps=100, cond_drop_prob=0.3, training=TRAINING)
+TRAIN_DIT = TrainDitConfig(num_diffusion_steps=100, timestep_shift=1.0, cond_drop_prob=0.3, training=TRAINING)
 
 
 def load_features(clip: str) -> dict[str, Tensor]:

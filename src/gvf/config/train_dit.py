@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from gvf.config.fields import STRICT
@@ -17,6 +17,9 @@ class TrainDitConfig:
 
     num_diffusion_steps: Annotated[int, Field(ge=2)]
     """Steps of the cosine noise schedule (S)."""
+    timestep_shift: PositiveFloat
+    """How much more often training draws noisy diffusion steps than clean ones: a uniform u in [0, 1) becomes
+    shift u / (1 + (shift - 1) u). With 1, as in the paper, all steps are equally likely."""
     cond_drop_prob: Annotated[float, Field(ge=0.0, le=1.0)]
     """Probability with which a sample's video tokens are zeroed, for classifier-free guidance."""
     training: TrainingConfig

@@ -40,6 +40,18 @@ class NoiseSchedule:
         """Return the factors of the noise, [S]."""
         return torch.sqrt(-torch.expm1(2.0 * self.log_alphas))
 
+    def draw_steps(self, count: int, shift: float, generator: torch.Generator) -> Tensor:
+        """Draw diffusion steps [count] for training; with shift 1 all steps are equally likely, above 1 noisy ones more.
+
+        A uniform u becomes shift u / (1 + (shift - 1) u), as in Esser et al. (2024), so that the odds u / (1 - u) grow
+        by the factor `shift`.
+        """
+        if shift == 1.0:
+            return torch.randint(self.num_steps, (count,), generator=generator)
+        uniform = torch.rand(count, generator=generator, dtype=torch.float64)
+        shifted = shift * uniform / (1.0 + (shift - 1.0) * uniform)
+        return (shifted * self.num_steps).long().clamp_max(self.num_steps - 1)
+
     def coefficients(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return alpha and sigma of integer timesteps [B], shaped to multiply `like` [B, ...], in its dtype and on its device."""
         shape = (-1, *(1,) * (like.dim() - 1))

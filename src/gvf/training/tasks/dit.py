@@ -106,7 +106,7 @@ class DitTask:
             torch.stack([record.positions for record in records]),
             VideoCondition.stack([self._video(*pair, generator) for pair in zip(chosen, records)]),
             torch.randn(latents.shape, generator=generator),
-            torch.randint(self.schedule.num_steps, (len(chosen),), generator=generator),
+            self.schedule.draw_steps(len(chosen), self.config.timestep_shift, generator),
         )
 
     def loss(self, model: VariationDiT, batch: DiffusionBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
