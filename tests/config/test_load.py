@@ -93,7 +93,8 @@ def test_all_problems_are_reported_together_up_to_a_bound() -> None:
     error = refused({"run.seed": -1, "sample.steps": 0, "train_dit.num_frame": 3})
     assert str(error).splitlines() == [
         "params.yaml: run.seed: is -1, but must be at least 0.",
-        "params.yaml: train_dit.num_frame: no such field. The fields here are num_diffusion_steps, timestep_shift, cond_drop_prob, training.",
+        "params.yaml: train_dit.num_frame: no such field. The fields here are num_diffusion_steps, timestep_shift, "
+        "cond_drop_prob, training.",
         "params.yaml: sample.steps: is 0, but must be greater than 0.",
     ]
     assert (error.key, error.message) == ("run.seed", "is -1, but must be at least 0.")

@@ -23,7 +23,8 @@ def test_a_shift_multiplies_the_odds_of_noisy_steps() -> None:
     """P(s u / (1 + (s - 1) u) < a) = a / (s - (s - 1) a), the inverse of the map, by hand."""
     shift = 3.0
     steps = cosine_schedule(1000).draw_steps(COUNT, shift, generator())
-    assert steps.min() >= 0 and steps.max() <= 999
+    assert steps.min() >= 0
+    assert steps.max() <= 999
     for share in (0.25, 0.5, 0.75):
         expected = share / (shift - (shift - 1.0) * share)
         deviation = (expected * (1.0 - expected) / COUNT) ** 0.5
