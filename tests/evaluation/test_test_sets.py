@@ -33,6 +33,7 @@ def manifest(name: str, **changes: Any) -> pd.DataFrame:
     rows = sets.read_list(name).assign(split="held_out").to_dict("records")
     rows.append({"clip_id": "other--run", "asset_sha256": "0", "mesh_sha256": "1", "split": "train"})
     table = pd.DataFrame(rows).assign(decision="accepted", family="f", asset_seen=False)
+    table = table.assign(skeleton=table["asset_sha256"], skeleton_seen=False)
     table["asset"] = "assets/" + table["clip_id"].str.partition("--")[0] + ".glb"
     return table.assign(**changes)
 

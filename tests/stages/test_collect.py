@@ -289,6 +289,24 @@ def test_procedural_assets_know_their_family(source: Path) -> None:
     assert read_manifest(Workspace().raw_manifest)["asset_sha256"].tolist() == first
 
 
+def test_several_sources_are_collected_at_once(source: Path) -> None:
+    """A file of a family's name, and a table that knows more of it."""
+    sliding_triangle("hop").glb(source / "fish-000.glb")
+    (source / "manifest.csv").write_text("file,kind,licence,author\nfish-000.glb,animal,CC0-1.0,Ana\n")
+    settings = ProceduralSourceConfig(families=("fish",), clips_per_family=1)
+    glb = GlbSourceConfig(str(source))
+    config = CollectConfig(sources=("procedural", "glb"), watch="src", procedural=settings, glb=glb)
+    metrics = collect.run(SimpleNamespace(**SHARED, collect=config), Workspace())  # type: ignore[arg-type]
+    clips = read_manifest(Workspace().raw_manifest).set_index("source")
+    assert clips["asset"].to_dict() == {"glb": "assets/fish-000/fish-000.glb", "procedural": "assets/fish-000.glb"}
+    assert clips["kind"].to_dict() == {"glb": "animal", "procedural": "fish"}
+    assert clips["licence"].to_dict() == {"glb": "CC0-1.0", "procedural": "Apache-2.0"}
+    assert clips["author"].to_dict() == {"glb": "Ana", "procedural": "gvf"}
+    assert clips["clip_id"].is_unique
+    assert clips["skeleton"].is_unique
+    assert (metrics["kinds"], metrics["assets_without_licence"]) == (2, 0)
+
+
 def test_a_process_pool_finds_the_same(source: Path) -> None:
     for name in ("a", "b", "c"):
         sliding_triangle(name).glb(source / f"{name}.glb")

@@ -99,7 +99,7 @@ def test_an_asset_whose_file_digest_is_reserved_is_a_leak(monkeypatch: pytest.Mo
     asset = ReservedAsset("gvf", "chair", "5" * 64, "", "a test")
     monkeypatch.setattr("gvf.data.curation.reserved.reserved_assets", lambda: (asset,))
     row = {"clip_id": "a--b", "asset": "assets/a.glb", "family": "a", "asset_seen": False, "mesh_sha256": "6" * 64}
-    row |= {"decision": "accepted", "split": "train", "asset_sha256": "5" * 64}
+    row |= {"decision": "accepted", "split": "train", "asset_sha256": "5" * 64, "skeleton": "s", "skeleton_seen": False}
     assert find_leaks(pd.DataFrame([row])) == [
         "a--b (train) is chair of the test set gvf, which is reserved for testing."
     ]
@@ -115,6 +115,8 @@ def row(clip_id: str, split: str, mesh: str, **changes: Any) -> dict[str, Any]:
         "decision": "accepted",
         "split": split,
         "asset_seen": False,
+        "skeleton": f"skeleton of {clip_id}",
+        "skeleton_seen": changes.get("asset_seen", False),
         **changes,
     }
 
@@ -130,6 +132,7 @@ def test_each_kind_of_leak_is_reported() -> None:
         (row("e", "held_out", "1"), "e is held out as unseen, but the training clip a has the same mesh"),
         (row("e", "held_out", "3", asset="assets/a.glb"), "but the training clip a has the same asset"),
         (row("e", "held_out", "3", asset_sha256="a"), "but the training clip a has the same file"),
+        (row("e", "held_out", "3", skeleton="skeleton of a"), "but the training clip a has the same skeleton"),
         (row("e", "train", "3", asset=f"assets/{reserved.asset_id}.glb"), f"e (train) is {reserved}"),
     ):
         (leak,) = find_leaks(pd.DataFrame([*clean, change]))

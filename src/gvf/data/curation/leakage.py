@@ -13,7 +13,7 @@ def find_leaks(clips: pd.DataFrame) -> list[str]:
     """Return one sentence per fault in the split of a curated manifest; an empty list if there is none.
 
     Faults are an accepted asset of a public test set, and a held-out clip that is marked as unseen although training
-    contains its asset, file or mesh.
+    contains its asset, file or mesh, or as one of an unseen skeleton although training contains its skeleton.
     """
     accepted = clips[clips["decision"] == ACCEPTED]
     leaks = []
@@ -23,9 +23,12 @@ def find_leaks(clips: pd.DataFrame) -> list[str]:
             leaks.append(f"{row['clip_id']} ({row['split']}) is {reserved}, which is reserved for testing.")
     train = accepted[accepted["split"] == TRAIN]
     unseen = accepted[(accepted["split"] == HELD_OUT) & ~accepted["asset_seen"]]
-    for column, what in (("asset", "asset"), ("asset_sha256", "file"), ("mesh_sha256", "mesh")):
+    apart = accepted[(accepted["split"] == HELD_OUT) & ~accepted["skeleton_seen"]]
+    compared = (("asset", "asset"), ("asset_sha256", "file"), ("mesh_sha256", "mesh"), ("skeleton", "skeleton"))
+    for column, what in compared:
+        held_out = apart if column == "skeleton" else unseen
         owners = train.dropna(subset=column).drop_duplicates(column).set_index(column)["clip_id"]
-        for clip_id, value in zip(unseen["clip_id"], unseen[column]):
+        for clip_id, value in zip(held_out["clip_id"], held_out[column]):
             if value in owners.index:
                 leaks.append(
                     f"{clip_id} is held out as unseen, but the training clip {owners[value]} has the same {what}."
