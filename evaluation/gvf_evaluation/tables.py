@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gvf.methods import DIT, VAE
 from gvf.metrics.table import METRICS
 from gvf.storage.files import atomic_path
 
@@ -45,11 +46,18 @@ _COLUMNS = {
 }
 
 
+_METHODS = {VAE: "VAE", DIT: "DiT"}
+
+
 def column(name: str) -> Column:
-    """Return how the column of a metric, of a metric's published values, or any other column is shown."""
+    """Return how a column is shown: a metric, its published values, that of one method (`dit_gap_closed`), or any other."""
     if name.endswith("_published"):
         measured = column(name.removesuffix("_published"))
         return replace(measured, title=f"{measured.title} (published)")
+    method, _, measured_name = name.partition("_")
+    if method in _METHODS and measured_name in _COLUMNS:
+        measured = column(measured_name)
+        return replace(measured, title=f"{_METHODS[method]}: {measured.title.lower()}")
     if name in METRICS:
         metric = METRICS[name]
         return Column(metric.title, metric.format, metric.higher_is_better)

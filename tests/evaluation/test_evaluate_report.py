@@ -43,7 +43,7 @@ FILES = ScoreFiles(HERE.scores)
 
 @dataclass(frozen=True)
 class Source:
-    source: str
+    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Sections:
 
 SECTIONS: Any = Sections(
     run_section(),
-    Source("procedural"),
+    Source(("procedural",)),
     Drawn(("vae", "dit")),
     EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd", "chamfer")),
     ReportConfig(strip_frames=2, tile_size=128),
@@ -277,7 +277,7 @@ def test_the_page_is_whole_self_contained_and_the_same_every_time(here: Path) ->
     assert places == sorted(places)
     assert "0 of 3 clips the DiT does worse than Static" in page.text
     assert "Displacement error of the DiT: 0.90. PSNR in dB" in page.text
-    assert "Kind box, motion 0.10; the asset was seen in training" in page.text
+    assert "Kind prop, motion 0.10; the asset was seen in training" in page.text
     assert text.count(" dB in ") == 6  # the published rows, each with its time, in the chart's description
     assert "<dt>MLflow" not in text
     table_1 = page.text.index("Table 1: video to 4D")
@@ -360,7 +360,7 @@ def test_every_table_is_written_three_times_and_says_where_it_comes_from(here: P
         assert (HERE.tables / f"{name}.csv").is_file()
         assert r"\begin{tabular}" in (HERE.tables / f"{name}.tex").read_text()
     curation = pd.read_csv(HERE.tables / "curation.csv")
-    assert curation.to_dict("records") == [{"family": "box", "train": 1, "held_out": 3, "rejected: motion": 1}]
+    assert curation.to_dict("records") == [{"kind": "prop", "train": 1, "held_out": 3, "rejected: motion": 1}]
 
 
 def test_missing_input_names_the_file_and_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from gvf_evaluation.held_out import DISPLACEMENT_ERROR
 from gvf_evaluation.reporting.inputs import ReportInputs
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
 from gvf_evaluation.results import TABLE_1_CAPTION, pipeline_row, table_1_rows
-from gvf_evaluation.tables import cell, column, definitions, write_table
+from gvf_evaluation.tables import definitions, write_table
 
 OVER_TIME_CAPTION = (
     "Quality at each frame, averaged over views and clips. The canonical Gaussians represent the first frame, so all methods "
@@ -56,7 +56,10 @@ def write_tables(inputs: ReportInputs, folder: Path) -> None:
             labelled(over_time(inputs.frames)), fresh, "quality_over_time", f"{OVER_TIME_CAPTION} {source} {defined}"
         )
         write_table(
-            decisions_by_family(inputs.manifest), fresh, "curation", f"Number of clips by family and decision. {source}"
+            decisions_by_kind(inputs.manifest),
+            fresh,
+            "curation",
+            f"Number of clips by kind of object and decision. {source}",
         )
         write_table(table_1(inputs), fresh, "table_1", TABLE_1_CAPTION)
 
@@ -76,7 +79,9 @@ def measured_caption(measurement: Mapping[str, Any]) -> str:
 
 def overall(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the means over all held-out clips, one row per method."""
-    return labelled(summary[summary["group"] == "all"].drop(columns=["group", "num_clips"]))
+    table = labelled(summary[summary["group"] == "all"].drop(columns=["group", "num_clips"]))
+    first = ["method", "gap_closed", DISPLACEMENT_ERROR]
+    return table[[*first, *(name for name in table.columns if name not in first)]]
 
 
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
@@ -86,16 +91,12 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
 
 def by_group(summary: pd.DataFrame) -> pd.DataFrame:
     """Return one row per group: its clips, and gap closed and displacement error of the VAE and the DiT."""
-    columns: dict[str, Any] = {}
-    for name, title in (("gap_closed", "gap closed"), (DISPLACEMENT_ERROR, "displacement error")):
-        values = summary.pivot(index="group", columns="method", values=name)
-        form = column(name).format
-        columns |= {
-            f"{method.upper()} {title}": [cell(value, form) for value in values[method]] for method in (VAE, DIT)
-        }
-    counts = summary.groupby("group")["num_clips"].first()
-    table = pd.DataFrame({"num_clips": counts, **columns}, index=values.index).loc[summary["group"].unique()]
-    return labelled(table.reset_index())
+    names = ("gap_closed", DISPLACEMENT_ERROR)
+    values = summary.pivot(index="group", columns="method", values=list(names))
+    table = pd.DataFrame({"num_clips": summary.groupby("group")["num_clips"].first()})
+    for name in names:
+        table = table.assign(**{f"{method}_{name}": values[name][method] for method in (VAE, DIT)})
+    return labelled(table.loc[summary["group"].unique()].reset_index())
 
 
 def over_time(frames: pd.DataFrame) -> pd.DataFrame:
@@ -111,10 +112,10 @@ def gaps_by_clip(clips: pd.DataFrame) -> pd.DataFrame:
     return gaps.sort_values([DIT, VAE], ascending=False, na_position="last", kind="stable")
 
 
-def decisions_by_family(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return the number of clips of each family in each split, and of those rejected, by reason."""
+def decisions_by_kind(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the number of clips of each kind in each split, and of those rejected, by reason."""
     outcome = manifest["split"].where(manifest["decision"] != REJECTED, "rejected: " + manifest["reason"].astype(str))
-    counts = pd.crosstab(manifest["kind" if "kind" in manifest.columns else "family"], outcome)
+    counts = pd.crosstab(manifest["kind"], outcome)
     first = [name for name in ("train", "held_out") if name in counts.columns]
     counts = counts[first + [name for name in counts.columns if name not in first]]
     return counts.reset_index()

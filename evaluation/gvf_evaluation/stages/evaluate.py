@@ -152,9 +152,9 @@ def _held_out(workspace: Workspace) -> list[Clip]:
     return [
         Clip(
             row["clip_id"],
-            kind=row.get("kind", row["family"]),
+            kind=row["kind"],
             asset_seen=bool(row["asset_seen"]),
-            skeleton_seen=bool(row.get("skeleton_seen", row["asset_seen"])),
+            skeleton_seen=bool(row["skeleton_seen"]),
             motion=float(row["motion"]),
         )
         for row in rows.to_dict("records")
