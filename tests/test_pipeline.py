@@ -63,6 +63,7 @@ def tiny_params(folder: Path) -> Path:
     values["variation_vae"] |= {"width": 12, "num_layers": 1, "num_heads": 2, "num_latents": LATENTS}
     values["variation_vae"]["latent_channels"] = CHANNELS
     values["variation_dit"] |= {"width": 12, "num_layers": 1, "num_heads": 2, "num_static": 8}
+    values["variation_dit"]["image_condition"] = "both"
     values["train_vae_static"]["views_per_clip"] = 1
     values["train_vae_joint"] |= {"frames_per_clip": 2, "rendered_frames": 1, "guided_gaussians": 16}
     values["sample"]["num_frames"] = SAMPLED_FRAMES
@@ -335,15 +336,15 @@ def test_an_ablation_that_was_killed_resumes_its_training_in_its_own_workspace(r
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Checkpoints, "save", save_and_die)
-        ablate(Workspace(), "dit", "no-positions", 1)
-    work = Path("ablations/work/dit-no-positions-1")
+        ablate(Workspace(), "dit", "pixel-aligned", 1)
+    work = Path("ablations/work/dit-pixel-aligned-1")
     assert [path.name for path in Workspace(work).checkpoints("train-dit").iterdir()] == ["step-00000001"]
     first_step = read_json(Workspace(work).checkpoints("train-dit") / "step-00000001/state.json")["progress"]["rows"]
     assert not Path("ablations/results").exists()
     monkeypatch.setattr(Checkpoints, "save", save_and_note)
-    ablate(Workspace(), "dit", "no-positions", 1)
+    ablate(Workspace(), "dit", "pixel-aligned", 1)
     assert saved == [1, 2], "step 1 is not trained again"
-    curve = pd.read_csv("ablations/results/dit-no-positions-1.csv")
+    curve = pd.read_csv("ablations/results/dit-pixel-aligned-1.csv")
     assert curve["step"].tolist() == [1, 2]
     assert curve["loss"][0] == pytest.approx(first_step[0]["loss"])
     assert not work.exists()

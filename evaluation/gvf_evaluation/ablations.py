@@ -54,7 +54,7 @@ TABLES = (
         "dit",
         ("no-positions", "ours"),
         published.table_3().assign(image_condition="tokens"),
-        beyond={"pixel-aligned": {"position_embedding": True, "image_condition": "both"}},
+        beyond={"pixel-aligned": {"position_embedding": True, "image_condition": "pixel_aligned"}},
     ),
     AblationTable(5, "Finetuning of the Gaussian decoder", "vae", ("frozen-decoder", "ours"), published.table_5()),
     AblationTable(

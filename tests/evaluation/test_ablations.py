@@ -129,7 +129,7 @@ def test_a_variant_beyond_the_paper_is_compared_with_ours_alone() -> None:
     results = [result("dit", name, seed, psnr) for name, pair in values.items() for seed, psnr in enumerate(pair)]
     frame = ablation_frame(table, results)
     assert frame["variant"].tolist() == ["no-positions", "ours", "pixel-aligned"]
-    assert frame["image_condition"].tolist() == ["tokens", "tokens", "both"]
+    assert frame["image_condition"].tolist() == ["tokens", "tokens", "pixel_aligned"]
     assert math.isnan(frame["psnr_published"].tolist()[-1])
     assert tables_of("dit", "pixel-aligned") == [3]
     noise = seed_noise("dit", results)

@@ -27,6 +27,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "train-vae-joint-motion-first": tiny_tasks.motion_first,
     "train-dit": tiny_tasks.dit,
     "train-dit-both": partial(tiny_tasks.dit, "both"),
+    "train-dit-pixel-aligned": partial(tiny_tasks.dit, "pixel_aligned"),
 }
 
 

@@ -14,7 +14,6 @@ from gvf.errors import UserError
 from gvf.execution.free_memory import free_bytes
 from gvf.gaussians.gaussians import NUM_CHANNELS, Gaussians
 from gvf.models.activation_memory import on_meta, peak_bytes
-from gvf.models.encoders.aligned_features import features_of_maps, values_at_first
 from gvf.models.encoders.dinov2 import DinoV2Encoder
 from gvf.models.encoders.image_encoder import ImageEncoder
 from gvf.models.variation.dit import VideoCondition
@@ -165,13 +164,7 @@ def _encoding(generator: MotionGenerator, num_frames: int) -> Callable[[], objec
         return lambda: torch.cat(encoder.patches_and_class(pixels), dim=1)
     size = generator.index.image_encoder.preprocessing.size
     images = torch.empty(num_frames, size, size, 4, dtype=torch.uint8, device="meta")
-    seeing, sees = cast(ImageEncoder, encoder), generator.dit.config
-    if not sees.sees_aligned:
-        return lambda: seeing.tokens(images)
-    places = torch.empty(generator.vae.variation.config.num_latents, 2, device="meta")
-
-    def align() -> Tensor:  # takes more than the tokens, which are of the frames' central parts
-        maps = seeing.maps(images)
-        return features_of_maps(maps, values_at_first(maps, places), places, None, sees.aligned_features)
-
-    return align
+    seeing = cast(ImageEncoder, encoder)
+    if generator.dit.config.sees_aligned:  # more than the tokens, which are of the frames' central parts
+        return lambda: seeing.maps(images)
+    return lambda: seeing.tokens(images)

@@ -84,23 +84,18 @@ def aligned_features(
     parts = []
     for batch in frames.split(batch_size):
         maps = encoder.maps(batch.to(device))
-        first = first or values_at_first(maps, places)
-        parts.append(features_of_maps(maps, first, places, described, features).cpu())
+        first = first or [sample_maps(one[:1], places[None], "border")[0].T for one in (maps.voxel, *maps.compared)]
+        parts.append(_features_of_maps(maps, first, places, described, features).cpu())
     return torch.cat(parts)
 
 
-def values_at_first(maps: Maps, places: Tensor) -> list[Tensor]:
-    """Return the values [L, C] of each map of the first frame: of the voxels' one, then of those to compare."""
-    return [sample_maps(one[:1], places[None], "border")[0].T for one in (maps.voxel, *maps.compared)]
-
-
-def features_of_maps(
+def _features_of_maps(
     maps: Maps, first: Sequence[Tensor], places: Tensor, described: Tensor | None, features: Sequence[str]
 ) -> Tensor:
     """Return the features [B, L, num_channels] of points in some frames, from the encoder's maps of these.
 
-    first: of the video's first frame, as `values_at_first`. places: [L, 2], image coordinates. described: [L, 4], of
-    `PointsInView`; None without the part `point`. features: as in `aligned_features`.
+    first: values [L, C] of each map in the video's first frame, the voxels' map first. places: [L, 2], image coordinates.
+    described: [L, 4], of `PointsInView`; None without the part `point`. features: as in `aligned_features`.
     """
     count = len(maps.voxel)
     made: list[Tensor] = []
