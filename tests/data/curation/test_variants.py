@@ -141,6 +141,7 @@ def test_draws_stay_in_their_ranges_and_are_written_down() -> None:
     assert 60 < sum(variant.reverse for variant in drawn) < 140
     written = json.loads(drawn[0].text())
     assert written["yaw"] == round(drawn[0].yaw, 4)
+    assert written["mirrored"] is drawn[0].mirrored
     assert set(written) == {"yaw", "mirrored", "scale", "start", "window", "reverse"}
 
 

@@ -37,7 +37,8 @@ class Variant:
 
     def text(self) -> str:
         """Return the changes as JSON, rounded, for the manifest."""
-        return json.dumps({name: round(value, 4) for name, value in asdict(self).items()})
+        values = asdict(self).items()
+        return json.dumps({name: round(value, 4) if isinstance(value, float) else value for name, value in values})
 
 
 def draw_variant(config: VariantsConfig, loops: bool, generator: np.random.Generator) -> Variant:
