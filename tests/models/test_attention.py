@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gvf.models.layers.attention import CrossAttention, SelfAttention, attend
 from gvf.models.layers.embedding import AbsolutePositionEmbedding, PointEmbedding, TimestepEmbedding
@@ -62,6 +62,31 @@ def test_heads_are_contiguous_groups_of_channels() -> None:
         heads.append(plain_attention(q[:, None, :, group], k[:, None, :, group], v[:, None, :, group])[:, 0])
     expected = cross.to_out(torch.cat(heads, -1))
     torch.testing.assert_close(cross(x, cross.project_context(context)), expected)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_long_context_is_attended_to_without_projecting_it(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    cross = CrossAttention(16, 2, bias=bias, context_channels=24).double()
+    if bias:
+        nn.init.normal_(cross.to_kv.bias)
+    x, context = torch.randn(3, 5, 16).double().requires_grad_(), torch.randn(3, 40, 24).double().requires_grad_()
+    projected = cross(x, cross.project_context(context))
+    monkeypatch.setattr(cross, "project_context", None)
+    absorbed = cross.attend_once(x, context)
+    torch.testing.assert_close(absorbed, projected)
+    inputs, weight = (x, context, cross.to_q.weight, cross.to_kv.weight), torch.randn_like(projected)
+    for ours, expected in zip(
+        torch.autograd.grad(absorbed, inputs, weight), torch.autograd.grad(projected, inputs, weight)
+    ):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_a_short_context_is_projected(monkeypatch: pytest.MonkeyPatch) -> None:
+    cross = CrossAttention(16, 2, bias=False)
+    x, context = torch.randn(3, 5, 16), torch.randn(3, 39, 16)
+    monkeypatch.setattr(cross, "_attend_absorbed", None)
+    torch.testing.assert_close(cross.attend_once(x, context), cross(x, cross.project_context(context)))
 
 
 def test_qk_norm_makes_attention_blind_to_the_length_of_queries() -> None:

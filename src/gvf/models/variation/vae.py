@@ -59,7 +59,7 @@ class Layer(nn.ModuleList):
         queries = norm(x, PRE_NORM_EPS)
         source = queries if context is None else norm(context, PRE_NORM_EPS)
         cross = cast(CrossAttention, attention.fn)
-        update = attention.drop(cross(queries, cross.project_context(source)))
+        update = attention.drop(cross.attend_once(queries, source))
         x, normal = add_and_norm(x, update, PRE_NORM_EPS)
         return x + feed_forward.drop(feed_forward.fn(normal))
 
