@@ -139,6 +139,11 @@ class Workspace:
         return self.path("reports/clips")
 
     @property
+    def exports(self) -> Path:
+        """Return the folder of exported generators."""
+        return self.path("work/exports")
+
+    @property
     def ablation_params(self) -> Path:
         """Return the file of the ablations' variants and seeds."""
         return self.path("ablations/params.yaml")

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from gvf.cli.models import command
@@ -15,8 +16,9 @@ from gvf.pipelines.generator_folder import generator_digest
 from gvf.pipelines.generator_index import read_index
 from gvf.pipelines.model_card import CardFacts
 from gvf.pipelines.video_to_4d import VideoTo4D
-from gvf.storage.files import write_json
+from gvf.storage.files import load_tensors, save_tensors, write_json
 from tests.pipelines.small_generator import small_generator
+from tests.stages.curated_clips import write_curated
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +69,49 @@ def test_an_export_is_listed_with_its_metrics_and_loads(workspace: Path) -> None
     assert lines[3] == "work/exports/tiny: A small generator, preset tiny"
     assert "dit_psnr 21.25" in lines[5]
     assert "absent; `gvf weights pull static-vae variation-vae dit statistics`" in lines[-1]
+
+
+def test_an_export_in_half_precision_is_small_and_says_what_it_is(workspace: Path) -> None:
+    rows = ["group,method,num_clips,psnr,displacement_error,gap_closed"]
+    rows += ["all,vae,4,22.5,0.3,0.7", "all,dit,4,21.25,0.6,0.4", "kind fish,vae,1,20,,", "kind fish,dit,1,19,,"]
+    (workspace / "reports/scores/summary.csv").write_text("\n".join(rows) + "\n")
+    write_json(workspace / "reports/metrics/train-dit.json", {"loss": 0.5, "steps": 1200, "seconds": 90.0})
+    write_curated({"kept": "train", "first": "held_out", "second": "held_out"})
+    output = run("export", "--output", "pretrained/gvf-small", "--name", "gvf-small", "--half", "--largest", "25")
+    assert "data/latents: not here, so what float16 costs was not measured" in output
+    exported = workspace / "pretrained/gvf-small"
+    for name in ("variation_dit", "variation_vae", "slat_encoder", "gaussian_decoder"):
+        halved = load_tensors(exported / name / "model.safetensors")
+        exact = load_tensors(workspace / "models/generator" / name / "model.safetensors")
+        assert {tensor.dtype for tensor in halved.values() if tensor.is_floating_point()} == {torch.float16}
+        for key, tensor in exact.items():
+            assert torch.equal(halved[key], tensor.half() if tensor.is_floating_point() else tensor)
+    card = (exported / "README.md").read_text()
+    assert "# gvf-small\n" in card
+    assert "| all | 4 | 70.0% | 40.0% | 0.300 | 0.600 |" in card
+    assert "| kind fish | 1 | n/a | n/a | n/a | n/a |" in card
+    assert "- train-dit: 1,200 steps, 1.5 minutes" in card
+    assert "Weights are stored as float16" in card
+    data = (exported / "DATA.md").read_text()
+    assert "# Data of gvf-small" in data
+    assert "| prop | 1 | 2 | 0 | 0 |" in data
+    run("export", "--output", "pretrained/gvf-small", "--half")
+    assert VideoTo4D.from_pretrained(exported).index.title == "A small generator, preset tiny"
+    with pytest.raises(UserError, match=r"would be 0\.\d MB, more than the 0\.001 MB of --largest"):
+        run("export", "--output", "pretrained/gvf-small", "--largest", "0.001")
+    assert (exported / "DATA.md").is_file(), "the folder that was there stays"
+
+
+def test_values_that_float16_cannot_hold_are_refused(workspace: Path) -> None:
+    path = workspace / "models/generator/variation_dit/model.safetensors"
+    tensors = load_tensors(path)
+    name = min(tensors)
+    save_tensors(path, {**tensors, name: torch.full_like(tensors[name], 1e5)})
+    with pytest.raises(
+        UserError, match=r"variation_dit/model\.safetensors: tensor .* beyond 65504, which float16 cannot"
+    ):
+        run("export", "--output", "out", "--half")
+    assert not (workspace / "out").exists()
 
 
 def test_an_export_replaces_a_generator_and_nothing_else(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from gvf.errors import UserError
 from gvf.models.network_folder import CONFIG_NAME, WEIGHTS_NAME, save_network
 from gvf.models.variation.dit import VariationDiT
+from gvf.pipelines.data_card import DATA_CARD_NAME
 from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, write_index
 from gvf.pipelines.model_card import CARD_NAME, CardFacts, card
 from gvf.storage.files import PathLike, atomic_path, sha256
@@ -45,7 +46,7 @@ def refuse_foreign_files(folder: PathLike) -> None:
         raise UserError(f"{path}: is the current folder or contains it. Name another folder for the generator.")
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file. Name another folder for the generator.")
-    known = {INDEX_NAME, CARD_NAME, *NETWORKS}
+    known = {INDEX_NAME, CARD_NAME, DATA_CARD_NAME, *NETWORKS}
     foreign = sorted(item.name for item in path.iterdir() if item.name not in known) if path.is_dir() else []
     if foreign:
         raise UserError(

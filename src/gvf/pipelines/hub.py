@@ -16,7 +16,7 @@ SHIPPED = "gvf-small"
 """Name of the generator that comes with gvf, as `gvf models export --name gvf-small` made it."""
 
 # Everything that a generator may consist of; nothing else is fetched.
-PATTERNS = (INDEX_NAME, "README.md", "*/config.json", "*/model.safetensors")
+PATTERNS = (INDEX_NAME, "README.md", "DATA.md", "*/config.json", "*/model.safetensors")
 _PUBLISHED = (
     published_files.STATIC_VAE,
     published_files.VARIATION_VAE,

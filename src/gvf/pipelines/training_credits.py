@@ -55,13 +55,13 @@ def credits_table(credits: Sequence[Credit]) -> str:
     """Return the credits as a Markdown table, with what is unknown marked; their text may come from anywhere."""
     lines = ["| pack | author | licence | origin | assets | clips |", "| --- | --- | --- | --- | ---: | ---: |"]
     for credit in credits:
-        texts = " | ".join(_cell(text) for text in (credit.pack, credit.author, credit.licence, credit.origin))
+        texts = " | ".join(cell(text) for text in (credit.pack, credit.author, credit.licence, credit.origin))
         lines.append(f"| {texts} | {credit.assets} | {credit.clips} |")
     return "\n".join(lines)
 
 
-def _cell(text: str | None) -> str:
-    """Return text for a cell: one line without Markdown or HTML of its own."""
+def cell(text: str | None) -> str:
+    """Return text for a cell of a Markdown table: one line without Markdown or HTML of its own."""
     if text is None:
         return "unknown"
     return "".join(f"\\{c}" if c in "\\`*_[]|<>#!&" else c for c in clean(text, 200))

@@ -13,28 +13,26 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gvf.config.params import Params
-from gvf.data.clips import clip_ids, load_features, load_points, load_views
-from gvf.data.latents import load_latents
+from gvf.data.clips import clip_ids, load_points, load_views
 from gvf.data.rejections import record_rejections
 from gvf.devices import resolve_device
 from gvf.errors import ClipError
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.gaussians.gaussians import Gaussians
 from gvf.metrics.displacement import relative_error
-from gvf.models.variation.dit import VideoCondition
 from gvf.models.variation.joint_vae import Canonical, JointVAE, displace
-from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
+from gvf.pipelines.animate_mesh import reconstruct
 from gvf.pipelines.asset_files import ASSET_NAME, PAGE_NAME
-from gvf.pipelines.clip_player import VIDEO, ClipPlayer
+from gvf.pipelines.clip_player import ClipPlayer
 from gvf.pipelines.generator_folder import generator_digest
 from gvf.pipelines.generator_index import Sampling
-from gvf.pipelines.motion_generator import Generated, MotionGenerator
+from gvf.pipelines.held_out_motions import HeldOutMotions, canonical_of_clip
+from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.rendering.splats import draw_gaussians
 from gvf.rendering.turntable import turntable
 from gvf.storage.files import fresh_directory, save_npz, save_tensors, write_json
 from gvf.tracking import client as tracking
 from gvf.tracking.provenance import device_name
-from gvf.training.randomness import derive_seed
 from gvf.video.writing import write_video
 from gvf.workspace import Workspace
 
@@ -54,7 +52,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     motions = None
     if "dit" in methods:
         pipeline = MotionGenerator.from_pretrained(workspace.generator, local_files_only=True, device=device)
-        motions = _Motions(pipeline, workspace, params.run.seed, Sampling.of(params.sample))
+        motions = HeldOutMotions(pipeline, workspace, params.run.seed, Sampling.of(params.sample))
     vae = JointVAE.load(workspace.vae_joint).to(device) if motions is None else motions.pipeline.vae
     before = workspace.features if motions is None else workspace.latents
     clips = clip_ids(workspace, "held_out", after=before)
@@ -70,7 +68,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         write_json(folder / workspace.generation.name, generation)
         for start in range(0, len(clips), params.sample.batch_size):
             group = clips[start : start + params.sample.batch_size]
-            canonicals = {clip: attempt(clip, _canonical, vae, workspace, clip, device) for clip in group}
+            canonicals = {clip: attempt(clip, canonical_of_clip, vae, workspace, clip, device) for clip in group}
             generated: dict[str, Tensor | Rejected] = {}
             if motions is not None:
                 began = _now(device)
@@ -160,7 +158,7 @@ def _sample_clip(
 
 
 def _generate(
-    motions: _Motions, canonicals: dict[str, Canonical]
+    motions: HeldOutMotions, canonicals: dict[str, Canonical]
 ) -> tuple[dict[str, Tensor | Rejected], list[int], list[int]]:
     """Return a batch's variation fields by clip, the network calls per clip and per batch.
 
@@ -189,36 +187,6 @@ def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.monotonic()
-
-
-def _canonical(vae: JointVAE, workspace: Workspace, clip: str, device: torch.device) -> Canonical:
-    features = load_features(workspace, clip)
-    return canonical_from_features(vae, features["voxel_features"].to(device), features["voxels"].to(device))
-
-
-@dataclass(frozen=True)
-class _Motions:
-    """Generates the motions of held-out clips; the noise depends only on the seed and the clip."""
-
-    pipeline: MotionGenerator
-    workspace: Workspace
-    seed: int
-    sampling: Sampling
-
-    def generate(self, clips: list[str], canonicals: list[Canonical]) -> Generated:
-        """Generate the variation fields of some clips from their frontal videos."""
-        videos = [self._video(clip) for clip in clips]
-        num_frames = [len(load_latents(self.workspace, clip).mean) for clip in clips]
-        generators = [torch.Generator().manual_seed(derive_seed(self.seed, "sample", clip)) for clip in clips]
-        noise = [self.pipeline.noise(*pair) for pair in zip(num_frames, generators)]
-        gaussians = [canonical.clip(0) for canonical in canonicals]
-        return self.pipeline.generate(videos, gaussians, noise, self.sampling)
-
-    def _video(self, clip: str) -> VideoCondition:
-        """Return what is seen of a clip's frontal video."""
-        sees = self.pipeline.dit.config
-        tokens = load_features(self.workspace, clip)["video_tokens"][VIDEO] if sees.sees_tokens else None
-        return VideoCondition(tokens, load_latents(self.workspace, clip).aligned[VIDEO] if sees.sees_aligned else None)
 
 
 def _log_example(workspace: Workspace, clip: str, gaussians: Gaussians, size: int) -> None:
