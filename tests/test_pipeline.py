@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,14 @@ import yaml
 from gvf.cli.models import export
 from gvf.config.load import load_params
 from gvf.data.clips import clip_ids
+from gvf.data.latents import load_latents, load_statistics
 from gvf.data.manifest import read_manifest
 from gvf.data.rejections import read_rejections
+from gvf.errors import UserError
 from gvf.models.variation.dit import VideoCondition
 from gvf.pipelines.animate_mesh import canonical_from_features
 from gvf.pipelines.video_to_4d import VideoTo4D
+from gvf.stages import encode, train_dit
 from gvf.storage.files import load_npz, load_tensors, read_json, save_tensors, sha256, write_json
 from gvf.training.checkpoint import Checkpoints, TrainingState
 from gvf.training.randomness import derive_seed
@@ -196,6 +200,23 @@ def test_the_exported_generator_alone_gives_the_motions_that_were_sampled(result
         assert torch.equal(canonical.to_activated14(), sampled["canonical"])
         assert torch.equal(canonical.vary(field).to_activated14(), sampled["dit_gaussians"])
         assert field.abs().max() > 0
+
+
+def test_a_network_is_refused_that_sees_what_was_not_encoded(results, tmp_path):
+    """Under `tokens` no features are encoded at the latents; a network that sees them is not trained on such clips."""
+    _, folder = results
+    shutil.copytree(folder, tmp_path / "copy")
+    workspace, params = Workspace(tmp_path / "copy"), load_params(folder / "params.yaml")
+    other = replace(params.variation_dit, aligned_features=("values",), aligned_channels=180)
+    with pytest.raises(UserError, match=r"clips have 658 channels .* needs 180\. Run `dvc repro encode`"):
+        train_dit.run(replace(params, variation_dit=other), workspace)
+    encode.run(replace(params, variation_dit=replace(params.variation_dit, image_condition="tokens")), workspace)
+    workspace = Workspace(tmp_path / "copy")  # nothing that was read before is in memory
+    (clip, *_) = clip_ids(workspace, "train", after=workspace.latents)
+    assert len(load_latents(workspace, clip).aligned) == 0
+    assert len(load_statistics(workspace).aligned_mean) == 0
+    with pytest.raises(UserError, match=r"clips have 0 channels .*image_condition both needs 658"):
+        train_dit.run(params, workspace)
 
 
 def test_psnr_agrees_with_the_images(results):
