@@ -161,7 +161,7 @@ def test_an_encoder_with_tokens_of_its_own_takes_no_grid() -> None:
 
 
 def test_a_batch_is_divided_into_whole_passes() -> None:
-    error = refused({"train_dit.training.gradient_accumulation_steps": 3})
+    error = refused({"train_dit.training.batch_size": 16, "train_dit.training.gradient_accumulation_steps": 3})
     assert str(error) == (
         "params.yaml: train_dit.training.batch_size: is 16, but must be a multiple of gradient_accumulation_steps, which is 3."
     )
