@@ -117,3 +117,9 @@ def test_a_sphere_has_as_many_voxels_as_an_object() -> None:
     cells = sphere_voxels(64)
     assert 9_000 < len(cells) < 12_000
     assert (len(cells.unique(dim=0)), int(cells.min()), int(cells.max())) == (len(cells), 3, 60)
+
+
+def test_the_networks_of_the_small_preset_can_be_shipped() -> None:
+    """At most 25 MB in half precision."""
+    found = summary("--preset", "small")
+    assert 2 * sum(found[name] for name in NETWORKS[:4]) <= 25e6

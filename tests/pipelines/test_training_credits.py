@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from gvf.pipelines import training_credits
+from gvf.pipelines.generator_folder import write_description
+from gvf.pipelines.generator_index import read_index
 from gvf.pipelines.training_credits import Credit, credits_of, credits_table
+from tests.pipelines.small_generator import small_generator
 
 
 def _clip(clip: str, asset: str, **facts: Any) -> dict[str, Any]:
@@ -61,3 +65,16 @@ def test_the_table_has_a_row_per_entry_and_shows_foreign_text_as_text() -> None:
     lines = credits_table([hostile]).splitlines()
     assert len(lines) == 3
     assert lines[2] == r"| a\|b \# c | \<img src=x\> | \[l\](u) | unknown | 1 | 2 |"
+
+
+def test_a_generator_s_index_and_card_name_them(tmp_path: Path) -> None:
+    generator = small_generator()
+    generator.save_pretrained(tmp_path)
+    index = read_index(tmp_path)
+    assert "Licences of the data: Not recorded" in (tmp_path / "README.md").read_text()
+    training = index.training.model_copy(update={"credits": credits_of(CLIPS), "variants": 1})
+    write_description(tmp_path, index.model_copy(update={"training": training}))
+    assert read_index(tmp_path).training == training
+    text = (tmp_path / "README.md").read_text()
+    assert "| foxes | Ana | CC0-1.0 | ana/foxes | 2 | 3 |" in text
+    assert "Licences of the data: Not recorded" not in text
