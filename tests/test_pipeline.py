@@ -14,7 +14,6 @@ import pytest
 import torch
 import yaml
 
-from gvf.cli.models import export
 from gvf.config.load import load_params
 from gvf.data.clips import clip_ids
 from gvf.data.latents import load_latents, load_statistics
@@ -23,6 +22,7 @@ from gvf.data.rejections import read_rejections
 from gvf.errors import UserError
 from gvf.models.variation.dit import VideoCondition
 from gvf.pipelines.animate_mesh import canonical_from_features
+from gvf.pipelines.generator_export import ExportOptions, export
 from gvf.pipelines.video_to_4d import VideoTo4D
 from gvf.stages import encode, train_dit
 from gvf.storage.files import load_npz, load_tensors, read_json, save_tensors, sha256, write_json
@@ -171,10 +171,14 @@ def test_the_exported_generator_alone_gives_the_motions_that_were_sampled(result
     """The exported folder, without the workspace's models and statistics, gives the stored fields bit for bit."""
     _, folder = results
     workspace, params = Workspace(folder), load_params(folder / "params.yaml")
-    export(workspace, params, tmp_path / "exported")
+    missing: list[str] = []
+    export(workspace, params, ExportOptions(tmp_path / "exported"), missing.append)
+    assert missing == []
     card = (tmp_path / "exported/README.md").read_text()
     assert f"| dit_psnr | {read_json(workspace.metrics('evaluate'))['dit_psnr']:.4g} |" in card
     assert "procedural" in card
+    assert "| all |" in card, "quality by group"
+    assert "| all | " in (tmp_path / "exported/DATA.md").read_text(), "clips by kind"
     pipeline = VideoTo4D.from_pretrained(tmp_path / "exported")
     assert pipeline.index.training.frames == FRAMES
     assert pipeline.index.sampling.steps == 3
