@@ -70,6 +70,7 @@ def tiny_params(folder: Path) -> Path:
     values["variation_dit"]["image_condition"] = "both"
     values["train_vae_static"]["views_per_clip"] = 1
     values["train_vae_joint"] |= {"frames_per_clip": 2, "rendered_frames": 1, "guided_gaussians": 16}
+    values["train_vae_joint"]["motion_phase"] |= {"steps": 1, "points": 64, "guided_gaussians": 16}
     values["sample"]["num_frames"] = SAMPLED_FRAMES
     values["sample"]["solver"] = "multistep"
     values["sample"]["steps"] = 3

@@ -135,7 +135,7 @@ BAD = [
     ("variation_vae.query", "motions"),
     ("train_vae_static.train_encoder", False),
     ("train_vae_joint.rendered_frames", 7),
-    ("train_vae_joint.motion_phase", {"steps": 600, "frames_per_clip": 4, "points": 512, "guided_gaussians": 256}),
+    ("train_vae_joint.motion_phase", {"steps": 1500, "frames_per_clip": 4, "points": 256, "guided_gaussians": 256}),
     ("train_dit.training.steps", 0),
     ("train_dit.training.batch_size", 0),
     ("train_dit.training.learning_rate", 0.0),
@@ -165,6 +165,10 @@ def test_a_batch_is_divided_into_whole_passes() -> None:
     assert str(error) == (
         "params.yaml: train_dit.training.batch_size: is 16, but must be a multiple of gradient_accumulation_steps, which is 3."
     )
+
+
+def test_a_motion_phase_needs_the_loss_of_motion() -> None:
+    assert refused({"train_vae_joint.variation_loss.mesh_guided": 0.0}).key == "train_vae_joint.motion_phase"
 
 
 def test_muon_needs_whole_matrices() -> None:

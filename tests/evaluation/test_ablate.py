@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gvf.config.ablations import MODELS, load_ablations
+from gvf.config.ablations import MODELS, load_ablations, merged
 from gvf.config.load import parse
 from gvf.config.params import Params
 from gvf.errors import UserError
@@ -76,6 +76,15 @@ def test_a_variant_differs_in_what_it_names_and_in_the_seed() -> None:
     expected["run"]["seed"] = 3
     expected["variation_dit"]["position_embedding"] = False
     assert changed == expected
+
+
+def test_null_turns_a_mapping_off_and_a_mapping_takes_the_place_of_null() -> None:
+    phase = {"steps": 2, "frames": 4}
+    root = {"joint": {"phase": phase, "floor": 0.1}}
+    off = merged(root, {"joint": {"phase": None}})
+    assert off == {"joint": {"phase": None, "floor": 0.1}}
+    assert merged(off, {"joint": {"phase": phase}}) == root
+    assert merged(root, {"joint": {"phase": {"steps": 3}}})["joint"]["phase"] == {"steps": 3, "frames": 4}
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

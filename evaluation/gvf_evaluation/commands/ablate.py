@@ -146,7 +146,9 @@ def ablate(workspace: Workspace, model: str, variant: str, seed: int) -> None:
         "data_digest": identity.data_digest,
         "code": identity.code,
         "run": identity.name,
-        "changes": {name: value for name, value in flatten(values).items() if flatten(root).get(name) != value},
+        "changes": {
+            name: value for name, value in flatten(values).items() if (name, value) not in flatten(root).items()
+        },
         "clip": clip,
         "figures": metrics,
     }

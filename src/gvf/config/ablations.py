@@ -71,7 +71,7 @@ def load_ablations(path: str | Path, root: Mapping[str, Any]) -> Ablations:
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any], file: str = FILE, key: str = "") -> dict[str, Any]:
-    """Return values with changes applied. Raises ConfigError for a change of a field that does not exist.
+    """Return values with changes applied; null turns a mapping off. Raises ConfigError for a field that does not exist.
 
     file: where the changes come from, for messages. key: dotted name of the values.
     """
@@ -80,8 +80,8 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any], file: str = FI
         dotted = f"{key}.{name}" if key else str(name)
         if name not in values:
             raise ConfigError(dotted, unknown_field(name, values), file)
-        nested = isinstance(values[name], Mapping)
-        if nested != isinstance(change, Mapping):
+        nested = isinstance(values[name], Mapping) and change is not None
+        if values[name] is not None and nested != isinstance(change, Mapping):
             raise ConfigError(dotted, f"must be {'a mapping' if nested else 'a value'}, as in params.yaml.", file)
         result[name] = merged(values[name], change, file, dotted) if nested else change
     return result

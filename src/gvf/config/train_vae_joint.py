@@ -85,6 +85,15 @@ class TrainVaeJointConfig:
         return self
 
     @model_validator(mode="after")
+    def _has_motion_to_learn(self) -> TrainVaeJointConfig:
+        if self.motion_phase is not None and self.variation_loss.mesh_guided == 0.0:
+            raise clash(
+                "motion_phase",
+                "has nothing to learn, because variation_loss.mesh_guided is 0. Set motion_phase to null.",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_complete_steps(self) -> TrainVaeJointConfig:
         if self.motion_phase is not None and self.motion_phase.steps >= self.training.steps:
             raise clash(
