@@ -162,12 +162,12 @@ def serve(arguments: argparse.Namespace) -> None:
 class Worker:
     """A process that imports gvf from a checkout and takes steps when asked."""
 
-    def __init__(self, checkout: Path, arguments: argparse.Namespace) -> None:
+    def __init__(self, checkout: Path, workspace: str, params: str | None, arguments: argparse.Namespace) -> None:
         program = checkout / "benchmarks" / Path(__file__).name
         program = program if program.exists() else Path(__file__)  # a checkout from before this program
-        options = ["--serve", f"--workspace={Path(arguments.workspace).resolve()}", f"--threads={arguments.threads}"]
+        options = ["--serve", f"--workspace={Path(workspace).resolve()}", f"--threads={arguments.threads}"]
         options += [f"--precision={arguments.precision}"] if arguments.precision else []
-        options += [f"--params={(Path(arguments.params) if arguments.params else checkout / 'params.yaml').resolve()}"]
+        options += [f"--params={(Path(params) if params else checkout / 'params.yaml').resolve()}"]
         environment = os.environ | {
             "PYTHONPATH": f"{checkout / 'src'}:{checkout / 'evaluation'}:{checkout}",
             "OMP_NUM_THREADS": str(arguments.threads),
@@ -232,7 +232,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", required=True, help="folder with data/ and models/ of the stages before")
     parser.add_argument("--against", help="another checkout, measured in turns with this one")
-    parser.add_argument("--params", help="parameters of both, by default each checkout's own params.yaml")
+    parser.add_argument("--against-workspace", help="its workspace, where it reads other files than this one")
+    parser.add_argument("--against-params", help="its parameters, by default its own params.yaml")
+    parser.add_argument("--params", help="parameters, by default this checkout's params.yaml")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), help="instead of the configured one")
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     parser.add_argument("--threads", type=int, default=1)
@@ -244,8 +246,11 @@ def main() -> None:
     if arguments.serve:
         serve(arguments)
         return
-    checkouts = {"before": Path(arguments.against).resolve()} if arguments.against else {}
-    workers = {name: Worker(path, arguments) for name, path in (checkouts | {"now": ROOT}).items()}
+    workers = {}
+    if arguments.against:
+        workspace = arguments.against_workspace or arguments.workspace
+        workers["before"] = Worker(Path(arguments.against).resolve(), workspace, arguments.against_params, arguments)
+    workers["now"] = Worker(ROOT, arguments.workspace, arguments.params, arguments)
     peaks = workers["now"].ask("peak", 0)
     results = {stage: compare(workers, stage, arguments.rounds, arguments.steps) for stage in arguments.stages}
     for worker in workers.values():
