@@ -16,7 +16,7 @@ from gvf.gaussians.gaussians import Gaussians
 from gvf.gaussians.ply import save_ply
 from gvf.geometry.similarity import Similarity
 from gvf.geometry.voxels import active_voxels
-from gvf.pipelines.canonical import load_canonical
+from gvf.pipelines.canonical import load_canonical, read_object, start_of
 from gvf.pipelines.video_to_4d import VideoTo4D
 from gvf.progress import Progress
 from tests.data.gltf.gltf_files import CUBE, CUBE_FACES, GltfFile, cube_mesh
@@ -66,6 +66,16 @@ def test_the_same_file_gives_the_same_gaussians(tmp_path: Path, generator: Video
     path = cube_file(tmp_path)
     first, second = (load_canonical(path, generator).gaussians for _ in range(2))
     torch.testing.assert_close(first.to_activated14(), second.to_activated14(), rtol=0, atol=0)
+
+
+def test_a_mesh_is_encoded_in_its_own_axes_unless_it_is_turned(tmp_path: Path, generator: VideoTo4D) -> None:
+    found = read_object(cube_file(tmp_path), generator, clip=None, up=None, image=None, progress=Progress())
+    front, near, side = (start_of(found, azimuth, generator, Progress()) for azimuth in (0.0, 4.0, 45.0))
+    torch.testing.assert_close(near.canonical.gaussians.means, front.canonical.gaussians.means, rtol=0, atol=0)
+    assert side.canonical.gaussians.num_gaussians != front.canonical.gaussians.num_gaussians
+    for start in (front, near, side):
+        back = start.axes.left(start.gaussians)
+        torch.testing.assert_close(back.means, start.canonical.gaussians.means, rtol=0, atol=1e-6)
 
 
 def test_gaussians_that_fill_the_box_stay_as_they_are(tmp_path: Path, generator: VideoTo4D) -> None:

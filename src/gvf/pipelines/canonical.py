@@ -33,6 +33,7 @@ from gvf.video.options import VideoOptions
 Origin = Literal["mesh", "gaussians", "image"]
 Axis = Literal["y", "z", "-y"]
 
+SMALL_TURN = 5.0  # degrees within which a mesh is encoded in its own axes
 _VISIBLE = 0.05  # opacity
 _MARGIN = 0.05  # object units, by which means may lie outside the box: those of our own files do, by up to a voxel
 
@@ -145,25 +146,27 @@ def start_of(
 ) -> Start:
     """Return what the motion starts from, in a video whose camera is at an azimuth, degrees in the object's own axes.
 
-    A mesh is turned before it is encoded, so that its Gaussians lie on the voxel grid as they do in training; given Gaussians
-    can only be turned themselves.
+    A mesh that is seen from another side than its front is turned before it is encoded, so that its Gaussians lie on the voxel
+    grid as they do in training. Given Gaussians, and a mesh that is hardly turned, are turned as Gaussians.
     """
-    if isinstance(found, CanonicalObject):
-        turned = with_smallest_rotations(rotated_about_z(found.gaussians, -azimuth))
-        return Start(turned, TrainingAxes(azimuth), found)
-    axes = TrainingAxes.around(found.mesh.vertices[0], azimuth)
-    gaussians = encode_mesh(found.mesh, axes, generator, found.path, progress)
-    canonical = CanonicalObject(
-        axes.left(gaussians),
-        found.mesh,
-        "mesh",
-        unit_box(found.source.mesh.vertices[0], "y").turned(found.source.up),
-        sha256(found.path),
-        found.source,
-        clean(found.path.name, MAX_NAME),
-        found.clip,
-    )
-    return Start(gaussians, axes, canonical)
+    if isinstance(found, MeshObject):
+        axes = TrainingAxes.around(found.mesh.vertices[0], azimuth if abs(azimuth) > SMALL_TURN else 0.0)
+        gaussians = encode_mesh(found.mesh, axes, generator, found.path, progress)
+        canonical = CanonicalObject(
+            axes.left(gaussians),
+            found.mesh,
+            "mesh",
+            unit_box(found.source.mesh.vertices[0], "y").turned(found.source.up),
+            sha256(found.path),
+            found.source,
+            clean(found.path.name, MAX_NAME),
+            found.clip,
+        )
+        if abs(azimuth) > SMALL_TURN:
+            return Start(gaussians, axes, canonical)
+        found = canonical
+    turned = with_smallest_rotations(rotated_about_z(found.gaussians, -azimuth))
+    return Start(turned, TrainingAxes(azimuth), found)
 
 
 def canonical_of_image(
