@@ -53,7 +53,7 @@ def test_an_export_is_listed_with_its_metrics_and_loads(workspace: Path) -> None
     assert "Source of the training clips: procedural (12 clips)." in card, "as the training recorded it"
     index = read_index(exported)
     assert index.metrics == {"dit_psnr": 21.25, "clips": 4.0}
-    assert index.sampling.solver == "adaptive", "as in params.yaml, section sample"
+    assert index.sampling.solver == "multistep", "as in params.yaml, section sample"
     for name in ("variation_dit", "variation_vae", "slat_encoder", "gaussian_decoder"):
         files = [folder / name / "model.safetensors" for folder in (exported, workspace / "models/generator")]
         assert files[0].read_bytes() == files[1].read_bytes()

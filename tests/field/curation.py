@@ -31,7 +31,7 @@ def curated(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> pd.Dat
         shutil.copytree(field / "textures", source / "textures")
     values = yaml.safe_load(_PARAMS.read_text(encoding="utf-8"))
     values["execution"]["executor"], values["tracking"]["enabled"] = "inline", False
-    values["collect"] = {"source": "glb", "watch": str(source), "glb": {"directory": str(source)}}
+    values["collect"] = {"sources": ["glb"], "watch": str(source), "glb": {"directory": str(source)}}
     work.mkdir()
     (work / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     monkeypatch.chdir(work)

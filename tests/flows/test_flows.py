@@ -144,7 +144,7 @@ def test_the_ablations_run_every_variant_and_seed_as_dvc_calls_them(workspace: P
         text=True,
         check=True,
     ).stdout.split()
-    assert len(listed) == 13 * 2 + 1
+    assert len(listed) == 14 * 2 + 1
     assert calls(workspace) == [f"repro {stage}" for stage in listed]
     artifact = Artifact.get("ablations-vae-a-0")
     assert artifact is not None

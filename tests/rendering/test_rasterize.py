@@ -74,8 +74,11 @@ import {Path(__file__).stem} as here
 torch.set_num_threads(2)
 print(here.bits(3))
 """
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert other.returncode == 0, other.stderr
+    for _ in range(2):  # of kernels that two processes store at the same time, numba's cache may keep those of one
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert other.returncode == 0, other.stderr
+        if "compiling" not in other.stderr:
+            break
     assert "compiling" not in other.stderr  # the machine code is read from the cache
     assert {*found, other.stdout.strip()} == {found[0]}
 

@@ -58,7 +58,7 @@ def parameters(name: str, manifest: Manifest) -> dict[str, Any]:
     sizes = {"num_frames": manifest.num_frames, "num_gaussians": manifest.num_gaussians}
     return {
         "run": {"preset": manifest.generator.name},
-        "collect": {"source": manifest.video.name},
+        "collect": {"sources": [manifest.video.name]},
         EXPERIMENT: {"asset": name, **sizes, **known},
     }
 
