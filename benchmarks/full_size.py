@@ -25,6 +25,7 @@ import psutil
 import torch
 from torch import nn
 
+from gvf.models.image_to_3d.flow_transformer import ImageCondition
 from gvf.models.layers.precision import BlockNetwork, set_block_dtype
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.variation.dit import Conditions, VariationDiT, VideoCondition
@@ -112,7 +113,7 @@ def slat_flow_step() -> dict[str, float]:
     flow = build("slat-flow")
     voxels = VoxelBatch.pack([sphere_voxels(64)])
     tables = timed(lambda: (voxels.neighbors, voxels.coarse.neighbors), repeats=1)
-    preparing = timed(lambda: flow.prepare_conditions(torch.randn(1, IMAGE_TOKENS, 1024)), repeats=1)
+    preparing = timed(lambda: flow.prepare_conditions(ImageCondition(torch.randn(1, IMAGE_TOKENS, 1024))), repeats=1)
     noised, timesteps = torch.randn(len(voxels.coords), 8), torch.tensor([500.0])
     step = timed(lambda: flow.denoise(noised, timesteps, voxels, preparing.result))
     assert step.result.isfinite().all()

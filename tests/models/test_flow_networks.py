@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gvf.config.slat_flow import SlatFlowConfig
 from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.config.ss_flow import SsFlowConfig
+from gvf.models.image_to_3d.flow_transformer import ImageCondition
 from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.image_to_3d.ss_decoder import SsDecoder, shuffle_cells
 from gvf.models.image_to_3d.ss_flow import SsFlow
@@ -21,7 +22,15 @@ from gvf.models.layers.sparse_convolution import SparseConv3d
 from gvf.models.layers.voxel_batch import VoxelBatch
 
 GRID = SsFlowConfig(
-    resolution=3, latent_channels=4, width=24, num_layers=2, num_heads=3, feed_forward_ratio=2, image_channels=10
+    resolution=3,
+    latent_channels=4,
+    width=24,
+    num_layers=2,
+    num_heads=3,
+    feed_forward_ratio=2,
+    image_channels=10,
+    image_condition="tokens",
+    aligned_channels=0,
 )
 SLAT = SlatFlowConfig(
     latent_channels=4,
@@ -31,7 +40,9 @@ SLAT = SlatFlowConfig(
     num_layers=2,
     num_heads=3,
     feed_forward_ratio=2,
+    image_condition="tokens",
     image_channels=10,
+    aligned_channels=0,
 )
 DECODER = SsDecoderConfig(latent_channels=3, channels=(8, 4), num_res_blocks=1, num_middle_blocks=2)
 
@@ -113,7 +124,7 @@ def test_the_structure_flow_is_its_formulas() -> None:
     flow = randomized(SsFlow(GRID))
     noised, image = torch.randn(2, 4, 3, 3, 3), tokens(2)
     timesteps = torch.tensor([0.0, 731.5])
-    velocity = flow.denoise(noised, timesteps, flow.prepare_conditions(image))  # type: ignore[operator]
+    velocity = flow.denoise(noised, timesteps, flow.prepare_conditions(ImageCondition(image)))  # type: ignore[operator]
     reference = Reference(flow)
     axis = torch.arange(3)
     cells = torch.cartesian_prod(axis, axis, axis)
@@ -144,7 +155,7 @@ def test_the_slat_flow_is_its_formulas(counts: tuple[int, ...]) -> None:
     voxels, image = scattered(counts), tokens(len(counts))
     noised = torch.randn(sum(counts), 4)
     timesteps = torch.linspace(20.0, 900.0, len(counts))
-    velocity = flow.denoise(noised, timesteps, voxels, flow.prepare_conditions(image))  # type: ignore[operator]
+    velocity = flow.denoise(noised, timesteps, voxels, flow.prepare_conditions(ImageCondition(image)))  # type: ignore[operator]
     reference = Reference(flow)
     start = 0
     for item, count in enumerate(counts):
@@ -173,7 +184,9 @@ def test_two_levels_and_single_blocks() -> None:
     config = replace(SLAT, block_channels=(6, 10), num_res_blocks=1)
     flow = SlatFlow(config)
     voxels = scattered((30, 12))
-    velocity = flow.denoise(torch.randn(42, 4), torch.tensor([1.0, 2.0]), voxels, flow.prepare_conditions(tokens(2)))
+    velocity = flow.denoise(
+        torch.randn(42, 4), torch.tensor([1.0, 2.0]), voxels, flow.prepare_conditions(ImageCondition(tokens(2)))
+    )
     assert velocity.shape == (42, 4)
     assert len(flow.input_blocks) == len(flow.out_blocks) == 2
     assert {"coarse", "coarsening"} <= vars(voxels.coarse).keys()  # found once, and kept
@@ -185,7 +198,7 @@ def test_conditions_are_projected_once_and_serve_all_steps(build, monkeypatch: p
     calls = []
     for block in flow.blocks:  # type: ignore[union-attr]
         block.cross_attn.to_kv.register_forward_hook(lambda *_: calls.append(1))
-    conditions = flow.prepare_conditions(tokens(1))  # type: ignore[operator]
+    conditions = flow.prepare_conditions(ImageCondition(tokens(1)))  # type: ignore[operator]
     assert len(calls) == 2
     voxels = scattered((20,))
     results = []
@@ -203,14 +216,14 @@ def test_half_precision_blocks_are_close_to_float32(dtype: torch.dtype) -> None:
     tolerance = 0.02 if dtype == torch.float16 else 0.1
     flow, image = randomized(SlatFlow(SLAT)), tokens(2)
     voxels, noised, timesteps = scattered((30, 20)), torch.randn(50, 4), torch.tensor([300.0, 400.0])
-    expected = flow.denoise(noised, timesteps, voxels, flow.prepare_conditions(image))  # type: ignore[operator]
+    expected = flow.denoise(noised, timesteps, voxels, flow.prepare_conditions(ImageCondition(image)))  # type: ignore[operator]
     set_block_dtype(flow, dtype)  # type: ignore[type-var]
     assert block_dtype(flow) == dtype  # type: ignore[arg-type]
     assert {
         p.dtype for name, p in flow.named_parameters() if "norm" in name or name.startswith(("t_", "out_layer"))
     } == {torch.float32}
     assert {p.dtype for name, p in flow.named_parameters() if "attn.to_" in name or ".conv" in name} == {dtype}
-    result = flow.denoise(noised, timesteps, voxels, flow.prepare_conditions(image))  # type: ignore[operator]
+    result = flow.denoise(noised, timesteps, voxels, flow.prepare_conditions(ImageCondition(image)))  # type: ignore[operator]
     assert result.dtype == torch.float32
     assert (result - expected).norm() / expected.norm() < tolerance
 

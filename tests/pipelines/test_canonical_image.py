@@ -13,8 +13,9 @@ from PIL import Image
 
 from gvf.errors import UserError
 from gvf.models.encoders.dinov2 import DinoV2Encoder
+from gvf.models.image_to_3d.image_features import ImageFeatures
 from gvf.pipelines.canonical import load_canonical
-from gvf.pipelines.canonical_image import ImageSettings, cropped, normalized_tokens
+from gvf.pipelines.canonical_image import ImageSettings, cropped
 from gvf.pipelines.image_to_canonical import ImageToCanonical
 from gvf.weights.published import save_published
 from tests.models.test_image_encoder import random_images, tiny_dinov2
@@ -48,7 +49,8 @@ def test_the_crop_at_the_border_is_transparent_outside() -> None:
 def test_tokens_are_all_of_the_network_and_normalised(tmp_path: Path) -> None:
     encoder: DinoV2Encoder = DinoV2Encoder(tiny_dinov2(tmp_path))
     images = random_images(2, 42)
-    found = normalized_tokens(encoder, images)
+    found = ImageFeatures(encoder.all_tokens(images)).at_cells(small_network("ss-flow").config).tokens
+    assert found is not None
     assert found.shape == (2, 1 + 4 + 9, 32)
     torch.testing.assert_close(found.mean(dim=-1), torch.zeros(2, 14), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.std(dim=-1, correction=0), torch.ones(2, 14), atol=0.02, rtol=0)
@@ -92,7 +94,7 @@ def test_an_image_becomes_gaussians_of_the_generator(tmp_path: Path, weights: Im
         replace(networks.index.structure.settings(), num_steps=2),
         replace(networks.index.latents.settings(), num_steps=2),
     )
-    (expected,) = networks(normalized_tokens(encoder, image), seed=7, structure=flows[0], latents=flows[1])
+    (expected,) = networks(ImageFeatures(encoder.all_tokens(image)), seed=7, structure=flows[0], latents=flows[1])
     torch.testing.assert_close(found.gaussians.means, expected.means)
     torch.testing.assert_close(found.gaussians.opacities, expected.opacities, atol=1e-5, rtol=1e-4)
     plain = load_canonical(picture(tmp_path / "b.png", alpha=False), generator, image=weights)

@@ -13,6 +13,7 @@ from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.config.ss_flow import SsFlowConfig
 from gvf.diffusion.flow_euler import FlowSettings
 from gvf.errors import StageError
+from gvf.models.image_to_3d.flow_transformer import ImageCondition
 from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.image_to_3d.ss_flow import SsFlow
@@ -21,7 +22,15 @@ from gvf.pipelines.image_to_canonical import sample_slat, sample_structure
 from gvf.pipelines.image_to_canonical_index import SLAT_MEAN, SLAT_STD
 
 SETTINGS = FlowSettings(num_steps=4, guidance=2.0, guided_from=0.5, guided_to=0.95)
-COMMON = {"width": 24, "num_layers": 1, "num_heads": 3, "feed_forward_ratio": 2, "image_channels": 10}
+COMMON = {
+    "width": 24,
+    "num_layers": 1,
+    "num_heads": 3,
+    "feed_forward_ratio": 2,
+    "image_channels": 10,
+    "image_condition": "tokens",
+    "aligned_channels": 0,
+}
 
 
 def euler(noise: Tensor, velocity) -> Tensor:  # type: ignore[no-untyped-def]
@@ -42,10 +51,10 @@ def test_structure() -> None:
     flow = SsFlow(SsFlowConfig(resolution=2, latent_channels=3, **COMMON))
     decoder = SsDecoder(SsDecoderConfig(latent_channels=3, channels=(4, 4), num_res_blocks=1, num_middle_blocks=1))
     tokens, noise = torch.randn(2, 5, 10), torch.randn(2, 3, 2, 2, 2)
-    voxels = sample_structure(flow, decoder, tokens, noise, SETTINGS)
+    voxels = sample_structure(flow, decoder, ImageCondition(tokens), noise, SETTINGS)
 
     def velocity(x: Tensor, time: float, with_image: bool) -> Tensor:
-        conditions = flow.prepare_conditions(tokens if with_image else torch.zeros_like(tokens))
+        conditions = flow.prepare_conditions(ImageCondition(tokens if with_image else torch.zeros_like(tokens)))
         return flow.denoise(x, torch.full((2,), 1000 * time), conditions)
 
     logits = decoder(euler(noise, velocity))
@@ -60,10 +69,10 @@ def test_latents() -> None:
     cells = torch.cartesian_prod(*[torch.arange(4)] * 3)
     voxels = VoxelBatch.pack([cells[::3], cells[::5]])
     tokens, noise = torch.randn(2, 5, 10), torch.randn(len(voxels.coords), 8)
-    latents = sample_slat(flow, tokens, voxels, noise, SETTINGS)
+    latents = sample_slat(flow, ImageCondition(tokens), voxels, noise, SETTINGS)
 
     def velocity(x: Tensor, time: float, with_image: bool) -> Tensor:
-        conditions = flow.prepare_conditions(tokens if with_image else torch.zeros_like(tokens))
+        conditions = flow.prepare_conditions(ImageCondition(tokens if with_image else torch.zeros_like(tokens)))
         return flow.denoise(x, torch.full((2,), 1000 * time), voxels, conditions)
 
     expected = euler(noise, velocity) * torch.tensor(SLAT_STD) + torch.tensor(SLAT_MEAN)
@@ -75,4 +84,4 @@ def test_an_object_without_voxels_is_an_error() -> None:
     decoder = SsDecoder(SsDecoderConfig(latent_channels=3, channels=(4, 4), num_res_blocks=1, num_middle_blocks=1))
     decoder.occupied = lambda latents: [torch.zeros(2, 3), torch.zeros(0, 3)]  # type: ignore[method-assign]
     with pytest.raises(StageError, match="no voxel is active for image 1"):
-        sample_structure(flow, decoder, torch.randn(2, 5, 10), torch.randn(2, 3, 2, 2, 2), SETTINGS)
+        sample_structure(flow, decoder, ImageCondition(torch.randn(2, 5, 10)), torch.randn(2, 3, 2, 2, 2), SETTINGS)

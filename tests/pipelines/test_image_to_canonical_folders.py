@@ -15,6 +15,7 @@ from gvf.cli.weights import convert
 from gvf.diffusion.flow_euler import FlowSettings
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
+from gvf.models.image_to_3d.image_features import ImageFeatures
 from gvf.pipelines.image_to_canonical import ImageToCanonical, sample_slat, sample_structure
 from gvf.pipelines.image_to_canonical_index import SLAT_MEAN, SLAT_STD
 from gvf.storage import published_files
@@ -53,7 +54,7 @@ DECODER_SETTINGS = {
         },
     },
 }
-TOKENS = torch.randn(2, 5, 10, generator=torch.Generator().manual_seed(3))
+IMAGES = ImageFeatures(torch.randn(2, 5, 10, generator=torch.Generator().manual_seed(3)))
 
 
 def pipeline_settings(steps: int) -> dict[str, Any]:
@@ -87,8 +88,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(release: Path) -> list[Gaussians]:
-    """Return what the release makes of TOKENS with seed 7."""
-    return ImageToCanonical.from_pretrained(release)(TOKENS, seed=7)
+    """Return what the release makes of IMAGES with seed 7."""
+    return ImageToCanonical.from_pretrained(release)(IMAGES, seed=7)
 
 
 @pytest.fixture
@@ -108,13 +109,13 @@ def test_all_layouts_give_the_same_gaussians(release: Path, expected: list[Gauss
     assert all(len(gaussians.means) >= 3 for gaussians in expected)
     assert len(expected) == 2
     assert all(gaussians.to_activated14().isfinite().all() for gaussians in expected)
-    assert not equal(published(TOKENS, seed=8), expected)
-    assert not equal(published(-TOKENS, seed=7), expected)
+    assert not equal(published(IMAGES, seed=8), expected)
+    assert not equal(published(ImageFeatures(-IMAGES.tokens), seed=7), expected)
 
     published.save_pretrained(tmp_path / "own")
     own = ImageToCanonical.from_pretrained(tmp_path / "own")
     assert own.index == published.index
-    assert equal(own(TOKENS, seed=7), expected)
+    assert equal(own(IMAGES, seed=7), expected)
 
     told = {
         "num_heads": 2,
@@ -125,7 +126,7 @@ def test_all_layouts_give_the_same_gaussians(release: Path, expected: list[Gauss
     converted = ImageToCanonical.from_pretrained(tmp_path / "converted")
     assert converted.index.structure.num_steps == 25  # the published value: converted files hold no settings
     settings = {"structure": own.index.structure.settings(), "latents": own.index.latents.settings()}
-    assert equal(converted(TOKENS, seed=7, **settings), expected)
+    assert equal(converted(IMAGES, seed=7, **settings), expected)
 
 
 def test_a_call_joins_the_two_flows_and_the_decoder(release: Path, expected: list[Gaussians]) -> None:
@@ -133,9 +134,10 @@ def test_a_call_joins_the_two_flows_and_the_decoder(release: Path, expected: lis
     generator = torch.Generator().manual_seed(7)
     structure, latents = (FlowSettings(num_steps=2, guidance=guidance) for guidance in (3.0, 2.0))
     noise = torch.randn(2, 4, 3, 3, 3, generator=generator)
-    voxels = sample_structure(pipeline.ss_flow, pipeline.ss_decoder, TOKENS, noise, structure)
+    seen = IMAGES.at_cells(pipeline.ss_flow.config)
+    voxels = sample_structure(pipeline.ss_flow, pipeline.ss_decoder, seen, noise, structure)
     noise = torch.randn(len(voxels.coords), 8, generator=generator)
-    values = sample_slat(pipeline.slat_flow, TOKENS, voxels, noise, latents)
+    values = sample_slat(pipeline.slat_flow, seen, voxels, noise, latents)
     with torch.no_grad():
         assert equal(pipeline.gaussian_decoder(values, voxels), expected)
 
@@ -221,4 +223,4 @@ def test_own_folders_that_were_tampered_with_are_refused(release: Path, tmp_path
 @pytest.mark.parametrize("tokens", [torch.zeros(5, 10), torch.zeros(1, 5, 9), torch.full((1, 5, 10), torch.nan)])
 def test_tokens_that_do_not_fit_are_refused(release: Path, tokens: torch.Tensor) -> None:
     with pytest.raises(UserError, match=r"^image tokens: "):
-        ImageToCanonical.from_pretrained(release)(tokens)
+        ImageToCanonical.from_pretrained(release)(ImageFeatures(tokens))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gvf.errors import UserError
 from gvf.models.canonical.static_vae import StaticVAE
+from gvf.models.image_to_3d.flow_transformer import ImageCondition
 from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.layers.precision import block_dtype, set_block_dtype
 from gvf.models.layers.voxel_batch import VoxelBatch
@@ -133,7 +134,7 @@ def test_half_precision_files(dtype: torch.dtype, tmp_path: Path) -> None:
             torch.testing.assert_close(tensor.float(), state[name].to(dtype).float(), atol=1e-2, rtol=1e-2)
     flow = load_published(path, "slat-flow")
     voxels = VoxelBatch.pack([torch.tensor([[0, 0, 0], [0, 0, 1], [3, 2, 1]])])
-    conditions = flow.prepare_conditions(torch.randn(1, 4, 10))  # type: ignore[operator]
+    conditions = flow.prepare_conditions(ImageCondition(torch.randn(1, 4, 10)))  # type: ignore[operator]
     velocity = flow.denoise(torch.randn(3, 4), torch.tensor([500.0]), voxels, conditions)  # type: ignore[operator]
     assert velocity.dtype == torch.float32
     assert velocity.isfinite().all()
@@ -148,7 +149,9 @@ def test_the_published_precision_computes_nearly_what_float32_does(kind: str, tm
         "slat-encoder": lambda net: net(torch.randn(64, 10), voxels).mean,
         "slat-gs-decoder": lambda net: net(torch.randn(64, 4), voxels)[0].to_activated14(),
         "ss-flow": lambda net: net.denoise(
-            torch.randn(1, 4, 3, 3, 3), torch.tensor([700.0]), net.prepare_conditions(torch.randn(1, 5, 10))
+            torch.randn(1, 4, 3, 3, 3),
+            torch.tensor([700.0]),
+            net.prepare_conditions(ImageCondition(torch.randn(1, 5, 10))),
         ),
         "ss-decoder": lambda net: net(torch.randn(1, 3, 4, 4, 4)),
     }

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.encoders.dinov2 import DinoV2Encoder
+from gvf.models.image_to_3d.image_features import ImageFeatures
 from gvf.pipelines.image_memory import demand_image_memory
 from gvf.pipelines.image_to_canonical import ImageToCanonical
 from gvf.pipelines.image_to_canonical_folder import REPOSITORY
@@ -66,12 +65,12 @@ def gaussians_of_image(
         ) from None
     demand_image_memory(networks)
     with progress.step("image features"):
-        tokens = normalized_tokens(encoder, torch.from_numpy(image)[None])
+        features = ImageFeatures(encoder.all_tokens(torch.from_numpy(image)[None]))
     stored = networks.index.structure.settings(), networks.index.latents.settings()
     steps = settings.steps
     structure, latents = (flow if steps is None else replace(flow, num_steps=steps) for flow in stored)
     with progress.step("canonical Gaussians") as step:
-        (gaussians,) = networks(tokens, seed=settings.seed, structure=structure, latents=latents)
+        (gaussians,) = networks(features, seed=settings.seed, structure=structure, latents=latents)
         step.note(f"{gaussians.num_gaussians} Gaussians")
     return Gaussians.from_activated14(gaussians.to_activated14(), own.activation)
 
@@ -94,12 +93,6 @@ def cropped(rgba: np.ndarray) -> np.ndarray:
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     square[y0 - top : y1 - top, x0 - left : x1 - left] = rgba[y0:y1, x0:x1]
     return square
-
-
-def normalized_tokens(encoder: DinoV2Encoder, images: Tensor) -> Tensor:
-    """Return all tokens [B, K, D] of images [B, H, W, 4] uint8, before the network's norm, each scaled to mean 0, deviation 1."""
-    tokens = encoder.all_tokens(images)
-    return F.layer_norm(tokens, tokens.shape[-1:])
 
 
 def _encoder(generator: MotionGenerator, settings: ImageSettings) -> DinoV2Encoder:

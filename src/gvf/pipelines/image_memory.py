@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gvf.config.flow_transformer import FlowTransformerConfig
 from gvf.errors import UserError
 from gvf.execution.free_memory import free_bytes
 from gvf.models.activation_memory import on_meta, peak_activation_bytes
+from gvf.models.image_to_3d.flow_transformer import ImageCondition
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.pipelines.image_to_canonical import ImageToCanonical
 
@@ -69,7 +71,7 @@ def guided_voxels(voxels: Tensor, count: int) -> VoxelBatch:
 def denoise_grid(flow: Any, batch: int) -> object:
     """Run one call of the structure flow."""
     sizes = flow.config
-    conditions = flow.prepare_conditions(torch.empty(batch, IMAGE_TOKENS, sizes.image_channels))
+    conditions = flow.prepare_conditions(_condition(sizes, batch, batch * sizes.resolution**3))
     noised = torch.empty(batch, sizes.latent_channels, *(sizes.resolution,) * 3)
     return flow.denoise(noised, torch.empty(batch), conditions)
 
@@ -82,6 +84,14 @@ def decode_grid(decoder: Any, batch: int, resolution: int) -> object:
 def denoise_voxels(flow: Any, voxels: VoxelBatch) -> object:
     """Run one call of the structured latent flow."""
     batch, sizes = len(voxels.counts), flow.config
-    conditions = flow.prepare_conditions(torch.empty(batch, IMAGE_TOKENS, sizes.image_channels))
+    conditions = flow.prepare_conditions(_condition(sizes, batch, len(voxels.coords)))
     noised = torch.empty(len(voxels.coords), sizes.latent_channels)
     return flow.denoise(noised, torch.empty(batch), voxels, conditions)
+
+
+def _condition(sizes: FlowTransformerConfig, batch: int, rows: int) -> ImageCondition:
+    """Return an image condition of the shapes that a flow takes."""
+    return ImageCondition(
+        torch.empty(batch, IMAGE_TOKENS, sizes.image_channels) if sizes.sees_tokens else None,
+        torch.empty(rows, sizes.aligned_channels) if sizes.sees_aligned else None,
+    )

@@ -12,10 +12,12 @@ from gvf.diffusion.flow_euler import FlowPrediction, FlowSettings, sample_flow
 from gvf.errors import StageError, UserError
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.canonical.gaussian_decoder import GaussianDecoder
-from gvf.models.image_to_3d.flow_transformer import ImageConditions
+from gvf.models.image_to_3d.flow_transformer import ImageCondition, ImageConditions
+from gvf.models.image_to_3d.image_features import ImageFeatures
 from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.image_to_3d.ss_flow import SsFlow
+from gvf.models.layers.attention import KeysValues
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.network_folder import save_network
 from gvf.pipelines.generator_index import Moments
@@ -28,7 +30,7 @@ class ImageToCanonical:
     """Generates canonical Gaussians from image tokens, with the networks of TRELLIS: structure, latents, Gaussians.
 
     `from_pretrained` loads one, `save_pretrained` writes a folder that can be copied, published and loaded elsewhere.
-    Images are not encoded here: a call takes the tokens of DINOv2, normalised as TRELLIS does.
+    Images are not encoded here: a call takes the features of their crops.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class ImageToCanonical:
     @torch.no_grad()
     def __call__(
         self,
-        image_tokens: Tensor,
+        images: ImageFeatures,
         *,
         seed: int = 0,
         generator: torch.Generator | None = None,
@@ -102,27 +104,29 @@ class ImageToCanonical:
     ) -> list[Gaussians]:
         """Generate the canonical Gaussians [N] of each of B images.
 
-        image_tokens: [B, K, D], normalised. seed: of the noise, unless a generator (on the CPU) is given; images of a
-        batch share it, so an image's noise depends on its place in the batch. structure, latents: settings of the two
-        flows that differ from the stored ones. Raises UserError for other tensors, StageError when an object is empty.
+        images: of the encoder that the networks were trained with. seed: of the noise, unless a generator (on the CPU) is
+        given; images of a batch share it, so an image's noise depends on its place in the batch. structure, latents:
+        settings of the two flows that differ from the stored ones. Raises UserError for other tensors, StageError when an
+        object is empty.
         """
-        channels = self.ss_flow.config.image_channels
-        if image_tokens.dim() != 3 or not image_tokens.numel() or image_tokens.shape[-1] != channels:
-            raise UserError(f"image tokens: have shape {list(image_tokens.shape)}; expected [B, K, {channels}].")
-        if not image_tokens.is_floating_point() or not image_tokens.isfinite().all():
+        tokens, channels = images.tokens, self.ss_flow.config.image_channels
+        if tokens.dim() != 3 or not tokens.numel() or tokens.shape[-1] != channels:
+            raise UserError(f"image tokens: have shape {list(tokens.shape)}; expected [B, K, {channels}].")
+        if not tokens.is_floating_point() or not tokens.isfinite().all():
             raise UserError("image tokens: are not finite floats. Encode the images again.")
         generator = generator or torch.Generator().manual_seed(seed)
-        tokens = image_tokens.float().to(self.device)
+        images = images.to(self.device)
         voxels = sample_structure(
             self.ss_flow,
             self.ss_decoder,
-            tokens,
+            images.at_cells(self.ss_flow.config),
             self._structure_noise(len(tokens), generator),
             structure or self.index.structure.settings(),
         )
         noise = torch.randn(len(voxels.coords), self.slat_flow.config.latent_channels, generator=generator)
         settings = latents or self.index.latents.settings()
-        values = sample_slat(self.slat_flow, tokens, voxels, noise.to(self.device), settings, self.index.slat)
+        seen = images.at_voxels(self.slat_flow.config, voxels, self.gaussian_decoder.config.resolution)
+        values = sample_slat(self.slat_flow, seen, voxels, noise.to(self.device), settings, self.index.slat)
         return self.gaussian_decoder(values, voxels)
 
     def _structure_noise(self, count: int, generator: torch.Generator) -> Tensor:
@@ -133,13 +137,13 @@ class ImageToCanonical:
 
 @torch.no_grad()
 def sample_structure(
-    flow: SsFlow, decoder: SsDecoder, image_tokens: Tensor, noise: Tensor, settings: FlowSettings
+    flow: SsFlow, decoder: SsDecoder, image: ImageCondition, noise: Tensor, settings: FlowSettings
 ) -> VoxelBatch:
-    """Sample the active voxels of B objects. image_tokens: [B, K, D], normalised; noise: [B, C, R, R, R], N(0, 1).
+    """Sample the active voxels of the objects in B images. noise: [B, C, R, R, R], N(0, 1).
 
     Raises StageError when an object has no active voxel.
     """
-    everything, conditional = _conditions(flow, image_tokens)
+    everything, conditional = _conditions(flow, image)
 
     def prediction(conditions: ImageConditions) -> FlowPrediction:
         return lambda x, time: flow.denoise(x, x.new_full((len(x),), time), conditions)
@@ -158,7 +162,7 @@ def sample_structure(
 @torch.no_grad()
 def sample_slat(
     flow: SlatFlow,
-    image_tokens: Tensor,
+    image: ImageCondition,
     voxels: VoxelBatch,
     noise: Tensor,
     settings: FlowSettings,
@@ -166,9 +170,9 @@ def sample_slat(
 ) -> Tensor:
     """Sample structured latents [M, C] of the voxels of B objects, as D_GS takes them.
 
-    image_tokens: [B, K, D], normalised; noise: [M, C], standard normal. moments: mean and deviation of the latents.
+    image: of these objects; noise: [M, C], standard normal. moments: mean and deviation of the latents.
     """
-    everything, conditional = _conditions(flow, image_tokens)
+    everything, conditional = _conditions(flow, image)
 
     def prediction(conditions: ImageConditions, grid: VoxelBatch) -> FlowPrediction:
         return lambda x, time: flow.denoise(x, x.new_full((len(grid.counts),), time), grid, conditions)
@@ -178,11 +182,11 @@ def sample_slat(
     return latents * latents.new_tensor(moments.std) + latents.new_tensor(moments.mean)
 
 
-def _conditions(flow: SsFlow | SlatFlow, image_tokens: Tensor) -> tuple[ImageConditions, ImageConditions]:
-    """Return keys and values with the image and then without it as one batch, and the first half alone."""
-    everything = flow.prepare_conditions(torch.cat((image_tokens, torch.zeros_like(image_tokens))))
-    count = len(image_tokens)
-    return everything, tuple(part._replace(keys=part.keys[:count], values=part.values[:count]) for part in everything)
+def _conditions(flow: SsFlow | SlatFlow, image: ImageCondition) -> tuple[ImageConditions, ImageConditions]:
+    """Return what a flow knows with the image and then without it as one batch, and the first half alone."""
+    both = flow.prepare_conditions(ImageCondition.join([image, image.map(torch.zeros_like)]))
+    context = tuple(part and KeysValues(*(half.chunk(2)[0] for half in part)) for part in both.context)
+    return both, ImageConditions(context, None if both.rows is None else both.rows.chunk(2)[0])
 
 
 def _refuse_misfits(

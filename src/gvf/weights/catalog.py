@@ -90,7 +90,9 @@ _SS_FLOW = asdict(
         num_layers=24,
         num_heads=16,
         feed_forward_ratio=4,
+        image_condition="tokens",
         image_channels=1024,
+        aligned_channels=0,
     )
 )
 _SS_DECODER = asdict(SsDecoderConfig(latent_channels=8, channels=(512, 128, 32), num_res_blocks=2, num_middle_blocks=2))
@@ -103,7 +105,9 @@ _SLAT_FLOW = asdict(
         num_layers=24,
         num_heads=16,
         feed_forward_ratio=4,
+        image_condition="tokens",
         image_channels=1024,
+        aligned_channels=0,
     )
 )
 

@@ -15,15 +15,25 @@ from gvf.weights.layout import Layout, Shapes, count_modules
 
 
 def _flow_transformer(shapes: Shapes) -> dict[str, Any]:
-    width, image_channels = shapes["blocks.0.self_attn.to_out.weight"][0], shapes["blocks.0.cross_attn.to_kv.weight"][1]
+    width = shapes["blocks.0.self_attn.to_out.weight"][0]
     return {
         "latent_channels": shapes["input_layer.weight"][1],
         "width": width,
         "num_layers": count_modules(shapes, r"blocks\.(\d+)\."),
         "num_heads": shapes["blocks.0.self_attn.q_rms_norm.gamma"][0],
         "feed_forward_ratio": shapes["blocks.0.mlp.mlp.0.weight"][0] // width,
-        "image_channels": image_channels,
+        **_image(shapes),
     }
+
+
+def _image(shapes: Shapes) -> dict[str, Any]:
+    """Return how the network sees the image; the channels of tokens that it does not see are not among its shapes."""
+    aligned, tokens = (shapes.get(name) for name in ("aligned_proj.0.weight", "blocks.0.cross_attn.to_kv.weight"))
+    if aligned is None:
+        tokens = shapes["blocks.0.cross_attn.to_kv.weight"]  # a file without either lacks this one
+    sees = "both" if aligned and tokens else "pixel_aligned" if aligned else "tokens"
+    channels = {} if tokens is None else {"image_channels": tokens[1]}
+    return {"image_condition": sees, "aligned_channels": 0 if aligned is None else aligned[1], **channels}
 
 
 def _ss_flow(shapes: Shapes) -> dict[str, Any]:

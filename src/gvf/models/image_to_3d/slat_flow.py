@@ -52,13 +52,7 @@ class SlatFlow(StoredNetwork, FlowTransformer):
 
     def __init__(self, config: SlatFlowConfig) -> None:
         width, levels = config.width, config.block_channels
-        super().__init__(
-            width=width,
-            num_layers=config.num_layers,
-            num_heads=config.num_heads,
-            feed_forward_ratio=config.feed_forward_ratio,
-            image_channels=config.image_channels,
-        )
+        super().__init__(config, levels[0])
         self.config = config
         self.position_embedding = AbsolutePositionEmbedding(width)
         self.input_layer = nn.Linear(config.latent_channels, levels[0])
@@ -77,7 +71,10 @@ class SlatFlow(StoredNetwork, FlowTransformer):
         noised: [M, C], normalised latents; timesteps: [B], 0..1000. Returns the velocity [M, C], float32.
         """
         time = self.embed_time(timesteps)
-        h, grids, skips = self.enter_blocks(self.input_layer(noised)), [voxels], []
+        rows = self.input_layer(noised)
+        if conditions.rows is not None:
+            rows = rows + conditions.rows
+        h, grids, skips = self.enter_blocks(rows), [voxels], []
         for index, block in enumerate(self.input_blocks):
             if (index + 1) % self.config.num_res_blocks == 0:
                 h = grids[-1].coarsening.pool(h)

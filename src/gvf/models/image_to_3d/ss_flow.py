@@ -24,13 +24,7 @@ class SsFlow(StoredNetwork, FlowTransformer):
     pos_emb: Tensor
 
     def __init__(self, config: SsFlowConfig) -> None:
-        super().__init__(
-            width=config.width,
-            num_layers=config.num_layers,
-            num_heads=config.num_heads,
-            feed_forward_ratio=config.feed_forward_ratio,
-            image_channels=config.image_channels,
-        )
+        super().__init__(config, config.width)
         self.config = config
         self.input_layer = nn.Linear(config.latent_channels, config.width)
         self.out_layer = nn.Linear(config.width, config.latent_channels)
@@ -43,7 +37,10 @@ class SsFlow(StoredNetwork, FlowTransformer):
 
         noised: [B, C, R, R, R], axes x, y, z; timesteps: [B], 0..1000. Returns the velocity in the same shape, float32.
         """
-        h = self.enter_blocks(self.input_layer(noised.flatten(2).transpose(1, 2)) + self.pos_emb)
+        rows = self.input_layer(noised.flatten(2).transpose(1, 2)) + self.pos_emb
+        if conditions.rows is not None:
+            rows = rows + conditions.rows.view_as(rows)
+        h = self.enter_blocks(rows)
         h = self.transform(h, self.embed_time(timesteps), conditions)
         velocity = self.out_layer(layer_norm(h.float(), LAST_NORM_EPS))
         return velocity.float().transpose(1, 2).unflatten(2, noised.shape[2:])
