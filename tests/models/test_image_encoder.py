@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gvf.config.featurize import FeaturizeConfig
@@ -162,3 +164,24 @@ def test_the_section_names_the_encoder(tmp_path: Path) -> None:
     assert build_image_encoder(small, CPU).num_tokens == 16
     large = FeaturizeConfig(encoder="dinov2", weights=tiny_dinov2(tmp_path), token_grid=None, **SETTINGS)
     assert build_image_encoder(large, CPU).num_tokens == 10
+
+
+def test_dinov2_sees_objects_as_trellis_shows_them(tmp_path: Path) -> None:
+    """The order of the release: resized with alpha by Pillow, on black in float32, rounded down to 8 bits, normalised."""
+    encoder = DinoV2Encoder(tiny_dinov2(tmp_path))
+    images = random_images(2, 70, seed=5)
+    pixels = []
+    for image in images:
+        resized = np.asarray(Image.fromarray(image.numpy()).resize((42, 42), Image.Resampling.LANCZOS))
+        rgba = resized.astype(np.float32) / 255
+        stored = (rgba[..., :3] * rgba[..., 3:] * 255).astype(np.uint8)
+        again = np.asarray(Image.fromarray(stored).convert("RGB")).astype(np.float32) / 255
+        pixels.append((again - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225]))
+    with torch.inference_mode():
+        outputs = encoder.network(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), output_hidden_states=True)
+        expected = outputs.hidden_states[-1]
+        normed = encoder.network.layernorm(encoder.all_tokens(images))
+    torch.testing.assert_close(encoder.all_tokens(images), expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(normed, outputs.last_hidden_state, atol=1e-5, rtol=1e-5, msg="tokens before the norm")
+    rounded = encoder.all_tokens(images)[:, 5:] - encoder.tokens(images)[:, :-1]
+    assert rounded.abs().max() > 1e-4, "video frames are not rounded"

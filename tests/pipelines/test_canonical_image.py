@@ -15,8 +15,9 @@ from gvf.errors import UserError
 from gvf.models.encoders.dinov2 import DinoV2Encoder
 from gvf.models.image_to_3d.image_features import ImageFeatures
 from gvf.pipelines.canonical import load_canonical
-from gvf.pipelines.canonical_image import ImageSettings, cropped
+from gvf.pipelines.canonical_image import ImageSettings
 from gvf.pipelines.image_to_canonical import ImageToCanonical
+from gvf.video.object_crop import cropped
 from gvf.weights.published import save_published
 from tests.models.test_image_encoder import random_images, tiny_dinov2
 from tests.pipelines.small_generator import STATIC, small_generator
@@ -24,31 +25,9 @@ from tests.pipelines.test_image_to_canonical_folders import DECODER_SETTINGS, FI
 from tests.weights.small_weights import small_network
 
 
-def test_the_crop_around_an_object() -> None:
-    """Opaque from (10, 20) to (29, 29): the longer side of the box is 19, the crop 22 pixels around its middle (19.5, 24.5)."""
-    rgba = np.zeros((40, 50, 4), np.uint8)
-    rgba[20:30, 10:30] = (1, 2, 3, 255)
-    rgba[0, 0, 3] = 204  # 0.8 of 255: not opaque enough
-    square = cropped(rgba)
-    assert square.shape == (22, 22, 4)
-    np.testing.assert_array_equal(square, rgba[13:35, 8:30])
-
-
-def test_the_crop_at_the_border_is_transparent_outside() -> None:
-    rgba = np.full((10, 10, 4), 255, np.uint8)
-    square = cropped(rgba)
-    assert square.shape == (10, 10, 4)
-    wide = np.full((10, 40, 4), 255, np.uint8)
-    square = cropped(wide)
-    assert square.shape == (46, 46, 4)
-    assert (square[..., 3] > 0).sum() == 400
-    with pytest.raises(UserError, match="no opaque pixel"):
-        cropped(np.zeros((4, 4, 4), np.uint8))
-
-
 def test_tokens_are_all_of_the_network_and_normalised(tmp_path: Path) -> None:
     encoder: DinoV2Encoder = DinoV2Encoder(tiny_dinov2(tmp_path))
-    images = random_images(2, 42)
+    images = (random_images(2, 42) > 127).to(torch.uint8) * 255  # values that nothing rounds
     found = ImageFeatures(encoder.all_tokens(images)).at_cells(small_network("ss-flow").config).tokens
     assert found is not None
     assert found.shape == (2, 1 + 4 + 9, 32)

@@ -17,11 +17,10 @@ from gvf.pipelines.image_to_canonical_folder import REPOSITORY
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.progress import Progress
 from gvf.storage.files import PathLike
+from gvf.video.object_crop import cropped
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _WEIGHTS = "ss-flow ss-decoder slat-flow slat-gs-decoder dinov2"  # names of `gvf weights list`
-_OPAQUE = 0.8  # of full alpha, above which a pixel belongs to the object's box (TRELLIS)
-_ROOM = 1.2  # side of the crop, in longer sides of that box (TRELLIS)
 
 
 @dataclass(frozen=True)
@@ -73,26 +72,6 @@ def gaussians_of_image(
         (gaussians,) = networks(features, seed=settings.seed, structure=structure, latents=latents)
         step.note(f"{gaussians.num_gaussians} Gaussians")
     return Gaussians.from_activated14(gaussians.to_activated14(), own.activation)
-
-
-def cropped(rgba: np.ndarray) -> np.ndarray:
-    """Return the square around the object [S, S, 4] that TRELLIS takes; transparent where it reaches beyond the image.
-
-    Raises UserError when no pixel is opaque enough to belong to an object.
-    """
-    rows, columns = np.nonzero(rgba[..., 3] > _OPAQUE * 255)
-    if not len(rows):
-        raise UserError(
-            "the image has no opaque pixel, so it shows no object. Cut the object out, or choose another --matting."
-        )
-    low, high = np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()])
-    side = max(int((high - low).max() * _ROOM), 1)
-    left, top = ((low + high) / 2.0).astype(int) - side // 2
-    square = np.zeros((side, side, 4), np.uint8)
-    height, width = rgba.shape[:2]
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-    square[y0 - top : y1 - top, x0 - left : x1 - left] = rgba[y0:y1, x0:x1]
-    return square
 
 
 def _encoder(generator: MotionGenerator, settings: ImageSettings) -> DinoV2Encoder:

@@ -72,20 +72,30 @@ class DinoV2Encoder(nn.Module):
 
     @torch.inference_mode()
     def all_tokens(self, images: Tensor) -> Tensor:
-        """Return all tokens [B, 1374, 1024] of images [B, H, W, 4] uint8: class, registers, patches row by row."""
-        return self._hidden(self._pixels(images))
+        """Return all tokens [B, 1374, 1024] of images [B, H, W, 4] uint8: class, registers, patches row by row.
+
+        Images are put on black as TRELLIS does before it encodes them: colours are then rounded down to whole 8-bit values.
+        """
+        return self._hidden(self._normalized((self._on_black(images) * 255.0).floor() / 255.0))
 
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the patch tokens [B, patches, C] and the class token [B, 1, C] of images [B, H, W, 4] uint8."""
-        return self.patches_and_class(self._pixels(images))
+        return self.patches_and_class(self._normalized(self._on_black(images)))
 
-    def _pixels(self, images: Tensor) -> Tensor:
-        """Return images [B, H, W, 4] uint8 as the network takes them, [B, 3, S, S]."""
+    def _on_black(self, images: Tensor) -> Tensor:
+        """Return images [B, H, W, 4] uint8 at the network's own size, on black: [B, 3, S, S] in [0, 1], on the CPU.
+
+        On another device, divisions differ in the last bit, which rounding down to 8 bits would turn into a whole step.
+        """
         size = self.network.config.image_size
         sources = [Image.fromarray(image) for image in images.cpu().numpy()]
         resized = [np.asarray(source.resize((size, size), Image.Resampling.LANCZOS)) for source in sources]
-        rgba = torch.from_numpy(np.stack(resized)).to(self.get_buffer("mean").device).permute(0, 3, 1, 2) / 255.0
-        return (rgba[:, :3] * rgba[:, 3:] - self.get_buffer("mean")) / self.get_buffer("std")
+        rgba = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2) / 255.0
+        return rgba[:, :3] * rgba[:, 3:]
+
+    def _normalized(self, colors: Tensor) -> Tensor:
+        """Return colours [B, 3, S, S] in [0, 1] as the network takes them, on its device."""
+        return (colors.to(self.get_buffer("mean").device) - self.get_buffer("mean")) / self.get_buffer("std")
 
     @torch.inference_mode()
     def patches_and_class(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

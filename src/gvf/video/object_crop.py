@@ -1,0 +1,42 @@
+"""Cut an object out of one image as TRELLIS does, whose networks take a square a fifth larger than the object."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gvf.errors import UserError
+
+_OPAQUE = 0.8  # of full alpha, above which a pixel belongs to the object
+_ROOM = 1.2  # side of the square, in longer sides of the object's box
+
+
+def object_square(alpha: np.ndarray) -> tuple[int, int, int]:
+    """Return left, top and side of the square around the object of an image, in pixels; it may reach beyond the image.
+
+    alpha: [H, W] uint8. The box of opaque pixels runs from the first to the last of them, without the last one's own width.
+    The square's side is 1.2 times the box's longer side, rounded down to an even number, at least 2. Its corners are rounded
+    half to even, as Pillow rounds the box of a crop. Raises UserError when no pixel is opaque enough to belong to an object.
+    """
+    rows, columns = np.nonzero(alpha > _OPAQUE * 255)
+    if not len(rows):
+        raise UserError(
+            "the image has no opaque pixel, so it shows no object. Cut the object out, or choose another --matting."
+        )
+    first = np.array([columns.min(), rows.min()])
+    last = np.array([columns.max(), rows.max()])
+    half = max(int((last - first).max() * _ROOM) // 2, 1)
+    left, top = np.round((first + last) / 2.0 - half).astype(int)
+    return int(left), int(top), 2 * half
+
+
+def cropped(rgba: np.ndarray) -> np.ndarray:
+    """Return the square around the object [S, S, 4] of an image [H, W, 4]; transparent black where it reaches beyond it.
+
+    Raises UserError as `object_square` does.
+    """
+    left, top, side = object_square(rgba[..., 3])
+    square = np.zeros((side, side, 4), np.uint8)
+    height, width = rgba.shape[:2]
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    square[y0 - top : y1 - top, x0 - left : x1 - left] = rgba[y0:y1, x0:x1]
+    return square
