@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 import pytest
 
 from gvf.cli.progress_output import JsonProgress, QuietProgress, TerminalProgress, progress_output
@@ -49,14 +51,18 @@ def test_a_failed_step_is_timed_and_its_error_goes_on():
 
 
 def test_scripts_get_one_json_object_per_line(capsys: pytest.CaptureFixture[str]):
-    progress = progress_output(as_json=True, quiet=False)
-    assert isinstance(progress, JsonProgress)
-    with progress.step("motion", 2, "calls") as step:
-        step.advance(2)
-        step.note("two\nlines")
-    progress.warn("careful")
+    with click.Context(click.Command("generate")):
+        progress = progress_output(as_json=True, quiet=False)
+        assert isinstance(progress, JsonProgress)
+        with progress.step("motion", 2, "calls") as step:
+            step.advance(2)
+            logging.getLogger("gvf.compiled.kernels").warning("gvf: compiling CPU kernels")
+            step.note("two\nlines")
+        progress.warn("careful")
+    logging.getLogger("gvf.compiled.kernels").warning("after the command")
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [event["event"] for event in events] == ["begin", "end", "warning"]
+    assert [event["event"] for event in events] == ["begin", "warning", "end", "warning"]
+    assert events.pop(1)["message"] == "gvf: compiling CPU kernels"
     assert events[1]["note"] == "two lines"
     assert events[0]["total"] == 2
 

@@ -21,12 +21,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from gvf.cli import main as cli
+from gvf.config.load import load_params
 from gvf.errors import UserError
 from gvf.pipelines import hub
 from gvf.pipelines.asset_manifest import read_manifest
 from tests.data.gltf.gltf_files import GltfFile, cube_mesh
-from tests.pipelines.small_generator import STATIC, small_generator
+from tests.pipelines.small_generator import FAST, STATIC, small_generator
 
+ROOT = Path(__file__).parents[2]
 QUICK = ["--steps", "1", "--size", "64", "--azimuth", "0", "--elevation", "0", "--fov", "49.1", "--device", "cpu"]
 
 
@@ -116,9 +118,17 @@ def test_the_generator_that_comes_with_gvf_is_the_default(
     assert "by the generator gvf-small (A small generator)" in done.stdout
     assert "generator gvf-small: A small generator" in done.stderr
     assert read_manifest(tmp_path / "asset").generator.folder == "gvf-small"
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     words = [*without_model(inputs, tmp_path / "asset"), "--model", "models/generator", "--json"]
-    done = CliRunner().invoke(cli._gvf, words, catch_exceptions=False)
-    assert json.loads(done.stdout)["generator"]["folder"] == "generator", "the workspace's own, by the option"
+    done = CliRunner().invoke(cli._gvf, [w for w in words if w not in QUICK[:2]], catch_exceptions=False)
+    result = json.loads(done.stdout)
+    assert result["generator"]["folder"] == "generator", "the workspace's own, by the option"
+    wanted = load_params(tmp_path / "params.yaml").sample
+    assert (result["motion"]["sampling"]["solver"], result["motion"]["sampling"]["steps"]) == (
+        wanted.solver,
+        wanted.steps,
+    )
+    assert wanted.steps != FAST.steps, "so the test can tell them apart"
 
 
 def test_without_it_a_generator_must_be_named(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

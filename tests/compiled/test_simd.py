@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from gvf.compiled.bits import transpose_bits
 from gvf.compiled.kernels import helper
-from gvf.compiled.simd import exp2, interval_bits, load, store, sum_lanes, transpose_bits
+from gvf.compiled.simd import exp2, interval_bits, load, store, sum_lanes
 
 
 @helper

@@ -89,6 +89,8 @@ def test_forked_processes_and_concurrent_threads_agree() -> None:
         assert all(here == there for there in pool.map(bits, [5] * 4))
     with multiprocessing.get_context("fork").Pool(2, torch.set_num_threads, (1,)) as processes:  # torch's own need
         assert all(here == there for there in processes.map(bits, [5, 5]))
+        processes.close()
+        processes.join()  # leaving the block without it would kill them while they write the coverage that was measured
 
 
 def test_the_first_compilation_says_so_and_later_processes_read_its_result(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from gvf.progress import Progress, Stopwatch
 
 if TYPE_CHECKING:
     from gvf.pipelines.asset import Asset4D
+    from gvf.pipelines.generator_index import GeneratorIndex
     from gvf.pipelines.video_to_4d import Settings, VideoTo4D
     from gvf.video.options import VideoOptions
 
@@ -155,11 +156,27 @@ def _load(model: str | None, device: str, progress: Progress) -> VideoTo4D:
     from gvf.devices import resolve_device
     from gvf.pipelines.hub import SHIPPED
     from gvf.pipelines.video_to_4d import VideoTo4D
+    from gvf.workspace import Workspace
 
     with progress.step("load") as step:
         pipeline = VideoTo4D.from_pretrained(model or SHIPPED, device=resolve_device(device))
+        if model is not None and Path(model).resolve() == Workspace().generator.resolve():
+            pipeline.index = _with_sampling_of_workspace(pipeline.index)
         step.note(f"generator {model or SHIPPED}: {pipeline.index.title}")
     return pipeline
+
+
+def _with_sampling_of_workspace(index: GeneratorIndex) -> GeneratorIndex:
+    """Return the index of the workspace's own generator with the settings of the section `sample`, where params.yaml is here.
+
+    The stage `train-dit` cannot record them: the DiT would be trained again whenever they change.
+    """
+    from gvf.config.load import PARAMS, load_params
+    from gvf.pipelines.generator_index import Sampling
+
+    if not Path(PARAMS).is_file():
+        return index
+    return index.model_copy(update={"sampling": Sampling.of(load_params().sample)})
 
 
 def _summarise(asset: Asset4D, output: Path, as_json: bool, quiet: bool) -> None:

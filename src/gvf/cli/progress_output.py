@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -73,6 +74,13 @@ class _JsonStep(Step):
         self.text = clean(text)
 
 
+class _JsonLog(logging.Handler):
+    """Writes messages of gvf's loggers as events `warning`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _line({"event": "warning", "message": record.getMessage()})
+
+
 class JsonProgress(Progress):
     """Writes one JSON object per line: events `begin`, `progress`, `end` of each step, and `warning`."""
 
@@ -95,10 +103,20 @@ class QuietProgress(Progress):
 
 
 def progress_output(as_json: bool, quiet: bool) -> Progress:
-    """Return the listener for the flags --json and --quiet."""
+    """Return the listener for the flags --json and --quiet of the command that is running.
+
+    With --json, what gvf logs until the command ends, such as that CPU kernels are being compiled, becomes a `warning` too.
+    """
     if as_json:
+        _log_as_json(click.get_current_context())
         return JsonProgress()
     return QuietProgress() if quiet else TerminalProgress()
+
+
+def _log_as_json(command: click.Context) -> None:
+    logger, handler = logging.getLogger("gvf"), _JsonLog(logging.WARNING)
+    logger.addHandler(handler)
+    command.call_on_close(lambda: logger.removeHandler(handler))
 
 
 def _line(event: dict[str, Any]) -> None:

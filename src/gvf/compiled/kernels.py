@@ -9,6 +9,7 @@ data-loader workers are safe, and work items are shared out by an atomic counter
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import sys
@@ -25,6 +26,8 @@ from numba.core import event
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 _IMPORT = re.compile(rb"^from gvf\.compiled\.\w+ import ", re.MULTILINE)
+
+_logger = logging.getLogger(__name__)
 
 helper = njit(forceinline=True, **_OPTIONS)  # a function that kernels call; compiled into them
 
@@ -71,7 +74,7 @@ class _CompileNotice(event.Listener):
     def on_start(self, event: Any) -> None:
         if not _CompileNotice.given:
             _CompileNotice.given = True
-            print("gvf: compiling CPU kernels (once per machine, about a minute)...", file=sys.stderr, flush=True)
+            _logger.warning("gvf: compiling CPU kernels (once per machine, about a minute)...")
 
     def on_end(self, event: Any) -> None:
         pass

@@ -58,7 +58,7 @@ def locate(
             return shipped
         raise UserError(
             f"pretrained/{SHIPPED}: the generator that comes with gvf is not here. Name another with --model: a folder (in a "
-            "workspace, `make repro` trains models/generator in about 20 minutes) or owner/name on the model hub. `gvf models "
+            "workspace, `make repro` trains models/generator) or owner/name on the model hub. `gvf models "
             "list` shows those on this machine."
         )
     if isinstance(name_or_folder, Path) or not re.fullmatch(HUB_NAME, name):

@@ -17,19 +17,18 @@ import math
 
 import numpy as np
 
+from gvf.compiled.bits import float_bits, lowest_bit, transpose_bits
 from gvf.compiled.kernels import helper, kernel
 from gvf.compiled.simd import (
     BLOCK,
     any_lane,
     exp2,
-    float_bits,
     fma,
     interval_bits,
     lane_positions,
     larger,
     load,
     load_one,
-    lowest_bit,
     prefetch,
     select,
     smaller,
@@ -38,7 +37,6 @@ from gvf.compiled.simd import (
     store,
     sum_lanes,
     take_next,
-    transpose_bits,
 )
 from gvf.rendering.cpu_projection import RECORD, TILE, num_cells, tile_box, tile_span
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gvf.compiled.bits import float_bits
 from gvf.compiled.kernels import helper
-from gvf.compiled.simd import float_bits
 from gvf.data.mesh import ALPHA_MODES, WRAP_MODES, AnimatedMesh
 from gvf.rendering.texture import pack_textures, sample_texture
 

@@ -1,4 +1,4 @@
-"""Encoder and decoder of the compact sequence: frame 0 as it is, later frames as coded changes since frame 0.
+"""Encoder and decoder of the compact sequence: frame 0 unchanged, later frames as coded changes since frame 0.
 
 The frames after the first are cut into segments of at most 16. In a segment each channel of each Gaussian is a short
 series over time: its cosine coefficients, divided by the step of the attribute and rounded, are the integers stored.

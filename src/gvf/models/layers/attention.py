@@ -140,7 +140,10 @@ class CrossAttention(nn.Module):
         return self.forward(x, self.project_context(context))
 
     def _attend_absorbed(self, x: Tensor, context: Tensor) -> Tensor:
-        """Return the attention output [B, N, C]: q (W_k c)^T = (q W_k) c^T, and the bias of keys shifts all logits alike."""
+        """Return the attention output [B, N, C] by q (W_k c)^T = (q W_k) c^T.
+
+        The bias of the keys is left out: it adds the same number to all logits of a query, which softmax ignores.
+        """
         batch, heads = len(x), self.num_heads
         keys, values = self.to_kv.weight.unflatten(0, (2, heads, -1)).unbind(0)  # [H, D, context_channels]
         queries = self.to_q(x).unflatten(-1, (heads, -1)).permute(2, 0, 1, 3).flatten(1, 2)  # [H, B*N, D]

@@ -67,7 +67,8 @@ def _modulated(x: Tensor, eps: float, modulation: Modulation | None) -> Tensor:
 
 
 def _spread(values: Tensor, x: Tensor) -> Tensor:
-    """Return values [B, C] as [B, 1, ..., C], so that they broadcast against x; [C] as it is."""
+    """Return values [B, C] as [B, 1, ..., C], so that they broadcast against x. Values [C] broadcast already
+    and are returned unchanged."""
     return values if values.dim() == 1 else values.view(len(values), *[1] * (x.dim() - 2), -1)
 
 
