@@ -28,7 +28,7 @@ _ORDERED = (
     Stage("collect", lambda w: (w.raw,), reads=None, writes=lambda w: w.raw_manifest),
     Stage("curate", lambda w: (w.curated,), reads=lambda w: w.raw_manifest, writes=lambda w: w.curated_manifest),
     Stage("render", lambda w: (w.renders,)),
-    Stage("featurize", lambda w: (w.features,)),
+    Stage("featurize", lambda w: (w.features, w.image_features)),
     Stage("train-vae-static", lambda w: (w.vae_static, w.curve("train-vae-static"))),
     Stage("train-vae-joint", lambda w: (w.vae_joint, w.curve("train-vae-joint"))),
     Stage("encode", lambda w: (w.latents,)),

@@ -74,6 +74,11 @@ class Workspace:
         return self.path("data/features")
 
     @property
+    def image_features(self) -> Path:
+        """Return the folder of conditioning images as encoded, with the shapes they show, written by `featurize`."""
+        return self.path("data/image_features")
+
+    @property
     def vae_static(self) -> Path:
         """Return the canonical autoencoder's folder, written by `train-vae-static`."""
         return self.path("models/vae_static")

@@ -180,8 +180,8 @@ def test_dinov2_sees_objects_as_trellis_shows_them(tmp_path: Path) -> None:
     with torch.inference_mode():
         outputs = encoder.network(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), output_hidden_states=True)
         expected = outputs.hidden_states[-1]
-        normed = encoder.network.layernorm(encoder.all_tokens(images))
-    torch.testing.assert_close(encoder.all_tokens(images), expected, atol=1e-6, rtol=1e-6)
+        normed = encoder.network.layernorm(encoder.object_tokens(images))
+    torch.testing.assert_close(encoder.object_tokens(images), expected, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(normed, outputs.last_hidden_state, atol=1e-5, rtol=1e-5, msg="tokens before the norm")
-    rounded = encoder.all_tokens(images)[:, 5:] - encoder.tokens(images)[:, :-1]
+    rounded = encoder.object_tokens(images)[:, 5:] - encoder.tokens(images)[:, :-1]
     assert rounded.abs().max() > 1e-4, "video frames are not rounded"

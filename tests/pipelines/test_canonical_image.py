@@ -28,7 +28,7 @@ from tests.weights.small_weights import small_network
 def test_tokens_are_all_of_the_network_and_normalised(tmp_path: Path) -> None:
     encoder: DinoV2Encoder = DinoV2Encoder(tiny_dinov2(tmp_path))
     images = (random_images(2, 42) > 127).to(torch.uint8) * 255  # values that nothing rounds
-    found = ImageFeatures(encoder.all_tokens(images)).at_cells(small_network("ss-flow").config).tokens
+    found = ImageFeatures(encoder.object_tokens(images)).at_cells(small_network("ss-flow").config).tokens
     assert found is not None
     assert found.shape == (2, 1 + 4 + 9, 32)
     torch.testing.assert_close(found.mean(dim=-1), torch.zeros(2, 14), atol=1e-5, rtol=0)
@@ -73,7 +73,7 @@ def test_an_image_becomes_gaussians_of_the_generator(tmp_path: Path, weights: Im
         replace(networks.index.structure.settings(), num_steps=2),
         replace(networks.index.latents.settings(), num_steps=2),
     )
-    (expected,) = networks(ImageFeatures(encoder.all_tokens(image)), seed=7, structure=flows[0], latents=flows[1])
+    (expected,) = networks(ImageFeatures(encoder.object_tokens(image)), seed=7, structure=flows[0], latents=flows[1])
     torch.testing.assert_close(found.gaussians.means, expected.means)
     torch.testing.assert_close(found.gaussians.opacities, expected.opacities, atol=1e-5, rtol=1e-4)
     plain = load_canonical(picture(tmp_path / "b.png", alpha=False), generator, image=weights)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gvf.config.featurize import FeaturizeConfig
+from gvf.config.image_to_3d import ImageTo3dConfig
 from gvf.config.render import RenderConfig, VideoVariationConfig
 from gvf.data.clips import clip_ids
 from gvf.data.rejections import read_rejections, record_rejections
@@ -31,6 +32,7 @@ RENDER = RenderConfig(
     canonical_views=5,
     train_views=2,
     videos=3,
+    image_views=4,
     radius=2.0,
     view_fov=40.0,
     video_fov=49.1,
@@ -44,6 +46,7 @@ FEATURIZE = FeaturizeConfig(
     voxel_weighting="visible",
     batch_size=4,
 )
+IMAGES = ImageTo3dConfig(orientation="view", image_size=48, map_size=6)
 
 
 @pytest.fixture
@@ -54,7 +57,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def params(seed: int = 0, executor: str = "inline") -> Any:
     execution = execution_section(executor=executor)
-    return SimpleNamespace(run=run_section(seed), execution=execution, render=RENDER, featurize=FEATURIZE)
+    return SimpleNamespace(
+        run=run_section(seed), execution=execution, render=RENDER, featurize=FEATURIZE, image_to_3d=IMAGES
+    )
 
 
 def rendered(clip_id: str) -> dict[str, np.ndarray]:
@@ -68,9 +73,9 @@ def test_what_a_clip_gets_depends_on_its_split(folder: Path) -> None:
     assert sorted(path.name for path in Workspace().renders.iterdir()) == ["a.npz", "b.npz", "rejected.parquet"]
     train, held_out = rendered("a"), rendered("b")
     shapes = {name: array.shape[:-3] for name, array in train.items() if name.endswith("rgba")}
-    assert shapes == {"canonical_rgba": (5,), "train_rgba": (3, 2), "video_rgba": (3, 3)}
+    assert shapes == {"canonical_rgba": (5,), "train_rgba": (3, 2), "video_rgba": (3, 3), "image_rgba": (4,)}
     shapes = {name: array.shape[:-3] for name, array in held_out.items() if name.endswith("rgba")}
-    assert shapes == {"canonical_rgba": (5,), "video_rgba": (1, 3), "eval_rgba": (3, 4)}
+    assert shapes == {"canonical_rgba": (5,), "video_rgba": (1, 3), "eval_rgba": (3, 4), "image_rgba": (1,)}
     for arrays in (train, held_out):
         for name, array in arrays.items():
             assert array.dtype == (np.uint8 if name.endswith("rgba") else np.float32)
@@ -124,7 +129,7 @@ def test_varied_videos_differ_in_training_clips_alone_and_in_nothing_but_their_i
     render.run(varied, Workspace())
     for clip, before in plain.items():
         different = {name for name, array in rendered(clip).items() if not np.array_equal(array, before[name])}
-        assert different == ({"video_rgba"} if clip == "a" else set())
+        assert different == ({"video_rgba", "image_rgba"} if clip == "a" else set())
     videos, before = rendered("a")["video_rgba"], plain["a"]["video_rgba"]
     assert all((one != other).any() for one, other in zip(videos, before))
     overlap = ((videos[..., 3] > 127) & (before[..., 3] > 127)).sum() / (before[..., 3] > 127).sum()

@@ -10,6 +10,7 @@ from gvf.config.evaluate import EvaluateConfig
 from gvf.config.execution import ExecutionConfig
 from gvf.config.featurize import FeaturizeConfig
 from gvf.config.fields import STRICT
+from gvf.config.image_to_3d import ImageTo3dConfig
 from gvf.config.render import RenderConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
@@ -37,6 +38,7 @@ class Params:
     curate: CurateConfig
     render: RenderConfig
     featurize: FeaturizeConfig
+    image_to_3d: ImageTo3dConfig
     static_vae: StaticVaeConfig
     variation_vae: VariationVaeConfig
     variation_dit: VariationDitConfig

@@ -52,6 +52,9 @@ class RenderConfig:
     """Random views of every frame of the training clips."""
     videos: PositiveInt
     """Conditioning videos per training clip, the frontal one first; held-out clips have only the frontal one."""
+    image_views: PositiveInt
+    """Images of frame 0 per training clip from which image-to-3D networks learn, the first frame of the frontal conditioning
+    video first, others from all around; held-out clips have only the first."""
     radius: Annotated[float, Field(ge=1.0)]
     """Distance of all cameras except those that held-out clips are scored from, in object units."""
     view_fov: Angle
@@ -59,4 +62,4 @@ class RenderConfig:
     video_fov: Angle
     """Full field of view of conditioning videos, in degrees."""
     video_variation: VideoVariationConfig | None
-    """Flaws of the conditioning videos of training clips; null for none. Held-out clips have perfect videos."""
+    """Flaws of the conditioning videos and images of training clips; null for none. Held-out clips have perfect ones."""

@@ -58,12 +58,15 @@ def _image_features(params: Params) -> Iterator[tuple[str, str]]:
         ):
             if value != expected:
                 yield key, f"is {value}, but must be {expected} when featurize.encoder is {featurize.encoder}."
-    if featurize.encoder == "efficientnet_lite0" and params.render.image_size % EFFICIENTNET_STRIDE:
-        yield (
-            "render.image_size",
-            f"is {params.render.image_size}, but must be a multiple of {EFFICIENTNET_STRIDE} when featurize.encoder is "
-            f"{featurize.encoder}.",
-        )
+    for key, size in (
+        ("render.image_size", params.render.image_size),
+        ("image_to_3d.image_size", params.image_to_3d.image_size),
+    ):
+        if featurize.encoder == "efficientnet_lite0" and size % EFFICIENTNET_STRIDE:
+            yield (
+                key,
+                f"is {size}, but must be a multiple of {EFFICIENTNET_STRIDE} when featurize.encoder is {featurize.encoder}.",
+            )
 
 
 def _frames_and_views(params: Params) -> Iterator[tuple[str, str]]:

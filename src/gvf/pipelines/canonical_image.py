@@ -64,7 +64,7 @@ def gaussians_of_image(
         ) from None
     demand_image_memory(networks)
     with progress.step("image features"):
-        features = ImageFeatures(encoder.all_tokens(torch.from_numpy(image)[None]))
+        features = ImageFeatures(encoder.object_tokens(torch.from_numpy(image)[None]))
     stored = networks.index.structure.settings(), networks.index.latents.settings()
     steps = settings.steps
     structure, latents = (flow if steps is None else replace(flow, num_steps=steps) for flow in stored)

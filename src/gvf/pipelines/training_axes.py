@@ -37,6 +37,10 @@ class TrainingAxes:
         """Return points [..., 3] of the object's own axes in these."""
         return (points @ _rotation(-self.azimuth).T - self.center) / self.scale
 
+    def returned(self, points: NDArray[np.floating]) -> Array:
+        """Return points [..., 3] of these axes in the object's own ones."""
+        return (points * self.scale + self.center) @ _rotation(self.azimuth).T
+
     def own_viewmats(self, viewmats: Array) -> Array:
         """Return the matrices [..., 4, 4] by which cameras of these axes see the object in its own ones; depths in its units."""
         own = viewmats.copy()

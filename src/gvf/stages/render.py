@@ -20,7 +20,7 @@ from gvf.rendering.mesh_views import MeshRenderer
 from gvf.storage.files import fresh_directory, load_npz, save_npz
 from gvf.tracking import client as tracking
 from gvf.training.randomness import derive_seed
-from gvf.video.filming import draw_filming
+from gvf.video.filming import Filming, draw_filming
 from gvf.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 TRAIN_ELEVATIONS = (-15.0, 45.0)  # release, data rendering: about this range
 VIDEO_AZIMUTHS, VIDEO_ELEVATIONS = (-25.0, 25.0), (-15.0, 15.0)  # release: augmented conditioning renders
+IMAGE_ELEVATIONS = (-10.0, 0.0, 40.0)  # lowest, most frequent, highest
+IMAGE_FOVS = (
+    20.0,
+    60.0,
+)  # release: of augmented conditioning renders, with the distance that shows a unit cube as a whole
 _SHEET_CLIPS = 8
 
 
@@ -83,6 +88,8 @@ def render_clip_views(task: RenderTask) -> float:
     images = render_kinds(mesh, cameras, task.config.image_size, task.config.samples)
     if task.config.video_variation is not None and not task.held_out:
         vary_videos(images["video"], mesh, cameras["video"], task)
+    cameras["image"] = image_cameras(cameras["video"], 1 if task.held_out else task.config.image_views, task)
+    images["image"] = draw_images(images["video"][0, 0], mesh, cameras["image"], task)
     arrays: dict[str, np.ndarray] = {}
     for kind, chosen in cameras.items():
         arrays[f"{kind}_rgba"] = images[kind]
@@ -141,6 +148,33 @@ def render_kinds(mesh: AnimatedMesh, cameras: dict[str, Cameras], size: int, sam
     return stacked | {"canonical": stacked["canonical"][0]}
 
 
+def image_cameras(video: Cameras, count: int, task: RenderTask) -> Cameras:
+    """Return the cameras [count] of frame 0 that image-to-3D networks learn from: the first one of `video`, then random ones."""
+    generator = np.random.default_rng(derive_seed(task.seed, "images", task.path.stem))
+    azimuths = generator.uniform(-180.0, 180.0, count - 1)
+    elevations, fovs = generator.triangular(*IMAGE_ELEVATIONS, count - 1), generator.uniform(*IMAGE_FOVS, count - 1)
+    radii = 0.5 * np.sqrt(3.0) / np.sin(np.deg2rad(fovs) / 2.0)
+    viewmats, Ks = orbit(azimuths, elevations, radii), intrinsics(fovs)
+    return Cameras(np.concatenate([video.viewmats[:1], viewmats]), np.concatenate([video.Ks[:1], Ks]))
+
+
+def draw_images(first: np.ndarray, mesh: AnimatedMesh, cameras: Cameras, task: RenderTask) -> np.ndarray:
+    """Return uint8 RGBA [V, H, W, 4] of frame 0: `first`, which exists, then those of the other cameras, a share with flaws."""
+    config, renderer = task.config, MeshRenderer(mesh)
+    others = Cameras(cameras.viewmats[1:], cameras.Ks[1:])
+    images = renderer.render(mesh.vertices[0], others.viewmats, others.Ks, config.image_size, config.samples)
+    if config.video_variation is not None:
+        generator = np.random.default_rng(derive_seed(task.seed, "film images", task.path.stem))
+        for index, (viewmat, K) in enumerate(zip(others.viewmats, others.Ks)):
+            varied, filming = (
+                generator.random() < config.video_variation.share,
+                draw_filming(config.video_variation, 1, generator),
+            )
+            if varied:
+                images[index] = filmed(filming, renderer, mesh.vertices[:1], viewmat, K, config)[0]
+    return np.concatenate([first[None], images])
+
+
 def vary_videos(videos: np.ndarray, mesh: AnimatedMesh, cameras: Cameras, task: RenderTask) -> None:
     """Film a share of the videos [A, T, H, W, 4] again with flaws, in place; the recorded cameras stay the same."""
     config, renderer = task.config.video_variation, MeshRenderer(mesh)
@@ -148,13 +182,24 @@ def vary_videos(videos: np.ndarray, mesh: AnimatedMesh, cameras: Cameras, task: 
     generator = np.random.default_rng(derive_seed(task.seed, "film", task.path.stem))
     for video, viewmat, K in zip(videos, cameras.viewmats, cameras.Ks):
         varied, filming = generator.random() < config.share, draw_filming(config, len(video), generator)
-        if not varied:
-            continue
-        for frame, (own, own_K) in enumerate(zip(*filming.cameras(viewmat, K))):
-            vertices, placed = filming.relit(mesh.vertices[frame], own)
-            drawn = renderer.render(vertices, placed[None], own_K[None], task.config.image_size, task.config.samples)
-            video[frame] = drawn[0]
-        video[:] = filming.developed(video)
+        if varied:
+            video[:] = filmed(filming, renderer, mesh.vertices, viewmat, K, task.config)
+
+
+def filmed(
+    filming: Filming,
+    renderer: MeshRenderer,
+    frames: np.ndarray,
+    viewmat: np.ndarray,
+    K: np.ndarray,
+    config: RenderConfig,
+) -> np.ndarray:
+    """Return uint8 RGBA [T, H, W, 4] of an object's frames [T, V, 3], filmed with flaws by a camera recorded as given."""
+    drawn = []
+    for vertices, own, own_K in zip(frames, *filming.cameras(viewmat, K)):
+        turned, placed = filming.relit(vertices, own)
+        drawn.append(renderer.render(turned, placed[None], own_K[None], config.image_size, config.samples)[0])
+    return filming.developed(np.stack(drawn))
 
 
 def contact_sheet(paths: list[Path]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 from gvf.errors import UserError
 
@@ -40,3 +41,9 @@ def cropped(rgba: np.ndarray) -> np.ndarray:
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     square[y0 - top : y1 - top, x0 - left : x1 - left] = rgba[y0:y1, x0:x1]
     return square
+
+
+def object_image(rgba: np.ndarray, size: int) -> np.ndarray:
+    """Return the crop of an image uint8 [H, W, 4], resampled to [size, size, 4]. Raises UserError as `cropped` does."""
+    crop = Image.fromarray(cropped(rgba))
+    return np.array(crop if crop.width == size else crop.resize((size, size), Image.Resampling.LANCZOS))

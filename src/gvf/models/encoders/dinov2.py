@@ -71,7 +71,7 @@ class DinoV2Encoder(nn.Module):
         return torch.cat(self._encode(images), dim=1)
 
     @torch.inference_mode()
-    def all_tokens(self, images: Tensor) -> Tensor:
+    def object_tokens(self, images: Tensor) -> Tensor:
         """Return all tokens [B, 1374, 1024] of images [B, H, W, 4] uint8: class, registers, patches row by row.
 
         Images are put on black as TRELLIS does before it encodes them: colours are then rounded down to whole 8-bit values.

@@ -47,6 +47,9 @@ class ImageEncoder(Protocol):
     def tokens(self, images: Tensor) -> Tensor:
         """Return tokens [B, num_tokens, token_dim] float32 of video frames [B, H, W, 4] uint8."""
 
+    def object_tokens(self, images: Tensor) -> Tensor:
+        """Return tokens [B, K, token_dim] float32 of images [B, H, W, 4] uint8 that an object fills: crops around it."""
+
 
 class EfficientNetEncoder(nn.Module):
     """EfficientNet-Lite0 features, every channel standardised by its batch norm's own statistics, for small presets.
@@ -103,14 +106,22 @@ class EfficientNetEncoder(nn.Module):
         scaled = [F.interpolate(maps[s], size, mode="bilinear", align_corners=False) for s in self.VOXEL_STRIDES]
         return Maps(torch.cat([colors, *scaled], dim=1), tuple(maps[stride] for stride in self.COMPARED_STRIDES))
 
-    @torch.inference_mode()
     def tokens(self, images: Tensor) -> Tensor:
         """Return tokens [B, token_grid^2, token_dim], row by row. Raises UserError unless H and W are multiples of 16."""
-        pixels, _ = _network_input(_central(images))
+        return self._tokens(_central(images), self._grid)
+
+    def object_tokens(self, images: Tensor) -> Tensor:
+        """Return tokens [B, (H/16)^2, token_dim] of square images, row by row. Raises UserError as `tokens` does."""
+        return self._tokens(images, images.shape[1] // self.WHOLE_STRIDE)
+
+    @torch.inference_mode()
+    def _tokens(self, images: Tensor, grid: int) -> Tensor:
+        """Return tokens [B, grid^2, token_dim] of all of the images, row by row."""
+        pixels, _ = _network_input(images)
         maps = self.network.pyramid(pixels, self.WHOLE_STRIDE)
-        parts = [_quarters(maps[stride], self._grid) for stride in self.QUARTERED_STRIDES]
-        parts.append(F.adaptive_avg_pool2d(maps[self.WHOLE_STRIDE], self._grid))
-        position = _position_code(self._grid, self.POSITION_OCTAVES).to(pixels.device)
+        parts = [_quarters(maps[stride], grid) for stride in self.QUARTERED_STRIDES]
+        parts.append(F.adaptive_avg_pool2d(maps[self.WHOLE_STRIDE], grid))
+        position = _position_code(grid, self.POSITION_OCTAVES).to(pixels.device)
         parts.append(position.expand(len(images), -1, -1, -1))
         return torch.cat(parts, dim=1).flatten(2).transpose(1, 2).contiguous()
 
