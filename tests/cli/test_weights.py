@@ -204,57 +204,57 @@ def test_every_file_is_pinned() -> None:
 
 
 def test_pull_fetches_what_is_missing(places: Path) -> None:
-    file = published_files.SS_DECODER
+    file = published_files.SLAT_GS_DECODER
     content = b"weights" * 1000
     with serve({f"/{file.repository}/resolve/{file.revision}/{file.path}": content}) as server:
-        done = gvf("weights", "pull", "ss-decoder", env={"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0"})
+        done = gvf("weights", "pull", "slat-gs-decoder", env={"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0"})
         assert done.returncode == 0, done.stderr
         target = places / "weights" / "TRELLIS-image-large" / file.path
         assert target.read_bytes() == content
         assert str(target) in done.stdout
         assert [method for method, path, _ in server.asked if path.endswith(file.path)] == ["HEAD", "GET"]
     assert file.find() == target
-    again = gvf("weights", "pull", "ss-decoder", env={"HF_ENDPOINT": closed_port()})
+    again = gvf("weights", "pull", "slat-gs-decoder", env={"HF_ENDPOINT": closed_port()})
     assert again.returncode == 0
     assert str(target) in again.stdout
 
 
 @pytest.mark.parametrize("place", ["TRELLIS-image-large/ckpts", "."])
 def test_pull_fetches_a_damaged_file_again_and_keeps_it_aside(places: Path, place: str) -> None:
-    file = published_files.SS_DECODER
+    file = published_files.SLAT_GS_DECODER
     damaged = touch(places / "weights" / place / file.name)
     damaged.write_bytes(b"<html>Sign in</html>")
     target = places / "weights" / "TRELLIS-image-large" / file.path
-    refused = gvf("weights", "pull", "ss-decoder", env={"HF_ENDPOINT": closed_port(), "HF_HUB_OFFLINE": "0"})
+    refused = gvf("weights", "pull", "slat-gs-decoder", env={"HF_ENDPOINT": closed_port(), "HF_HUB_OFFLINE": "0"})
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr
     assert damaged.read_bytes() == b"<html>Sign in</html>"  # as long as there is no better one
     content = b"weights" * 1000
     with serve({f"/{file.repository}/resolve/{file.revision}/{file.path}": content}) as server:
-        done = gvf("weights", "pull", "ss-decoder", env={"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0"})
+        done = gvf("weights", "pull", "slat-gs-decoder", env={"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0"})
     assert done.returncode == 0, done.stderr
     assert target.read_bytes() == content
     assert damaged.with_name(f"{file.name}.damaged").read_bytes() == b"<html>Sign in</html>"
     assert file.find() == target
-    assert re.search(r"^ss-decoder +here ", run("list").output, re.MULTILINE)
+    assert re.search(r"^slat-gs-decoder +here ", run("list").output, re.MULTILINE)
 
 
 def test_pull_asks_the_hub_what_a_copied_file_should_be(places: Path) -> None:
-    file = published_files.SS_DECODER
+    file = published_files.SLAT_GS_DECODER
     target = touch(places / "weights" / "TRELLIS-image-large" / file.path)
     save_file({"a": torch.zeros(3)}, target)  # whole, and another file than the published one
     content = save({"a": torch.ones(3)})
     with serve({f"/{file.repository}/resolve/{file.revision}/{file.path}": content}) as server:
-        done = gvf("weights", "pull", "ss-decoder", env={"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0"})
+        done = gvf("weights", "pull", "slat-gs-decoder", env={"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0"})
     assert done.returncode == 0, done.stderr
     assert target.read_bytes() == content
     assert target.with_name(f"{file.name}.damaged").is_file()
 
 
 def test_pull_keeps_a_whole_file_where_nobody_can_be_asked(places: Path) -> None:
-    target = touch(places / "weights" / "TRELLIS-image-large" / published_files.SS_DECODER.path)
+    target = touch(places / "weights" / "TRELLIS-image-large" / published_files.SLAT_GS_DECODER.path)
     save_file({"a": torch.zeros(3)}, target)
-    done = gvf("weights", "pull", "ss-decoder", env={"HF_HUB_OFFLINE": "1"})
+    done = gvf("weights", "pull", "slat-gs-decoder", env={"HF_HUB_OFFLINE": "1"})
     assert done.returncode == 0
     assert str(target) in done.stdout
     assert "the hub cannot be queried for it now" in done.stderr

@@ -313,7 +313,7 @@ def test_converted_folders_of_published_files_are_a_generator_too(tmp_path: Path
     pipeline = VideoTo4D.from_pretrained(tmp_path / "converted")
     assert pipeline.vae.variation.config.num_heads == 2
     shutil.rmtree(tmp_path / "converted/static-vae")
-    with pytest.raises(UserError, match=r"ema_static_vae_0\.9999_200000\.pt is missing"):
+    with pytest.raises(UserError, match=r"Missing: ema_static_vae_0\.9999_200000\.pt .*gvf weights pull static-vae`"):
         VideoTo4D.from_pretrained(tmp_path / "converted")
 
 

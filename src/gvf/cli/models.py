@@ -1,10 +1,12 @@
-"""Command `models`: list the generators on this machine, and export one as a folder that can be copied."""
+"""Command `models`: list the generators on this machine, check a folder, and export one that can be copied."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ _SHOWN_METRICS = ("dit_psnr", "dit_ssim", "dit_lpips", "vae_psnr")
 
 @click.group("models")
 def command() -> None:
-    """List generators, and export one as a folder that can be copied."""
+    """List generators, check a folder of networks, and export a generator as a folder that can be copied."""
 
 
 @command.command("list", short_help="Show trained, exported and published generators.")
@@ -101,6 +103,33 @@ def export_command(
     options = ExportOptions(output, clean(name, 200), half, largest_mb, license_name, text, shlex.join(["gvf", *words]))
     target = export(Workspace(), params, options, lambda message: click.echo(message, err=True))
     click.echo(f"{target}: load it with VideoTo4D.from_pretrained({str(target)!r})")
+
+
+@command.command("check", short_help="Check that a folder's networks are all there and fit.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def check_command(folder: Path, as_json: bool) -> None:
+    """Check in seconds whether FOLDER holds all files of its models, whole, of the right kind, sizes and digest.
+
+    FOLDER is a generator or an export, the paper's or TRELLIS's release, both together, or weights converted from them. Only
+    headers are read, and files whose SHA-256 is known (seconds per GB, once). The exit code is 2 if anything is wrong.
+    """
+    from gvf.pipelines.model_check import check_models
+
+    result = check_models(folder)
+    if as_json:
+        rows = [asdict(part) for part in result.parts]
+        click.echo(
+            json.dumps({"folder": str(folder), "ok": result.ok, "contents": result.contents, "parts": rows}, indent=2)
+        )
+    else:
+        click.echo(f"{folder}: {', '.join(result.contents)}")
+        for part in result.parts:
+            name = f"{part.name} ({part.file})" if part.file not in ("", ".") else part.name
+            click.echo(f"  {part.state:<8} {clean(name, 200)}: {clean(part.detail, 600)}")
+    wrong = [part.name for part in result.parts if part.state != "ok"]
+    if wrong:
+        raise UserError(f"{folder}: {len(wrong)} of {len(result.parts)} parts cannot be used: {', '.join(wrong)}.")
 
 
 def generator_folders(workspace: Workspace) -> Iterator[Path]:

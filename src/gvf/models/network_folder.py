@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gvf.config.load import as_dict, parse
 from gvf.errors import ConfigError, UserError
 from gvf.storage.files import PathLike, save_tensors, write_json
-from gvf.storage.tensor_files import read_state
+from gvf.storage.tensor_files import read_state, without_values
 from gvf.text import clean
 
 WEIGHTS_NAME = "model.safetensors"
@@ -67,10 +67,11 @@ def save_network(network: Any, folder: PathLike) -> None:
     write_json(folder / CONFIG_NAME, {"kind": network.KIND, "sizes": network.sizes()})
 
 
-def load_network(network_class: type[Network], folder: PathLike) -> Network:
+def load_network(network_class: type[Network], folder: PathLike, *, headers_only: bool = False) -> Network:
     """Return the network stored in a folder, in eval mode and on the CPU, with the precision that it was stored in.
 
-    Raises UserError when a file is missing or damaged, is of another kind, or does not fit the sizes.
+    headers_only: read no values; the network is then on the meta device, and everything else is checked. Raises UserError
+    when a file is missing or damaged, is of another kind, or does not fit the sizes.
     """
     folder = Path(folder)
     sizes = read_sizes(folder, network_class.KIND)
@@ -82,8 +83,10 @@ def load_network(network_class: type[Network], folder: PathLike) -> Network:
     except ConfigError as error:
         raise UserError(f"{folder / CONFIG_NAME}: {error.key}: {error.message}") from None
     _refuse_misfits(folder / WEIGHTS_NAME, network, tensors)
-    # Copies are aligned by torch's allocator, so that results do not depend on offsets in the file.
-    network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
+    if headers_only:
+        network.load_state_dict(without_values(tensors), assign=True)
+    else:  # copies are aligned by torch's allocator, so that results do not depend on offsets in the file
+        network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
     return network.eval()
 
 

@@ -25,6 +25,7 @@ from gvf.storage.files import PathLike
 from gvf.storage.published_files import HubFile
 from gvf.text import clean
 from gvf.weights import canonical_layouts, flow_layouts
+from gvf.weights.finding import find_published, find_weights
 from gvf.weights.layout import Layout
 from gvf.weights.loading import load_as
 
@@ -70,12 +71,18 @@ def locate_networks(
     return snapshot(name, patterns, revision, cache_dir, local_files_only, token)
 
 
+def find_index(folder: Path) -> Path | None:
+    """Return the file of settings in a folder: our own index, else that of the release; None if there is neither."""
+    own = folder / INDEX_NAME
+    return own if own.is_file() else find_published(folder, HubFile(REPOSITORY, "", RELEASE_INDEX))
+
+
 def load_index(folder: Path) -> ImageToCanonicalIndex:
-    """Return the settings stored in a folder: our own index, else that of the release, else the published values."""
-    if (folder / INDEX_NAME).is_file():
-        return read_index(folder / INDEX_NAME)
-    released = _existing(folder, HubFile(REPOSITORY, "", RELEASE_INDEX).places)
-    return read_released_index(released) if released else ImageToCanonicalIndex()
+    """Return the settings stored in a folder, else the published values. Raises UserError for damaged ones."""
+    path = find_index(folder)
+    if path is None:
+        return ImageToCanonicalIndex()
+    return read_index(path) if path.name == INDEX_NAME else read_released_index(path)
 
 
 def load_networks(folder: Path) -> dict[str, nn.Module]:
@@ -85,15 +92,18 @@ def load_networks(folder: Path) -> dict[str, nn.Module]:
     release. Raises UserError that names what is missing or does not fit.
     """
     places = {name: _place(folder, name) for name in SOURCES}  # all of them, before any is read
-    return {name: _load(place, SOURCES[name][0]) for name, place in places.items()}
+    return {name: load_network_at(place, SOURCES[name][0]) for name, place in places.items()}
+
+
+def find_network(folder: Path, name: str) -> Path | None:
+    """Return the file or folder of a network of SOURCES inside a folder, as `find_weights` describes; None if it is absent."""
+    layout, file = SOURCES[name]
+    return find_weights(folder, layout, file, (name,))
 
 
 def _place(folder: Path, name: str) -> Path:
     layout, file = SOURCES[name]
-    for own in (folder / name, folder / layout.kind):
-        if (own / WEIGHTS_NAME).is_file():
-            return own
-    place = _existing(folder, file.places)
+    place = find_network(folder, name)
     if place is None:
         raise UserError(
             f"{folder}: lacks the network {name}: there is neither {file.name} nor a folder {name} or {layout.kind} with "
@@ -102,17 +112,14 @@ def _place(folder: Path, name: str) -> Path:
     return place
 
 
-def _load(place: Path, layout: Layout) -> nn.Module:
-    """Return one network. Its tensors are copied, so that results do not depend on offsets in the file."""
+def load_network_at(place: Path, layout: Layout, *, headers_only: bool = False) -> nn.Module:
+    """Return one network. headers_only: as in `load_as`. Raises UserError as that does."""
     sizes = {}
     if place.is_dir():
         read_sizes(place, layout.kind)  # a config.json that is damaged or of another kind is refused
     elif layout is canonical_layouts.SLAT_GS_DECODER and place.with_suffix(".json").is_file():
         sizes = read_decoder_sizes(place.with_suffix(".json"))
-    network = load_as(place, layout, sizes)
+    network = load_as(place, layout, sizes, headers_only=headers_only)
+    # Tensors are copied, so that results do not depend on offsets in the file.
     network.load_state_dict({key: tensor.clone() for key, tensor in network.state_dict().items()}, assign=True)
     return network
-
-
-def _existing(folder: Path, places: tuple[str, ...]) -> Path | None:
-    return next((folder / place for place in places if (folder / place).is_file()), None)

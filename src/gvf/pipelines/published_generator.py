@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+
+from torch import nn
 
 from gvf.config.featurize import FeaturizeConfig
 from gvf.errors import UserError
@@ -17,6 +20,7 @@ from gvf.pipelines.generator_index import INDEX_NAME, RELEASED_VIEWS, GeneratorI
 from gvf.storage import published_files
 from gvf.storage.published_files import HubFile
 from gvf.weights import canonical_layouts, variation_layouts
+from gvf.weights.finding import find_published, find_weights
 from gvf.weights.layout import Layout
 from gvf.weights.loading import load_as
 from gvf.weights.statistics import load_statistics_of
@@ -24,7 +28,7 @@ from gvf.weights.statistics import load_statistics_of
 TITLE = "Gaussian Variation Field Diffusion, published weights"
 TRAINING_FRAMES = 24
 NUM_DIFFUSION_STEPS = 1000
-_FILES = {
+FILES: Mapping[Layout, HubFile] = {
     canonical_layouts.STATIC_VAE: published_files.STATIC_VAE,
     variation_layouts.VARIATION_VAE: published_files.VARIATION_VAE,
     variation_layouts.DIT: published_files.DIT,
@@ -42,33 +46,46 @@ class Parts:
 
 def is_published(folder: Path) -> bool:
     """Return whether a folder holds published weights of the diffusion transformer."""
-    return _find(folder, variation_layouts.DIT, published_files.DIT) is not None
+    return find_weights(folder, variation_layouts.DIT, published_files.DIT) is not None
 
 
 def published_paths(folder: Path) -> list[Path]:
     """Return the weights' files that `load_published_generator` would read, as far as they are there."""
-    found = [_find(folder, layout, file) for layout, file in _FILES.items()]
+    found = [find_weights(folder, layout, file) for layout, file in FILES.items()]
     return [path / WEIGHTS_NAME if path.is_dir() else path for path in found if path is not None]
 
 
 def load_published_generator(folder: Path) -> Parts:
     """Return the generator of published files in a folder.
 
-    Each network is its published file (as in the repository, or as `gvf weights pull` puts it), or a folder named after
-    its kind that `gvf weights convert` wrote: `static-vae`, `variation-vae`, `dit`. Raises UserError that names what is
-    missing or does not fit.
+    Each network is found as `find_weights` describes: its published file, or a folder named after its kind that `gvf weights
+    convert` wrote (`static-vae`, `variation-vae`, `dit`), or a file of other name. Raises UserError that names everything that is
+    missing, or what does not fit.
     """
-    paths = {layout: _find(folder, layout, file) for layout, file in _FILES.items()}
-    for layout, path in paths.items():
-        if path is None:
-            raise UserError(
-                f"{folder}: holds neither {INDEX_NAME} nor all published weights: {_FILES[layout].name} is missing (or a "
-                f"folder {layout.kind} of `gvf weights convert`). `gvf weights pull {layout.kind}` fetches it."
-            )
-    static, variation, dit = (load_as(cast(Path, path), layout) for layout, path in paths.items())
-    static, variation, dit = cast(StaticVAE, static), cast(VariationVAE, variation), cast(VariationDiT, dit)
+    paths = {layout: find_weights(folder, layout, file) for layout, file in FILES.items()}
+    lacking = [layout for layout, path in paths.items() if path is None]
+    statistics = [file.name for file in published_files.STATISTICS if find_published(folder, file) is None]
+    if lacking or statistics:
+        files = [f"{FILES[layout].name} (or a folder {layout.kind})" for layout in lacking] + statistics
+        names = [layout.kind for layout in lacking] + (["statistics"] if statistics else [])
+        raise UserError(
+            f"{folder}: holds neither {INDEX_NAME} nor all published weights. Missing: {', '.join(files)}. `gvf weights pull "
+            f"{' '.join(names)}` fetches them; `gvf models check` shows what is there."
+        )
+    networks = {layout: load_as(cast(Path, path), layout) for layout, path in paths.items()}
+    return published_parts(folder, networks)
+
+
+def published_parts(folder: Path, networks: Mapping[Layout, nn.Module | None]) -> Parts:
+    """Return the generator of the networks of `FILES` and the statistics in a folder. Raises UserError as loading does."""
+    static = cast(StaticVAE, networks[canonical_layouts.STATIC_VAE])
+    variation = cast(VariationVAE, networks[variation_layouts.VARIATION_VAE])
+    dit = cast(VariationDiT, networks[variation_layouts.DIT])
     statistics = load_statistics_of(
-        {Path(file.path).stem: _existing(folder, file) for file in published_files.STATISTICS},
+        {
+            Path(file.path).stem: find_published(folder, file) or folder / file.name
+            for file in published_files.STATISTICS
+        },
         latent_channels=dit.latent_channels,
     )
     featurize = FeaturizeConfig("dinov2", None, None, static.config.resolution, "uniform", 16)
@@ -82,22 +99,3 @@ def load_published_generator(folder: Path) -> Parts:
         RELEASED_VIEWS,
     )
     return Parts(index, JointVAE.of(static, variation), dit)
-
-
-def _find(folder: Path, layout: Layout, file: HubFile) -> Path | None:
-    """Return the file or converted folder of a kind inside a folder; None if neither is there."""
-    candidates = [folder / place for place in file.places]
-    converted = folder / layout.kind
-    return next((path for path in candidates if path.is_file()), converted if _has_weights(converted) else None)
-
-
-def _has_weights(folder: Path) -> bool:
-    return (folder / WEIGHTS_NAME).is_file()
-
-
-def _existing(folder: Path, file: HubFile) -> Path:
-    places = [folder / place for place in file.places]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise UserError(f"{folder / file.name}: no such file. `gvf weights pull statistics` fetches it.")
-    return found

@@ -133,9 +133,21 @@ STATISTICS = tuple(
 )
 SLAT_ENCODER = HubFile(*_TRELLIS, "ckpts/slat_enc_swin8_B_64l8_fp16.safetensors")
 SLAT_GS_DECODER = HubFile(*_TRELLIS, "ckpts/slat_dec_gs_swin8_B_64l8gs32_fp16.safetensors")
-SS_FLOW = HubFile(*_TRELLIS, "ckpts/ss_flow_img_dit_L_16l8_fp16.safetensors")
-SS_DECODER = HubFile(*_TRELLIS, "ckpts/ss_dec_conv3d_16l8_fp16.safetensors")
-SLAT_FLOW = HubFile(*_TRELLIS, "ckpts/slat_flow_img_dit_L_64l8p2_fp16.safetensors")
+SS_FLOW = HubFile(
+    *_TRELLIS,
+    "ckpts/ss_flow_img_dit_L_16l8_fp16.safetensors",
+    "96dc6bfd4136fd950af564dd16b4ae533c9ba6af8f26c670646b2a9f2789b1db",
+)
+SS_DECODER = HubFile(
+    *_TRELLIS,
+    "ckpts/ss_dec_conv3d_16l8_fp16.safetensors",
+    "1c76d4a40519aa2d711cc263a8404105231ac26db31d946bed48b84fee79009a",
+)
+SLAT_FLOW = HubFile(
+    *_TRELLIS,
+    "ckpts/slat_flow_img_dit_L_64l8p2_fp16.safetensors",
+    "693fb2a58ad497bd222007301eeec49d14d60f8c12d2f2f00c221fa747b4c66c",
+)
 
 DINOV2 = HubModel(
     "facebook/dinov2-with-registers-large",

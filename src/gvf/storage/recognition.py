@@ -22,7 +22,8 @@ from gvf.errors import UserError
 from gvf.text import clean
 
 _HEAD = 4096  # bytes that identify every format, but not whether a file is complete
-_MAX_SAFETENSORS_HEADER = 100_000_000  # bytes; the format's own limit
+_MAX_SAFETENSORS_HEADER = 1 << 24  # bytes; those of the largest published files take less than 1 MB
+_MAX_PICKLE = 1 << 26  # bytes of a torch.save file without its tensors' values; published ones take less than 1 MB
 _MAX_JSON = 1 << 20  # bytes; a server error in JSON is small
 _MAX_ERROR_TEXT = 1024  # bytes; a longer plain text is not taken for a server error
 _QUOTED = 80  # characters of a file's text quoted in a message
@@ -150,6 +151,9 @@ def _recognize(file: BinaryIO, head: bytes, size: int) -> Content:
         header = int.from_bytes(head[:8], "little")
         if 2 <= header <= _MAX_SAFETENSORS_HEADER:
             return _safetensors(file, header, size)
+        if _MAX_SAFETENSORS_HEADER < header < size:
+            limit = f"its safetensors header takes {header:,} bytes, and at most {_MAX_SAFETENSORS_HEADER:,} are read"
+            return Content(None, f"not a file of weights: {limit}", _AGAIN)
     if size >= 16 and head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         if _TORCH_MAGIC in head[:32]:
             return _torch_legacy(file, size)
@@ -223,6 +227,9 @@ def _zip(file: BinaryIO, size: int) -> Content:
         return Content(
             None, "damaged: torch.save does not compress, but this archive declares more bytes than it has", _AGAIN
         )
+    if sum(entry.file_size for entry in entries if entry.filename.endswith("data.pkl")) > _MAX_PICKLE:
+        limit = f"its description of tensors takes more than {_MAX_PICKLE:,} bytes"
+        return Content(None, f"not a file of weights: {limit}, which is not read", _AGAIN)
     return Content(Container.TORCH, Container.TORCH.value)
 
 

@@ -22,7 +22,8 @@ _TOO_LARGE = "needs more memory than there is: it is damaged, or too large for t
 def read_content(path: PathLike) -> Any:
     """Read a file to the CPU: tensors by name, or whatever mappings, lists and numbers were passed to torch.save.
 
-    Raises UserError, saying what the file is and what to do, when it is missing, damaged, in another format, or holds
+    Values of tensors are read from the file only when they are used, except from torch.save's old format. Raises
+    UserError, saying what the file is and what to do, when it is missing, damaged, in another format, or holds
     code.
     """
     path = Path(path)
@@ -39,6 +40,11 @@ def read_state(path: PathLike) -> dict[str, Tensor]:
     if not tensors:
         raise UserError(f"{path}: contains no tensors; its entries are {listed(content)}. Name a file of weights.")
     return {name: usable(tensor, name, path) for name, tensor in tensors.items()}
+
+
+def without_values(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors of the same shapes and types on the meta device, for which nothing is read."""
+    return {name: tensor.to("meta") for name, tensor in tensors.items()}
 
 
 def usable(tensor: Tensor, name: str, path: PathLike) -> Tensor:
@@ -72,7 +78,7 @@ def _read_torch(path: Path, container: Container) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; unreadable files fail below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=container is Container.TORCH)
     except MemoryError:
         raise UserError(f"{path}: {_TOO_LARGE}") from None
     except Exception as error:  # torch's own message would advise letting the file run its code

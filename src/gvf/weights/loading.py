@@ -14,23 +14,27 @@ from gvf.errors import ConfigError, UserError
 from gvf.models.layers.precision import BlockNetwork, set_block_dtype
 from gvf.models.network_folder import CONFIG_NAME
 from gvf.storage.files import PathLike, read_json
+from gvf.storage.tensor_files import without_values
 from gvf.weights.catalog import published_sizes
 from gvf.weights.containers import read_tensors
 from gvf.weights.layout import Layout, Shapes, recognize
 
 
-def load_as(path: PathLike, layout: Layout, overrides: Mapping[str, Any] | None = None) -> nn.Module:
+def load_as(
+    path: PathLike, layout: Layout, overrides: Mapping[str, Any] | None = None, *, headers_only: bool = False
+) -> nn.Module:
     """Return the module of published weights in eval mode, on the CPU.
 
     path: as in `read_tensors`. layout: of the expected kind. Sizes come from the tensors' shapes; what they
     do not tell (heads without QK norm, window, ...) from `overrides`, else from a config.json of `gvf weights convert`
     beside the file, else from the published values. Matrices in the blocks of TRELLIS's networks stay in half precision
-    where the file has them so; everything else becomes float32. Raises UserError that names the file, the first key that
-    does not fit and why.
+    where the file has them so; everything else becomes float32. headers_only: read no values; the module is then on the
+    meta device, and everything else is checked. Raises UserError that names the file, the first key that does not fit and
+    why.
     """
     kind = layout.kind
     defaults = published_sizes(kind)
-    tensors = read_tensors(path)
+    tensors = without_values(read_tensors(path)) if headers_only else read_tensors(path)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if layout.marker not in shapes:
         raise UserError(f"{path}: not a file of kind {kind}: {layout.marker} is missing. {_likely_cause(kind, shapes)}")
@@ -50,7 +54,9 @@ def load_as(path: PathLike, layout: Layout, overrides: Mapping[str, Any] | None 
         for name, buffer in module.named_buffers()
         if tensors[layout.published_name(name)].dtype.itemsize < buffer.dtype.itemsize
     ]
-    if narrowed:  # frequencies and the like: computed again rather than taken from a file that rounded them
+    if (
+        narrowed and not headers_only
+    ):  # frequencies and the like: computed again rather than taken from a file that rounded them
         computed = dict(layout.build(sizes).named_buffers())
         state |= {name: computed[name] for name in narrowed}
     module.load_state_dict(state, assign=True)
