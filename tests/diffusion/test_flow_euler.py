@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -40,6 +41,18 @@ def test_times_are_rescaled_towards_noise() -> None:
     assert FlowSettings(num_steps=4, rescale=1.0).times() == [1.0, 0.75, 0.5, 0.25, 0.0]
     times = FlowSettings(num_steps=4, rescale=3.0).times()
     assert times == pytest.approx([1.0, 0.9, 0.75, 0.5, 0.0])
+
+
+@pytest.mark.parametrize("steps", [12, 25, 50])
+def test_published_times_and_guided_steps(steps: int) -> None:
+    """TRELLIS spaces them by NumPy; at 12 steps a time is 0.5 exactly, where guidance still acts."""
+    uniform = np.linspace(1, 0, steps + 1)
+    expected = 3.0 * uniform / (1 + 2.0 * uniform)
+    settings = FlowSettings(num_steps=steps, guidance=7.5)
+    np.testing.assert_allclose(settings.times(), expected, rtol=1e-15, atol=1e-15)
+    guided = [settings.guides(time) for time in settings.times()]
+    assert guided == [0.5 <= time <= 1.0 for time in expected]
+    assert sum(guided[:-1]) == {12: 10, 25: 19, 50: 38}[steps], "u from 1 down to 0.25"
 
 
 def test_guidance_acts_in_its_interval_with_both_halves_in_one_batch() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from gvf.errors import UserError
-from gvf.video.object_crop import cropped, object_square
+from gvf.video.object_crop import cropped, object_square, shrunk
 
 
 def opaque(height: int, width: int, rows: slice, columns: slice) -> np.ndarray:
@@ -65,3 +65,17 @@ def test_outside_the_image_the_square_is_transparent() -> None:
     assert square.shape == (46, 46, 4)
     assert (square[..., 3] > 0).sum() == 400
     assert not square[:18].any()
+
+
+def test_large_images_shrink_before_their_object_is_looked_for() -> None:
+    rng = np.random.default_rng(0)
+    large = np.dstack([rng.integers(0, 256, (500, 1500, 3), np.uint8), np.full((500, 1500), 255, np.uint8)])
+    found = shrunk(large)
+    assert found.shape == (341, 1024, 4)  # 500 x 1024 / 1500 is 341.3
+    expected = Image.fromarray(large[..., :3]).resize((1024, 341), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(found[..., :3], np.asarray(expected))
+    assert (found[..., 3] == 255).all()
+    cut_out = large.copy()
+    cut_out[0, 0, 3] = 254
+    for image in (large[:, :1024], cut_out):
+        assert shrunk(image) is image

@@ -166,6 +166,40 @@ def test_the_published_precision_computes_nearly_what_float32_does(kind: str, tm
     assert 0 < (results[0] - results[1]).norm() / results[1].norm() < 0.01
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["ss-flow", "ss-decoder", "slat-flow"])
+def test_only_layers_in_blocks_compute_in_half_precision(kind: str, dtype: torch.dtype) -> None:
+    """Every layer is given values of its own precision, as on CUDA, where nothing converts them."""
+    network = set_block_dtype(small_network(kind), dtype)  # type: ignore[type-var]
+    blocks = set(network.block_layers())
+    seen: dict[str, tuple[torch.dtype, torch.dtype, bool]] = {}
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Linear | nn.Conv3d):
+            weight, inside = layer.weight.dtype, layer in blocks
+            layer.register_forward_pre_hook(
+                lambda _, inputs, name=name, weight=weight, inside=inside: seen.update(
+                    {name: (inputs[0].dtype, weight, inside)}
+                )
+            )
+    voxels = VoxelBatch.pack([torch.cartesian_prod(*[torch.arange(4)] * 3)])
+    image = ImageCondition(torch.randn(1, 5, 10))
+    with torch.no_grad():
+        if kind == "ss-decoder":
+            output = network(torch.randn(1, 3, 4, 4, 4))
+        elif kind == "ss-flow":
+            output = network.denoise(
+                torch.randn(1, 4, 3, 3, 3), torch.tensor([700.0]), network.prepare_conditions(image)
+            )
+        else:
+            output = network.denoise(
+                torch.randn(64, 4), torch.tensor([700.0]), voxels, network.prepare_conditions(image)
+            )
+    assert output.dtype == torch.float32
+    assert len(seen) >= 4
+    for name, (given, weight, inside) in seen.items():
+        assert given == weight == (dtype if inside else torch.float32), name
+
+
 def test_float32_blocks_stay_float32(tmp_path: Path) -> None:
     path = tmp_path / "flow.safetensors"
     save_file({name: tensor.float() for name, tensor in small_state("ss-flow").items()}, path)

@@ -28,6 +28,7 @@ from gvf.storage.images import read_rgba
 from gvf.text import MAX_NAME, clean
 from gvf.video.clip import Clip
 from gvf.video.matting import matted
+from gvf.video.object_crop import shrunk
 from gvf.video.options import VideoOptions
 
 Origin = Literal["mesh", "gaussians", "image"]
@@ -174,7 +175,7 @@ def canonical_of_image(
 ) -> CanonicalObject:
     """Return the Gaussians of the object in an image, which is cut out by its alpha or from a plain background."""
     with progress.step("read the image"):
-        rgba = read_rgba(path)
+        rgba = shrunk(read_rgba(path))
     height, width = rgba.shape[:2]
     clip = Clip(rgba[None], np.zeros(1), 1.0, (width, height))
     cut_out, _ = matted(clip, VideoOptions(), path.name, progress)

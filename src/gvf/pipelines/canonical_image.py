@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 
+from gvf.diffusion.flow_euler import FlowSettings
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.encoders.dinov2 import DinoV2Encoder
 from gvf.models.image_to_3d.image_features import ImageFeatures
+from gvf.models.layers.precision import BlockNetwork, set_block_dtype
+from gvf.pipelines.generator_index import GeneratorIndex
 from gvf.pipelines.image_memory import demand_image_memory
+from gvf.pipelines.image_networks import find_dinov2, find_image_networks
 from gvf.pipelines.image_to_canonical import ImageToCanonical
-from gvf.pipelines.image_to_canonical_folder import REPOSITORY
+from gvf.pipelines.image_to_canonical_folder import (
+    REPOSITORY,
+    latent_grid,
+    load_index,
+    load_networks,
+    locate_networks,
+)
 from gvf.pipelines.motion_generator import MotionGenerator
+from gvf.pipelines.published_generator import is_release, sampled_as_released
 from gvf.progress import Progress
 from gvf.storage.files import PathLike
 from gvf.video.object_crop import cropped
@@ -27,13 +40,16 @@ _WEIGHTS = "ss-flow ss-decoder slat-flow slat-gs-decoder dinov2"  # names of `gv
 class ImageSettings:
     """How an image becomes Gaussians.
 
-    networks: folder of TRELLIS's networks, or their name on the model hub; only files on this machine are read. encoder:
-    folder of DINOv2's weights, None for the published ones. steps: of both flows, None for the stored settings. seed: of
-    their noise.
+    networks: folder of the image networks, or TRELLIS's name on the model hub; None for those in the generator's folder, else
+    TRELLIS's. Only files on this machine are read. encoder: folder of DINOv2's weights, None for the one beside the networks or
+    the generator, else the published ones. sampling: steps and guidance `stored` with the networks, or as the paper's release
+    samples TRELLIS (`gvfdiffusion`); None for the latter where the generator is that release. steps: of both flows, in place of
+    these. seed: of their noise.
     """
 
-    networks: PathLike = REPOSITORY
+    networks: PathLike | None = None
     encoder: PathLike | None = None
+    sampling: Literal["stored", "gvfdiffusion"] | None = None
     steps: int | None = None
     seed: int = 0
 
@@ -49,14 +65,10 @@ def gaussians_of_image(
     """
     image = cropped(rgba)
     try:
-        networks = ImageToCanonical.from_pretrained(settings.networks, local_files_only=True, device=generator.device)
-        own = generator.vae.static.decoder
-        if (own.config.latent_channels, own.config.resolution) == (
-            networks.gaussian_decoder.config.latent_channels,
-            networks.gaussian_decoder.config.resolution,
-        ):
-            networks.gaussian_decoder = own
-        encoder = _encoder(generator, settings)
+        source = find_image_networks(generator.folder) if settings.networks is None else settings.networks
+        folder = locate_networks(source, local_files_only=True)
+        networks = _networks(folder, generator)
+        encoder = _encoder(generator, settings, folder)
     except UserError as error:
         raise UserError(
             f"starting from an image needs the weights of TRELLIS ({REPOSITORY}) and of DINOv2; starting from a model does "
@@ -64,21 +76,52 @@ def gaussians_of_image(
         ) from None
     demand_image_memory(networks)
     with progress.step("image features"):
-        features = ImageFeatures(encoder.object_tokens(torch.from_numpy(image)[None]))
-    stored = networks.index.structure.settings(), networks.index.latents.settings()
-    steps = settings.steps
-    structure, latents = (flow if steps is None else replace(flow, num_steps=steps) for flow in stored)
+        features = _features(image, encoder)
+    structure, latents = sampling_of(networks, generator.index, settings)
     with progress.step("canonical Gaussians") as step:
         (gaussians,) = networks(features, seed=settings.seed, structure=structure, latents=latents)
         step.note(f"{gaussians.num_gaussians} Gaussians")
-    return Gaussians.from_activated14(gaussians.to_activated14(), own.activation)
+    return Gaussians.from_activated14(gaussians.to_activated14(), generator.vae.static.decoder.activation)
 
 
-def _encoder(generator: MotionGenerator, settings: ImageSettings) -> DinoV2Encoder:
+def sampling_of(
+    networks: ImageToCanonical, index: GeneratorIndex, settings: ImageSettings
+) -> tuple[FlowSettings, FlowSettings]:
+    """Return how the structure and the latents are sampled. index: of the generator that uses the networks."""
+    structure, latents = networks.index.structure.settings(), networks.index.latents.settings()
+    if (settings.sampling or ("gvfdiffusion" if is_release(index) else "stored")) == "gvfdiffusion":
+        structure, latents = sampled_as_released(structure, latents)
+    if settings.steps is not None:
+        structure, latents = (replace(flow, num_steps=settings.steps) for flow in (structure, latents))
+    return structure, latents
+
+
+def _networks(folder: Path, generator: MotionGenerator) -> ImageToCanonical:
+    """Return the networks in a folder, with the generator's own decoder where it takes their latents.
+
+    On CUDA, blocks keep the half precision of the release; processors compute them in float32.
+    """
+    own = generator.vae.static.decoder
+    fits = (own.config.latent_channels, own.config.resolution) == latent_grid(folder)
+    loaded: dict[str, Any] = load_networks(folder, without=("gaussian_decoder",) if fits else ())
+    if generator.device.type == "cpu":
+        for network in loaded.values():
+            if isinstance(network, BlockNetwork):
+                set_block_dtype(network, torch.float32)
+    return ImageToCanonical(
+        **(loaded | ({"gaussian_decoder": own} if fits else {})), index=load_index(folder), device=generator.device
+    )
+
+
+def _features(image: np.ndarray, encoder: DinoV2Encoder) -> ImageFeatures:
+    """Return what the networks are given of a crop uint8 [S, S, 4]."""
+    return ImageFeatures(encoder.object_tokens(torch.from_numpy(image)[None]))
+
+
+def _encoder(generator: MotionGenerator, settings: ImageSettings, networks: Path) -> DinoV2Encoder:
+    """Return DINOv2: the given one, the generator's, one beside it or the networks, else the published one."""
     if settings.encoder is None and generator.index.image_encoder.name == "dinov2":
-        own = generator.encoder
-        assert isinstance(own, DinoV2Encoder)
-        return own
-    weights = None if settings.encoder is None else str(settings.encoder)
-    encoder: DinoV2Encoder = DinoV2Encoder(weights)
+        return cast(DinoV2Encoder, generator.encoder)
+    found = settings.encoder or find_dinov2(generator.folder) or find_dinov2(networks)
+    encoder: DinoV2Encoder = DinoV2Encoder(None if found is None else str(found))
     return encoder.to(generator.device)

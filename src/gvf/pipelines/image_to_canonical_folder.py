@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from torch import nn
 
 from gvf.errors import UserError
+from gvf.models.image_to_3d.slat_flow import SlatFlow
+from gvf.models.image_to_3d.ss_decoder import SsDecoder
+from gvf.models.image_to_3d.ss_flow import SsFlow
 from gvf.models.network_folder import WEIGHTS_NAME, read_sizes
 from gvf.pipelines.generator_index import HUB_NAME
 from gvf.pipelines.hub import PATTERNS, snapshot
@@ -85,13 +88,13 @@ def load_index(folder: Path) -> ImageToCanonicalIndex:
     return read_index(path) if path.name == INDEX_NAME else read_released_index(path)
 
 
-def load_networks(folder: Path) -> dict[str, nn.Module]:
+def load_networks(folder: Path, without: Collection[str] = ()) -> dict[str, nn.Module]:
     """Return the networks in a folder by their names in SOURCES, in eval mode and on the CPU.
 
     Each is a folder of that name or of its kind (as `gvf weights convert -o ss-flow` writes it), or its file in the
-    release. Raises UserError that names what is missing or does not fit.
+    release. without: names of networks that are not wanted. Raises UserError that names what is missing or does not fit.
     """
-    places = {name: _place(folder, name) for name in SOURCES}  # all of them, before any is read
+    places = {name: _place(folder, name) for name in SOURCES if name not in without}  # all of them, before any is read
     return {name: load_network_at(place, SOURCES[name][0]) for name, place in places.items()}
 
 
@@ -99,6 +102,18 @@ def find_network(folder: Path, name: str) -> Path | None:
     """Return the file or folder of a network of SOURCES inside a folder, as `find_weights` describes; None if it is absent."""
     layout, file = SOURCES[name]
     return find_weights(folder, layout, file, (name,))
+
+
+def latent_grid(folder: Path) -> tuple[int, int]:
+    """Return the channels and the resolution of the structured latents that the networks in a folder make, from headers."""
+    flow, decoder, latents = (
+        load_network_at(_place(folder, name), SOURCES[name][0], headers_only=True)
+        for name in ("ss_flow", "ss_decoder", "slat_flow")
+    )
+    assert isinstance(flow, SsFlow)
+    assert isinstance(decoder, SsDecoder)
+    assert isinstance(latents, SlatFlow)
+    return latents.config.latent_channels, flow.config.resolution * 2 ** (len(decoder.config.channels) - 1)
 
 
 def _place(folder: Path, name: str) -> Path:

@@ -27,6 +27,7 @@ from gvf.pipelines.generator_folder import DIT_FOLDER, refuse_foreign_files, wri
 from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, Sampling, read_index
 from gvf.pipelines.handles import Handles, choose_handles
 from gvf.pipelines.hub import locate
+from gvf.pipelines.image_networks import find_dinov2
 from gvf.pipelines.latent_sampling import sample_latents
 from gvf.pipelines.mesh_to_canonical import video_tokens
 from gvf.pipelines.model_card import CardFacts
@@ -112,10 +113,11 @@ class MotionGenerator:
         """Load a generator from a folder, or by its name `owner/name` on the model hub.
 
         The folder is one of `save_pretrained`, of the stage `train-dit` or of `gvf models export`; or it holds the
-        published weights of the paper. The name `gvf-small` is that of the generator that comes with gvf. Weights stored in
-        half precision are converted to float32. revision, cache_dir, local_files_only, token: as in huggingface_hub.
-        encoder_weights: folder of the image encoder's weights, for a generator trained with others than the default
-        ones. Only safetensors, and torch.save files without code, are read. Raises UserError that names the file and the problem.
+        published weights of the paper, with DINOv2's folder beside them or elsewhere on this machine. The name `gvf-small` is
+        that of the generator that comes with gvf. Weights stored in half precision are converted to float32. revision,
+        cache_dir, local_files_only, token: as in huggingface_hub. encoder_weights: folder of the image encoder's weights, for a
+        generator trained with others than the default ones. Only safetensors, and torch.save files without code, are read.
+        Raises UserError that names the file and the problem.
         """
         folder = locate(
             name_or_folder,
@@ -126,7 +128,7 @@ class MotionGenerator:
         )
         if not (folder / INDEX_NAME).is_file() and is_published(folder):
             parts = load_published_generator(folder)
-            generator = cls(parts.index, parts.vae, parts.dit, device, encoder_weights)
+            generator = cls(parts.index, parts.vae, parts.dit, device, encoder_weights or find_dinov2(folder))
         else:
             index = read_index(folder)
             dit = load_network(VariationDiT, folder / DIT_FOLDER).float()

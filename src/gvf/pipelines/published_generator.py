@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from torch import nn
 
 from gvf.config.featurize import FeaturizeConfig
+from gvf.diffusion.flow_euler import FlowSettings
 from gvf.errors import UserError
 from gvf.models.canonical.static_vae import StaticVAE
 from gvf.models.network_folder import WEIGHTS_NAME
@@ -47,6 +48,16 @@ class Parts:
 def is_published(folder: Path) -> bool:
     """Return whether a folder holds published weights of the diffusion transformer."""
     return find_weights(folder, variation_layouts.DIT, published_files.DIT) is not None
+
+
+def is_release(index: GeneratorIndex) -> bool:
+    """Return whether a generator is made of the published weights, loaded from their files or from a copy of ours."""
+    return index.title == TITLE
+
+
+def sampled_as_released(structure: FlowSettings, latents: FlowSettings) -> tuple[FlowSettings, FlowSettings]:
+    """Return TRELLIS's settings as the release's script changes them; interval of guidance and spacing of times stay."""
+    return replace(structure, num_steps=12, guidance=7.5), replace(latents, num_steps=12, guidance=3.0)
 
 
 def published_paths(folder: Path) -> list[Path]:

@@ -8,7 +8,21 @@ from PIL import Image
 from gvf.errors import UserError
 
 _OPAQUE = 0.8  # of full alpha, above which a pixel belongs to the object
+_LARGEST = 1024  # pixels on the longer side of an image whose object is not cut out
 _ROOM = 1.2  # side of the square, in longer sides of the object's box
+
+
+def shrunk(rgba: np.ndarray) -> np.ndarray:
+    """Return an opaque image [H, W, 4] as TRELLIS looks for its object: with at most 1024 pixels on the longer side.
+
+    An image with transparency is returned unchanged, as its alpha tells the object.
+    """
+    height, width = rgba.shape[:2]
+    scale = min(1, _LARGEST / max(width, height))
+    if scale == 1 or (rgba[..., 3] < 255).any():
+        return rgba
+    size = (max(int(width * scale), 1), max(int(height * scale), 1))
+    return np.array(Image.fromarray(rgba).convert("RGB").resize(size, Image.Resampling.LANCZOS).convert("RGBA"))
 
 
 def object_square(alpha: np.ndarray) -> tuple[int, int, int]:
