@@ -1,7 +1,8 @@
 """Measure a step of each of the three trainings: milliseconds and their parts, operations, share of the machine's peak.
 
 Steps are those of `gvf train-vae-static`, `train-vae-joint` and `train-dit` on a workspace in which the stages before
-them have run: the same task, engine, batches and draws, without checkpoints and curves. A second checkout can be measured
+them have run: the same task, engine, batches and draws, without checkpoints and curves, and after the first
+pass over the clips: they have been read, and what a training keeps of them is there. A second checkout can be measured
 beside this one; the two then take turns, a few steps each, in two processes that live through the whole run, so that
 both see the same load. Milliseconds are the median over the rounds of a round's mean; beside them stands the processor
 time of all threads, which other work on the machine changes less, and from which shares of the peak are computed.
@@ -83,7 +84,20 @@ class Trainer:
         self.engine = Engine(model, task.parameter_groups(model), training, self.world)
         self.engine.model.train()
         self.task, self.step_number = task, 0
-        self.passes = Batches(len(task.clips), task.load, training, params.run.seed, self.world).after(0)
+        batches = Batches(len(task.clips), task.load, training, params.run.seed, self.world)
+        self.passes = batches.after(0)
+        if self.world.device.type == "cpu":
+            self._pass_once(model, batches, training.batch_size)
+
+    def _pass_once(self, model: Any, batches: Batches[Any], batch_size: int) -> None:
+        """Read every clip, and keep what the task keeps of clips, as a training has after the first of its passes."""
+        kept = getattr(self.task, "posteriors", None)
+        for step in range(-(-len(self.task.clips) // batch_size)):
+            draw = batches.draw(step + 1, 0)
+            batch = self.task.load(draw)
+            if kept is not None:
+                static = batch.canonical
+                kept(model.static, [self.task.clips[i] for i in draw.indices], static.features, static.voxels)
 
     def step(self) -> dict[str, float]:
         """Take one step; return the seconds of its parts."""
@@ -163,8 +177,6 @@ class Worker:
     """A process that imports gvf from a checkout and takes steps when asked."""
 
     def __init__(self, checkout: Path, workspace: str, params: str | None, arguments: argparse.Namespace) -> None:
-        program = checkout / "benchmarks" / Path(__file__).name
-        program = program if program.exists() else Path(__file__)  # a checkout from before this program
         options = ["--serve", f"--workspace={Path(workspace).resolve()}", f"--threads={arguments.threads}"]
         options += [f"--precision={arguments.precision}"] if arguments.precision else []
         options += [f"--params={(Path(params) if params else checkout / 'params.yaml').resolve()}"]
@@ -173,7 +185,7 @@ class Worker:
             "OMP_NUM_THREADS": str(arguments.threads),
         }
         self._process = subprocess.Popen(
-            [sys.executable, str(program), *options],
+            [sys.executable, __file__, *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from gvf.losses.image import l1, ssim
+from gvf.losses.image import l1, ssim, ssim_by_torch
 
 
 def random_images(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,7 +24,7 @@ def test_l1_is_a_mean_per_image() -> None:
     )
 
 
-@pytest.mark.parametrize("size", [(24, 31), (7, 40)])
+@pytest.mark.parametrize("size", [(24, 31), (7, 40), (37, 32)])
 def test_ssim_follows_its_definition(size: tuple[int, int]) -> None:
     one, other = random_images(2, *size)
 
@@ -52,6 +52,26 @@ def test_ssim_of_equals_is_one_and_its_gradient_is_right() -> None:
     difference = (ssim(other + step, one) - ssim(other - step, one)) / 2e-2
     assert tracked.grad is not None
     assert float(tracked.grad[5, 6, 1]) == pytest.approx(float(difference), rel=2e-2)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 37, 32), (1, 7, 16), (16, 48)])
+def test_the_kernels_agree_with_torch_and_so_do_their_gradients(shape: tuple[int, ...]) -> None:
+    one, other = random_images(*shape)
+    other[..., :5, :5, :] = 1.0  # flat parts, as the background
+    one[..., :9, :7, :] = 1.0
+    weights = torch.linspace(-1.0, 2.0, one[..., 0, 0, 0].numel()).view(one.shape[:-3])
+    by_kernels, by_torch = (one.clone().requires_grad_() for _ in range(2))
+    found, expected = ssim(by_kernels, other), ssim_by_torch(by_torch, other)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ssim(one, other), found.detach(), rtol=0.0, atol=0.0)  # without slopes
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    scale = float(by_torch.grad.abs().max())
+    torch.testing.assert_close(by_kernels.grad, by_torch.grad, rtol=1e-3, atol=2e-5 * scale)
+    in_target = other.clone().requires_grad_()
+    ssim(one, in_target).sum().backward()
+    assert in_target.grad is not None
+    assert float(in_target.grad.abs().max()) > 0.0
 
 
 def test_ssim_stays_in_float32_under_autocast() -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.models.canonical.gaussian_decoder import GaussianDecoder, hammersley_points
 from gvf.models.canonical.slat_encoder import SlatEncoder
+from gvf.models.layers import compiled_window_attention
 from gvf.models.layers.attention import attend, merge_heads
 from gvf.models.layers.sparse_transformer import WindowAttention
 from gvf.models.layers.voxel_batch import VoxelBatch
@@ -47,14 +49,16 @@ def dense_mask(voxels: VoxelBatch, window: int, shift: int) -> Tensor:
     return (cells[:, None] == cells[None]).all(-1)
 
 
-@pytest.mark.parametrize("shift", [0, 2])
-def test_windows_see_what_the_mask_says(shift: int) -> None:
+@pytest.mark.parametrize(("shift", "width"), [(0, 24), (2, 24), (0, 64), (2, 96)])
+def test_windows_see_what_the_mask_says(shift: int, width: int) -> None:
+    """Heads of 12 channels by torch's kernels, of 32 and 48 by our own."""
     torch.manual_seed(0)
     voxels = random_voxels((300, 1, 120))
-    attention = WindowAttention(24, 2)
-    x = torch.randn(421, 24, requires_grad=True)
-    weight = torch.randn(421, 24)
+    attention = WindowAttention(width, 2)
+    x = torch.randn(421, width, requires_grad=True)
+    weight = torch.randn(421, width)
     windows = voxels.windows(4, shift)
+    assert compiled_window_attention.fits(attention.to_qkv(x), 2) == (width > 24)
     assert len(windows.buckets) > 1
     assert any(mask is not None for mask in windows.masks)
     ours = attention.forward_windows(x, windows)
@@ -67,6 +71,27 @@ def test_windows_see_what_the_mask_says(shift: int) -> None:
     torch.testing.assert_close(gradient, expected_gradient, atol=1e-5, rtol=1e-4)
 
 
+def test_windows_in_bfloat16_agree_with_float32_and_threads_change_no_bit() -> None:
+    torch.manual_seed(0)
+    windows = random_voxels((900, 40)).windows(8, 4)  # up to 512 tokens
+    qkv = torch.randn(940, 96).bfloat16().requires_grad_()
+    exact = qkv.detach().float().requires_grad_()
+    found, expected = (compiled_window_attention.attend_windows(part, windows, 2) for part in (qkv, exact))
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=1e-2, rtol=1e-2)
+    weight = torch.randn(940, 32).bfloat16()
+    found.backward(weight)
+    expected.backward(weight.float())
+    torch.testing.assert_close(qkv.grad.float(), exact.grad, atol=3e-2, rtol=2e-2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        again = compiled_window_attention.attend_windows(exact.detach(), windows, 2)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(again, expected.detach())
+
+
 def test_every_token_has_one_slot_and_padding_stays_small() -> None:
     voxels = random_voxels((500, 700), seed=2)
     for shift in (0, 2):
@@ -76,6 +101,10 @@ def test_every_token_has_one_slot_and_padding_stays_small() -> None:
         assert len(windows.padding) + 1200 == len(windows.slots)
         assert len(windows.slots) < 2 * 1200
         assert voxels.windows(4, shift) is windows
+        assert np.array_equal(np.sort(windows.order), np.arange(1200))
+        counts = np.diff(windows.starts)
+        assert (counts[0], counts.sum()) == (windows.buckets[0][1], 1200)
+        assert (np.diff(counts) <= 0).all()
 
 
 def test_items_of_a_batch_do_not_see_each_other_and_shifts_connect_windows() -> None:

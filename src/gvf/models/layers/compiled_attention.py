@@ -25,7 +25,7 @@ def fits(queries: Tensor, keys: Tensor, values: Tensor) -> bool:
     """Return whether the kernels compute this attention, and faster than torch. queries: [B, H, N, D], as `attend` takes."""
     parts = (queries, keys, values)
     return (
-        all(_readable(part) for part in parts)
+        all(readable(part) for part in parts)
         and queries.dtype == keys.dtype == values.dtype
         and 0 < keys.shape[2] <= MOST_KEYS
     )
@@ -33,10 +33,11 @@ def fits(queries: Tensor, keys: Tensor, values: Tensor) -> bool:
 
 def fits_packed(qkv: Tensor, num_heads: int) -> bool:
     """Return whether the kernels compute the attention of normalised heads, and faster than torch. qkv: [B, N, 3C]."""
-    return qkv.dim() == 3 and _readable(qkv.unflatten(-1, (3, num_heads, -1))) and 0 < qkv.shape[1] <= MOST_NORMALIZED
+    return qkv.dim() == 3 and readable(qkv.unflatten(-1, (3, num_heads, -1))) and 0 < qkv.shape[1] <= MOST_NORMALIZED
 
 
-def _readable(x: Tensor) -> bool:
+def readable(x: Tensor) -> bool:
+    """Return whether the kernels can read heads [..., D]."""
     width = x.shape[-1]
     found = x.device.type == "cpu" and x.dtype in COMPILED_DTYPES and x.stride(-1) == 1
     return found and width % LANES == 0 and 0 < width <= MOST_WIDTH

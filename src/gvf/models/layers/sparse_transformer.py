@@ -6,6 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from gvf.models.layers import compiled_window_attention
 from gvf.models.layers.attention import SelfAttention, attend, merge_heads
 from gvf.models.layers.embedding import AbsolutePositionEmbedding
 from gvf.models.layers.feed_forward import FeedForward
@@ -23,8 +24,11 @@ class WindowAttention(SelfAttention):
 
     def forward_windows(self, x: Tensor, windows: Windows) -> Tensor:
         """Return the output [M, C]. x: [M, C]."""
+        qkv = self.to_qkv(x)
+        if compiled_window_attention.fits(qkv, self.num_heads):
+            return self.to_out(compiled_window_attention.attend_windows(qkv, windows, self.num_heads))
         outputs = []
-        for part, mask in zip(windows.gather(self.to_qkv(x)), windows.masks):
+        for part, mask in zip(windows.gather(qkv), windows.masks):
             queries, keys, values = part.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
             outputs.append(merge_heads(attend(queries, keys, values, mask)))
         return self.to_out(windows.scatter(outputs))

@@ -1,7 +1,8 @@
-"""Windows of sparse voxels: which tokens see each other, packed so that few batched attentions serve them all.
+"""Windows of sparse voxels: which tokens see each other.
 
-The windows of a sparse grid hold anything from one voxel to window^3 of them. They are sorted by size and cut into a
-few buckets, each padded to its largest window: little padding, few kernel launches.
+The windows of a sparse grid hold anything from one voxel to window^3 of them. Our compiled kernels take them one by one. For
+torch's they are sorted by size and cut into a few buckets, each padded to its largest window: little padding, few kernel
+launches.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ LEAST_FILL = 0.7  # in other buckets the smallest window is at least this share 
 
 @dataclass(frozen=True)
 class Windows:
-    """Tokens gathered into padded windows, and back.
+    """Tokens window by window, the largest first, and gathered into padded windows and back.
 
-    `slots` maps the padded layout to tokens (any token where it is padding), `places` maps tokens to their slot.
+    `order` and `starts` are on the CPU: window w holds the tokens order[starts[w]:starts[w + 1]]. `slots`
+    maps the padded layout to tokens (any token where it is padding), `places` maps tokens to their slot.
     """
 
+    order: np.ndarray  # [M], int64
+    starts: np.ndarray  # [windows + 1], int64
     slots: Tensor  # [P], int64
     places: Tensor  # [M], int64
     padding: Tensor  # [padding slots], int64, indices into the padded layout
@@ -81,6 +85,9 @@ def partition(coords: Tensor, items: Tensor, window: int, shift: int) -> Windows
     _, starts, counts = np.unique(keys[order], return_index=True, return_counts=True)
     by_size = np.argsort(-counts, kind="stable")
     starts, counts = starts[by_size], counts[by_size]
+    offsets = np.concatenate(([0], counts.cumsum()))
+    order = order[np.repeat(starts - offsets[:-1], counts) + np.arange(len(order))]
+    starts = offsets[:-1]
 
     buckets, slots, filled = [], [], []
     first = 0
@@ -104,4 +111,4 @@ def partition(coords: Tensor, items: Tensor, window: int, shift: int) -> Windows
 
     masks = tuple(None if real.all() else tensor(real)[:, None, None] for real in filled)
     padding = np.flatnonzero(~real_slots)
-    return Windows(tensor(slot_tokens), tensor(places), tensor(padding), tuple(buckets), masks)
+    return Windows(order, offsets, tensor(slot_tokens), tensor(places), tensor(padding), tuple(buckets), masks)

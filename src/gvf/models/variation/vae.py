@@ -20,6 +20,7 @@ from gvf.models.layers.feed_forward import GatedFeedForward
 from gvf.models.layers.posterior import INITIAL_LOGVAR, Posterior
 from gvf.models.layers.residual import add_and_norm, norm
 from gvf.models.network_folder import StoredNetwork
+from gvf.models.variation.displacement_tokens import displacement_tokens
 
 PRE_NORM_EPS = 1e-6
 EMBEDDING_STD = 0.2
@@ -54,10 +55,10 @@ class Layer(nn.ModuleList):
         self.append(Sublayer(GatedFeedForward(width, ratio), drop_path))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return the layer's output [B, N, C]. x: [B, N, C]; context: [B, M, C], x itself by default."""
+        """Return the layer's output [B, N, C]. x: [B, N, C]; context: [B, M, C], normalised; by default the norm of x."""
         attention, feed_forward = cast("tuple[Sublayer, Sublayer]", tuple(self))
         queries = norm(x, PRE_NORM_EPS)
-        source = queries if context is None else norm(context, PRE_NORM_EPS)
+        source = queries if context is None else context
         cross = cast(CrossAttention, attention.fn)
         update = attention.drop(cross.attend_once(queries, source))
         x, normal = add_and_norm(x, update, PRE_NORM_EPS)
@@ -124,8 +125,10 @@ class VariationVAE(StoredNetwork, nn.Module):
         queries = self._per_frame(self.position_encoding(query_positions), frames[1])
         if self.config.query == "motion":
             queries = queries + self.input_embedding(query_displacements.flatten(0, 1))
-        context = self.input_embedding(displacements).add(self.position_encoding(points).unsqueeze(1)).flatten(0, 1)
-        x = self.cross_attend_blocks(queries, context)
+        linear, inner = cast("tuple[nn.Linear, nn.LayerNorm]", tuple(self.input_embedding))
+        eps = inner.eps, PRE_NORM_EPS
+        context = displacement_tokens(displacements, self.position_encoding(points), linear, eps)
+        x = self.cross_attend_blocks(queries, context.flatten(0, 1))
         mean, logvar = (head(x).float().unflatten(0, frames) for head in (self.mean_fc, self.logvar_fc))
         return Posterior(mean, logvar.clamp(*LOGVAR_RANGE))
 
