@@ -13,11 +13,11 @@ from torch import Tensor
 from gvf.data.clips import load_points, load_views, on_white
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
+from gvf.methods import INTERPOLATED, STATIC, VIDEO_ONLY
 from gvf.metrics.displacement import relative_error
 from gvf.metrics.metric import ImagePairs, Metric, PointMetric
 from gvf.storage.files import load_npz, load_tensors
 from gvf.workspace import Workspace
-from gvf_evaluation.held_out import INTERPOLATED, STATIC
 from gvf_evaluation.scoring import FramePairs, FrameScores, score_frames
 
 
@@ -83,14 +83,18 @@ def clip_views(prediction: Tensor, ground_truth: Tensor) -> Iterator[list[FrameP
 
 
 def displacement_errors(canonical: Tensor, centres: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return the displacement error of every method, relative to the motion of `interpolated`; NaN if that does not move.
+    """Return the displacement error of every method, relative to the motion of `interpolated`.
 
-    canonical: [N, 3]. centres: of every method, [T, N, 3].
+    It is NaN if that does not move, and of `video`, whose Gaussians are others. canonical: [N, 3]. centres: of every method,
+    [T, N, 3].
     """
     motion = centres[INTERPOLATED] - canonical
     if not motion.any():
         return dict.fromkeys(centres, math.nan)
-    return {method: relative_error(value - canonical, motion) for method, value in centres.items()}
+    return {
+        method: math.nan if method == VIDEO_ONLY else relative_error(value - canonical, motion)
+        for method, value in centres.items()
+    }
 
 
 def _centres(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gvf.methods import DIT, VAE
+from gvf.methods import DIT, VAE, VIDEO_ONLY
 from gvf.metrics.table import METRICS
 from gvf.storage.files import atomic_path
 
@@ -46,7 +46,7 @@ _COLUMNS = {
 }
 
 
-_METHODS = {VAE: "VAE", DIT: "DiT"}
+_METHODS = {VAE: "VAE", DIT: "DiT", VIDEO_ONLY: "Video only"}
 
 
 def column(name: str) -> Column:

@@ -104,6 +104,11 @@ class Workspace:
         return self.path("models/generator")
 
     @property
+    def image_to_3d(self) -> Path:
+        """Return the folder of the networks from an image to canonical Gaussians, written by `train-appearance`."""
+        return self.path("models/image_to_3d")
+
+    @property
     def predictions(self) -> Path:
         """Return the folder of generated and reconstructed clips, written by `sample`."""
         return self.path("data/predictions")

@@ -47,6 +47,14 @@ DINOV2 = {"featurize.encoder": "dinov2", "featurize.token_grid": None}
             "variation_vae.num_neighbors: is 8, but must be at most curate.num_points, which is 7.",
         ),
         (
+            {"slat_flow.latent_channels": 4},
+            "slat_flow.latent_channels: is 4, but must equal static_vae.latent_channels, which is 8.",
+        ),
+        (
+            {"image_to_3d.orientation": "object"},
+            "slat_flow.image_condition: is pixel_aligned, which needs image_to_3d.orientation view and an image_to_3d.map_size.",
+        ),
+        (
             {"train_dit.cond_drop_prob": 0.0, "sample.video_guidance": 1.5},
             "sample.video_guidance: is 1.5, but must be 1 (no guidance) when train_dit.cond_drop_prob is 0: the model "
             "then never learns to generate without a video.",
@@ -68,6 +76,8 @@ def test_all_clashes_of_another_encoder_are_reported_together(tmp_path) -> None:
         f"{path}: static_vae.feature_channels: is 180, but must be 1024 when featurize.encoder is dinov2.",
         f"{path}: variation_dit.image_channels: is 384, but must be 1024 when featurize.encoder is dinov2.",
         f"{path}: variation_dit.aligned_channels: is 658, but must be 2150 when featurize.encoder is dinov2.",
+        f"{path}: slat_flow.image_channels: is 384, but must be 1024 when featurize.encoder is dinov2.",
+        f"{path}: slat_flow.aligned_channels: is 183, but must be 1027 when featurize.encoder is dinov2.",
     ]
 
 
@@ -75,6 +85,7 @@ def test_what_fits_passes() -> None:
     parse_params(changed({"train_dit.cond_drop_prob": 0.0}))
     parse_params(changed({"sample.video_guidance": 1.5}))
     channels = {"static_vae.feature_channels": 1024, "variation_dit.image_channels": 1024}
+    channels |= {"slat_flow.image_channels": 1024, "slat_flow.aligned_channels": 1027}
     parse_params(changed(DINOV2 | channels | {"variation_dit.aligned_channels": 2150}))
     parse_params(changed(DINOV2 | {"featurize.weights": "a folder with other weights"}))
 

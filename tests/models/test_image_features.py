@@ -81,6 +81,10 @@ def test_flows_see_what_their_configuration_names(sees: str) -> None:
     seen = {"image_condition": sees, "aligned_channels": 5}
     slat = SlatFlow(parse(SlatFlowConfig, {**SIZES, **seen, "block_channels": (6,), "num_res_blocks": 1}))
     grid = SsFlow(parse(SsFlowConfig, {**SIZES, **seen, "aligned_channels": 2, "resolution": 2}))
+    for parameter in (*slat.parameters(), *grid.parameters()):
+        parameter.data.add_(
+            0.1 * torch.randn_like(parameter)
+        )  # some begin at 0, so that the image would have no effect
     one = ImageFeatures(torch.randn(2, 3, 10), image_maps())
     times, noised, noise = torch.tensor([500.0, 100.0]), torch.randn(5, 4), torch.randn(2, 4, 2, 2, 2)
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from gvf.cli.models import command
 from gvf.errors import UserError
-from gvf.pipelines.image_networks import FOLDER
+from gvf.pipelines.generator_folder import IMAGE_FOLDER
 from gvf.pipelines.image_to_canonical import ImageToCanonical
 from gvf.pipelines.model_check import check_models
 from gvf.pipelines.part_checks import ModelCheck
@@ -187,9 +187,9 @@ def test_networks_that_do_not_belong_together(own: Path, tmp_path: Path) -> None
 
 def test_a_generators_own_image_networks_are_checked_too(own: Path, release: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(own, tmp_path / "generator")
-    ImageToCanonical.from_pretrained(release).save_pretrained(folder / FOLDER)
+    ImageToCanonical.from_pretrained(release).save_pretrained(folder / IMAGE_FOLDER)
     assert check_models(folder).ok
-    (folder / FOLDER / "ss_decoder" / "model.safetensors").unlink()
+    (folder / IMAGE_FOLDER / "ss_decoder" / "model.safetensors").unlink()
     check = check_models(folder)
     assert {name for name, state in states(check).items() if state != "ok"} == {"ss-decoder"}
 

@@ -28,6 +28,8 @@ TASKS: dict[str, Callable[[], Any]] = {
     "train-dit": tiny_tasks.dit,
     "train-dit-both": partial(tiny_tasks.dit, "both"),
     "train-dit-pixel-aligned": partial(tiny_tasks.dit, "pixel_aligned"),
+    "train-appearance": tiny_tasks.slat_flow,
+    "train-appearance-both": partial(tiny_tasks.slat_flow, "both"),
 }
 
 

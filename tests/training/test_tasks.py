@@ -53,15 +53,19 @@ def losses_on_one_batch(task: Any, steps: int, learning_rate: float) -> list[flo
         (tiny_tasks.motion_first, 30, 0.01, 0.1),
         (tiny_tasks.dit, 50, 0.01, 0.15),
         (partial(tiny_tasks.dit, "pixel_aligned"), 50, 0.01, 0.15),
+        (tiny_tasks.slat_flow, 50, 0.01, 0.15),
+        (partial(tiny_tasks.slat_flow, "pixel_aligned"), 50, 0.01, 0.15),
     ],
-    ids=["static-vae", "joint-vae", "motion-first", "dit", "dit-pixel-aligned"],
+    ids=["static-vae", "joint-vae", "motion-first", "dit", "dit-pixel-aligned", "slat-flow", "slat-flow-pixel-aligned"],
 )
 def test_a_tiny_model_learns_one_batch(make: Callable[[], Any], steps: int, learning_rate: float, share: float) -> None:
     losses = losses_on_one_batch(make(), steps, learning_rate)
     assert losses[-1] < share * losses[0]
 
 
-@pytest.mark.parametrize("make", [tiny_tasks.static_vae, tiny_tasks.joint_vae, tiny_tasks.motion_first, tiny_tasks.dit])
+@pytest.mark.parametrize(
+    "make", [tiny_tasks.static_vae, tiny_tasks.joint_vae, tiny_tasks.motion_first, tiny_tasks.dit, tiny_tasks.slat_flow]
+)
 def test_a_batch_depends_on_the_draw_alone(make: Callable[[], Any]) -> None:
     first, again, other = (make().load(draw(2, 0, seed=seed)) for seed in (3, 3, 8))
     assert equal(first, again)

@@ -11,7 +11,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from gvf.config.slat_flow import POINT_CHANNELS, SlatFlowConfig
 from gvf.config.static_vae import StaticVaeConfig
+from gvf.config.train_appearance import TrainAppearanceConfig
 from gvf.config.train_dit import TrainDitConfig
 from gvf.config.train_vae_joint import TrainVaeJointConfig, VariationLossConfig
 from gvf.config.train_vae_static import CanonicalLossConfig, InitialWeightsConfig, TrainVaeStaticConfig
@@ -19,6 +21,7 @@ from gvf.config.training import TrainingConfig
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.config.variation_vae import VariationVaeConfig
 from gvf.data.clips import Views
+from gvf.data.image_examples import ImageExamples
 from gvf.data.latents import LatentClip, LatentStatistics
 from gvf.geometry.camera import intrinsics, orbit
 
@@ -27,6 +30,7 @@ RESOLUTION, FEATURES, IMAGE_SIZE = 8, 6, 24
 NUM_FRAMES, NUM_POINTS, NUM_VIEWS = 5, 40, 3
 NUM_LATENTS, LATENT_CHANNELS, NUM_STATIC = 6, 4, 8
 VIDEO_TOKENS, VIDEO_CHANNELS, ALIGNED_CHANNELS = 5, 7, 4
+IMAGE_VIEWS, MAP_CHANNELS, MAP_SIZE = 2, 4, 6
 
 TRAINING = TrainingConfig(
     steps=10,
@@ -89,6 +93,18 @@ VARIATION_DIT = VariationDitConfig(
     position_embedding=True,
     position_scale=8.0,
 )
+SLAT_FLOW = SlatFlowConfig(
+    latent_channels=3,
+    block_channels=(6,),
+    num_res_blocks=1,
+    width=12,
+    num_layers=2,
+    num_heads=2,
+    feed_forward_ratio=2,
+    image_condition="tokens",
+    image_channels=VIDEO_CHANNELS,
+    aligned_channels=MAP_CHANNELS + POINT_CHANNELS,
+)
 CANONICAL_LOSS = CanonicalLossConfig(ssim=0.2, lpips=0.0, kl=1e-3, volume=0.04, opacity=0.01)
 TRAIN_STATIC = TrainVaeStaticConfig(
     views_per_clip=2,
@@ -110,6 +126,7 @@ TRAIN_JOINT = TrainVaeJointConfig(
     canonical_loss=CANONICAL_LOSS,
     training=TRAINING,
 )
+TRAIN_APPEARANCE = TrainAppearanceConfig(image_drop_prob=0.3, training=TRAINING)
 TRAIN_DIT = TrainDitConfig(num_diffusion_steps=100, timestep_shift=1.0, cond_drop_prob=0.3, training=TRAINING)
 
 
@@ -125,6 +142,16 @@ def load_features(clip: str) -> dict[str, Tensor]:
         "voxel_features": features.half(),
         "video_tokens": torch.rand(2, NUM_FRAMES, VIDEO_TOKENS, VIDEO_CHANNELS, generator=generator).half(),
     }
+
+
+def load_image_examples(clip: str) -> ImageExamples:
+    """Return random tokens of two images, and maps of the clip's colour and alpha; both images show the same voxels."""
+    generator = _generator(clip, "images")
+    tokens = torch.rand(IMAGE_VIEWS, VIDEO_TOKENS, VIDEO_CHANNELS, generator=generator).half()
+    color = torch.cat([_color(clip), torch.ones(1)])
+    maps = color.half()[None, :, None, None].repeat(IMAGE_VIEWS, 1, MAP_SIZE, MAP_SIZE)
+    own = load_features(clip)
+    return ImageExamples(tokens, maps, (own["voxels"],) * IMAGE_VIEWS, (own["voxel_features"],) * IMAGE_VIEWS)
 
 
 def load_points(clip: str) -> Tensor:

@@ -8,10 +8,12 @@ from typing import Literal
 import torch
 
 from gvf.config.train_vae_joint import MotionPhaseConfig
+from gvf.models.canonical.slat_encoder import SlatEncoder
 from gvf.models.canonical.static_vae import StaticVAE
 from gvf.models.network_folder import save_network
 from gvf.training.tasks.dit import DitTask
 from gvf.training.tasks.joint_vae import JointVaeTask
+from gvf.training.tasks.slat_flow import SlatFlowTask, slat_moments
 from gvf.training.tasks.static_vae import StaticVaeTask
 from tests.training import tiny_clips as tiny
 
@@ -66,6 +68,22 @@ def dit(image_condition: Literal["tokens", "pixel_aligned", "both"] = "tokens") 
         read_latents=tiny.load_latents,
         read_videos=lambda clip: tiny.load_features(clip)["video_tokens"],
         statistics=tiny.statistics(),
+        write=save_network,
+        inputs=[],
+    )
+
+
+def slat_flow(image_condition: Literal["tokens", "pixel_aligned", "both"] = "tokens") -> SlatFlowTask:
+    """Return the training of the structured latent flow, with an E_GS that is always the same."""
+    torch.manual_seed(5)
+    encoder = SlatEncoder(tiny.STATIC_VAE).eval().requires_grad_(False)
+    return SlatFlowTask(
+        model_config=replace(tiny.SLAT_FLOW, image_condition=image_condition),
+        config=tiny.TRAIN_APPEARANCE,
+        clips=tiny.CLIPS,
+        read_examples=tiny.load_image_examples,
+        encoder=encoder,
+        moments=slat_moments(tiny.CLIPS, tiny.load_image_examples, encoder),
         write=save_network,
         inputs=[],
     )

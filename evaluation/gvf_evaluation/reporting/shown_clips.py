@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gvf.methods import DIT, INTERPOLATED, STATIC, VAE
+from gvf.methods import DIT, INTERPOLATED, STATIC, VAE, VIDEO_ONLY
 from gvf_evaluation.reporting.images import fit, loop_uri, spread, still_uri, strip
 
 _SEEN = {
@@ -17,13 +17,14 @@ _SEEN = {
     "neither": "neither asset nor skeleton was",
 }
 GROUP_SIZE = 5  # clips shown of each group: best, median and worst
-ROWS = (INTERPOLATED, VAE, DIT)  # below video and ground truth; Static is the first tile of each
+ROWS = (INTERPOLATED, VAE, DIT, VIDEO_ONLY)  # below video and ground truth; Static is the first tile of most
 VIEW = 0  # the evaluation view shown, which is far from the frontal camera of the conditioning video
 METHOD_LABELS = {
     STATIC: "Static",
     INTERPOLATED: "Interpolated",
     VAE: "VAE reconstruction",
     DIT: "DiT generation",
+    VIDEO_ONLY: "Video only",
 }
 
 
@@ -85,9 +86,9 @@ def show(
 ) -> ShownClip:
     """Return one clip with its images, those of views from `VIEW`.
 
-    video: uint8 [T, H, W, 3]. ground_truth and each method: uint8 [T, V, H, W, 3].
+    video: uint8 [T, H, W, 3]. ground_truth and each method, all or some of `ROWS`: uint8 [T, V, H, W, 3].
     """
-    views = {"Ground truth": ground_truth} | {METHOD_LABELS[name]: methods[name] for name in ROWS}
+    views = {"Ground truth": ground_truth} | {METHOD_LABELS[name]: methods[name] for name in ROWS if name in methods}
     rows = {"Conditioning video": video} | {label: images[:, VIEW] for label, images in views.items()}
     chosen = spread(len(ground_truth), strip_frames)
     tiles = {label: fit(frames, tile_size) for label, frames in rows.items()}

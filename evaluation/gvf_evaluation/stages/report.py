@@ -51,7 +51,7 @@ def _show(workspace: Workspace, group: str, clip_id: str, clips: pd.DataFrame, c
     """Read one clip's ground truth and predictions and return its images."""
     video, ground_truth = (_to_uint8(on_white(load_views(workspace, clip_id, kind).rgba)) for kind in ("video", "eval"))
     predictions = load_npz(workspace.predictions / f"{clip_id}.npz")
-    methods = {name: predictions[f"{name}_rgb"] for name in ROWS}
+    methods = {name: predictions[f"{name}_rgb"] for name in ROWS if f"{name}_rgb" in predictions}
     address = f"{workspace.clip_pages.name}/{clip_id}.html"
     return show(
         group, clip_id, address, clips, video[VIDEO], ground_truth, methods, config.strip_frames, config.tile_size

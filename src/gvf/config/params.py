@@ -15,8 +15,10 @@ from gvf.config.render import RenderConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
 from gvf.config.sample import SampleConfig
+from gvf.config.slat_flow import SlatFlowConfig
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.tracking import TrackingConfig
+from gvf.config.train_appearance import TrainAppearanceConfig
 from gvf.config.train_dit import TrainDitConfig
 from gvf.config.train_vae_joint import TrainVaeJointConfig
 from gvf.config.train_vae_static import TrainVaeStaticConfig
@@ -45,6 +47,8 @@ class Params:
     train_vae_static: TrainVaeStaticConfig
     train_vae_joint: TrainVaeJointConfig
     train_dit: TrainDitConfig
+    slat_flow: SlatFlowConfig
+    train_appearance: TrainAppearanceConfig
     sample: SampleConfig
     evaluate: EvaluateConfig
     report: ReportConfig

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gvf.config.params import Params
+from gvf.config.slat_flow import POINT_CHANNELS
 from gvf.config.variation_dit import aligned_channels
 
 
@@ -26,6 +27,7 @@ EFFICIENTNET_STRIDE = 16
 def clashes(params: Params) -> Iterator[tuple[str, str]]:
     """Yield the dotted key and the message of every field that does not fit another section."""
     yield from _image_features(params)
+    yield from _image_to_3d(params)
     yield from _frames_and_views(params)
     if params.variation_vae.num_neighbors > params.curate.num_points:
         yield (
@@ -67,6 +69,30 @@ def _image_features(params: Params) -> Iterator[tuple[str, str]]:
                 key,
                 f"is {size}, but must be a multiple of {EFFICIENTNET_STRIDE} when featurize.encoder is {featurize.encoder}.",
             )
+
+
+def _image_to_3d(params: Params) -> Iterator[tuple[str, str]]:
+    flow, common = params.slat_flow, params.image_to_3d
+    if flow.latent_channels != params.static_vae.latent_channels:
+        yield (
+            "slat_flow.latent_channels",
+            f"is {flow.latent_channels}, but must equal static_vae.latent_channels, which is "
+            f"{params.static_vae.latent_channels}.",
+        )
+    if flow.sees_aligned and (common.orientation != "view" or common.map_size is None):
+        yield (
+            "slat_flow.image_condition",
+            f"is {flow.image_condition}, which needs image_to_3d.orientation view and an image_to_3d.map_size.",
+        )
+    if params.featurize.weights is None:
+        channels = ENCODERS[params.featurize.encoder]
+        seen = {"image_channels": channels.token, "aligned_channels": channels.voxel + POINT_CHANNELS}
+        for name, expected in seen.items():
+            if (value := getattr(flow, name)) != expected and (name == "image_channels" or flow.sees_aligned):
+                yield (
+                    f"slat_flow.{name}",
+                    f"is {value}, but must be {expected} when featurize.encoder is {params.featurize.encoder}.",
+                )
 
 
 def _frames_and_views(params: Params) -> Iterator[tuple[str, str]]:

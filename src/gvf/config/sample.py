@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from gvf.config.fields import STRICT
+from gvf.config.flow_sampling import FlowSamplingConfig
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -17,9 +18,9 @@ class SampleConfig:
     num_frames: Annotated[int, Field(ge=2)]
     """Frames per held-out clip (T): of the generated motion, its conditioning video and the ground truth. The stage
     `curate` bakes held-out clips at this length; training clips have `curate.num_frames`."""
-    methods: Annotated[tuple[Literal["vae", "dit"], ...], Field(min_length=1)]
-    """What is rendered beside the references: `vae` (reconstruction), `dit` (generation). The Gaussians of the last one
-    are kept. The stage `report` needs both."""
+    methods: Annotated[tuple[Literal["vae", "dit", "video"], ...], Field(min_length=1)]
+    """What is rendered beside the references: `vae` (reconstruction), `dit` (motion generated from the video), `video` (the
+    object too). The Gaussians of the last one are kept. The stage `report` needs the first two."""
     solver: Literal["adaptive", "multistep"]
     """`adaptive` (DPM-Solver of order 2, A.2) or `multistep` with `steps` steps."""
     steps: PositiveInt
@@ -36,5 +37,9 @@ class SampleConfig:
     """Scale of classifier-free guidance by the video; 1 for none."""
     static_guidance: NonNegativeFloat
     """Scale of classifier-free guidance by the canonical Gaussians; 1 for none."""
+    structure: FlowSamplingConfig
+    """Sampling of the structure flow, by which `video` finds the voxels of the first frame."""
+    latents: FlowSamplingConfig
+    """Sampling of the structured latent flow, by which `video` finds these voxels' latents."""
     batch_size: PositiveInt
     """Clips denoised together."""

@@ -10,6 +10,8 @@ from pydantic.dataclasses import dataclass
 from gvf.config.fields import STRICT
 from gvf.config.flow_transformer import FlowTransformerConfig
 
+POINT_CHANNELS = 3  # of the pixel-aligned features at a voxel: visibility, depth behind the front voxel, depth
+
 
 @dataclass(frozen=True, config=STRICT)
 class SlatFlowConfig(FlowTransformerConfig):

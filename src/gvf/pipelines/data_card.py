@@ -13,13 +13,17 @@ from gvf.pipelines.training_credits import Credit, cell, credits_table
 DATA_CARD_NAME = "DATA.md"
 
 
-def data_card(title: str, training: Training, clips: pd.DataFrame) -> str:
-    """Return the text of the data card. clips: the curated manifest."""
+def data_card(title: str, training: Training, clips: pd.DataFrame, image: Training | None = None) -> str:
+    """Return the text of the data card.
+
+    clips: the curated manifest. image: what the networks from an image to canonical Gaussians were trained on, if there are any.
+    """
     accepted = clips[clips["decision"] == ACCEPTED]
     return "\n\n".join(
         [
             f"# Data of {title}",
             _summary(training),
+            *([] if image is None else [_image_summary(image)]),
             "## Licences",
             licences_table(training.credits),
             "## Packs and authors",
@@ -38,6 +42,11 @@ def _summary(training: Training) -> str:
     variants = f", of which {training.variants} are variants of others" if training.variants else ""
     count = training.clips or "An unrecorded number of"
     return f"Source: {source}. {count} training clips{variants}, {training.frames} frames each."
+
+
+def _image_summary(training: Training) -> str:
+    source, count = training.source or "an unrecorded source", training.clips or "an unrecorded number of"
+    return f"Networks from an image to canonical Gaussians (`image_to_3d`): {source}, first frames of {count} training clips."
 
 
 def licences_table(credits: Sequence[Credit]) -> str:

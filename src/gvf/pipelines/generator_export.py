@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from gvf.config.params import Params
 from gvf.data.clips import clip_ids
 from gvf.data.manifest import read_manifest
 from gvf.errors import UserError
+from gvf.models.canonical.gaussian_decoder import GaussianDecoder
+from gvf.models.network_folder import load_network
 from gvf.pipelines.data_card import DATA_CARD_NAME, data_card
 from gvf.pipelines.generator_folder import (
+    IMAGE_FOLDER,
     NETWORKS,
     copy_networks,
     count_parameters,
@@ -25,6 +28,10 @@ from gvf.pipelines.generator_folder import (
 from gvf.pipelines.generator_index import GeneratorIndex, Sampling, Training, read_index, write_index
 from gvf.pipelines.half_precision import copy_networks_halved
 from gvf.pipelines.held_out_motions import HeldOutMotions
+from gvf.pipelines.image_to_canonical import ImageToCanonical
+from gvf.pipelines.image_to_canonical_folder import OWN_NETWORKS, load_index
+from gvf.pipelines.image_to_canonical_index import FlowSampling
+from gvf.pipelines.image_to_canonical_index import write_index as write_image_index
 from gvf.pipelines.model_card import CardFacts, GroupRow
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.stage_table import TRAINING_STAGES
@@ -80,14 +87,44 @@ def export(workspace: Workspace, params: Params, options: ExportOptions, warn: C
     with fresh_directory(output) as folder:
         (copy_networks_halved if options.half else copy_networks)(source, folder)
         write_index(folder, index)
+        image = _copy_image_networks(workspace, params, folder, options, warn)
         precision = _precision(workspace, params, index, folder, warn) if options.half else ""
         groups = _groups(workspace) if is_measured else []
-        write_description(folder, index, _facts(workspace, index.training, options, precision, groups))
+        facts = _facts(workspace, index.training, options, precision, groups)
+        write_description(folder, index, facts if image is None else _with_image_networks(facts, image, workspace))
         if workspace.curated_manifest.is_file():
-            text = data_card(index.title, index.training, read_manifest(workspace.curated_manifest))
+            text = data_card(index.title, index.training, read_manifest(workspace.curated_manifest), image)
             (folder / DATA_CARD_NAME).write_text(text, encoding="utf-8")
         _demand_size(folder, output, options.largest_mb)
     return output
+
+
+def _copy_image_networks(
+    workspace: Workspace, params: Params, folder: Path, options: ExportOptions, warn: Callable[[str], None]
+) -> Training | None:
+    """Copy the networks from an image to canonical Gaussians, if they are there; return what they were trained on.
+
+    The settings of `sample` become theirs. Raises UserError when they do not fit the generator.
+    """
+    source, target = workspace.image_to_3d, folder / IMAGE_FOLDER
+    if not source.is_dir():
+        warn(
+            f"{source}: not here, so the generator needs a model of the object or TRELLIS's weights. Run `dvc repro "
+            "train-appearance` and export again."
+        )
+        return None
+    (copy_networks_halved if options.half else copy_networks)(source, target, OWN_NETWORKS)
+    sampling, index = params.sample, load_index(source)
+    flows = {"structure": FlowSampling.of(sampling.structure), "latents": FlowSampling.of(sampling.latents)}
+    write_image_index(target, index.model_copy(update=flows))
+    decoder = load_network(GaussianDecoder, folder / "gaussian_decoder")
+    ImageToCanonical.from_pretrained(target, decoder=decoder)  # refuses networks that do not belong together
+    return index.training
+
+
+def _with_image_networks(facts: CardFacts, training: Training, workspace: Workspace) -> CardFacts:
+    parameters = {f"{IMAGE_FOLDER}/{name}": count_parameters(workspace.image_to_3d, name) for name in OWN_NETWORKS}
+    return replace(facts, parameters={**facts.parameters, **parameters}, image_clips=training.clips)
 
 
 def _precision(

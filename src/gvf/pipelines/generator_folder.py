@@ -20,6 +20,8 @@ from gvf.text import clean
 AUTOENCODERS = ("slat_encoder", "gaussian_decoder", "variation_vae")
 DIT_FOLDER = "variation_dit"
 NETWORKS = (*AUTOENCODERS, DIT_FOLDER)
+IMAGE_FOLDER = "image_to_3d"
+"""Folder, inside a generator's, of the networks from an image to canonical Gaussians; generators may lack it."""
 
 
 def assemble(
@@ -46,7 +48,7 @@ def refuse_foreign_files(folder: PathLike) -> None:
         raise UserError(f"{path}: is the current folder or contains it. Name another folder for the generator.")
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file. Name another folder for the generator.")
-    known = {INDEX_NAME, CARD_NAME, DATA_CARD_NAME, *NETWORKS}
+    known = {INDEX_NAME, CARD_NAME, DATA_CARD_NAME, *NETWORKS, IMAGE_FOLDER}
     foreign = sorted(item.name for item in path.iterdir() if item.name not in known) if path.is_dir() else []
     if foreign:
         raise UserError(
@@ -63,8 +65,10 @@ def write_description(folder: PathLike, index: GeneratorIndex, facts: CardFacts 
 
 
 def generator_digest(folder: PathLike) -> str:
-    """Return the SHA-256 over the networks' files and `generator.json` of a generator, all that its results depend on."""
+    """Return the SHA-256 over the networks' files and indexes of a generator, all that its results depend on."""
     names = [INDEX_NAME, *(f"{network}/{file}" for network in NETWORKS for file in (WEIGHTS_NAME, CONFIG_NAME))]
+    image = (path for path in (Path(folder) / IMAGE_FOLDER).rglob("*") if path.is_file())
+    names += sorted(path.relative_to(folder).as_posix() for path in image)
     lines = [f"{name} {sha256(Path(folder) / name)}\n" for name in names]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -280,8 +280,6 @@ def build_index(
     encoder_sha256: of the file of the image encoder's weights. Weights from a local folder have no name elsewhere, so the
     digest alone identifies them.
     """
-    name = featurize.weights
-    is_public = name is not None and re.fullmatch(HUB_NAME, name) is not None and not Path(name).exists()
     return GeneratorIndex(
         format="gvf-generator",
         version=1,
@@ -292,13 +290,7 @@ def build_index(
         aligned=_moments(statistics.aligned_mean, statistics.aligned_std) if len(statistics.aligned_mean) else None,
         diffusion=Diffusion(schedule="cosine", num_steps=num_diffusion_steps, prediction="velocity"),
         sampling=sampling or Sampling(),
-        image_encoder=Encoder(
-            name=featurize.encoder,
-            weights=name if is_public else None,
-            weights_sha256=encoder_sha256,
-            token_grid=featurize.token_grid,
-            preprocessing=_preprocessing(featurize.encoder, views.size),
-        ),
+        image_encoder=encoder_facts(featurize, views.size, encoder_sha256),
         voxels=Voxels(
             resolution=featurize.voxel_resolution,
             feature_channels=feature_channels,
@@ -309,6 +301,19 @@ def build_index(
         channels=Channels(),
         commit=None,
         metrics={},
+    )
+
+
+def encoder_facts(featurize: FeaturizeConfig, image_size: int, sha256: str | None) -> Encoder:
+    """Return what an index records of the image encoder. image_size, sha256: as in `build_index`'s views and digest."""
+    name = featurize.weights
+    is_public = name is not None and re.fullmatch(HUB_NAME, name) is not None and not Path(name).exists()
+    return Encoder(
+        name=featurize.encoder,
+        weights=name if is_public else None,
+        weights_sha256=sha256,
+        token_grid=featurize.token_grid,
+        preprocessing=_preprocessing(featurize.encoder, image_size),
     )
 
 

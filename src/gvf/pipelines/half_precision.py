@@ -18,9 +18,9 @@ from gvf.text import clean
 _LARGEST = torch.finfo(torch.float16).max
 
 
-def copy_networks_halved(source: PathLike, target: PathLike) -> None:
-    """Copy a generator's networks with their weights as float16. Raises UserError for a value that float16 cannot hold."""
-    for name in NETWORKS:
+def copy_networks_halved(source: PathLike, target: PathLike, names: tuple[str, ...] = NETWORKS) -> None:
+    """Copy the two files of each named network with weights as float16. Raises UserError for a value that float16 cannot hold."""
+    for name in names:
         path = Path(source) / name / WEIGHTS_NAME
         (Path(target) / name).mkdir(parents=True, exist_ok=True)
         halved = {key: _half(value, key, path) for key, value in sorted(read_state(path).items())}

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import gvf
 from gvf.errors import UserError
+from gvf.pipelines.generator_folder import IMAGE_FOLDER
 from gvf.pipelines.generator_index import HUB_NAME, INDEX_NAME
+from gvf.pipelines.image_to_canonical_index import INDEX_NAME as IMAGE_INDEX_NAME
 from gvf.storage import published_files
 from gvf.storage.files import PathLike
 from gvf.text import clean
@@ -16,7 +18,10 @@ SHIPPED = "gvf-small"
 """Name of the generator that comes with gvf, as `gvf models export --name gvf-small` made it."""
 
 # Everything that a generator may consist of; nothing else is fetched.
-PATTERNS = (INDEX_NAME, "README.md", "DATA.md", "*/config.json", "*/model.safetensors")
+PATTERNS = (
+    *(INDEX_NAME, "README.md", "DATA.md", "*/config.json", "*/model.safetensors"),
+    f"{IMAGE_FOLDER}/{IMAGE_INDEX_NAME}",
+)
 _PUBLISHED = (
     published_files.STATIC_VAE,
     published_files.VARIATION_VAE,

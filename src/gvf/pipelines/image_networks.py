@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from gvf.errors import UserError
+from gvf.pipelines.generator_folder import IMAGE_FOLDER
 from gvf.pipelines.image_to_canonical_folder import REPOSITORY, SOURCES, find_network
 from gvf.pipelines.image_to_canonical_index import INDEX_NAME
 from gvf.storage.files import PathLike
 from gvf.storage.published_files import DINOV2, MODEL_FILES
-
-FOLDER = "image_to_3d"
-"""Name of the folder in a generator's folder that holds networks of its own."""
 
 
 def holds_image_networks(folder: Path) -> bool:
@@ -22,10 +20,10 @@ def holds_image_networks(folder: Path) -> bool:
 def find_image_networks(generator: Path | None) -> PathLike:
     """Return the folder of a generator's image networks, or the name of TRELLIS's release on the model hub.
 
-    generator: its folder, None if it has none. The networks are its own (`image_to_3d`), or beside its files.
+    generator: its folder, None if it has none. The networks are its own (`IMAGE_FOLDER`), or beside its files.
     """
     if generator is not None:
-        for folder in (generator / FOLDER, generator):
+        for folder in (generator / IMAGE_FOLDER, generator):
             if folder.is_dir() and holds_image_networks(folder):
                 return folder
     return REPOSITORY

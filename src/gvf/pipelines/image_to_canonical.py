@@ -64,13 +64,15 @@ class ImageToCanonical:
         local_files_only: bool = False,
         token: str | bool | None = None,
         device: torch.device | str = "cpu",
+        decoder: GaussianDecoder | None = None,
     ) -> ImageToCanonical:
         """Load the networks from a folder, or by a name `owner/name` on the model hub.
 
         The folder is one of `save_pretrained`; or it holds the TRELLIS release as published, or what `gvf weights pull`
         or `gvf weights convert` made of it. Other arguments: as in huggingface_hub. Only safetensors, JSON, and torch.save
-        files without code, are read. Blocks keep the precision of the file. Raises UserError that names the file and the
-        problem.
+        files without code, are read. Blocks keep the precision of the file. decoder: D_GS of a generator, which is then not
+        read; folders of the stage `train-appearance` hold none. The other networks then become float32, as a generator's do.
+        Raises UserError that names the file and the problem.
         """
         folder = locate_networks(
             name_or_folder,
@@ -80,7 +82,10 @@ class ImageToCanonical:
             token=token,
         )
         index = load_index(folder)
-        return cls(**cast(dict[str, Any], load_networks(folder)), index=index, device=device)
+        networks = load_networks(folder, without=() if decoder is None else ("gaussian_decoder",))
+        if decoder is not None:
+            networks = {name: network.float() for name, network in networks.items()} | {"gaussian_decoder": decoder}
+        return cls(**cast(dict[str, Any], networks), index=index, device=device)
 
     def save_pretrained(self, folder: PathLike) -> None:
         """Write networks and settings into a folder. Raises UserError unless it is missing or empty."""

@@ -12,7 +12,8 @@ from gvf.errors import UserError
 from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.image_to_3d.ss_flow import SsFlow
-from gvf.models.network_folder import WEIGHTS_NAME, read_sizes
+from gvf.models.network_folder import WEIGHTS_NAME, read_sizes, save_network
+from gvf.pipelines.generator_folder import copy_networks
 from gvf.pipelines.generator_index import HUB_NAME
 from gvf.pipelines.hub import PATTERNS, snapshot
 from gvf.pipelines.image_to_canonical_index import (
@@ -22,6 +23,7 @@ from gvf.pipelines.image_to_canonical_index import (
     read_decoder_sizes,
     read_index,
     read_released_index,
+    write_index,
 )
 from gvf.storage import published_files
 from gvf.storage.files import PathLike
@@ -32,6 +34,10 @@ from gvf.weights.finding import find_published, find_weights
 from gvf.weights.layout import Layout
 from gvf.weights.loading import load_as
 
+STRUCTURE_NETWORKS = ("ss_flow", "ss_decoder")
+"""Networks of the stage `train-structure` that generation needs; it writes the structure VAE's encoder, too."""
+OWN_NETWORKS = (*STRUCTURE_NETWORKS, "slat_flow")
+"""Networks in a folder of the stage `train-appearance`, which has no D_GS: that is the generator's."""
 REPOSITORY = published_files.SS_FLOW.repository
 SOURCES: Mapping[str, tuple[Layout, HubFile]] = {
     "ss_flow": (flow_layouts.SS_FLOW, published_files.SS_FLOW),
@@ -43,6 +49,13 @@ SOURCES: Mapping[str, tuple[Layout, HubFile]] = {
 
 _RELEASED = [file.path for _, file in SOURCES.values()]
 _SETTINGS = Path(published_files.SLAT_GS_DECODER.path).with_suffix(".json").as_posix()
+
+
+def assemble_networks(folder: PathLike, structure: PathLike, flow: SlatFlow, index: ImageToCanonicalIndex) -> None:
+    """Write the folder of our own networks from the structured latent flow and the folder of the structure's networks."""
+    copy_networks(structure, folder, STRUCTURE_NETWORKS)
+    save_network(flow, Path(folder) / "slat_flow")
+    write_index(folder, index)
 
 
 def locate_networks(

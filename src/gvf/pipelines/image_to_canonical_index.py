@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gvf.config.flow_sampling import FlowSamplingConfig
 from gvf.diffusion.flow_euler import FlowSettings
 from gvf.errors import UserError
 from gvf.models.network_folder import read_small_json
-from gvf.pipelines.generator_index import Moments
+from gvf.pipelines.generator_index import Encoder, Moments, Training
 from gvf.storage.files import PathLike, write_json
 from gvf.text import clean
 
@@ -48,19 +50,34 @@ class FlowSampling(_Own):
     guided_to: _Time = 1.0
     rescale: _Rescale = 3.0
 
+    @classmethod
+    def of(cls, config: FlowSamplingConfig) -> FlowSampling:
+        """Return the settings of a field of the section `sample`."""
+        return cls(**asdict(config))
+
     def settings(self) -> FlowSettings:
         """Return the settings for the sampler."""
         return FlowSettings(**self.model_dump())
 
 
 class ImageToCanonicalIndex(_Own):
-    """Everything in `image_to_canonical.json`. slat: mean and deviation of the structured latents, per channel."""
+    """Everything in `image_to_canonical.json`; the defaults are those of TRELLIS.
+
+    slat: mean and deviation of the structured latents, per channel. orientation: axes of the objects; `view` means that the
+    image's camera is at azimuth 0, `object` that it may be anywhere. image_encoder: of the crops; None for DINOv2 as in TRELLIS.
+    map_size: side of the encoder's maps for pixel-aligned conditions, None where there are none. training: what the networks
+    were trained on, of one frame each; None where it is not known.
+    """
 
     format: Literal["gvf-image-to-canonical"] = "gvf-image-to-canonical"
     version: Literal[1] = 1
     structure: FlowSampling = FlowSampling()
     latents: FlowSampling = FlowSampling()
     slat: Moments = SLAT_MOMENTS
+    orientation: Literal["view", "object"] = "object"
+    image_encoder: Encoder | None = None
+    map_size: Annotated[int, Field(ge=2, le=256)] | None = None
+    training: Training | None = None
 
 
 class _Released(BaseModel):

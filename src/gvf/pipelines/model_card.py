@@ -20,6 +20,10 @@ pipeline = VideoTo4D.from_pretrained("this folder, or its name on the model hub"
 motion = pipeline.motion(frames, canonical, seed=0)  # frames: [T, H, W, 4]; canonical: Gaussians of frame 1
 motion.gaussians  # Gaussians [T, N]
 ```"""
+_FROM_VIDEO = """\
+The folder `image_to_3d` holds networks from one image to canonical Gaussians (those of TRELLIS in small, trained on the first
+frames of {clips} clips), so that `gvf generate` makes an animated object from a video alone. Objects unlike the training data,
+and all that the first frame does not show, are guessed; a model of the object gives better results."""
 _GROUPS = (
     "Gap closed: share of the way from no motion (0 %) to the motion of the ground-truth mesh (100 %), in PSNR of renders. "
     "Displacement error: RMS error of the Gaussians' motion over the RMS of that motion; 1 for no motion, 0 is perfect. "
@@ -56,7 +60,8 @@ class CardFacts:
     license: identifier of the hub for the weights, or empty if their authors state none. data: source of the training
     clips, and how many there are. attribution: licences and authors of the data, Markdown, beside those that the index names.
     parameters: of each network. groups: quality by group of held-out clips. precision: what the stored weights lost.
-    trainings: a line per training stage. command: that made the folder.
+    trainings: a line per training stage. command: that made the folder. image_clips: training clips of the networks from an
+    image to canonical Gaussians; None where the generator has none.
     """
 
     license: str = ""
@@ -67,12 +72,13 @@ class CardFacts:
     precision: str = ""
     trainings: Sequence[str] = ()
     command: str = ""
+    image_clips: int | None = None
 
 
 def card(index: GeneratorIndex, facts: CardFacts) -> str:
     """Return the text of the model card."""
     sections = {
-        "Use": _USE,
+        "Use": _USE if facts.image_clips is None else f"{_USE}\n\n{_FROM_VIDEO.format(clips=facts.image_clips)}",
         "Data": f"{facts.data or 'Training data: ' + _UNKNOWN}\n\n{_attribution(index, facts)}",
         "Metrics on held-out clips": _measured(index.metrics, facts.groups),
         "Intended use and limits": _LIMITS,

@@ -23,9 +23,9 @@ from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
 from gvf.models.variation.vae import VariationVAE
 from gvf.pipelines.encoder_check import check_encoder
-from gvf.pipelines.generator_folder import NETWORKS
+from gvf.pipelines.generator_folder import IMAGE_FOLDER, NETWORKS
 from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, read_index
-from gvf.pipelines.image_networks import FOLDER, holds_image_networks
+from gvf.pipelines.image_networks import holds_image_networks
 from gvf.pipelines.image_to_canonical import ImageToCanonical
 from gvf.pipelines.image_to_canonical_folder import SOURCES, find_index, find_network, load_index, load_network_at
 from gvf.pipelines.motion_generator import MotionGenerator
@@ -57,8 +57,8 @@ def check_models(folder: Path) -> ModelCheck:
     check = ModelCheck(folder)
     if (folder / INDEX_NAME).is_file():
         decoder = _generator(check)
-        if (folder / FOLDER).is_dir():
-            _image_networks(check, folder / FOLDER, decoder)
+        if (folder / IMAGE_FOLDER).is_dir():
+            _image_networks(check, folder / IMAGE_FOLDER, decoder)
     else:
         decoder = None
         if is_published(folder) or any(find_published(folder, file) for file in FILES.values()):

@@ -19,6 +19,7 @@ from gvf.devices import resolve_device
 from gvf.errors import ClipError
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.gaussians.gaussians import Gaussians
+from gvf.methods import DIT, INTERPOLATED, STATIC, VAE, VIDEO_ONLY
 from gvf.metrics.displacement import relative_error
 from gvf.models.variation.joint_vae import Canonical, JointVAE, displace
 from gvf.pipelines.animate_mesh import reconstruct
@@ -27,6 +28,9 @@ from gvf.pipelines.clip_player import ClipPlayer
 from gvf.pipelines.generator_folder import generator_digest
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.held_out_motions import HeldOutMotions, canonical_of_clip
+from gvf.pipelines.held_out_objects import HeldOutObjects
+from gvf.pipelines.image_to_canonical import ImageToCanonical
+from gvf.pipelines.image_to_canonical_index import FlowSampling
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.rendering.splats import draw_gaussians
 from gvf.rendering.turntable import turntable
@@ -42,7 +46,8 @@ TURNTABLE_IMAGES, TURNTABLE_RATE = 48, 12  # once around in four seconds
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Render `static`, `interpolated` and the configured methods for every held-out clip in the eval views.
 
-    Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone. The returned metric
+    Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone; of `video`, both come from
+    the video. The returned metric
     `seconds_per_clip` is the time per batch divided by its clips, `network_calls_per_clip` the mean number that a clip
     needs, and `network_calls_per_batch` the number of network calls per batch, which its slowest clip determines. The
     device, the batch size and the generator's digest are written to `generation.json`.
@@ -50,9 +55,10 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     device = resolve_device(params.run.device)
     methods = params.sample.methods
     motions = None
-    if "dit" in methods:
+    if DIT in methods or VIDEO_ONLY in methods:
         pipeline = MotionGenerator.from_pretrained(workspace.generator, local_files_only=True, device=device)
         motions = HeldOutMotions(pipeline, workspace, params.run.seed, Sampling.of(params.sample))
+    objects = None if motions is None or VIDEO_ONLY not in methods else _objects(motions, params, workspace)
     vae = JointVAE.load(workspace.vae_joint).to(device) if motions is None else motions.pipeline.vae
     before = workspace.features if motions is None else workspace.latents
     clips = clip_ids(workspace, "held_out", after=before)
@@ -83,7 +89,9 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
                 if isinstance(canonical, Rejected) or isinstance(field, Rejected):
                     results += [lost for lost in (canonical, field) if isinstance(lost, Rejected)]
                     continue
-                drawn = attempt(clip, _sample_clip, vae, workspace, clip, canonical, field, methods, folder, device)
+                drawn = attempt(
+                    clip, _sample_clip, vae, workspace, clip, canonical, field, objects, methods, folder, device
+                )
                 if isinstance(drawn, Rejected):
                     results.append(drawn)
                     continue
@@ -93,8 +101,11 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         rejected = record_rejections(folder, "sample", results, after=before)
     done = [result for result in results if isinstance(result, _Values)]
     metrics = {"clips": float(len(done)), "rejected": float(rejected)}
-    metrics |= {f"{name}_displacement_error": float(np.mean([one.errors[name] for one in done])) for name in methods}
+    names = done[0].errors if done else ()
+    metrics |= {f"{name}_displacement_error": float(np.mean([one.errors[name] for one in done])) for name in names}
     metrics["drawing_seconds_per_clip"] = float(np.mean([one.drawing_seconds for one in done]))
+    if objects is not None:
+        metrics["object_seconds_per_clip"] = float(np.mean([one.object_seconds for one in done]))
     if motions is not None:
         metrics |= {
             "network_calls_per_clip": float(np.mean(needed_calls)),
@@ -106,10 +117,15 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Values:
-    """Values measured on one clip. errors: displacement error of each method. drawing_seconds: rendering time per method."""
+    """Values measured on one clip.
+
+    errors: displacement error of each method that moves the Gaussians of the mesh. drawing_seconds: rendering time per method.
+    object_seconds: time in which the object and its motion were generated from the video; 0 where they were not.
+    """
 
     errors: dict[str, float]
     drawing_seconds: float
+    object_seconds: float
 
 
 @dataclass(frozen=True)
@@ -127,34 +143,53 @@ def _sample_clip(
     clip: str,
     canonical: Canonical,
     generated: Tensor | None,
+    objects: HeldOutObjects | None,
     methods: Sequence[str],
     folder: Path,
     device: torch.device,
 ) -> _Sampled:
-    """Render one clip by every method and write it. generated: the field [T, G, 14] of `dit`, if that is configured."""
+    """Render one clip by every method and write it.
+
+    generated: the field [T, G, 14] of `dit`; objects: generate what `video` shows; None where the method is not configured.
+    """
     reconstructed, displacements = reconstruct(vae, canonical, load_points(workspace, clip).to(device))
     gaussians = canonical.clip(0)
-    variations = {"vae": reconstructed, **({} if generated is None else {"dit": generated})}
-    if not all(variations[name].isfinite().all() for name in methods):
-        raise ClipError("invalid", "its motion is not finite.")
+    found = {VAE: reconstructed, DIT: generated}
+    variations = {name: field for name, field in found.items() if name in methods and field is not None}
+    began = _now(device)
+    made = {} if objects is None else {VIDEO_ONLY: objects.moving(clip)}
+    object_seconds = _now(device) - began
     moving = {
-        "static": displace(gaussians, torch.zeros_like(displacements)),
-        "interpolated": displace(gaussians, displacements),
-        **{name: gaussians.vary(variations[name]) for name in methods},
+        STATIC: displace(gaussians, torch.zeros_like(displacements)),
+        INTERPOLATED: displace(gaussians, displacements),
+        **{name: gaussians.vary(field) for name, field in variations.items()},
+        **made,
     }
+    if not all(moving[name].to_activated14().isfinite().all() for name in methods):
+        raise ClipError("invalid", "its motion is not finite.")
     views = load_views(workspace, clip, "eval")
     began = time.monotonic()
     images = {f"{name}_rgb": _draw(shape, views, device) for name, shape in moving.items()}
     seconds = (time.monotonic() - began) / len(moving)
     save_npz(folder / f"{clip}.npz", **images)
-    means = {f"{name}_means": moving[name].means for name in ("interpolated", *methods)}
-    whole = {"dit_gaussians": moving["dit"].to_activated14()} if "dit" in moving else {}
+    means = {f"{name}_means": moving[name].means for name in (INTERPOLATED, *methods)}
+    generated_ones = [name for name in (DIT, VIDEO_ONLY) if name in moving]
+    whole = {f"{name}_gaussians": moving[name].to_activated14() for name in generated_ones}
     save_tensors(
         folder / f"{clip}.safetensors",
         {"canonical": gaussians.to_activated14(), **means, **whole},
     )
-    errors = {name: relative_error(variations[name][..., :3], displacements) for name in methods}
-    return _Sampled(_Values(errors, seconds), moving[methods[-1]], views.rgba.shape[-2])
+    errors = {name: relative_error(field[..., :3], displacements) for name, field in variations.items()}
+    return _Sampled(_Values(errors, seconds, object_seconds), moving[methods[-1]], views.rgba.shape[-2])
+
+
+def _objects(motions: HeldOutMotions, params: Params, workspace: Workspace) -> HeldOutObjects:
+    """Return what generates objects from videos alone."""
+    pipeline, sampling = motions.pipeline, params.sample
+    decoder = pipeline.vae.static.decoder
+    networks = ImageToCanonical.from_pretrained(workspace.image_to_3d, device=pipeline.device, decoder=decoder)
+    flows = (FlowSampling.of(part).settings() for part in (sampling.structure, sampling.latents))
+    return HeldOutObjects(networks, motions, *flows)
 
 
 def _generate(

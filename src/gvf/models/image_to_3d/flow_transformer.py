@@ -104,6 +104,20 @@ class FlowTransformer(BlockNetwork):
     def _flow_blocks(self) -> Iterator[FlowBlock]:
         return cast("Iterator[FlowBlock]", iter(self.blocks))
 
+    def reset_parameters(self, out_layer: nn.Linear) -> None:
+        """Initialise as TRELLIS does: Xavier uniform, biases 0; 0.02 for the timestep; zero modulation and output.
+
+        out_layer: the network's last layer.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        for layer in cast("list[nn.Linear]", [self.t_embedder.mlp[0], self.t_embedder.mlp[2]]):
+            nn.init.normal_(layer.weight, std=0.02)
+        for layer in [*(cast(nn.Linear, block.adaLN_modulation[1]) for block in self._flow_blocks()), out_layer]:
+            nn.init.zeros_(layer.weight)
+
     def prepare_conditions(self, image: ImageCondition) -> ImageConditions:
         """Return the keys and values of every block, and what joins the input. Raises ValueError when a part is missing."""
         context: tuple[KeysValues | None, ...] = (None,) * len(self.blocks)

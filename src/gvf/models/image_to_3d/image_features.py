@@ -22,7 +22,6 @@ from gvf.models.layers.voxel_batch import VoxelBatch
 CROP_ROOM = 1.2  # side of an image, in longer sides of the object's mask (TRELLIS)
 NOMINAL_RADIUS = 2.0  # object units, of the nominal camera
 _DEPTH_SCALE = 0.05  # object units behind the front voxel at which a voxel's visibility is 1/e
-POINT_CHANNELS = 3  # of features at voxels: visibility, depth behind the front voxel, depth
 
 
 @dataclass(frozen=True)

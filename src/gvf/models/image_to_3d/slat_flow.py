@@ -14,7 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gvf.config.slat_flow import SlatFlowConfig
-from gvf.models.image_to_3d.flow_transformer import LAST_NORM_EPS, NORM_EPS, FlowTransformer, ImageConditions
+from gvf.models.image_to_3d.flow_transformer import (
+    LAST_NORM_EPS,
+    NORM_EPS,
+    FlowTransformer,
+    ImageCondition,
+    ImageConditions,
+)
 from gvf.models.layers.embedding import AbsolutePositionEmbedding
 from gvf.models.layers.norm import WideLayerNorm, layer_norm, modulate
 from gvf.models.layers.sparse_convolution import SparseConv3d
@@ -64,6 +70,9 @@ class SlatFlow(StoredNetwork, FlowTransformer):
         self.input_blocks = nn.ModuleList(SparseResidualBlock(*widths, width) for widths in input_widths)
         self.out_blocks = nn.ModuleList(SparseResidualBlock(*widths, width) for widths in reversed(out_widths))
         self.out_layer = nn.Linear(levels[0], config.latent_channels)
+        self.reset_parameters(self.out_layer)
+        for block in (*self.input_blocks, *self.out_blocks):
+            nn.init.zeros_(cast(SparseResidualBlock, block).conv2.conv.weight)
 
     def denoise(self, noised: Tensor, timesteps: Tensor, voxels: VoxelBatch, conditions: ImageConditions) -> Tensor:
         """Return the velocity for prepared conditions, in one network call.
@@ -91,3 +100,7 @@ class SlatFlow(StoredNetwork, FlowTransformer):
                 h = grids[-1].coarsening.unpool(h)
             h = cast(SparseResidualBlock, block)(h, grids[-1], time)
         return self.out_layer(layer_norm(h.float(), LAST_NORM_EPS)).float()
+
+    def forward(self, noised: Tensor, timesteps: Tensor, voxels: VoxelBatch, image: ImageCondition) -> Tensor:
+        """Return the velocity of one training step; arguments as in `denoise` and `prepare_conditions`."""
+        return self.denoise(noised, timesteps, voxels, self.prepare_conditions(image))

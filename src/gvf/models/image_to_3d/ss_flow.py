@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gvf.config.ss_flow import SsFlowConfig
-from gvf.models.image_to_3d.flow_transformer import LAST_NORM_EPS, FlowTransformer, ImageConditions
+from gvf.models.image_to_3d.flow_transformer import LAST_NORM_EPS, FlowTransformer, ImageCondition, ImageConditions
 from gvf.models.layers.embedding import AbsolutePositionEmbedding
 from gvf.models.layers.norm import layer_norm
 from gvf.models.network_folder import StoredNetwork
@@ -31,6 +31,7 @@ class SsFlow(StoredNetwork, FlowTransformer):
         axis = torch.arange(config.resolution)
         cells = torch.cartesian_prod(axis, axis, axis)  # z fastest, as the tokens
         self.register_buffer("pos_emb", AbsolutePositionEmbedding(config.width)(cells))
+        self.reset_parameters(self.out_layer)
 
     def denoise(self, noised: Tensor, timesteps: Tensor, conditions: ImageConditions) -> Tensor:
         """Return the velocity for prepared conditions, in one network call.
@@ -44,3 +45,7 @@ class SsFlow(StoredNetwork, FlowTransformer):
         h = self.transform(h, self.embed_time(timesteps), conditions)
         velocity = self.out_layer(layer_norm(h.float(), LAST_NORM_EPS))
         return velocity.float().transpose(1, 2).unflatten(2, noised.shape[2:])
+
+    def forward(self, noised: Tensor, timesteps: Tensor, image: ImageCondition) -> Tensor:
+        """Return the velocity of one training step; arguments as in `denoise` and `prepare_conditions`."""
+        return self.denoise(noised, timesteps, self.prepare_conditions(image))

@@ -154,7 +154,7 @@ class JointVaeTask:
     def _complete_loss(self, model: JointVAE, batch: JointBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         static = batch.canonical
         clips = [self.clips[index] for index in draw.indices]
-        posterior = self.posteriors(model.static, clips, static.features, static.voxels)
+        posterior = self.posteriors(model.static.encoder, clips, static.features, static.voxels)
         canonical = model.decode_canonical(posterior, static.voxels, draw.generator)
         motion = model.motion(canonical, batch.points, draw.generator)
         posterior = model.encode(canonical, motion)
