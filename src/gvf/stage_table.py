@@ -33,6 +33,10 @@ _ORDERED = (
     Stage("train-vae-joint", lambda w: (w.vae_joint, w.curve("train-vae-joint"))),
     Stage("encode", lambda w: (w.latents,)),
     Stage("train-dit", lambda w: (w.generator, w.curve("train-dit"))),
+    Stage(
+        "train-structure",
+        lambda w: (w.structure, w.curve("train-structure-vae"), w.curve("train-structure")),
+    ),
     Stage("sample", lambda w: (w.predictions,)),
     Stage("evaluate", lambda w: (w.scores,)),
     Stage("report", lambda w: (w.tables, w.page, w.clip_pages)),

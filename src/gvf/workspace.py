@@ -109,6 +109,16 @@ class Workspace:
         return self.path("models/image_to_3d")
 
     @property
+    def structure_vae(self) -> Path:
+        """Return the folder of the structure VAE while `train-structure` goes on to train its flow."""
+        return self.path("work/structure_vae")
+
+    @property
+    def structure(self) -> Path:
+        """Return the folder of the structure VAE and flow, written by `train-structure`."""
+        return self.path("models/structure")
+
+    @property
     def predictions(self) -> Path:
         """Return the folder of generated and reconstructed clips, written by `sample`."""
         return self.path("data/predictions")

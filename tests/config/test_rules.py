@@ -19,7 +19,7 @@ DINOV2 = {"featurize.encoder": "dinov2", "featurize.token_grid": None}
     ("changes", "message"),
     [
         (
-            {"featurize.voxel_resolution": 32},
+            {"featurize.voxel_resolution": 32, "ss_flow.resolution": 16},
             "static_vae.resolution: is 16, but must equal featurize.voxel_resolution, which is 32.",
         ),
         (
@@ -33,6 +33,27 @@ DINOV2 = {"featurize.encoder": "dinov2", "featurize.token_grid": None}
         (
             {"render.image_size": 100},
             "render.image_size: is 100, but must be a multiple of 16 when featurize.encoder is efficientnet_lite0.",
+        ),
+        (
+            {"image_to_3d.image_size": 100},
+            "image_to_3d.image_size: is 100, but must be a multiple of 16 when featurize.encoder is efficientnet_lite0.",
+        ),
+        (
+            {"ss_flow.resolution": 4},
+            "ss_flow.resolution: is 4, but must be 16/2: featurize.voxel_resolution, halved by each of the levels of "
+            "ss_vae.channels after the first.",
+        ),
+        (
+            {"ss_flow.latent_channels": 4},
+            "ss_flow.latent_channels: is 4, but must equal ss_vae.latent_channels, which is 8.",
+        ),
+        (
+            {"ss_flow.image_channels": 1024},
+            "ss_flow.image_channels: is 1024, but must be 384 when featurize.encoder is efficientnet_lite0.",
+        ),
+        (
+            {"ss_flow.image_condition": "both", "image_to_3d.map_size": None, "slat_flow.image_condition": "tokens"},
+            "ss_flow.image_condition: is both, which needs image_to_3d.orientation view and an image_to_3d.map_size.",
         ),
         (
             {"curate.num_frames": 5},
@@ -51,7 +72,7 @@ DINOV2 = {"featurize.encoder": "dinov2", "featurize.token_grid": None}
             "slat_flow.latent_channels: is 4, but must equal static_vae.latent_channels, which is 8.",
         ),
         (
-            {"image_to_3d.orientation": "object"},
+            {"image_to_3d.orientation": "object", "ss_flow.image_condition": "tokens"},
             "slat_flow.image_condition: is pixel_aligned, which needs image_to_3d.orientation view and an image_to_3d.map_size.",
         ),
         (
@@ -78,6 +99,8 @@ def test_all_clashes_of_another_encoder_are_reported_together(tmp_path) -> None:
         f"{path}: variation_dit.aligned_channels: is 658, but must be 2150 when featurize.encoder is dinov2.",
         f"{path}: slat_flow.image_channels: is 384, but must be 1024 when featurize.encoder is dinov2.",
         f"{path}: slat_flow.aligned_channels: is 183, but must be 1027 when featurize.encoder is dinov2.",
+        f"{path}: ss_flow.image_channels: is 384, but must be 1024 when featurize.encoder is dinov2.",
+        f"{path}: ss_flow.aligned_channels: is 180, but must be 1024 when featurize.encoder is dinov2.",
     ]
 
 
@@ -86,6 +109,7 @@ def test_what_fits_passes() -> None:
     parse_params(changed({"sample.video_guidance": 1.5}))
     channels = {"static_vae.feature_channels": 1024, "variation_dit.image_channels": 1024}
     channels |= {"slat_flow.image_channels": 1024, "slat_flow.aligned_channels": 1027}
+    channels |= {"ss_flow.image_channels": 1024, "ss_flow.aligned_channels": 1024}
     parse_params(changed(DINOV2 | channels | {"variation_dit.aligned_channels": 2150}))
     parse_params(changed(DINOV2 | {"featurize.weights": "a folder with other weights"}))
 

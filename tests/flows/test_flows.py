@@ -28,6 +28,7 @@ from flows.evaluate import evaluate
 from flows.generate import Generation, GenerationFailed, generate
 from flows.pipeline import pipeline
 from flows.train_dit import train_dit
+from flows.train_image_to_3d import train_image_to_3d
 from flows.train_vae import train_vae
 from tests.pipelines.cube_asset import sliding_cube, write_asset
 
@@ -66,7 +67,7 @@ def test_every_flow_runs_its_stages_in_the_graph_s_order(workspace: Path) -> Non
     pipeline()
     assert calls(workspace) == [f"repro {stage}" for stage in STAGES]
     (workspace / "calls").unlink()
-    for flow in (curate, train_vae, train_dit, evaluate):
+    for flow in (curate, train_vae, train_dit, train_image_to_3d, evaluate):
         flow()
     assert calls(workspace) == [f"repro {stage}" for stage in STAGES]
 

@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gvf.config.slat_flow import SlatFlowConfig
-from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.config.ss_flow import SsFlowConfig
+from gvf.config.ss_vae import SsVaeConfig
 from gvf.models.image_to_3d.flow_transformer import ImageCondition
+from gvf.models.image_to_3d.grid_blocks import shuffle_cells
 from gvf.models.image_to_3d.slat_flow import SlatFlow
-from gvf.models.image_to_3d.ss_decoder import SsDecoder, shuffle_cells
+from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.image_to_3d.ss_flow import SsFlow
 from gvf.models.layers.precision import block_dtype, set_block_dtype
 from gvf.models.layers.sparse_convolution import SparseConv3d
@@ -44,7 +45,7 @@ SLAT = SlatFlowConfig(
     image_channels=10,
     aligned_channels=0,
 )
-DECODER = SsDecoderConfig(latent_channels=3, channels=(8, 4), num_res_blocks=1, num_middle_blocks=2)
+DECODER = SsVaeConfig(latent_channels=3, channels=(8, 4), num_res_blocks=1, num_middle_blocks=2)
 
 
 def randomized(network: nn.Module) -> nn.Module:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gvf.config.slat_flow import SlatFlowConfig
-from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.config.ss_flow import SsFlowConfig
+from gvf.config.ss_vae import SsVaeConfig
 from gvf.diffusion.flow_euler import FlowSettings
 from gvf.errors import StageError
 from gvf.models.image_to_3d.flow_transformer import ImageCondition
@@ -49,7 +49,7 @@ def euler(noise: Tensor, velocity) -> Tensor:  # type: ignore[no-untyped-def]
 def test_structure() -> None:
     torch.manual_seed(0)
     flow = SsFlow(SsFlowConfig(resolution=2, latent_channels=3, **COMMON))
-    decoder = SsDecoder(SsDecoderConfig(latent_channels=3, channels=(4, 4), num_res_blocks=1, num_middle_blocks=1))
+    decoder = SsDecoder(SsVaeConfig(latent_channels=3, channels=(4, 4), num_res_blocks=1, num_middle_blocks=1))
     tokens, noise = torch.randn(2, 5, 10), torch.randn(2, 3, 2, 2, 2)
     voxels = sample_structure(flow, decoder, ImageCondition(tokens), noise, SETTINGS)
 
@@ -81,7 +81,7 @@ def test_latents() -> None:
 
 def test_an_object_without_voxels_is_an_error() -> None:
     flow = SsFlow(SsFlowConfig(resolution=2, latent_channels=3, **COMMON))
-    decoder = SsDecoder(SsDecoderConfig(latent_channels=3, channels=(4, 4), num_res_blocks=1, num_middle_blocks=1))
+    decoder = SsDecoder(SsVaeConfig(latent_channels=3, channels=(4, 4), num_res_blocks=1, num_middle_blocks=1))
     decoder.occupied = lambda latents: [torch.zeros(2, 3), torch.zeros(0, 3)]  # type: ignore[method-assign]
     with pytest.raises(StageError, match="no voxel is active for image 1"):
         sample_structure(flow, decoder, ImageCondition(torch.randn(2, 5, 10)), torch.randn(2, 3, 2, 2, 2), SETTINGS)

@@ -1,4 +1,4 @@
-"""The stored curves in `golden/`: `python tests/training/golden_curves.py` records them again after a deliberate change."""
+"""The stored curves in `golden/`: `python tests/training/golden_curves.py [NAME ...]` records them again after a change."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ TASKS: dict[str, Callable[[], Any]] = {
     "train-vae-joint-motion-first": tiny_tasks.motion_first,
     "train-dit": tiny_tasks.dit,
     "train-dit-both": partial(tiny_tasks.dit, "both"),
+    "train-structure-vae": tiny_tasks.structure_vae,
+    "train-structure": tiny_tasks.structure_flow,
+    "train-structure-both": partial(tiny_tasks.structure_flow, "both"),
     "train-dit-pixel-aligned": partial(tiny_tasks.dit, "pixel_aligned"),
     "train-appearance": tiny_tasks.slat_flow,
     "train-appearance-both": partial(tiny_tasks.slat_flow, "both"),
@@ -64,6 +67,6 @@ def _ignore(step: int, values: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    for task_name in TASKS:
+    for task_name in sys.argv[1:] or TASKS:
         with tempfile.TemporaryDirectory() as temporary:
             write_curve(record(task_name, Path(temporary)), GOLDEN / f"{task_name}.csv")

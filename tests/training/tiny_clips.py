@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from gvf.config.slat_flow import POINT_CHANNELS, SlatFlowConfig
+from gvf.config.ss_flow import SsFlowConfig
+from gvf.config.ss_vae import SsVaeConfig
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.train_appearance import TrainAppearanceConfig
 from gvf.config.train_dit import TrainDitConfig
+from gvf.config.train_structure import SsFlowTrainingConfig, SsVaeTrainingConfig
 from gvf.config.train_vae_joint import TrainVaeJointConfig, VariationLossConfig
 from gvf.config.train_vae_static import CanonicalLossConfig, InitialWeightsConfig, TrainVaeStaticConfig
 from gvf.config.training import TrainingConfig
@@ -128,6 +131,20 @@ TRAIN_JOINT = TrainVaeJointConfig(
 )
 TRAIN_APPEARANCE = TrainAppearanceConfig(image_drop_prob=0.3, training=TRAINING)
 TRAIN_DIT = TrainDitConfig(num_diffusion_steps=100, timestep_shift=1.0, cond_drop_prob=0.3, training=TRAINING)
+SS_VAE = SsVaeConfig(latent_channels=2, channels=(6, 4), num_res_blocks=1, num_middle_blocks=1)
+SS_FLOW = SsFlowConfig(
+    resolution=RESOLUTION // 2,
+    latent_channels=2,
+    width=12,
+    num_layers=2,
+    num_heads=2,
+    feed_forward_ratio=2,
+    image_condition="tokens",
+    image_channels=VIDEO_CHANNELS,
+    aligned_channels=MAP_CHANNELS,
+)
+TRAIN_SS_VAE = SsVaeTrainingConfig(loss="dice", kl=1e-3, training=TRAINING)
+TRAIN_SS_FLOW = SsFlowTrainingConfig(image_drop_prob=0.3, training=TRAINING)
 
 
 def load_features(clip: str) -> dict[str, Tensor]:
@@ -152,6 +169,12 @@ def load_image_examples(clip: str) -> ImageExamples:
     maps = color.half()[None, :, None, None].repeat(IMAGE_VIEWS, 1, MAP_SIZE, MAP_SIZE)
     own = load_features(clip)
     return ImageExamples(tokens, maps, (own["voxels"],) * IMAGE_VIEWS, (own["voxel_features"],) * IMAGE_VIEWS)
+
+
+def load_structures(clip: str) -> Tensor:
+    """Return random latents of the shapes in both images."""
+    shape = (IMAGE_VIEWS, SS_FLOW.latent_channels, *[SS_FLOW.resolution] * 3)
+    return torch.randn(shape, generator=_generator(clip, "structure"))
 
 
 def load_points(clip: str) -> Tensor:

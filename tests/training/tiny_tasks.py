@@ -1,4 +1,4 @@
-"""The three trainings as tasks over the clips in `tiny_clips`."""
+"""The trainings as tasks over the clips in `tiny_clips`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from gvf.models.network_folder import save_network
 from gvf.training.tasks.dit import DitTask
 from gvf.training.tasks.joint_vae import JointVaeTask
 from gvf.training.tasks.slat_flow import SlatFlowTask, slat_moments
+from gvf.training.tasks.ss_flow import SsFlowTask
+from gvf.training.tasks.ss_vae import SsVaeTask
 from gvf.training.tasks.static_vae import StaticVaeTask
 from tests.training import tiny_clips as tiny
 
@@ -85,5 +87,30 @@ def slat_flow(image_condition: Literal["tokens", "pixel_aligned", "both"] = "tok
         encoder=encoder,
         moments=slat_moments(tiny.CLIPS, tiny.load_image_examples, encoder),
         write=save_network,
+        inputs=[],
+    )
+
+
+def structure_vae() -> SsVaeTask:
+    """Return the structure VAE's training."""
+    return SsVaeTask(
+        model_config=tiny.SS_VAE,
+        config=tiny.TRAIN_SS_VAE,
+        resolution=tiny.RESOLUTION,
+        clips=tiny.CLIPS,
+        read_examples=tiny.load_image_examples,
+        inputs=[],
+    )
+
+
+def structure_flow(image_condition: Literal["tokens", "pixel_aligned", "both"] = "tokens") -> SsFlowTask:
+    """Return the structure flow's training."""
+    return SsFlowTask(
+        model_config=replace(tiny.SS_FLOW, image_condition=image_condition),
+        config=tiny.TRAIN_SS_FLOW,
+        clips=tiny.CLIPS,
+        read_examples=tiny.load_image_examples,
+        read_latents=tiny.load_structures,
+        write=lambda flow, folder: save_network(flow, folder / "ss_flow"),
         inputs=[],
     )

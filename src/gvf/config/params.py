@@ -16,10 +16,13 @@ from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
 from gvf.config.sample import SampleConfig
 from gvf.config.slat_flow import SlatFlowConfig
+from gvf.config.ss_flow import SsFlowConfig
+from gvf.config.ss_vae import SsVaeConfig
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.tracking import TrackingConfig
 from gvf.config.train_appearance import TrainAppearanceConfig
 from gvf.config.train_dit import TrainDitConfig
+from gvf.config.train_structure import TrainStructureConfig
 from gvf.config.train_vae_joint import TrainVaeJointConfig
 from gvf.config.train_vae_static import TrainVaeStaticConfig
 from gvf.config.variation_dit import VariationDitConfig
@@ -44,11 +47,14 @@ class Params:
     static_vae: StaticVaeConfig
     variation_vae: VariationVaeConfig
     variation_dit: VariationDitConfig
+    ss_vae: SsVaeConfig
+    ss_flow: SsFlowConfig
     train_vae_static: TrainVaeStaticConfig
     train_vae_joint: TrainVaeJointConfig
     train_dit: TrainDitConfig
     slat_flow: SlatFlowConfig
     train_appearance: TrainAppearanceConfig
+    train_structure: TrainStructureConfig
     sample: SampleConfig
     evaluate: EvaluateConfig
     report: ReportConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gvf.config.flow_transformer import FlowTransformerConfig
 from gvf.config.params import Params
 from gvf.config.slat_flow import POINT_CHANNELS
 from gvf.config.variation_dit import aligned_channels
@@ -28,6 +29,7 @@ def clashes(params: Params) -> Iterator[tuple[str, str]]:
     """Yield the dotted key and the message of every field that does not fit another section."""
     yield from _image_features(params)
     yield from _image_to_3d(params)
+    yield from _structure(params)
     yield from _frames_and_views(params)
     if params.variation_vae.num_neighbors > params.curate.num_points:
         yield (
@@ -72,26 +74,50 @@ def _image_features(params: Params) -> Iterator[tuple[str, str]]:
 
 
 def _image_to_3d(params: Params) -> Iterator[tuple[str, str]]:
-    flow, common = params.slat_flow, params.image_to_3d
+    flow = params.slat_flow
     if flow.latent_channels != params.static_vae.latent_channels:
         yield (
             "slat_flow.latent_channels",
             f"is {flow.latent_channels}, but must equal static_vae.latent_channels, which is "
             f"{params.static_vae.latent_channels}.",
         )
+    yield from _image_conditions(params, "slat_flow", flow, POINT_CHANNELS)
+
+
+def _structure(params: Params) -> Iterator[tuple[str, str]]:
+    vae, flow, resolution = params.ss_vae, params.ss_flow, params.featurize.voxel_resolution
+    if flow.resolution * vae.scale != resolution:
+        yield (
+            "ss_flow.resolution",
+            f"is {flow.resolution}, but must be {resolution}/{vae.scale}: featurize.voxel_resolution, halved by each of the "
+            "levels of ss_vae.channels after the first.",
+        )
+    if flow.latent_channels != vae.latent_channels:
+        yield (
+            "ss_flow.latent_channels",
+            f"is {flow.latent_channels}, but must equal ss_vae.latent_channels, which is {vae.latent_channels}.",
+        )
+    yield from _image_conditions(params, "ss_flow", flow, 0)
+
+
+def _image_conditions(
+    params: Params, section: str, flow: FlowTransformerConfig, point_channels: int
+) -> Iterator[tuple[str, str]]:
+    """Yield what a flow cannot see of its images. point_channels: of pixel-aligned features, besides those of the maps."""
+    common, featurize = params.image_to_3d, params.featurize
     if flow.sees_aligned and (common.orientation != "view" or common.map_size is None):
         yield (
-            "slat_flow.image_condition",
+            f"{section}.image_condition",
             f"is {flow.image_condition}, which needs image_to_3d.orientation view and an image_to_3d.map_size.",
         )
-    if params.featurize.weights is None:
-        channels = ENCODERS[params.featurize.encoder]
-        seen = {"image_channels": channels.token, "aligned_channels": channels.voxel + POINT_CHANNELS}
+    if featurize.weights is None:
+        channels = ENCODERS[featurize.encoder]
+        seen = {"image_channels": channels.token, "aligned_channels": channels.voxel + point_channels}
         for name, expected in seen.items():
             if (value := getattr(flow, name)) != expected and (name == "image_channels" or flow.sees_aligned):
                 yield (
-                    f"slat_flow.{name}",
-                    f"is {value}, but must be {expected} when featurize.encoder is {params.featurize.encoder}.",
+                    f"{section}.{name}",
+                    f"is {value}, but must be {expected} when featurize.encoder is {featurize.encoder}.",
                 )
 
 

@@ -39,6 +39,12 @@ class ImageExamples:
         counts = images[TURNED_COUNTS].tolist()
         return cls(tokens, maps, images[TURNED_VOXELS].split(counts), images[TURNED_FEATURES].split(counts))
 
+    def occupancy(self, image: int, resolution: int) -> Tensor:
+        """Return which voxels of a grid the shape in an image touches, bool [S, S, S] with S = resolution."""
+        grid = torch.zeros((resolution,) * 3, dtype=torch.bool)
+        grid[self.voxels[image].long().unbind(1)] = True
+        return grid
+
 
 def load_image_examples(workspace: Workspace, clip_id: str) -> ImageExamples:
     """Return a clip's conditioning images with their shapes."""

@@ -160,7 +160,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove every checkpoint: the model has been exported, and the next run starts from the beginning."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_checkpoints(self.directory)
 
     def _paths(self) -> list[Path]:
         return _checkpoints_in(self.directory)
@@ -245,6 +245,11 @@ class Checkpoints:
             f"{self.directory}: no room for the checkpoint of step {state.step}: it needs {needed:,.1f} MB, "
             f"{free:,.1f} MB are free. {kept}. Free some space, then run the stage again."
         )
+
+
+def remove_checkpoints(directory: PathLike) -> None:
+    """Remove the checkpoints of a run with their directory, if it exists."""
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The three training stages in one function: engine, checkpoints outside DVC's outputs, the curve, the trained model."""
+"""Any training in one function: engine, checkpoints outside DVC's outputs, the curve, the trained model."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ def fit(
     execution: ExecutionConfig,
     workspace: Workspace,
     log: Log,
+    keep: bool = False,
 ) -> dict[str, float]:
     """Train a task's model and save its averaged weights in the folder `output`, resuming a run that was killed.
 
     run: seed and device. execution: when to log and write checkpoints, and how many threads read batches. workspace:
-    where checkpoints and the curve go. log: called with every point of the curve.
+    where checkpoints and the curve go. log: called with every point of the curve. keep: whether the last checkpoint stays, so
+    that the same call trains no step; for trainings that are followed by others in their stage.
     Returns the last point of the curve with the number of steps, seconds and parameters.
     """
     world = init(run.device)
@@ -61,7 +63,8 @@ def fit(
     if world.is_main:
         timed = [{**row, "seconds": seconds} for row, seconds in zip(result.rows, result.seconds, strict=True)]
         write_curve(timed, workspace.curve(task.name))
-        checkpoints.clear()
+        if not keep:
+            checkpoints.clear()
     world.wait()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     last = {name: value for name, value in result.rows[-1].items() if name not in ("step", "learning_rate")}

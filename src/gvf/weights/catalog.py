@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gvf.config.slat_flow import SlatFlowConfig
-from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.config.ss_flow import SsFlowConfig
+from gvf.config.ss_vae import SsVaeConfig
 from gvf.config.static_vae import StaticVaeConfig
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.config.variation_vae import ATTRIBUTES, VariationVaeConfig
@@ -95,7 +95,7 @@ _SS_FLOW = asdict(
         aligned_channels=0,
     )
 )
-_SS_DECODER = asdict(SsDecoderConfig(latent_channels=8, channels=(512, 128, 32), num_res_blocks=2, num_middle_blocks=2))
+_SS_DECODER = asdict(SsVaeConfig(latent_channels=8, channels=(512, 128, 32), num_res_blocks=2, num_middle_blocks=2))
 _SLAT_FLOW = asdict(
     SlatFlowConfig(
         latent_channels=8,

@@ -6,8 +6,8 @@ from typing import Any
 
 from gvf.config.load import parse
 from gvf.config.slat_flow import SlatFlowConfig
-from gvf.config.ss_decoder import SsDecoderConfig
 from gvf.config.ss_flow import SsFlowConfig
+from gvf.config.ss_vae import SsVaeConfig
 from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.image_to_3d.ss_flow import SsFlow
@@ -66,4 +66,4 @@ def _slat_flow(shapes: Shapes) -> dict[str, Any]:
 
 SLAT_FLOW = Layout("slat-flow", _slat_flow, lambda sizes: SlatFlow(parse(SlatFlowConfig, sizes)), SlatFlow)
 SS_FLOW = Layout("ss-flow", _ss_flow, lambda sizes: SsFlow(parse(SsFlowConfig, sizes)), SsFlow)
-SS_DECODER = Layout("ss-decoder", _ss_decoder, lambda sizes: SsDecoder(parse(SsDecoderConfig, sizes)), SsDecoder)
+SS_DECODER = Layout("ss-decoder", _ss_decoder, lambda sizes: SsDecoder(parse(SsVaeConfig, sizes)), SsDecoder)

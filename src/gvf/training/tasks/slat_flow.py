@@ -14,21 +14,17 @@ from torch import Tensor
 from gvf.config.slat_flow import SlatFlowConfig
 from gvf.config.train_appearance import TrainAppearanceConfig
 from gvf.config.training import TrainingConfig
-from gvf.data.image_examples import ImageExamples
 from gvf.diffusion.flow_euler import NETWORK_TIME
 from gvf.diffusion.rectified_flow import draw_times, flow_velocity, noised_data
 from gvf.models.canonical.slat_encoder import SlatEncoder
 from gvf.models.image_to_3d.flow_transformer import ImageCondition
-from gvf.models.image_to_3d.image_features import ImageFeatures
 from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.storage.files import fresh_directory
 from gvf.training.batches import Draw
 from gvf.training.optimizer import ParameterGroup, parameter_group
+from gvf.training.tasks.image_batch import ReadExamples, draw_views, image_features, without_some
 from gvf.training.tasks.posteriors import Posteriors
-
-ReadExamples = Callable[[str], ImageExamples]
-"""Takes a clip's id; returns its conditioning images, as `gvf.data.image_examples.load_image_examples` does."""
 
 Write = Callable[[SlatFlow, Path], None]
 """Takes the trained flow and an empty folder; writes what later stages read."""
@@ -108,7 +104,7 @@ class SlatFlowTask:
         """Load the drawn clips and draw, in this order, their images, noise, times, and which images are dropped."""
         generator, clips = draw.generator, [self.clips[index] for index in draw.indices]
         examples = [self.read_examples(clip) for clip in clips]
-        views = [int(torch.randint(len(one.tokens), (), generator=generator)) for one in examples]
+        views = draw_views(examples, generator)
         chosen = list(zip(examples, views))
         voxels = VoxelBatch.pack([one.voxels[view] for one, view in chosen])
         noise = torch.randn(len(voxels.coords), self.model_config.latent_channels, generator=generator)
@@ -138,23 +134,6 @@ class SlatFlowTask:
         """Write the flow as `write` does."""
         with fresh_directory(folder) as partial:
             self.write(model, partial)
-
-
-def image_features(chosen: Sequence[tuple[ImageExamples, int]]) -> ImageFeatures:
-    """Return the features of one image of each of B clips, as a batch. chosen: a clip's images, and the number of one."""
-    tokens = torch.stack([one.tokens[view].float() for one, view in chosen])
-    maps = [None if one.maps is None else one.maps[view].float() for one, view in chosen]
-    kept = [part for part in maps if part is not None]
-    return ImageFeatures(tokens, torch.stack(kept) if len(kept) == len(maps) else None)
-
-
-def without_some(image: ImageCondition, dropped: Tensor, items: Tensor) -> ImageCondition:
-    """Return a condition with zeros for some of its B images. dropped: [B] bool; items: the image of each aligned row."""
-    kept = (~dropped).float()
-    return ImageCondition(
-        None if image.tokens is None else image.tokens * kept[:, None, None],
-        None if image.aligned is None else image.aligned * kept[items, None],
-    )
 
 
 @torch.no_grad()

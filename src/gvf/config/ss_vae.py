@@ -1,4 +1,4 @@
-"""Sizes of the sparse structure decoder: latent grid to occupancy at a multiple of its resolution (TRELLIS)."""
+"""Section `ss_vae`: the sparse structure VAE, occupancy of the voxel grid to a latent grid and back (TRELLIS)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gvf.config.fields import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)
-class SsDecoderConfig:
-    """Sizes of the sparse structure decoder."""
+class SsVaeConfig:
+    """Sizes of the sparse structure VAE; its encoder mirrors its decoder."""
 
     latent_channels: PositiveInt
     """Channels of a cell of the latent grid."""
@@ -21,4 +21,9 @@ class SsDecoderConfig:
     num_res_blocks: PositiveInt
     """Residual blocks per level."""
     num_middle_blocks: PositiveInt
-    """Residual blocks before the first level."""
+    """Residual blocks at the coarsest level, beside its own."""
+
+    @property
+    def scale(self) -> int:
+        """Return how many voxels lie along the edge of a latent cell."""
+        return 2 ** (len(self.channels) - 1)
