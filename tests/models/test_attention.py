@@ -82,6 +82,39 @@ def test_a_long_context_is_attended_to_without_projecting_it(bias: bool, monkeyp
         torch.testing.assert_close(ours, expected)
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_many_queries_of_few_tokens_are_not_projected(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    cross = CrossAttention(16, 2, bias=False).double()
+    x, context = (
+        torch.randn(2, 50, 16).double().requires_grad_(),
+        torch.randn(2 * times, 8, 16).double().requires_grad_(),
+    )
+    weight, bias = torch.randn(5, 16).double().requires_grad_(), torch.randn(5).double().requires_grad_()
+    pairs = cross.project_context(context)
+    repeated = x.unsqueeze(1).expand(-1, times, -1, -1).flatten(0, 1)
+    projected = F.linear(cross.attend(cross.project_queries(repeated), pairs), weight, bias)
+    monkeypatch.setattr(cross, "project_queries", None)
+    absorbed = cross.attend_and_project(x, pairs, weight, bias)
+    torch.testing.assert_close(absorbed, projected)
+    inputs, gradient = (x, context, weight, bias, cross.to_q.weight), torch.randn_like(projected)
+    for ours, expected in zip(
+        torch.autograd.grad(absorbed, inputs, gradient, retain_graph=True),
+        torch.autograd.grad(projected, inputs, gradient),
+    ):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_more_tokens_are_met_with_projected_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    cross = CrossAttention(16, 2, bias=False)
+    x, pairs = torch.randn(2, 50, 16), cross.project_context(torch.randn(4, 9, 16))
+    weight, bias = torch.randn(5, 16), torch.randn(5)
+    monkeypatch.setattr(cross, "_attend_few", None)
+    found = cross.attend_and_project(x, pairs, weight, bias)
+    repeated = x.unsqueeze(1).expand(-1, 2, -1, -1).flatten(0, 1)
+    torch.testing.assert_close(found, F.linear(cross.attend(cross.project_queries(repeated), pairs), weight, bias))
+
+
 def test_a_short_context_is_projected(monkeypatch: pytest.MonkeyPatch) -> None:
     cross = CrossAttention(16, 2, bias=False)
     x, context = torch.randn(3, 5, 16), torch.randn(3, 39, 16)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gvf.config.variation_vae import ATTRIBUTES, VariationVaeConfig
@@ -147,18 +146,15 @@ class VariationVAE(StoredNetwork, nn.Module):
 
         context: of B*T frames, clip by clip; gaussians: [B, G, 14], activated values. Returns [B, T, G, 14], float32.
         """
-        num_frames = len(context.keys) // len(gaussians)
         tokens = self.gs_embedding(gaussians) + self.position_encoding(gaussians[..., :3])
         attention = self._decoder_attention()
-        queries = attention.project_queries(norm(tokens, PRE_NORM_EPS))
-        x = attention.attend(self._per_frame(queries, num_frames), context)
         # Nothing stands between the attention's output projection and `to_outputs`: one 14-channel matrix does both.
         head, out = self.to_outputs, attention.to_out
         weight, bias = head.weight @ out.weight, head.weight @ out.bias + head.bias
-        variation = F.linear(x, weight, bias).float()
+        variation = attention.attend_and_project(norm(tokens, PRE_NORM_EPS), context, weight, bias).float()
         for channels in self.still_channels:
             variation[..., channels] = 0.0
-        return variation.unflatten(0, (-1, num_frames))
+        return variation.unflatten(0, (len(tokens), -1))
 
     def decode(self, latents: Tensor, gaussians: Tensor, chunk: int = QUERY_CHUNK) -> Tensor:
         """Return the variation field of every frame (Eq. 6).
