@@ -1,11 +1,11 @@
 """Run the published sizes end to end on this machine's processor: image, canonical Gaussians, variation field. Random weights.
 
-The weights are written once, in the formats of the releases (GVFDiffusion, TRELLIS, DINOv2; 6 GB), and loaded as those would be.
-What they make is noise; seconds and memory are those of the real ones. Blocks of TRELLIS's networks run in float32, which
-processors compute faster than float16. What memory is needed is said before each part starts; a part that does not fit ends it.
+The weights are written once, in the formats of the releases and in one folder (GVFDiffusion, TRELLIS, DINOv2; 6 GB), checked by
+`gvf models check`, and loaded and used as `gvf generate --model` does. What they make is noise; seconds and memory are those of
+the real ones. What memory is needed is said before the motion starts; a part that does not fit ends it.
 
     python benchmarks/full_size_pipeline.py [--weights DIR] [--frames 8] [--steps 2] [--threads 2]
-        [--only image motion] [--output FILE.json]
+        [--only check image motion] [--output FILE.json]
 """
 
 from __future__ import annotations
@@ -24,19 +24,17 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from gvf.diffusion.flow_euler import FlowSettings
 from gvf.gaussians.gaussians import Gaussians
 from gvf.geometry.camera import OrbitCamera
-from gvf.models.encoders.dinov2 import DinoV2Encoder
 from gvf.models.image_to_3d.ss_decoder import SsDecoder
-from gvf.models.layers.precision import BlockNetwork, set_block_dtype
-from gvf.pipelines.image_memory import demand_image_memory, estimate_image_memory
-from gvf.pipelines.image_to_canonical import ImageToCanonical
+from gvf.models.layers.precision import set_block_dtype
+from gvf.pipelines.canonical_image import ImageSettings, gaussians_of_image
+from gvf.pipelines.model_check import check_models
 from gvf.pipelines.motion import MotionSettings, demand_memory, generate_motion
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.pipelines.motion_memory import MotionLoad, estimate_memory
+from gvf.progress import Progress
 from gvf.storage import published_files
 from gvf.storage.files import load_tensors, save_tensors, write_json
 from gvf.weights.published import build_published, save_published
@@ -60,20 +58,21 @@ Value = TypeVar("Value")
 
 def write_weights(folder: Path) -> None:
     """Write random weights under the names and in the formats of the releases, what is there already excepted."""
-    for part, files in (("generator", GENERATOR), ("trellis", TRELLIS)):
+    for files in (GENERATOR, TRELLIS):
         for kind, file in files.items():
-            path = folder / part / file.path
+            path = folder / file.places[0]
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 save_published(random_network(kind), path, kind)
     for file, count in zip(published_files.STATISTICS, (14, 14, 16, 16)):
-        torch.save(torch.rand(1, count) + 0.5, folder / "generator" / file.path)
-    if not (folder / "dinov2/model.safetensors").is_file():
+        torch.save(torch.rand(1, count) + 0.5, folder / file.places[0])
+    encoder = folder / published_files.DINOV2.repository.split("/")[1]
+    if not (encoder / "model.safetensors").is_file():
         from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
         sizes = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
         config = Dinov2WithRegistersConfig(**sizes, image_size=518, patch_size=14, num_register_tokens=4)
-        Dinov2WithRegistersModel(config).save_pretrained(folder / "dinov2")
+        Dinov2WithRegistersModel(config).save_pretrained(encoder)
 
 
 def random_network(kind: str) -> nn.Module:
@@ -123,36 +122,6 @@ def memory(name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-@torch.no_grad()
-def image_tokens(encoder: DinoV2Encoder, image: Tensor) -> Tensor:
-    """Return the tokens [1, 1374, 1024] of an image [518, 518, 4] as TRELLIS takes them: all of them, each normalised."""
-    values = image.float().permute(2, 0, 1)[None] / 255.0
-    pixels = (values[:, :3] * values[:, 3:] - encoder.get_buffer("mean")) / encoder.get_buffer("std")
-    hidden = encoder.network(pixels, output_hidden_states=True).hidden_states[-1]
-    return F.layer_norm(hidden, hidden.shape[-1:])
-
-
-def canonical_of(image: Tensor, weights: Path, num_steps: int, steps: Steps) -> Gaussians:
-    """Return the canonical Gaussians of an image, by TRELLIS's networks."""
-    tokens = steps.run("DINOv2 of the image", lambda: image_tokens(DinoV2Encoder(str(weights / "dinov2")), image))
-
-    def load() -> ImageToCanonical:
-        networks = ImageToCanonical.from_pretrained(weights / "trellis", local_files_only=True)
-        for network in vars(networks).values():
-            if isinstance(network, BlockNetwork):
-                set_block_dtype(network, torch.float32)
-        return networks
-
-    networks = steps.run("load TRELLIS", load)
-    print(
-        f"image to canonical: needs about {estimate_image_memory(networks) / 2**30:.1f} GiB besides weights", flush=True
-    )
-    demand_image_memory(networks)
-    settings = FlowSettings(num_steps=num_steps)
-    (canonical,) = steps.run("image to canonical", lambda: networks(tokens, structure=settings, latents=settings))
-    return canonical
-
-
 def picture() -> Tensor:
     """Return an image [518, 518, 4] of a box."""
     image = torch.zeros(518, 518, 4, dtype=torch.uint8)
@@ -160,9 +129,27 @@ def picture() -> Tensor:
     return image
 
 
+def run_check(weights: Path, options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
+    """Check the folder; random weights are what the releases are, but for the files whose digest is known."""
+    found = steps.run("gvf models check", lambda: check_models(weights))
+    for part in found.parts:
+        print(f"  {part.state:<8} {part.name}: {part.detail}")
+    return {"damaged": [part.name for part in found.parts if part.state != "ok"]}
+
+
+def load_generator(weights: Path, steps: Steps) -> MotionGenerator:
+    """Load the networks of GVFDiffusion."""
+    return steps.run("load GVFDiffusion", lambda: MotionGenerator.from_pretrained(weights, local_files_only=True))
+
+
 def run_image(weights: Path, options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
     """Make canonical Gaussians of an image and keep them beside the weights."""
-    canonical = canonical_of(picture(), weights, options.steps, steps)
+    generator, settings = load_generator(weights, steps), ImageSettings(steps=options.steps)
+    canonical = steps.run(
+        "image to canonical Gaussians",
+        lambda: gaussians_of_image(picture().numpy(), generator, settings, Progress()),
+    )
+    assert canonical.means.isfinite().all()
     save_tensors(weights / CANONICAL, {"values": canonical.to_activated14().contiguous()})
     return {"gaussians": canonical.num_gaussians}
 
@@ -171,13 +158,8 @@ def run_motion(weights: Path, options: argparse.Namespace, steps: Steps) -> dict
     """Generate a motion of the canonical Gaussians."""
     canonical = Gaussians.from_activated14(load_tensors(weights / CANONICAL)["values"])
 
-    def load() -> MotionGenerator:
-        folder = weights / "generator"
-        found = MotionGenerator.from_pretrained(folder, local_files_only=True, encoder_weights=weights / "dinov2")
-        assert found.encoder.num_tokens == 1370
-        return found
-
-    generator = steps.run("load GVFDiffusion, DINOv2", load)
+    generator = load_generator(weights, steps)
+    assert generator.encoder.num_tokens == 1370
     settings = MotionSettings(sampling={"solver": "multistep", "steps": options.steps}, segment_frames=options.frames)
     estimate = estimate_memory(generator, MotionLoad(options.frames, options.frames, canonical.num_gaussians))
     needed = (estimate.working + estimate.result) / 2**30
@@ -190,7 +172,7 @@ def run_motion(weights: Path, options: argparse.Namespace, steps: Steps) -> dict
     return {"estimate_gib": needed, "network_calls": motion.nfe}
 
 
-PARTS = {"image": run_image, "motion": run_motion}
+PARTS = {"check": run_check, "image": run_image, "motion": run_motion}
 
 
 def run_apart(part: str, weights: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def test_missing_weights_are_named(tmp_path: Path, weights: ImageSettings, monke
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     path = picture(tmp_path / "a.png", alpha=True)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"TRELLIS.*DINOv2.*lacks the network ss_flow.*gvf weights pull ss-flow"):
+    with pytest.raises(UserError, match=r"TRELLIS.*DINOv2.*lacks the networks ss_flow.*gvf weights pull ss-flow"):
         load_canonical(path, small_generator(), image=replace(weights, networks=tmp_path / "empty"))
     with pytest.raises(UserError, match=r"an image needs the weights .*gvf weights pull dinov2"):
         load_canonical(path, small_generator(), image=replace(weights, encoder=tmp_path / "empty"))

@@ -169,6 +169,15 @@ def test_a_missing_network_is_named(changed: Path, kind: str) -> None:
         ImageToCanonical.from_pretrained(changed)
 
 
+def test_all_missing_networks_are_named(changed: Path) -> None:
+    for kind in ("ss-decoder", "slat-flow"):
+        (changed / FILES[kind].path).unlink()
+    with pytest.raises(
+        UserError, match=r"lacks the networks ss_decoder .*slat_flow .*pull ss-decoder slat-flow` fetches"
+    ):
+        ImageToCanonical.from_pretrained(changed)
+
+
 def edit(path: Path, change: Callable[[Any], Any]) -> None:
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
 

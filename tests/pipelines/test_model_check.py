@@ -15,7 +15,9 @@ from click.testing import CliRunner
 from gvf.cli.models import command
 from gvf.errors import UserError
 from gvf.pipelines.generator_folder import IMAGE_FOLDER
+from gvf.pipelines.image_networks import find_image_networks
 from gvf.pipelines.image_to_canonical import ImageToCanonical
+from gvf.pipelines.image_to_canonical_folder import REPOSITORY
 from gvf.pipelines.model_check import check_models
 from gvf.pipelines.part_checks import ModelCheck
 from gvf.pipelines.video_to_4d import VideoTo4D
@@ -192,6 +194,16 @@ def test_a_generators_own_image_networks_are_checked_too(own: Path, release: Pat
     (folder / IMAGE_FOLDER / "ss_decoder" / "model.safetensors").unlink()
     check = check_models(folder)
     assert {name for name, state in states(check).items() if state != "ok"} == {"ss-decoder"}
+
+
+def test_image_networks_are_looked_for_in_the_generators_folder(own: Path, release: Path, tmp_path: Path) -> None:
+    assert find_image_networks(None) == find_image_networks(own) == REPOSITORY, "D_GS alone is none of them"
+    assert find_image_networks(release) == release
+    folder = shutil.copytree(own, tmp_path / "generator")
+    (folder / IMAGE_FOLDER).mkdir()
+    assert find_image_networks(folder) == REPOSITORY
+    (folder / IMAGE_FOLDER / "image_to_canonical.json").write_text("{}")
+    assert find_image_networks(folder) == folder / IMAGE_FOLDER
 
 
 def test_several_files_of_a_kind_are_not_chosen_from(release: Path, tmp_path: Path) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from gvf.errors import UserError
 from gvf.pipelines.generator_folder import IMAGE_FOLDER
-from gvf.pipelines.image_to_canonical_folder import REPOSITORY, SOURCES, find_network
+from gvf.pipelines.image_to_canonical_folder import OWN_NETWORKS, REPOSITORY, find_network
 from gvf.pipelines.image_to_canonical_index import INDEX_NAME
 from gvf.storage.files import PathLike
 from gvf.storage.published_files import DINOV2, MODEL_FILES
 
 
 def holds_image_networks(folder: Path) -> bool:
-    """Return whether a folder holds an index of such networks, or any of the networks."""
-    return (folder / INDEX_NAME).is_file() or any(_is_there(folder, name) for name in SOURCES)
+    """Return whether a folder holds an index of such networks, or any of them but D_GS, which every generator has."""
+    return (folder / INDEX_NAME).is_file() or any(_is_there(folder, name) for name in OWN_NETWORKS)
 
 
 def find_image_networks(generator: Path | None) -> PathLike:

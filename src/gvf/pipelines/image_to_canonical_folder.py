@@ -12,7 +12,7 @@ from gvf.errors import UserError
 from gvf.models.image_to_3d.slat_flow import SlatFlow
 from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.image_to_3d.ss_flow import SsFlow
-from gvf.models.network_folder import WEIGHTS_NAME, read_sizes, save_network
+from gvf.models.network_folder import read_sizes, save_network
 from gvf.pipelines.generator_folder import copy_networks
 from gvf.pipelines.generator_index import HUB_NAME
 from gvf.pipelines.hub import PATTERNS, snapshot
@@ -107,8 +107,7 @@ def load_networks(folder: Path, without: Collection[str] = ()) -> dict[str, nn.M
     Each is a folder of that name or of its kind (as `gvf weights convert -o ss-flow` writes it), or its file in the
     release. without: names of networks that are not wanted. Raises UserError that names what is missing or does not fit.
     """
-    places = {name: _place(folder, name) for name in SOURCES if name not in without}  # all of them, before any is read
-    return {name: load_network_at(place, SOURCES[name][0]) for name, place in places.items()}
+    return {name: load_network_at(place, SOURCES[name][0]) for name, place in _places(folder, without).items()}
 
 
 def find_network(folder: Path, name: str) -> Path | None:
@@ -119,8 +118,9 @@ def find_network(folder: Path, name: str) -> Path | None:
 
 def latent_grid(folder: Path) -> tuple[int, int]:
     """Return the channels and the resolution of the structured latents that the networks in a folder make, from headers."""
+    places = _places(folder, without=("gaussian_decoder",))
     flow, decoder, latents = (
-        load_network_at(_place(folder, name), SOURCES[name][0], headers_only=True)
+        load_network_at(places[name], SOURCES[name][0], headers_only=True)
         for name in ("ss_flow", "ss_decoder", "slat_flow")
     )
     assert isinstance(flow, SsFlow)
@@ -129,15 +129,18 @@ def latent_grid(folder: Path) -> tuple[int, int]:
     return latents.config.latent_channels, flow.config.resolution * 2 ** (len(decoder.config.channels) - 1)
 
 
-def _place(folder: Path, name: str) -> Path:
-    layout, file = SOURCES[name]
-    place = find_network(folder, name)
-    if place is None:
+def _places(folder: Path, without: Collection[str] = ()) -> dict[str, Path]:
+    """Return where each network is. Raises UserError that names all that are missing."""
+    found = {name: find_network(folder, name) for name in SOURCES if name not in without}
+    missing = [name for name, place in found.items() if place is None]
+    if missing:
+        files = [f"{name} ({SOURCES[name][1].name}, or a folder {name} or {SOURCES[name][0].kind})" for name in missing]
         raise UserError(
-            f"{folder}: lacks the network {name}: there is neither {file.name} nor a folder {name} or {layout.kind} with "
-            f"{WEIGHTS_NAME}. `gvf weights pull {layout.kind}` fetches the published file."
+            f"{folder}: lacks the network{'s' if len(missing) > 1 else ''} {', '.join(files)}. `gvf weights pull "
+            f"{' '.join(SOURCES[name][0].kind for name in missing)}` fetches what is published; `gvf models check` shows what is "
+            "there."
         )
-    return place
+    return {name: place for name, place in found.items() if place is not None}
 
 
 def load_network_at(place: Path, layout: Layout, *, headers_only: bool = False) -> nn.Module:
