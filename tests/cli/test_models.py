@@ -58,6 +58,7 @@ def test_an_export_is_listed_with_its_metrics_and_loads(workspace: Path) -> None
         files = [folder / name / "model.safetensors" for folder in (exported, workspace / "models/generator")]
         assert files[0].read_bytes() == files[1].read_bytes()
     assert VideoTo4D.from_pretrained(exported).index == index
+    assert "SHA-256 of 9 files as exported" in run("check", str(exported))
     lines = run("list").splitlines()
     parameters = sum(
         p.numel() for network in (small_generator().vae, small_generator().dit) for p in network.parameters()

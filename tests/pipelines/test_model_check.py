@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from gvf.cli.models import command
 from gvf.errors import UserError
-from gvf.pipelines.generator_folder import IMAGE_FOLDER
+from gvf.pipelines.generator_folder import IMAGE_FOLDER, decisive_files
 from gvf.pipelines.image_networks import find_image_networks
 from gvf.pipelines.image_to_canonical import ImageToCanonical
 from gvf.pipelines.image_to_canonical_folder import REPOSITORY
@@ -22,6 +23,7 @@ from gvf.pipelines.model_check import check_models
 from gvf.pipelines.part_checks import ModelCheck
 from gvf.pipelines.video_to_4d import VideoTo4D
 from gvf.storage import published_files
+from gvf.storage.checksums import write_checksums
 from gvf.weights.published import save_published
 from tests.models.test_image_encoder import tiny_dinov2
 from tests.pipelines.small_generator import small_generator
@@ -117,6 +119,26 @@ def test_a_file_of_another_digest_is_not_the_published_one(release: Path, tmp_pa
     check = check_models(folder)
     assert [name for name, state in states(check).items() if state != "ok"] == ["ss-flow"]
     assert "where 96dc6bfd4136fd95 was published" in detail(check, "ss-flow")
+
+
+def test_an_exported_generator_is_compared_with_its_digests(own: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(own, tmp_path / "generator")
+    write_checksums(folder, decisive_files(folder))
+    known = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=False)
+    assert known.returncode == 0, "the format of sha256sum"
+    assert "SHA-256 of 9 files as exported" in detail(check_models(folder), "digests")
+    weights = folder / "variation_dit" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1  # one bit of the last value
+    weights.write_bytes(content)
+    check = check_models(folder)
+    assert [name for name, state in states(check).items() if state != "ok"] == ["digests"]
+    assert "variation_dit/model.safetensors is not the file that was exported" in detail(check, "digests")
+    for text in ("0  ../../etc/passwd\n", f"{'0' * 64}  /etc/passwd\n", f"{'0' * 64}  ../other\n", ""):
+        (folder / "SHA256SUMS").write_text(text)
+        assert "holds no list of SHA-256" in detail(check_models(folder), "digests")
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  generator.json\n")
+    assert "generator.json is not the file" in detail(check_models(folder), "digests")
 
 
 def cut_short(path: Path) -> None:

@@ -21,6 +21,7 @@ from gvf.pipelines.generator_folder import (
     NETWORKS,
     copy_networks,
     count_parameters,
+    decisive_files,
     generator_digest,
     refuse_foreign_files,
     write_description,
@@ -35,6 +36,7 @@ from gvf.pipelines.image_to_canonical_index import write_index as write_image_in
 from gvf.pipelines.model_card import CardFacts, GroupRow
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.stage_table import TRAINING_STAGES
+from gvf.storage.checksums import write_checksums
 from gvf.storage.files import fresh_directory, read_json
 from gvf.tracking.provenance import UNKNOWN, code_version
 from gvf.workspace import Workspace
@@ -95,6 +97,7 @@ def export(workspace: Workspace, params: Params, options: ExportOptions, warn: C
         if workspace.curated_manifest.is_file():
             text = data_card(index.title, index.training, read_manifest(workspace.curated_manifest), image)
             (folder / DATA_CARD_NAME).write_text(text, encoding="utf-8")
+        write_checksums(folder, decisive_files(folder))
         _demand_size(folder, output, options.largest_mb)
     return output
 

@@ -13,6 +13,7 @@ from gvf.models.variation.dit import VariationDiT
 from gvf.pipelines.data_card import DATA_CARD_NAME
 from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, write_index
 from gvf.pipelines.model_card import CARD_NAME, CardFacts, card
+from gvf.storage.checksums import CHECKSUMS_NAME
 from gvf.storage.files import PathLike, atomic_path, sha256
 from gvf.storage.recognition import require_container
 from gvf.text import clean
@@ -48,7 +49,7 @@ def refuse_foreign_files(folder: PathLike) -> None:
         raise UserError(f"{path}: is the current folder or contains it. Name another folder for the generator.")
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file. Name another folder for the generator.")
-    known = {INDEX_NAME, CARD_NAME, DATA_CARD_NAME, *NETWORKS, IMAGE_FOLDER}
+    known = {INDEX_NAME, CARD_NAME, DATA_CARD_NAME, CHECKSUMS_NAME, *NETWORKS, IMAGE_FOLDER}
     foreign = sorted(item.name for item in path.iterdir() if item.name not in known) if path.is_dir() else []
     if foreign:
         raise UserError(
@@ -64,12 +65,16 @@ def write_description(folder: PathLike, index: GeneratorIndex, facts: CardFacts 
         partial.write_text(card(index, facts or CardFacts()), encoding="utf-8")
 
 
-def generator_digest(folder: PathLike) -> str:
-    """Return the SHA-256 over the networks' files and indexes of a generator, all that its results depend on."""
+def decisive_files(folder: PathLike) -> list[str]:
+    """Return the networks' files and the indexes of a generator, all that its results depend on, relative to its folder."""
     names = [INDEX_NAME, *(f"{network}/{file}" for network in NETWORKS for file in (WEIGHTS_NAME, CONFIG_NAME))]
     image = (path for path in (Path(folder) / IMAGE_FOLDER).rglob("*") if path.is_file())
-    names += sorted(path.relative_to(folder).as_posix() for path in image)
-    lines = [f"{name} {sha256(Path(folder) / name)}\n" for name in names]
+    return names + sorted(path.relative_to(folder).as_posix() for path in image)
+
+
+def generator_digest(folder: PathLike) -> str:
+    """Return the SHA-256 over the files that a generator's results depend on."""
+    lines = [f"{name} {sha256(Path(folder) / name)}\n" for name in decisive_files(folder)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -11,6 +11,7 @@ from gvf.pipelines.generator_folder import IMAGE_FOLDER
 from gvf.pipelines.generator_index import HUB_NAME, INDEX_NAME
 from gvf.pipelines.image_to_canonical_index import INDEX_NAME as IMAGE_INDEX_NAME
 from gvf.storage import published_files
+from gvf.storage.checksums import CHECKSUMS_NAME
 from gvf.storage.files import PathLike
 from gvf.text import clean
 
@@ -19,7 +20,7 @@ SHIPPED = "gvf-small"
 
 # Everything that a generator may consist of; nothing else is fetched.
 PATTERNS = (
-    *(INDEX_NAME, "README.md", "DATA.md", "*/config.json", "*/model.safetensors"),
+    *(INDEX_NAME, CHECKSUMS_NAME, "README.md", "DATA.md", "*/config.json", "*/model.safetensors"),
     f"{IMAGE_FOLDER}/{IMAGE_INDEX_NAME}",
 )
 _PUBLISHED = (

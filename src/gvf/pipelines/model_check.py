@@ -23,7 +23,7 @@ from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
 from gvf.models.variation.vae import VariationVAE
 from gvf.pipelines.encoder_check import check_encoder
-from gvf.pipelines.generator_folder import IMAGE_FOLDER, NETWORKS
+from gvf.pipelines.generator_folder import IMAGE_FOLDER, NETWORKS, decisive_files
 from gvf.pipelines.generator_index import INDEX_NAME, GeneratorIndex, read_index
 from gvf.pipelines.image_networks import holds_image_networks
 from gvf.pipelines.image_to_canonical import ImageToCanonical
@@ -32,6 +32,8 @@ from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.pipelines.part_checks import ModelCheck, Part, are_published, described
 from gvf.pipelines.published_generator import FILES, is_published, published_parts
 from gvf.storage import published_files
+from gvf.storage.checksums import CHECKSUMS_NAME, read_checksums
+from gvf.storage.files import sha256
 from gvf.storage.published_files import HubFile
 from gvf.weights import canonical_layouts
 from gvf.weights.containers import read_single_tensor
@@ -86,9 +88,25 @@ def _generator(check: ModelCheck) -> GaussianDecoder | None:
         found[name] = check.run(name, place, partial(_own_network, _CLASSES[name]), absent)
     if index is not None and check.ok:
         check.run("together", folder, partial(_fit_together, index, found))
+    if (folder / CHECKSUMS_NAME).is_file():
+        check.run("digests", folder / CHECKSUMS_NAME, partial(_digests, check))
     if index is not None and index.image_encoder.name == "dinov2":
         check_encoder(check, index.image_encoder)
     return found["gaussian_decoder"]
+
+
+def _digests(check: ModelCheck, _: Path) -> tuple[None, str]:
+    """Raise UserError unless every file that results depend on is the one that was exported."""
+    expected = read_checksums(check.folder)
+    names = decisive_files(check.folder)
+    for name in (*names, *sorted(expected.keys() - set(names))):
+        path = check.folder / name
+        check.refuse_leaving(path)
+        if not path.is_file():
+            raise UserError(f"{name} is missing. Copy the whole folder again.")
+        if name not in expected or sha256(path) != expected[name]:
+            raise UserError(f"{name} is not the file that was exported. Copy the whole folder again.")
+    return None, f"SHA-256 of {len(names)} files as exported"
 
 
 def _own_network(network_class: Any, place: Path) -> tuple[Any, str]:

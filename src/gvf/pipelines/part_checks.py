@@ -54,7 +54,7 @@ class ModelCheck:
         file = path.relative_to(self.folder).as_posix() if inside else str(path)
         try:
             if inside:
-                self._refuse_leaving(path)
+                self.refuse_leaving(path)
             value, detail = check(path)
         except (UserError, ConfigError) as error:
             detail = str(error).removeprefix(f"{path}: ").removeprefix(f"{path}/")
@@ -63,7 +63,7 @@ class ModelCheck:
         self.parts.append(Part(name, file, "ok", detail))
         return value
 
-    def _refuse_leaving(self, path: Path) -> None:
+    def refuse_leaving(self, path: Path) -> None:
         """Raise UserError for links to files outside the folder; the model hub's cache links to files of its own."""
         root = self.folder.resolve()
         root = root.parents[1] if root.parent.name == "snapshots" else root
