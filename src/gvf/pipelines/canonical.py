@@ -17,7 +17,7 @@ from gvf.gaussians.ply_header import read_ply_header
 from gvf.gaussians.resizing import resized
 from gvf.gaussians.rotation import rotated_about_z, with_smallest_rotations
 from gvf.geometry.similarity import Similarity, unit_box
-from gvf.pipelines.canonical_image import IMAGE_SUFFIXES, ImageSettings, gaussians_of_image
+from gvf.pipelines.canonical_image import IMAGE_SUFFIXES, ImageSettings, object_of_image
 from gvf.pipelines.mesh_encoding import encode_mesh
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.pipelines.surface_gaussians import surface_gaussians
@@ -179,7 +179,7 @@ def canonical_of_image(
     height, width = rgba.shape[:2]
     clip = Clip(rgba[None], np.zeros(1), 1.0, (width, height))
     cut_out, _ = matted(clip, VideoOptions(), path.name, progress)
-    gaussians = gaussians_of_image(cut_out.frames[0], generator, settings, progress)
+    gaussians = object_of_image(cut_out.frames[0], generator, settings, progress).gaussians
     place = Similarity(1.0, (0.0, 0.0, 0.0), "z")
     return CanonicalObject(gaussians, None, "image", place, sha256(path), name=clean(path.name, MAX_NAME))
 

@@ -1,21 +1,26 @@
-"""Canonical Gaussians of an image: DINOv2's tokens, and TRELLIS's networks from them to Gaussians."""
+"""Canonical Gaussians of an image: an image encoder's features, and networks from them to Gaussians, ours or TRELLIS's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from gvf.config.image_to_3d import ImageTo3dConfig
+from gvf.data.image_examples import IMAGE_MAPS, IMAGE_TOKENS
 from gvf.diffusion.flow_euler import FlowSettings
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.encoders.dinov2 import DinoV2Encoder
+from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
 from gvf.models.image_to_3d.image_features import ImageFeatures
 from gvf.models.layers.precision import BlockNetwork, set_block_dtype
-from gvf.pipelines.generator_index import GeneratorIndex
+from gvf.pipelines.encoder_weights import require_digest
+from gvf.pipelines.generator_index import Encoder, GeneratorIndex
+from gvf.pipelines.image_examples import encoded_images
 from gvf.pipelines.image_memory import demand_image_memory
 from gvf.pipelines.image_networks import find_dinov2, find_image_networks
 from gvf.pipelines.image_to_canonical import ImageToCanonical
@@ -26,6 +31,7 @@ from gvf.pipelines.image_to_canonical_folder import (
     load_networks,
     locate_networks,
 )
+from gvf.pipelines.image_to_canonical_index import ImageToCanonicalIndex
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.pipelines.published_generator import is_release, sampled_as_released
 from gvf.progress import Progress
@@ -54,34 +60,47 @@ class ImageSettings:
     seed: int = 0
 
 
-def gaussians_of_image(
+@dataclass(frozen=True)
+class ImagedObject:
+    """Gaussians [N] of the object in an image. faces_camera: whether the image's camera is at azimuth 0; else it is unknown."""
+
+    gaussians: Gaussians
+    faces_camera: bool
+
+
+def object_of_image(
     rgba: np.ndarray, generator: MotionGenerator, settings: ImageSettings, progress: Progress
-) -> Gaussians:
-    """Return the Gaussians [N] of the object in an image uint8 [H, W, 4], whose alpha cuts it out.
+) -> ImagedObject:
+    """Return the object in an image uint8 [H, W, 4], whose alpha cuts it out.
 
     Where its latents are those of TRELLIS, the generator's own decoder makes the Gaussians; else TRELLIS's does, and they
     take on the raw values of the generator's decoder. Raises UserError when weights are missing, naming them, when memory
     lacks, and when the image is empty.
     """
-    image = cropped(rgba)
+    crop = cropped(rgba)  # first of all, since it refuses an image without an object
+    source = find_image_networks(generator.folder) if settings.networks is None else settings.networks
+    trained_here = False
     try:
-        source = find_image_networks(generator.folder) if settings.networks is None else settings.networks
         folder = locate_networks(source, local_files_only=True)
+        trained_here = load_index(folder).image_encoder is not None
         networks = _networks(folder, generator)
-        encoder = _encoder(generator, settings, folder)
+        encoder = _encoder(generator, settings, folder, networks.index.image_encoder)
     except UserError as error:
+        if trained_here:
+            raise
         raise UserError(
             f"starting from an image needs the weights of TRELLIS ({REPOSITORY}) and of DINOv2; starting from a model does "
             f"not. `gvf weights pull {_WEIGHTS}` fetches them. {error}"
         ) from None
     demand_image_memory(networks)
     with progress.step("image features"):
-        features = _features(image, encoder)
+        features = _features(rgba, crop, encoder, networks.index, generator.device)
     structure, latents = sampling_of(networks, generator.index, settings)
     with progress.step("canonical Gaussians") as step:
         (gaussians,) = networks(features, seed=settings.seed, structure=structure, latents=latents)
         step.note(f"{gaussians.num_gaussians} Gaussians")
-    return Gaussians.from_activated14(gaussians.to_activated14(), generator.vae.static.decoder.activation)
+    made = Gaussians.from_activated14(gaussians.to_activated14(), generator.vae.static.decoder.activation)
+    return ImagedObject(made, networks.index.orientation == "view")
 
 
 def sampling_of(
@@ -113,15 +132,39 @@ def _networks(folder: Path, generator: MotionGenerator) -> ImageToCanonical:
     )
 
 
-def _features(image: np.ndarray, encoder: DinoV2Encoder) -> ImageFeatures:
-    """Return what the networks are given of a crop uint8 [S, S, 4]."""
-    return ImageFeatures(encoder.object_tokens(torch.from_numpy(image)[None]))
+def _features(
+    rgba: np.ndarray, crop: np.ndarray, encoder: ImageEncoder, index: ImageToCanonicalIndex, device: torch.device
+) -> ImageFeatures:
+    """Return what the networks are given of an image uint8 [H, W, 4]. crop: [S, S, 4], around its object."""
+    if index.image_encoder is None:
+        return ImageFeatures(encoder.object_tokens(torch.from_numpy(crop)[None]))
+    common = ImageTo3dConfig(index.orientation, index.image_encoder.preprocessing.size, index.map_size)
+    arrays = encoded_images(encoder, rgba[None], common, 1, device)
+    return ImageFeatures(arrays[IMAGE_TOKENS], arrays.get(IMAGE_MAPS))
 
 
-def _encoder(generator: MotionGenerator, settings: ImageSettings, networks: Path) -> DinoV2Encoder:
-    """Return DINOv2: the given one, the generator's, one beside it or the networks, else the published one."""
-    if settings.encoder is None and generator.index.image_encoder.name == "dinov2":
-        return cast(DinoV2Encoder, generator.encoder)
+def _encoder(generator: MotionGenerator, settings: ImageSettings, networks: Path, own: Encoder | None) -> ImageEncoder:
+    """Return the image encoder of the networks. own: what they record of it; None where it is DINOv2 as TRELLIS uses it.
+
+    Of DINOv2, it is the given one, the generator's, one beside it or the networks, else the published one. Raises UserError for
+    an encoder that the networks were not trained with.
+    """
+    if own is not None and own.name != "dinov2" and settings.encoder is not None:
+        raise UserError(
+            f"{settings.encoder}: the image-to-3D networks were trained with {own.name}, which needs no folder. Leave "
+            "--image-encoder out."
+        )
+    if settings.encoder is None and generator.index.image_encoder.name == ("dinov2" if own is None else own.name):
+        return generator.encoder
+    config = None
+    if own is not None:
+        recorded = {"encoder": own.name, "weights": own.weights, "token_grid": own.token_grid}
+        config = replace(generator.index.featurize_config(), **recorded)
+        if own.name != "dinov2":
+            return build_image_encoder(config, generator.device)
     found = settings.encoder or find_dinov2(generator.folder) or find_dinov2(networks)
-    encoder: DinoV2Encoder = DinoV2Encoder(None if found is None else str(found))
+    weights = None if found is None else str(found)
+    if own is not None and config is not None:
+        require_digest(replace(config, weights=weights or own.weights), own.weights_sha256)
+    encoder: DinoV2Encoder = DinoV2Encoder(weights)
     return encoder.to(generator.device)

@@ -22,7 +22,7 @@ from gvf.pipelines.canonical import (
     read_object,
     start_of,
 )
-from gvf.pipelines.canonical_image import ImageSettings, gaussians_of_image
+from gvf.pipelines.canonical_image import ImageSettings, object_of_image
 from gvf.pipelines.motion import Motion, MotionSettings, generate_motion
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.pipelines.training_view import camera_of_view, training_view
@@ -69,14 +69,17 @@ class VideoTo4D(MotionGenerator):
 
         video: a file, a folder of frames, or a video that `prepare_video` or `InputVideo.from_frames` returned. canonical:
         the object in the first frame: a mesh (.glb, .gltf, .obj, .ply, .stl), Gaussians in a .ply, an image, or Gaussians [N]
-        in the unit box, z up; None to make it from the first frame, with TRELLIS's networks. Raises UserError when either
-        cannot be used, or when the memory does not suffice.
+        in the unit box, z up; None to make it from the first frame, with the generator's own networks or TRELLIS's. Raises
+        UserError when either cannot be used, or when the memory does not suffice.
         """
         settings, watch = settings or Settings(), Stopwatch.of(progress)
         if not isinstance(video, InputVideo):
             video = prepare_video(Path(video), settings.video, watch)
-        found, frames = self._object(canonical, video, settings, watch), torch.from_numpy(video.frames)
-        alignment = align(looks_of(found), frames[0], _for_crop(settings.alignment, video), watch)
+        found, faces_camera = self._object(canonical, video, settings, watch)
+        frames, known = torch.from_numpy(video.frames), _for_crop(settings.alignment, video)
+        if faces_camera and known.azimuth is None:
+            known = replace(known, azimuth=0.0)
+        alignment = align(looks_of(found), frames[0], known, watch)
         start = start_of(found, alignment.camera.azimuth, self, watch)
         motion = self._motion(start, frames, alignment.camera, settings.motion, watch)
         manifest = record(self, video, start.canonical, alignment, motion, settings.parts(), watch)
@@ -85,13 +88,16 @@ class VideoTo4D(MotionGenerator):
 
     def _object(
         self, source: PathLike | Gaussians | None, video: InputVideo, settings: Settings, progress: Progress
-    ) -> MeshObject | CanonicalObject:
+    ) -> tuple[MeshObject | CanonicalObject, bool]:
+        """Return the object, and whether the video's camera is known to be at azimuth 0 in its axes."""
         if source is None:
-            made = gaussians_of_image(video.frames[0], self, settings.image, progress)
-            return replace(canonical_of_gaussians(made), origin="image", name=video.name)
+            made = object_of_image(video.frames[0], self, settings.image, progress)
+            return replace(canonical_of_gaussians(made.gaussians), origin="image", name=video.name), made.faces_camera
         if isinstance(source, Gaussians):
-            return canonical_of_gaussians(source.to(self.device))
-        return read_object(source, self, clip=settings.clip, up=settings.up, image=settings.image, progress=progress)
+            return canonical_of_gaussians(source.to(self.device)), False
+        return read_object(
+            source, self, clip=settings.clip, up=settings.up, image=settings.image, progress=progress
+        ), False
 
     def _motion(
         self, start: Start, frames: Tensor, camera: OrbitCamera, settings: MotionSettings, progress: Progress
