@@ -31,7 +31,7 @@ ROOT_FILE = "dvc.yaml"
 CURATE = ("collect", "curate", "render", "featurize")
 TRAIN_VAE = ("train-vae-static", "train-vae-joint", "encode")
 TRAIN_DIT = ("train-dit",)
-TRAIN_IMAGE_TO_3D = ("train-structure",)
+TRAIN_IMAGE_TO_3D = ("train-structure", "train-appearance")
 EVALUATE = ("sample", "evaluate", "report")
 
 # What DVC prints when another DVC process holds the workspace, the only failure for which a retry helps.

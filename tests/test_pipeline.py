@@ -43,6 +43,8 @@ ORDER = [
     "train_vae_joint",
     "encode",
     "train_dit",
+    "train_structure",
+    "train_appearance",
     "sample",
     "evaluate",
     "report",
@@ -62,6 +64,12 @@ def tiny_params(folder: Path) -> Path:
     values["collect"]["procedural"] = {"families": ["pendulum", "ball"], "clips_per_family": 3}
     values["curate"] |= {"num_frames": FRAMES, "num_points": 128, "held_out_fraction": 0.3}
     values["render"] |= {"image_size": 32, "samples": 1, "canonical_views": 3, "train_views": 1, "videos": 1}
+    values["render"]["image_views"] = 2
+    values["image_to_3d"] |= {"image_size": 32, "map_size": 4}
+    values["ss_vae"] |= {"channels": [8, 4], "latent_channels": 3}
+    flow = {"width": 12, "num_layers": 1, "num_heads": 2}
+    values["ss_flow"] |= flow | {"resolution": 4, "latent_channels": 3}
+    values["slat_flow"] |= flow | {"block_channels": [6], "num_res_blocks": 1}
     values["featurize"] |= {"token_grid": 2, "voxel_resolution": 8}
     values["static_vae"] |= {"resolution": 8, "width": 12, "num_layers": 2, "num_heads": 2}
     values["variation_vae"] |= {"width": 12, "num_layers": 1, "num_heads": 2, "num_latents": LATENTS}
@@ -74,8 +82,12 @@ def tiny_params(folder: Path) -> Path:
     values["sample"]["num_frames"] = SAMPLED_FRAMES
     values["sample"]["solver"] = "multistep"
     values["sample"]["steps"] = 3
-    for section in ("train_vae_static", "train_vae_joint", "train_dit"):
-        values[section]["training"] |= {"steps": STEPS, "batch_size": 2, "warmup_steps": 1}
+    values["sample"] |= {name: values["sample"][name] | {"num_steps": 2} for name in ("structure", "latents")}
+    trainings = [values[section]["training"] for section in ("train_vae_static", "train_vae_joint", "train_dit")]
+    trainings += [values["train_appearance"]["training"]]
+    trainings += [values["train_structure"][part]["training"] for part in ("vae", "flow")]
+    for training in trainings:
+        training |= {"steps": STEPS, "batch_size": 2, "warmup_steps": 1}
     path = folder / "params.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
@@ -125,7 +137,7 @@ def test_clips_are_split_and_all_accounted_for(results):
 
 def test_curves_have_every_step_once(results):
     _, folder = results
-    for stage in ("train-vae-static", "train-vae-joint", "train-dit"):
+    for stage in ("train-vae-static", "train-vae-joint", "train-dit", "train-structure", "train-appearance"):
         rows = (folder / "reports/curves" / f"{stage}.csv").read_text().splitlines()
         assert [row.split(",")[0] for row in rows] == ["step", *(str(step) for step in range(1, STEPS + 1))]
 
@@ -266,7 +278,7 @@ def test_clips_that_are_damaged_on_the_way_are_left_out_from_there_on(results, t
     Path(f"data/renders/{train[1]}.npz").write_bytes(b"no archive")
     run_stages(["featurize"])
     Path(f"data/features/{held_out[0]}.safetensors").write_bytes(b"no tensors")
-    metrics = run_stages(["train_vae_static", "train_vae_joint", "encode", "train_dit", "sample", "evaluate", "report"])
+    metrics = run_stages(["train_vae_static", "train_vae_joint", "encode", *ORDER[7:]])
     assert (metrics["encode"]["clips"], metrics["encode"]["rejected"]) == (len(clips[clips["split"].notna()]) - 3, 1)
     assert (metrics["sample"]["clips"], metrics["sample"]["rejected"]) == (len(held_out) - 1, 0)
     lost = {row.clip_id: row.stage for row in read_rejections("data/predictions")}

@@ -37,6 +37,7 @@ _ORDERED = (
         "train-structure",
         lambda w: (w.structure, w.curve("train-structure-vae"), w.curve("train-structure")),
     ),
+    Stage("train-appearance", lambda w: (w.image_to_3d, w.curve("train-appearance"))),
     Stage("sample", lambda w: (w.predictions,)),
     Stage("evaluate", lambda w: (w.scores,)),
     Stage("report", lambda w: (w.tables, w.page, w.clip_pages)),

@@ -22,6 +22,7 @@ STAGES = {
     "encode": Entry("gvf.stages.encode", "Encode every clip and compute the statistics of the latents."),
     "train-dit": Entry("gvf.stages.train_dit", "Train the diffusion transformer."),
     "train-structure": Entry("gvf.stages.train_structure", "Train the networks from an image to active voxels."),
+    "train-appearance": Entry("gvf.stages.train_appearance", "Train the network from an image to the voxels' latents."),
     "sample": Entry("gvf.stages.sample", "Generate moving Gaussians for held-out videos and render them."),
     "evaluate": Entry(
         "gvf_evaluation.commands.evaluate:command", "Score renders of held-out clips, or any method's frames."

@@ -158,8 +158,8 @@ def _encoder(generator: MotionGenerator, settings: ImageSettings, networks: Path
         return generator.encoder
     config = None
     if own is not None:
-        recorded = {"encoder": own.name, "weights": own.weights, "token_grid": own.token_grid}
-        config = replace(generator.index.featurize_config(), **recorded)
+        config = generator.index.featurize_config()
+        config = replace(config, encoder=own.name, weights=own.weights, token_grid=own.token_grid)
         if own.name != "dinov2":
             return build_image_encoder(config, generator.device)
     found = settings.encoder or find_dinov2(generator.folder) or find_dinov2(networks)
