@@ -55,8 +55,21 @@ def losses_on_one_batch(task: Any, steps: int, learning_rate: float) -> list[flo
         (partial(tiny_tasks.dit, "pixel_aligned"), 50, 0.01, 0.15),
         (tiny_tasks.slat_flow, 50, 0.01, 0.15),
         (partial(tiny_tasks.slat_flow, "pixel_aligned"), 50, 0.01, 0.15),
+        (tiny_tasks.structure_vae, 50, 0.02, 0.3),
+        (tiny_tasks.structure_flow, 80, 0.02, 0.3),
     ],
-    ids=["static-vae", "joint-vae", "motion-first", "dit", "dit-pixel-aligned", "slat-flow", "slat-flow-pixel-aligned"],
+    ids=[
+        *(
+            "static-vae",
+            "joint-vae",
+            "motion-first",
+            "dit",
+            "dit-pixel-aligned",
+            "slat-flow",
+            "slat-flow-pixel-aligned",
+        ),
+        *("structure-vae", "structure-flow"),
+    ],
 )
 def test_a_tiny_model_learns_one_batch(make: Callable[[], Any], steps: int, learning_rate: float, share: float) -> None:
     losses = losses_on_one_batch(make(), steps, learning_rate)
@@ -64,7 +77,11 @@ def test_a_tiny_model_learns_one_batch(make: Callable[[], Any], steps: int, lear
 
 
 @pytest.mark.parametrize(
-    "make", [tiny_tasks.static_vae, tiny_tasks.joint_vae, tiny_tasks.motion_first, tiny_tasks.dit, tiny_tasks.slat_flow]
+    "make",
+    [
+        *(tiny_tasks.static_vae, tiny_tasks.joint_vae, tiny_tasks.motion_first, tiny_tasks.dit, tiny_tasks.slat_flow),
+        *(tiny_tasks.structure_vae, tiny_tasks.structure_flow),
+    ],
 )
 def test_a_batch_depends_on_the_draw_alone(make: Callable[[], Any]) -> None:
     first, again, other = (make().load(draw(2, 0, seed=seed)) for seed in (3, 3, 8))

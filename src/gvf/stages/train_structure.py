@@ -16,7 +16,7 @@ from gvf.models.network_folder import WEIGHTS_NAME, save_network
 from gvf.tracking import client as tracking
 from gvf.training.checkpoint import remove_checkpoints
 from gvf.training.fit import fit
-from gvf.training.tasks.ss_flow import SsFlowTask, structure_latents
+from gvf.training.tasks.ss_flow import SsFlowTask, latent_deviation, structure_latents
 from gvf.training.tasks.ss_vae import SsVaeTask
 from gvf.workspace import Workspace
 
@@ -50,15 +50,20 @@ def _train_vae(params: Params, workspace: Workspace, clips: list[str]) -> dict[s
 
 def _train_flow(params: Params, workspace: Workspace, clips: list[str]) -> dict[str, float]:
     vae, resolution = SsVAE.load(workspace.structure_vae), params.featurize.voxel_resolution
-    encoder = vae.encoder.to(resolve_device(params.run.device)).requires_grad_(False)
+    device = resolve_device(params.run.device)
+    encoder = vae.to(device).requires_grad_(False).encoder
 
     def examples(clip: str) -> ImageExamples:
         return load_image_examples(workspace, clip)
 
+    def encoded(clip: str) -> Tensor:
+        return structure_latents(encoder, examples(clip), resolution)
+
     def latents(clip: str) -> Tensor:
-        return workspace.cached(
-            ("structure latents", clip), lambda: structure_latents(encoder, examples(clip), resolution)
-        )
+        return workspace.cached(("structure latents", clip), lambda: encoded(clip))
+
+    # The flow's noise has deviation 1, whatever weight the KL divergence had.
+    vae.rescale(latent_deviation([encoded(clip) for clip in clips]).to(device))
 
     def write(flow: SsFlow, folder: Path) -> None:
         vae.save(folder)

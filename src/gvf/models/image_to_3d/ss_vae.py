@@ -31,6 +31,18 @@ class SsVAE(nn.Module):
         posterior = self.encoder(occupancy)
         return self.decoder(posterior.sample(generator)), posterior
 
+    @torch.no_grad()
+    def rescale(self, deviation: Tensor) -> None:
+        """Divide all latents by a deviation [C]: weights change so that the occupancy stays the same up to rounding."""
+        last, first = self.encoder.out_layer[-1], self.decoder.input_layer
+        assert isinstance(last, nn.Conv3d)
+        assert last.bias is not None
+        channels = self.config.latent_channels
+        last.weight[:channels] /= deviation[:, None, None, None, None]
+        last.bias[:channels] /= deviation
+        last.bias[channels:] -= 2.0 * deviation.log()
+        first.weight *= deviation[None, :, None, None, None]
+
     def save(self, folder: PathLike) -> None:
         """Write each network into its own folder inside `folder`."""
         save_network(self.encoder, Path(folder) / SS_ENCODER_FOLDER)

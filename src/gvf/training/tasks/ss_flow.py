@@ -105,6 +105,12 @@ class SsFlowTask:
             self.write(model, partial)
 
 
+def latent_deviation(latents: Sequence[Tensor]) -> Tensor:
+    """Return the standard deviation [C] of latents [V, C, R, R, R] of several clips, around 0. Sums are float64."""
+    squares = [one.double().square().mean(dim=(0, 2, 3, 4)) for one in latents]
+    return torch.stack(squares).mean(0).sqrt().clamp(min=1e-6).float()
+
+
 @torch.no_grad()
 def structure_latents(encoder: SsEncoder, examples: ImageExamples, resolution: int) -> Tensor:
     """Return the means of the latents [V, C, R, R, R], on the CPU, of the shapes in a clip's images."""
