@@ -29,7 +29,7 @@ from gvf.gaussians.gaussians import Gaussians
 from gvf.geometry.camera import OrbitCamera
 from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.layers.precision import set_block_dtype
-from gvf.pipelines.canonical_image import ImageSettings, gaussians_of_image
+from gvf.pipelines.canonical_image import ImageSettings, object_of_image
 from gvf.pipelines.model_check import check_models
 from gvf.pipelines.motion import MotionSettings, demand_memory, generate_motion
 from gvf.pipelines.motion_generator import MotionGenerator
@@ -147,7 +147,7 @@ def run_image(weights: Path, options: argparse.Namespace, steps: Steps) -> dict[
     generator, settings = load_generator(weights, steps), ImageSettings(steps=options.steps)
     canonical = steps.run(
         "image to canonical Gaussians",
-        lambda: gaussians_of_image(picture().numpy(), generator, settings, Progress()),
+        lambda: object_of_image(picture().numpy(), generator, settings, Progress()).gaussians,
     )
     assert canonical.means.isfinite().all()
     save_tensors(weights / CANONICAL, {"values": canonical.to_activated14().contiguous()})

@@ -29,6 +29,7 @@ from tests.models.test_image_encoder import tiny_dinov2
 from tests.pipelines.small_generator import small_generator
 from tests.pipelines.test_generator import PUBLISHED, write_published
 from tests.pipelines.test_image_to_canonical_folders import DECODER_SETTINGS, SIZES, pipeline_settings
+from tests.pipelines.test_own_image_networks import write_own
 from tests.weights.small_weights import small_network
 
 IMAGE = {
@@ -216,6 +217,18 @@ def test_a_generators_own_image_networks_are_checked_too(own: Path, release: Pat
     (folder / IMAGE_FOLDER / "ss_decoder" / "model.safetensors").unlink()
     check = check_models(folder)
     assert {name for name, state in states(check).items() if state != "ok"} == {"ss-decoder"}
+
+
+def test_networks_that_the_training_stages_wrote_need_no_decoder(tmp_path: Path) -> None:
+    folder = tmp_path / "generator"
+    write_own(folder)
+    check = check_models(folder)
+    assert check.ok, check.parts
+    assert "slat-gs-decoder" not in states(check), "it is the generator's own"
+    index = json.loads((folder / IMAGE_FOLDER / "image_to_canonical.json").read_text())
+    index["slat"] = {"mean": [0.0] * 7, "std": [1.0] * 7}
+    (folder / IMAGE_FOLDER / "image_to_canonical.json").write_text(json.dumps(index))
+    assert "mean of the structured latents: channels is 7" in [part.detail for part in check_models(folder).parts][-1]
 
 
 def test_image_networks_are_looked_for_in_the_generators_folder(own: Path, release: Path, tmp_path: Path) -> None:
