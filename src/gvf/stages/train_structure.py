@@ -56,14 +56,14 @@ def _train_flow(params: Params, workspace: Workspace, clips: list[str]) -> dict[
     def examples(clip: str) -> ImageExamples:
         return load_image_examples(workspace, clip)
 
-    def encoded(clip: str) -> Tensor:
-        return structure_latents(encoder, examples(clip), resolution)
+    def encoded(clip: str, images: int) -> Tensor:
+        return structure_latents(encoder, examples(clip), images, resolution)
 
     def latents(clip: str) -> Tensor:
-        return workspace.cached(("structure latents", clip), lambda: encoded(clip))
+        return workspace.cached(("structure latents", clip), lambda: encoded(clip, len(examples(clip).tokens)))
 
     # The flow's noise has deviation 1, whatever weight the KL divergence had.
-    vae.rescale(latent_deviation([encoded(clip) for clip in clips]).to(device))
+    vae.rescale(latent_deviation([encoded(clip, 1) for clip in clips]).to(device))
 
     def write(flow: SsFlow, folder: Path) -> None:
         vae.save(folder)

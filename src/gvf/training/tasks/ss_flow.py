@@ -112,9 +112,9 @@ def latent_deviation(latents: Sequence[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def structure_latents(encoder: SsEncoder, examples: ImageExamples, resolution: int) -> Tensor:
-    """Return the means of the latents [V, C, R, R, R], on the CPU, of the shapes in a clip's images."""
+def structure_latents(encoder: SsEncoder, examples: ImageExamples, images: int, resolution: int) -> Tensor:
+    """Return the means of the latents [V, C, R, R, R], on the CPU, of the shapes in a clip's first V = `images` images."""
     device = next(encoder.parameters()).device
-    shapes = torch.stack([examples.occupancy(view, resolution) for view in range(len(examples.tokens))])
+    shapes = torch.stack([examples.occupancy(image, resolution) for image in range(images)])
     with torch.autocast(device.type, enabled=False):
         return encoder(shapes.float().to(device)).mean.cpu()
