@@ -30,7 +30,7 @@ def test_good_values_become_typed_frozen_and_plain_again() -> None:
     params = parse(Params, changed({"sample.safety": 1}))
     assert params.sample.safety == 1.0
     assert isinstance(params.sample.safety, float)
-    assert params.sample.methods == ("vae", "dit")
+    assert params.sample.methods == ("vae", "dit", "video")
     assert params.collect.glb is None
     assert params.train_dit.training.betas == (0.9, 0.99)
     assert parse(Params, as_dict(params)) == params
