@@ -97,7 +97,7 @@ class Trainer:
             batch = self.task.load(draw)
             if kept is not None:
                 static = batch.canonical
-                kept(model.static, [self.task.clips[i] for i in draw.indices], static.features, static.voxels)
+                kept(model.static.encoder, [self.task.clips[i] for i in draw.indices], static.features, static.voxels)
 
     def step(self) -> dict[str, float]:
         """Take one step; return the seconds of its parts."""
