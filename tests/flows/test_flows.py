@@ -145,7 +145,7 @@ def test_the_ablations_run_every_variant_and_seed_as_dvc_calls_them(workspace: P
         text=True,
         check=True,
     ).stdout.split()
-    assert len(listed) == 14 * 2 + 1
+    assert len(listed) == 14 * 3 + 1
     assert calls(workspace) == [f"repro {stage}" for stage in listed]
     artifact = Artifact.get("ablations-vae-a-0")
     assert artifact is not None
@@ -216,6 +216,8 @@ def test_deployments_name_every_flow_and_import(monkeypatch: pytest.MonkeyPatch)
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     monkeypatch.chdir(ROOT)
     flows = {load_flow_from_entrypoint(entry["entrypoint"]).name for entry in deployments}
-    assert flows == {"curate", "train-vae", "train-dit", "evaluate", "pipeline", "ablations", "generate"}
+    assert flows == {
+        *("curate", "train-vae", "train-dit", "train-image-to-3d", "evaluate", "pipeline", "ablations", "generate"),
+    }
     assert {entry["name"] for entry in deployments} == {"local"}
     assert {entry["work_pool"]["name"] for entry in deployments} == {"local-pool"}

@@ -80,7 +80,7 @@ def test_a_tiny_model_learns_one_batch(make: Callable[[], Any], steps: int, lear
     "make",
     [
         *(tiny_tasks.static_vae, tiny_tasks.joint_vae, tiny_tasks.motion_first, tiny_tasks.dit, tiny_tasks.slat_flow),
-        *(tiny_tasks.structure_vae, tiny_tasks.structure_flow),
+        tiny_tasks.structure_flow,  # both images of a tiny clip show the same shape, all that the structure VAE's batches hold
     ],
 )
 def test_a_batch_depends_on_the_draw_alone(make: Callable[[], Any]) -> None:
