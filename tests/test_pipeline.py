@@ -16,10 +16,12 @@ import yaml
 
 from gvf.config.load import load_params
 from gvf.data.clips import clip_ids
+from gvf.data.failures import read_failures
 from gvf.data.latents import load_latents, load_statistics
 from gvf.data.manifest import read_manifest
 from gvf.data.rejections import read_rejections
 from gvf.errors import UserError
+from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.variation.dit import VideoCondition
 from gvf.pipelines.animate_mesh import canonical_from_features
 from gvf.pipelines.generator_export import ExportOptions, export
@@ -31,6 +33,7 @@ from gvf.training.randomness import derive_seed
 from gvf.workspace import Workspace
 from gvf_evaluation.commands import report_ablations
 from gvf_evaluation.commands.ablate import ablate
+from gvf_evaluation.held_out import gap_closed
 from tests.parameter_reads import recorded
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -289,23 +292,44 @@ def test_clips_that_are_damaged_on_the_way_are_left_out_from_there_on(results, t
     assert all(clip in page for clip in lost)
 
 
-def test_a_clip_that_cannot_be_sampled_or_scored_costs_itself_alone(results, tmp_path, monkeypatch):
+def test_a_method_that_fails_on_a_clip_costs_that_method_of_that_clip(results, tmp_path, monkeypatch):
+    """`dit` cannot read the first clip's video, and the structure flow finds no voxel for the second one."""
     _, folder = results
     shutil.copytree(folder, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     clips = read_manifest(Workspace().curated_manifest)
-    lost, kept = clips[clips["split"] == "held_out"]["clip_id"].tolist()[:2]
-    before = load_npz(f"data/predictions/{kept}.npz")["dit_rgb"]
-    tensors = load_tensors(f"data/features/{lost}.safetensors")
+    unread, empty = clips[clips["split"] == "held_out"]["clip_id"].tolist()[:2]
+    before = load_npz(f"data/predictions/{empty}.npz")
+    tensors = load_tensors(f"data/features/{unread}.safetensors")
     wrong = {**tensors, "video_tokens": tensors["video_tokens"][..., :1]}  # what cannot even be put into a batch
-    save_tensors(f"data/features/{lost}.safetensors", wrong)
-    metrics = run_stages(["sample", "evaluate"])
-    assert (metrics["sample"]["clips"], metrics["sample"]["rejected"]) == (1, 1)
-    (row,) = read_rejections("data/predictions")
-    assert (row.clip_id, row.stage, row.reason, row.exception) == (lost, "sample", "failed", "RuntimeError")
-    np.testing.assert_array_equal(load_npz(f"data/predictions/{kept}.npz")["dit_rgb"], before)
-    assert not Path(f"data/predictions/{lost}.npz").exists()
-    assert set(pd.read_csv("reports/scores/clips.csv")["clip_id"]) == {kept}
+    save_tensors(f"data/features/{unread}.safetensors", wrong)
+    calls = iter(range(100))
+    occupied = SsDecoder.occupied
+    monkeypatch.setattr(
+        SsDecoder,
+        "occupied",
+        lambda network, latents: [part[: len(part) * (next(calls) != 1)] for part in occupied(network, latents)],
+    )
+    metrics = run_stages(["sample", "evaluate", "report"])
+    assert (metrics["sample"]["clips"], metrics["sample"]["rejected"], metrics["sample"]["failures"]) == (2, 0, 2)
+    assert read_rejections("data/predictions") == []
+    lost = {(one.clip_id, one.method): one for one in read_failures("data/predictions")}
+    assert lost.keys() == {(unread, "dit"), (empty, "video")}
+    assert "no voxel is active" in lost[empty, "video"].message
+    after = load_npz(f"data/predictions/{empty}.npz")
+    assert before.keys() - after.keys() == {"video_rgb"}
+    assert all((after[name] == before[name]).all() for name in after)
+    scored = pd.read_csv("reports/scores/clips.csv").set_index(["clip_id", "method"])
+    assert {(unread, "dit"), (empty, "video")}.isdisjoint(scored.index)
+    assert len(scored) == 2 * 5 - 2
+    rows = pd.read_csv("reports/scores/summary.csv").set_index(["group", "method"])
+    assert rows.loc["all"]["num_clips"].to_dict() == {"static": 2, "interpolated": 2, "vae": 2, "dit": 1, "video": 1}
+    references = [scored.at[(empty, name), "psnr"] for name in ("static", "interpolated")]  # of the clip that `dit` has
+    gap = gap_closed(scored.at[(empty, "dit"), "psnr"], *references)
+    assert rows.at[("all", "dit"), "gap_closed"] == pytest.approx(gap, abs=1e-4, nan_ok=True)
+    page = Path("reports/index.html").read_text()
+    assert "no voxel is active" in page
+    assert "Methods that failed, by clip (2)" in page
 
 
 def write_tiny_ablations() -> None:

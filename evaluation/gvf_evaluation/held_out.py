@@ -72,27 +72,30 @@ def summary_table(clips: pd.DataFrame, set_scores: Mapping[str, Mapping[str, flo
 
     The groups are `all`; `seen` and `unseen` (whether the asset is in training), the same of skeletons, kinds of objects, and
     sizes of motion. clips: from `clip_table`. set_scores: method -> metrics of the whole set, which join the rows of group
-    `all`. `gap_closed` is that of the mean PSNRs, not the mean of the clips' own.
+    `all`. A method that failed on some clips has fewer `num_clips`, and its `gap_closed` is relative to the references on the
+    same clips; it is that of the mean PSNRs, not the mean of the clips' own.
     """
     names = [name for name in clips.columns if name not in (*_CLIP_COLUMNS, "method", "gap_closed")]
+    rows = []
+    for group, part in groups_of(clips).items():
+        for method in (name for name in METHODS if name in set(part["method"])):
+            own = part[part["method"] == method]
+            row = {"group": group, "method": method, "num_clips": len(own), **own[names].mean()}
+            if group == "all" and set_scores:
+                row |= set_scores.get(method, {})
+            same = part[part["clip_id"].isin(own["clip_id"])].groupby("method")["psnr"].mean()
+            row["gap_closed"] = gap_closed(same[method], same[STATIC], same[INTERPOLATED])
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def groups_of(clips: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of every group that has some, `all` first. clips: one or more rows per clip, with its properties."""
     groups = {"all": clips, "seen": clips[clips["asset_seen"]], "unseen": clips[~clips["asset_seen"]]}
     groups |= {"skeleton seen": clips[clips["skeleton_seen"]], "skeleton unseen": clips[~clips["skeleton_seen"]]}
     groups |= {f"kind {name}": clips[clips["kind"] == name] for name in sorted(clips["kind"].unique())}
     groups |= {f"motion {name}": clips[clips["motion_size"] == name] for name in MOTION_SIZES}
-    rows = []
-    for group, part in groups.items():
-        if part.empty:
-            continue
-        means = part.groupby("method")[names].mean()
-        for method in (name for name in METHODS if name in means.index):
-            row = {"group": group, "method": method, "num_clips": part["clip_id"].nunique()}
-            row |= {name: means.at[method, name] for name in names}
-            if group == "all" and set_scores:
-                row |= set_scores.get(method, {})
-            psnr = means["psnr"]
-            row["gap_closed"] = gap_closed(psnr[method], psnr[STATIC], psnr[INTERPOLATED])
-            rows.append(row)
-    return pd.DataFrame(rows)
+    return {name: part for name, part in groups.items() if not part.empty}
 
 
 def flat_metrics(summary: pd.DataFrame) -> dict[str, float]:

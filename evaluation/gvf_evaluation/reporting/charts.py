@@ -149,7 +149,7 @@ def gap_closed(gaps: pd.DataFrame) -> Markup:
     for name, label, mark in zip((methods.VAE, methods.DIT), ("VAE, from the mesh", "DiT, from the video"), marks):
         axes.plot(clipped[name], rows, "o", label=label, **mark)
     for row in np.flatnonzero(gaps.isna().all(axis=1)):
-        axes.text(0.02, float(row), "no motion in these views", va="center", color=QUIET)
+        axes.text(0.02, float(row), "no motion in these views, or failed", va="center", color=QUIET)
     axes.axvline(0, color=QUIET, linewidth=1)
     axes.set(xlim=(low - 0.04, 1.04), ylim=(len(gaps) - 0.4, -0.6), yticks=rows)
     axes.set_yticklabels([_shortened(str(name)) for name in gaps.index])

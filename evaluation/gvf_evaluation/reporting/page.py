@@ -54,6 +54,7 @@ class Page:
     tiles: Sequence[Tile]
     quality: Table
     definitions: Mapping[str, str]
+    failed: Table | None
     groups: Table
     shown: Mapping[str, Sequence[ShownClip]]
     num_failures: int

@@ -36,12 +36,14 @@ def build_page(inputs: ReportInputs, shown: Mapping[str, Sequence[ShownClip]]) -
     gaps = tables.gaps_by_clip(inputs.clips)
     over_time = tables.over_time(inputs.frames)
     rejected = tables.rejected(inputs.manifest, measurement["rejected"])
+    failed = tables.failed_methods(measurement["failures"])
     compared = {tables.LABELS[name] for name in COMPARED}
     return Page(
         measurement=measurement,
         tiles=_tiles(inputs.summary, measurement),
         quality=table_of(tables.overall(inputs.summary), lambda row: row[0] in compared),
         definitions=definitions(inputs.summary),
+        failed=None if failed.empty else table_of(failed),
         groups=table_of(tables.by_group(inputs.summary)),
         shown=shown,
         num_failures=int((gaps[DIT] < 0).sum()),
@@ -49,7 +51,7 @@ def build_page(inputs: ReportInputs, shown: Mapping[str, Sequence[ShownClip]]) -
         over_time_table=table_of(tables.labelled(over_time)),
         over_time_caption=tables.OVER_TIME_CAPTION,
         gaps=charts.gap_closed(gaps),
-        gaps_table=table_of(pd.DataFrame({"clip_id": gaps.index, **_percent(gaps)})),
+        gaps_table=table_of(pd.DataFrame({"clip_id": gaps.index, **_percent(gaps, measurement["failures"])})),
         curves=[(stage, training_curves(stage, inputs.curves[stage])) for stage in TRAINING_STAGES],
         decisions=charts.clip_counts(tables.decision_counts(inputs.manifest)),
         rejected=None if rejected.empty else table_of(rejected.head(MOST_REJECTED)),
@@ -117,10 +119,16 @@ def _tiles(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> list[Tile]:
     return tiles
 
 
-def _percent(gaps: pd.DataFrame) -> dict[str, list[str]]:
+def _percent(gaps: pd.DataFrame, failures: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    failed = {(failure["clip_id"], failure["method"]) for failure in failures}
+
+    def text(clip: str, method: str, gap: float) -> str:
+        if (clip, method) in failed:
+            return "failed"
+        return "no motion in these views" if gap != gap else f"{gap:.0%}"
+
     return {
-        METHOD_LABELS[name]: ["no motion in these views" if gap != gap else f"{gap:.0%}" for gap in gaps[name]]
-        for name in (VAE, DIT)
+        METHOD_LABELS[name]: [text(str(clip), name, gap) for clip, gap in gaps[name].items()] for name in (VAE, DIT)
     }
 
 

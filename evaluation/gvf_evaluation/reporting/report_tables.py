@@ -79,8 +79,8 @@ def measured_caption(measurement: Mapping[str, Any]) -> str:
 
 def overall(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the means over all held-out clips, one row per method."""
-    table = labelled(summary[summary["group"] == "all"].drop(columns=["group", "num_clips"]))
-    first = ["method", "gap_closed", DISPLACEMENT_ERROR]
+    table = labelled(summary[summary["group"] == "all"].drop(columns="group"))
+    first = ["method", "num_clips", "gap_closed", DISPLACEMENT_ERROR]
     return table[[*first, *(name for name in table.columns if name not in first)]]
 
 
@@ -132,6 +132,11 @@ def decision_counts(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 _SPLITS = {"train": "training", "held_out": "held-out"}
+
+
+def failed_methods(failures: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Return every method that failed on a clip, with the reason. failures: of the measurement."""
+    return labelled(pd.DataFrame(failures, columns=["clip_id", "method", "reason", "message"]))
 
 
 def rejected(manifest: pd.DataFrame, later: Sequence[Mapping[str, str]]) -> pd.DataFrame:

@@ -107,9 +107,11 @@ def _caption(clip_id: str, clips: pd.DataFrame) -> str:
     closed = f"Gap closed by the DiT: {gap:.0%}. " if gap == gap else ""
     error = rows["displacement_error"].astype(float).to_dict()[DIT]
     moved = f"Displacement error of the DiT: {error:.2f}. " if error == error else ""
+    failed = [label for name, label in METHOD_LABELS.items() if name in set(clips["method"]) - set(values)]
+    without = f"Failed on this clip: {', '.join(failed)}. " if failed else ""
     first = rows.iloc[0]
     seen = "asset" if bool(first["asset_seen"]) else "skeleton" if bool(first["skeleton_seen"]) else "neither"
     return (
-        f"{closed}{moved}PSNR in dB: {psnr}. Kind {first['kind']}, motion {float(first['motion']):.2f}; {_SEEN[seen]} seen in "
-        "training."
+        f"{closed}{moved}PSNR in dB: {psnr}. {without}Kind {first['kind']}, motion {float(first['motion']):.2f}; "
+        f"{_SEEN[seen]} seen in training."
     )

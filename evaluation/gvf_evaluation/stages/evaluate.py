@@ -15,6 +15,7 @@ from gvf.config.load import as_dict
 from gvf.config.params import Params
 from gvf.data.clips import accepted_clips
 from gvf.data.curation.leakage import refuse_leaks
+from gvf.data.failures import read_failures
 from gvf.data.manifest import HELD_OUT, read_manifest
 from gvf.data.rejections import NAME as REJECTIONS
 from gvf.data.rejections import merge_rejections
@@ -56,10 +57,12 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     refuse_leaks(manifest)
     clips = _held_out(workspace)
     methods = (STATIC, INTERPOLATED, *params.sample.methods)
-    results = [
-        attempt(clip.clip_id, score_clip, workspace, clip.clip_id, methods, metrics, device)
-        for clip in tqdm(clips, desc="evaluate", unit="clip")
-    ]
+    failures = read_failures(workspace.predictions)
+    failed = {(failure.clip_id, failure.method) for failure in failures}
+    results = []
+    for clip in tqdm(clips, desc="evaluate", unit="clip"):
+        sampled = [name for name in methods if (clip.clip_id, name) not in failed]
+        results.append(attempt(clip.clip_id, score_clip, workspace, clip.clip_id, sampled, metrics, device))
     rejections = merge_rejections("evaluate", results, after=workspace.predictions)
     scored = [(clip, result) for clip, result in zip(clips, results) if not isinstance(result, Rejected)]
     set_scores, absent = score_methods(scored, methods, metrics)
@@ -70,7 +73,12 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     _write_csv(_frame_rows(scored), files.frames)
     measured = _measurement(params, workspace, scored, device)
     rejected = [asdict(rejection) for rejection in rejections]  # by all stages after curation
-    more = {"test_set": test_sets.name_of(manifest), "absent": absent, "rejected": rejected}
+    more = {
+        "test_set": test_sets.name_of(manifest),
+        "absent": absent,
+        "rejected": rejected,
+        "failures": [asdict(failure) for failure in failures],
+    }
     write_json(files.measurement, measured | more)
     return {**flat_metrics(summary), "rejected": sum(isinstance(result, Rejected) for result in results)}
 
@@ -84,8 +92,8 @@ def score_methods(
         absent |= result.absent
     scores: dict[str, dict[str, float]] = {}
     for method in methods:
-        names = scored[0][1].features[method]
-        features = {name: [result.features[method][name] for _, result in scored] for name in names}
+        found = [result.features[method] for _, result in scored if method in result.features]
+        features = {name: [one[name] for one in found] for name in found[0]} if found else {}
         scores[method], without = score_sets(features, metrics)
         absent |= without
     return scores, absent

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gvf.models.layers.voxel_batch import VoxelBatch
-from gvf.models.variation.joint_vae import Canonical, JointVAE
+from gvf.models.variation.joint_vae import Canonical, JointVAE, Motion
 
 
 @torch.no_grad()
@@ -16,11 +16,12 @@ def canonical_from_features(vae: JointVAE, features: Tensor, voxels: Tensor) -> 
 
 
 @torch.no_grad()
-def reconstruct(vae: JointVAE, canonical: Canonical, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the autoencoder's reconstruction of a known motion: points [T, N, 3] of one clip, the canonical frame first.
+def known_motion(vae: JointVAE, canonical: Canonical, points: Tensor) -> Motion:
+    """Return how the mesh moves the Gaussians of one clip (Eq. 4). points: [T, N, 3], the canonical frame first."""
+    return vae.motion(canonical, torch.cat([points[:1], points]).unsqueeze(0))
 
-    The results are the variation field [T, G, 14] and the interpolated displacements [T, G, 3] of the Gaussians (Eq. 4).
-    """
-    motion = vae.motion(canonical, torch.cat([points[:1], points]).unsqueeze(0))
-    posterior = vae.encode(canonical, motion)
-    return vae.decode(canonical, posterior.mean)[0], motion.interpolated[0]
+
+@torch.no_grad()
+def reconstruct(vae: JointVAE, canonical: Canonical, motion: Motion) -> Tensor:
+    """Return the autoencoder's reconstruction of the known motion of one clip: its variation field [T, G, 14]."""
+    return vae.decode(canonical, vae.encode(canonical, motion).mean)[0]

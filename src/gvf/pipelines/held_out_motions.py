@@ -12,7 +12,7 @@ from gvf.data.latents import load_latents
 from gvf.metrics.displacement import relative_error
 from gvf.models.variation.dit import VideoCondition
 from gvf.models.variation.joint_vae import Canonical, JointVAE
-from gvf.pipelines.animate_mesh import canonical_from_features, reconstruct
+from gvf.pipelines.animate_mesh import canonical_from_features, known_motion, reconstruct
 from gvf.pipelines.clip_player import VIDEO
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.motion_generator import Generated, MotionGenerator
@@ -45,8 +45,9 @@ class HeldOutMotions:
         fields = self.generate(clips, canonicals).fields
         errors: dict[str, list[float]] = {"vae": [], "dit": []}
         for clip, canonical, field in zip(clips, canonicals, fields):
-            reconstructed, displacements = reconstruct(vae, canonical, load_points(self.workspace, clip).to(device))
-            errors["vae"].append(relative_error(reconstructed[..., :3], displacements))
+            motion = known_motion(vae, canonical, load_points(self.workspace, clip).to(device))
+            displacements = motion.interpolated[0]
+            errors["vae"].append(relative_error(reconstruct(vae, canonical, motion)[..., :3], displacements))
             errors["dit"].append(relative_error(field[..., :3], displacements))
         return {name: sum(values) / len(values) for name, values in errors.items()}
 

@@ -1,0 +1,135 @@
+"""One held-out clip by every method: moving Gaussians and their images; a method that fails costs only itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gvf.data.clips import Views, load_points, load_views
+from gvf.errors import ClipError
+from gvf.execution.rejected import Rejected, attempt
+from gvf.gaussians.gaussians import Gaussians
+from gvf.methods import DIT, INTERPOLATED, STATIC, VAE, VIDEO_ONLY
+from gvf.metrics.displacement import relative_error
+from gvf.models.variation.joint_vae import Canonical, JointVAE, Motion, displace
+from gvf.pipelines.animate_mesh import known_motion, reconstruct
+from gvf.pipelines.held_out_objects import HeldOutObjects
+from gvf.rendering.splats import draw_gaussians
+from gvf.storage.files import save_npz, save_tensors
+from gvf.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Moving Gaussians [T, N] with their images, uint8 [T, V, H, W, 3]."""
+
+    moving: Gaussians
+    images: np.ndarray
+
+
+@dataclass(frozen=True)
+class SampledClip:
+    """What the references and the methods made of one clip.
+
+    canonical: Gaussians [N] that the mesh gives. drawn: by name, of both references and of every method that did not fail;
+    failures: the other methods. errors: displacement error of each method that moves the Gaussians of the mesh.
+    drawing_seconds: rendering time per method. object_seconds: time in which the object and its motion were generated from the
+    video; 0 where they were not.
+    """
+
+    canonical: Gaussians
+    drawn: Mapping[str, Drawn]
+    failures: Mapping[str, Rejected]
+    errors: Mapping[str, float]
+    drawing_seconds: float
+    object_seconds: float
+
+    def write(self, folder: Path, clip: str) -> None:
+        """Write images and Gaussians into a folder of predictions."""
+        save_npz(folder / f"{clip}.npz", **{f"{name}_rgb": one.images for name, one in self.drawn.items()})
+        tensors = {f"{name}_means": one.moving.means for name, one in self.drawn.items() if name != STATIC}
+        for name in (DIT, VIDEO_ONLY):
+            if name in self.drawn:
+                tensors[f"{name}_gaussians"] = self.drawn[name].moving.to_activated14()
+        save_tensors(folder / f"{clip}.safetensors", {"canonical": self.canonical.to_activated14(), **tensors})
+
+
+@dataclass(frozen=True)
+class ClipSampler:
+    """Samples held-out clips by `methods`. objects: generate what `video` shows; None where it is not configured."""
+
+    vae: JointVAE
+    workspace: Workspace
+    objects: HeldOutObjects | None
+    methods: Sequence[str]
+    device: torch.device
+
+    def sample(self, clip: str, canonical: Canonical, generated: Tensor | Rejected | None) -> SampledClip:
+        """Return what references and methods make of a clip. generated: the field [T, G, 14] of `dit`, where it is configured.
+
+        Raises an error where a reference fails.
+        """
+        motion = known_motion(self.vae, canonical, load_points(self.workspace, clip).to(self.device))
+        gaussians, displacements = canonical.clip(0), motion.interpolated[0]
+        fields = self._fields(clip, canonical, motion, generated)
+        began = now(self.device)
+        made = {} if self.objects is None else {VIDEO_ONLY: attempt(clip, self.objects.moving, clip)}
+        object_seconds = now(self.device) - began
+        began, views = time.monotonic(), load_views(self.workspace, clip, "eval")
+        drawn: dict[str, Drawn | Rejected] = {
+            STATIC: draw(displace(gaussians, torch.zeros_like(displacements)), views, self.device),
+            INTERPOLATED: draw(displace(gaussians, displacements), views, self.device),
+        }
+        for name, field in fields.items():
+            moving = field if isinstance(field, Rejected) else attempt(clip, gaussians.vary, field)
+            made[name] = moving
+        for name in self.methods:
+            moving = made[name]
+            drawn[name] = moving if isinstance(moving, Rejected) else attempt(clip, draw, moving, views, self.device)
+        done = {name: result for name, result in drawn.items() if not isinstance(result, Rejected)}
+        return SampledClip(
+            canonical=gaussians,
+            drawn=done,
+            failures={name: result for name, result in drawn.items() if isinstance(result, Rejected)},
+            errors={
+                name: relative_error(field[..., :3], displacements)
+                for name, field in fields.items()
+                if isinstance(field, Tensor) and name in done
+            },
+            drawing_seconds=(time.monotonic() - began) / len(drawn),
+            object_seconds=object_seconds,
+        )
+
+    def _fields(
+        self, clip: str, canonical: Canonical, motion: Motion, generated: Tensor | Rejected | None
+    ) -> dict[str, Tensor | Rejected]:
+        """Return the variation fields [T, G, 14] of the configured methods that move the Gaussians of the mesh."""
+        fields: dict[str, Tensor | Rejected] = {}
+        if VAE in self.methods:
+            fields[VAE] = attempt(clip, reconstruct, self.vae, canonical, motion)
+        if DIT in self.methods:
+            assert generated is not None, "the stage generates it where it is configured"
+            fields[DIT] = generated
+        return fields
+
+
+@torch.no_grad()
+def draw(moving: Gaussians, views: Views, device: torch.device) -> Drawn:
+    """Render Gaussians [T, N] over white from the cameras of views [T, V, ...]. Raises ClipError where they are not finite."""
+    if not moving.to_activated14().isfinite().all():
+        raise ClipError("invalid", "its Gaussians are not finite.")
+    rgb = draw_gaussians(moving, views.viewmats.to(device), views.Ks.to(device), views.rgba.shape[-2])
+    return Drawn(moving, (rgb.clamp(0, 1) * 255.0).round().byte().cpu().numpy())
+
+
+def now(device: torch.device) -> float:
+    """Return the time in seconds, after the device has finished all its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic()
