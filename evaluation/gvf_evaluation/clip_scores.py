@@ -13,7 +13,7 @@ from torch import Tensor
 from gvf.data.clips import load_points, load_views, on_white
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
-from gvf.methods import INTERPOLATED, STATIC, VIDEO_ONLY
+from gvf.methods import INTERPOLATED, OWN_OBJECTS, STATIC
 from gvf.metrics.displacement import relative_error
 from gvf.metrics.metric import ImagePairs, Metric, PointMetric
 from gvf.storage.files import load_npz, load_tensors
@@ -85,14 +85,14 @@ def clip_views(prediction: Tensor, ground_truth: Tensor) -> Iterator[list[FrameP
 def displacement_errors(canonical: Tensor, centres: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the displacement error of every method, relative to the motion of `interpolated`.
 
-    It is NaN if that does not move, and of `video`, whose Gaussians are others. canonical: [N, 3]. centres: of every method,
+    It is NaN if that does not move, and of `OWN_OBJECTS`, whose Gaussians are others. canonical: [N, 3]. centres: of every method,
     [T, N, 3].
     """
     motion = centres[INTERPOLATED] - canonical
     if not motion.any():
         return dict.fromkeys(centres, math.nan)
     return {
-        method: math.nan if method == VIDEO_ONLY else relative_error(value - canonical, motion)
+        method: math.nan if method in OWN_OBJECTS else relative_error(value - canonical, motion)
         for method, value in centres.items()
     }
 

@@ -42,6 +42,8 @@ _COLUMNS = {
     "displacement_error": Column("Displacement error", "{:.3f}", higher_is_better=False),
     "motion": Column("Motion", "{:.2f}"),
     "gap_closed": Column("Gap closed", "{:.1%}", higher_is_better=True),
+    "psnr_gained": Column("PSNR gained, dB", "{:+.2f}", higher_is_better=True),
+    "motion_source": Column("Motion"),
     "time_in_all": Column("Time with alignment and rendering"),
 }
 

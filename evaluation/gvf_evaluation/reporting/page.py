@@ -55,6 +55,7 @@ class Page:
     quality: Table
     definitions: Mapping[str, str]
     failed: Table | None
+    video_only: Table | None
     groups: Table
     shown: Mapping[str, Sequence[ShownClip]]
     num_failures: int

@@ -38,12 +38,14 @@ def build_page(inputs: ReportInputs, shown: Mapping[str, Sequence[ShownClip]]) -
     rejected = tables.rejected(inputs.manifest, measurement["rejected"])
     failed = tables.failed_methods(measurement["failures"])
     compared = {tables.LABELS[name] for name in COMPARED}
+    lost = tables.split(inputs.clips)
     return Page(
         measurement=measurement,
         tiles=_tiles(inputs.summary, measurement),
         quality=table_of(tables.overall(inputs.summary), lambda row: row[0] in compared),
         definitions=definitions(inputs.summary),
         failed=None if failed.empty else table_of(failed),
+        video_only=None if lost is None else table_of(lost),
         groups=table_of(tables.by_group(inputs.summary)),
         shown=shown,
         num_failures=int((gaps[DIT] < 0).sum()),

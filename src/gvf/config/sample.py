@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from gvf.config.fields import STRICT
+from gvf.config.fields import STRICT, clash
 from gvf.config.flow_sampling import FlowSamplingConfig
+from gvf.methods import SPLIT, VIDEO_ONLY
+
+Method = Literal["vae", "dit", "video", "video_true_shape", "video_true_alignment", "video_true_motion"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -18,9 +21,10 @@ class SampleConfig:
     num_frames: Annotated[int, Field(ge=2)]
     """Frames per held-out clip (T): of the generated motion, its conditioning video and the ground truth. The stage
     `curate` bakes held-out clips at this length; training clips have `curate.num_frames`."""
-    methods: Annotated[tuple[Literal["vae", "dit", "video"], ...], Field(min_length=1)]
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)]
     """What is rendered beside the references: `vae` (reconstruction), `dit` (motion generated from the video), `video` (the
-    object too). The Gaussians of the last one are kept. The stage `report` needs the first two."""
+    object too). `video_true_shape`, `video_true_alignment` and `video_true_motion` are `video` with that part taken from the
+    mesh. The stage `report` needs the first two."""
     solver: Literal["adaptive", "multistep"]
     """`adaptive` (DPM-Solver of order 2, A.2) or `multistep` with `steps` steps."""
     steps: PositiveInt
@@ -43,3 +47,9 @@ class SampleConfig:
     """Sampling of the structured latent flow, by which `video` finds these voxels' latents."""
     batch_size: PositiveInt
     """Clips denoised together."""
+
+    @model_validator(mode="after")
+    def _splits_what_is_sampled(self) -> SampleConfig:
+        if VIDEO_ONLY not in self.methods and (split := [name for name in self.methods if name in SPLIT]):
+            raise clash("methods", f"has {', '.join(split)}, which are compared with {VIDEO_ONLY}. Add {VIDEO_ONLY}.")
+        return self

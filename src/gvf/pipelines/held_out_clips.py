@@ -15,7 +15,7 @@ from gvf.data.clips import Views, load_points, load_views
 from gvf.errors import ClipError
 from gvf.execution.rejected import Rejected, attempt
 from gvf.gaussians.gaussians import Gaussians
-from gvf.methods import DIT, INTERPOLATED, STATIC, VAE, VIDEO_ONLY
+from gvf.methods import DIT, INTERPOLATED, OWN_OBJECTS, STATIC, VAE, VIDEO_ONLY
 from gvf.metrics.displacement import relative_error
 from gvf.models.variation.joint_vae import Canonical, JointVAE, Motion, displace
 from gvf.pipelines.animate_mesh import known_motion, reconstruct
@@ -79,7 +79,7 @@ class ClipSampler:
         gaussians, displacements = canonical.clip(0), motion.interpolated[0]
         fields = self._fields(clip, canonical, motion, generated)
         began = now(self.device)
-        made = {} if self.objects is None else {VIDEO_ONLY: attempt(clip, self.objects.moving, clip)}
+        made = self._own_objects(clip)
         object_seconds = now(self.device) - began
         began, views = time.monotonic(), load_views(self.workspace, clip, "eval")
         drawn: dict[str, Drawn | Rejected] = {
@@ -105,6 +105,13 @@ class ClipSampler:
             drawing_seconds=(time.monotonic() - began) / len(drawn),
             object_seconds=object_seconds,
         )
+
+    def _own_objects(self, clip: str) -> dict[str, Gaussians | Rejected]:
+        """Return the moving Gaussians [T, N] of the configured methods that generate the object, too."""
+        if self.objects is None:
+            return {}
+        one = self.objects.of(clip)
+        return {name: attempt(clip, one.moving, name) for name in self.methods if name in OWN_OBJECTS}
 
     def _fields(
         self, clip: str, canonical: Canonical, motion: Motion, generated: Tensor | Rejected | None

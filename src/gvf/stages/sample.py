@@ -17,7 +17,7 @@ from gvf.data.rejections import record_rejections
 from gvf.devices import resolve_device
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.gaussians.gaussians import Gaussians
-from gvf.methods import DIT, VAE, VIDEO_ONLY
+from gvf.methods import DIT, SPLIT, VAE, VIDEO_ONLY
 from gvf.models.variation.joint_vae import Canonical, JointVAE
 from gvf.pipelines.asset_files import ASSET_NAME, PAGE_NAME
 from gvf.pipelines.clip_player import ClipPlayer
@@ -132,7 +132,7 @@ def _sample_clip(
         return sampled
     sampled.write(folder, clip)
     if not logged:
-        last = [*sampled.drawn.values()][-1]
+        last = [one for name, one in sampled.drawn.items() if name not in SPLIT][-1]
         _log_example(sampler.workspace, clip, last.moving, last.images.shape[-2])
     return _Values(sampled.failures, sampled.errors, sampled.drawing_seconds, sampled.object_seconds)
 

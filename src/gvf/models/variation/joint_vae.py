@@ -28,11 +28,15 @@ VARIATION_FOLDER = "variation_vae"
 
 @dataclass(frozen=True)
 class Canonical:
-    """Canonical Gaussians of B clips (Eq. 2): fields [B, N, ...], `valid` [B, N] false for padding, and S_1's posterior."""
+    """Canonical Gaussians of B clips (Eq. 2): fields [B, N, ...], and `valid` [B, N], false for padding."""
 
     gaussians: Gaussians
     valid: Tensor
-    posterior: Posterior
+
+    @classmethod
+    def of(cls, gaussians: Gaussians) -> Canonical:
+        """Return the canonical Gaussians [N] of one clip as a batch."""
+        return cls(*pad([gaussians]))
 
     def clip(self, index: int) -> Gaussians:
         """Return the Gaussians of one clip, without padding."""
@@ -94,8 +98,7 @@ class JointVAE(nn.Module):
     ) -> Canonical:
         """Return G_1 = D_GS(S_1) for a posterior of S_1 [M, C] that E_GS returned earlier; `generator` as in `canonical`."""
         latents = posterior.mean if generator is None else posterior.sample(generator)
-        gaussians, valid = pad(self.static.decode(latents, voxels))
-        return Canonical(gaussians, valid, posterior)
+        return Canonical(*pad(self.static.decode(latents, voxels)))
 
     @torch.no_grad()
     def motion(self, canonical: Canonical, points: Tensor, generator: torch.Generator | None = None) -> Motion:

@@ -154,8 +154,8 @@ class JointVaeTask:
     def _complete_loss(self, model: JointVAE, batch: JointBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         static = batch.canonical
         clips = [self.clips[index] for index in draw.indices]
-        posterior = self.posteriors(model.static.encoder, clips, static.features, static.voxels)
-        canonical = model.decode_canonical(posterior, static.voxels, draw.generator)
+        still_posterior = self.posteriors(model.static.encoder, clips, static.features, static.voxels)
+        canonical = model.decode_canonical(still_posterior, static.voxels, draw.generator)
         motion = model.motion(canonical, batch.points, draw.generator)
         posterior = model.encode(canonical, motion)
         chosen = choose_gaussians(canonical.valid, self.config.guided_gaussians, draw.generator)
@@ -178,7 +178,7 @@ class JointVaeTask:
             still, still_terms = canonical_loss(
                 draw_gaussians(canonical.gaussians, static.viewmats, static.Ks, size),
                 static.target,
-                canonical.posterior,
+                still_posterior,
                 canonical.gaussians,
                 canonical.valid,
                 1.0 / self.static_config.resolution,
