@@ -66,7 +66,11 @@ def test_good_values_become_typed_frozen_and_plain_again() -> None:
         ({"run.preset": 1}, "run.preset: is 1, but must be text."),
         ({"run.preset": "x\x1b[31m" + 99 * "y"}, None),
         ({"sample.methods": "vae"}, "sample.methods: is 'vae', but must be a list."),
-        ({"sample.methods": ["vae", "dot"]}, "sample.methods[1]: is 'dot', but must be 'vae', 'dit' or 'video'."),
+        ({"sample.methods": ["vae", "dot"]}, "sample.methods[1]: is 'dot', but must be 'vae', 'dit', 'video',"),
+        (
+            {"sample.methods": ["vae", "video_true_shape"]},
+            "sample.methods: has video_true_shape, which are compared with video. Add video.",
+        ),
         ({"sample.methods": []}, "sample.methods: has 0 values, but must have at least 1."),
         ({"train_dit.training.betas": [0.9]}, "train_dit.training.betas[1]: is missing."),
         ({"train_dit.training.betas": [0.9, 1]}, "train_dit.training.betas[1]: is 1, but must be less than 1."),

@@ -20,14 +20,14 @@ from gvf.config.evaluate import EvaluateConfig
 from gvf.config.report import ReportConfig
 from gvf.config.run import RunConfig
 from gvf.errors import StageError, UserError
+from gvf.methods import METHODS, SPLIT
 from gvf.stage_table import TRAINING_STAGES
 from gvf.storage.files import read_json, save_npz, save_tensors, write_json
 from gvf.workspace import Workspace
-from gvf_evaluation.held_out import METHODS
 from gvf_evaluation.reporting import inputs, report_page
 from gvf_evaluation.reporting.charts import quality_against_time
 from gvf_evaluation.reporting.inputs import SHOWN_STAGES
-from gvf_evaluation.reporting.report_tables import LABELS
+from gvf_evaluation.reporting.report_tables import LABELS, split
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
 from gvf_evaluation.results import write_result
 from gvf_evaluation.score_files import ScoreFiles
@@ -64,7 +64,7 @@ class Sections:
 SECTIONS: Any = Sections(
     run_section(),
     Source(("procedural",)),
-    Drawn(("vae", "dit", "video")),
+    Drawn(("vae", "dit", "video", *SPLIT)),
     EvaluateConfig(metrics=("psnr", "ssim", "lpips", "fvd", "chamfer")),
     ReportConfig(strip_frames=2, tile_size=128),
 )
@@ -79,11 +79,12 @@ def draw_truth() -> np.ndarray:
 
 
 def draw_methods(keep: float) -> dict[str, np.ndarray]:
-    """uint8 [T, 4, S, S, 3] over white: standing still, nearly the ground truth, and three mixtures."""
+    """uint8 [T, 4, S, S, 3] over white: standing still, nearly the ground truth, and mixtures."""
     rgba = draw_truth().astype(float)
     truth = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255.0)
     still = np.broadcast_to(truth[:1], truth.shape)
     shares = {"static": 1.0, "interpolated": 0.05, "vae": 0.1, "dit": keep, "video": 0.6}
+    shares |= {"video_true_shape": 0.2, "video_true_alignment": 0.5, "video_true_motion": 0.55}
     return {f"{name}_rgb": np.rint(truth + share * (still - truth)).astype(np.uint8) for name, share in shares.items()}
 
 
@@ -96,7 +97,7 @@ def place_gaussians(keep: float) -> dict[str, torch.Tensor]:
     generated = canonical.repeat(len(points), 1, 1)
     generated[..., :3] = points[0] + (1 - keep) * (points - points[0])
     means = {"interpolated": points, "vae": points.clone(), "dit": generated[..., :3].clone()}
-    means["video"] = points[:, :5].clone()  # of another object, with fewer Gaussians
+    means |= {name: points[:, :5].clone() for name in ("video", *SPLIT)}  # of another object, with fewer Gaussians
     return {
         "canonical": canonical,
         "dit_gaussians": generated,
@@ -176,7 +177,7 @@ def test_chamfer_distances_are_those_of_all_pairs(here: Path) -> None:
             assert clips[clip, method] == pytest.approx(frames[clip, method].mean(), abs=1e-5)
     report.run(SECTIONS, Workspace())
     table = pd.read_csv(HERE.tables / "quality_over_time.csv")
-    assert table["method"].unique().tolist() == [LABELS[name] for name in METHODS]
+    assert table["method"].unique().tolist() == [LABELS[name] for name in METHODS if name not in SPLIT]
     assert table["frame"].tolist() == [0, 1, 2] * 5
     at = table.set_index(["method", "frame"])["chamfer"]
     assert at["DiT generation", 1] == pytest.approx(np.mean([frames[clip, "dit", 1] for clip in CLIPS]))
@@ -186,7 +187,8 @@ def test_displacement_errors_are_the_share_of_the_motion_that_is_missing(here: P
     clips = pd.read_csv(FILES.clips).set_index(["clip_id", "method"])["displacement_error"]
     for clip, keep in CLIPS.items():
         found = clips[clip].to_dict()
-        assert math.isnan(found.pop("video")), "its Gaussians are others than those that the mesh moves"
+        for name in ("video", *SPLIT):
+            assert math.isnan(found.pop(name)), "its Gaussians are others than those that the mesh moves"
         assert found == pytest.approx({"static": 1.0, "interpolated": 0.0, "vae": 0.0, "dit": keep}, abs=1e-5)
     summary = pd.read_csv(FILES.summary).set_index(["group", "method"])["displacement_error"]
     assert summary["motion small", "dit"] == pytest.approx(np.mean(list(CLIPS.values())), abs=1e-5)
@@ -355,7 +357,8 @@ def test_the_page_links_to_the_runs_that_were_tracked(here: Path) -> None:
 def test_every_table_is_written_three_times_and_says_where_it_comes_from(here: Path) -> None:
     report.run(SECTIONS, Workspace())
     names = {path.stem for path in HERE.tables.iterdir()}
-    assert names == {"quality", "quality_by_group", "quality_by_clip", "quality_over_time", "curation", "table_1"}
+    quality = {"quality", "quality_by_group", "quality_by_clip", "quality_over_time"}
+    assert names == {*quality, "video_only", "curation", "table_1"}
     for name in names:
         markdown = (HERE.tables / f"{name}.md").read_text()
         assert ("Published rows" in markdown) == (name == "table_1")
@@ -364,6 +367,29 @@ def test_every_table_is_written_three_times_and_says_where_it_comes_from(here: P
         assert r"\begin{tabular}" in (HERE.tables / f"{name}.tex").read_text()
     curation = pd.read_csv(HERE.tables / "curation.csv")
     assert curation.to_dict("records") == [{"kind": "prop", "train": 1, "held_out": 3, "rejected: motion": 1}]
+
+
+def test_what_video_only_loses_is_split_over_the_clips_that_have_all_rows(here: Path) -> None:
+    clips = pd.read_csv(FILES.clips)
+    assert split(clips[~clips["method"].isin(SPLIT)]) is None
+    lost = (clips["method"] == "video_true_motion") & (clips["clip_id"] == "shown-far")
+    table = split(clips[~lost])
+    assert table is not None
+    assert table["num_clips"].tolist() == [2] * 6
+    assert table[["shape", "alignment", "motion_source"]].values.tolist() == [
+        ["generated", "generated", "generated"],
+        ["true", "generated", "generated"],
+        ["generated", "true", "generated"],
+        ["generated", "generated", "true"],
+        ["true", "true", "generated"],
+        ["true", "true", "true"],
+    ]
+    kept = clips[clips["clip_id"] != "shown-far"].groupby("method")["psnr"].mean()
+    gained = kept["video_true_shape"] - kept["video"]
+    assert table["psnr_gained"][:2].tolist() == pytest.approx([0.0, gained], abs=1e-6)
+    closed = (kept["video"] - kept["static"]) / (kept["interpolated"] - kept["static"])
+    assert table["gap_closed"][0] == pytest.approx(closed, abs=1e-6)
+    assert "Where video only loses" in HERE.page.read_text()
 
 
 def test_missing_input_names_the_file_and_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ def split(clips: pd.DataFrame) -> pd.DataFrame | None:
     means = whole.groupby("method")[[name for name in _SPLIT_METRICS if name in clips.columns]].mean()
     psnr = means["psnr"]
     table = pd.DataFrame([_PARTS[name] for name in rows], columns=["shape", "alignment", "motion_source"])
-    table = table.assign(num_clips=whole["clip_id"].nunique(), **{name: means.loc[rows, name].values for name in means})
+    table = table.assign(num_clips=whole["clip_id"].nunique()).join(means.loc[rows].reset_index(drop=True))
     gaps = [gap_closed(psnr[name], psnr[STATIC], psnr[INTERPOLATED]) for name in rows]
     return table.assign(gap_closed=gaps, psnr_gained=[psnr[name] - psnr[VIDEO_ONLY] for name in rows])
 
@@ -142,7 +142,12 @@ def by_group(summary: pd.DataFrame) -> pd.DataFrame:
 
 def over_time(frames: pd.DataFrame) -> pd.DataFrame:
     """Return the means over clips of every metric, one row per method and frame, as `overall` leaves methods out."""
-    table = frames[~frames["method"].isin(SPLIT)].drop(columns="clip_id").groupby(["method", "frame"], as_index=False).mean()
+    table = (
+        frames[~frames["method"].isin(SPLIT)]
+        .drop(columns="clip_id")
+        .groupby(["method", "frame"], as_index=False)
+        .mean()
+    )
     order = {name: place for place, name in enumerate(METHOD_LABELS)}
     return table.sort_values(["method", "frame"], key=lambda column: column.replace(order)).reset_index(drop=True)
 

@@ -11,7 +11,6 @@ import torch
 
 from gvf.data.clips import Views, load_points, load_views
 from gvf.data.image_examples import load_image_examples
-from gvf.data.mesh import AnimatedMesh
 from gvf.diffusion.flow_euler import FlowSettings
 from gvf.gaussians.gaussians import Gaussians
 from gvf.gaussians.resizing import resized
@@ -27,6 +26,7 @@ from gvf.pipelines.held_out_motions import HeldOutMotions
 from gvf.pipelines.image_to_canonical import ImageToCanonical
 from gvf.pipelines.training_axes import TrainingAxes
 from gvf.progress import Progress
+from gvf.storage.files import load_npz
 from gvf.training.randomness import derive_seed
 
 _NO_TURN = 1e-6  # degrees
@@ -68,9 +68,9 @@ class HeldOutObject:
         if method == TRUE_MOTION:
             return self._moved_by_mesh(self.placed)
         if method == TRUE_SHAPE:
-            return self._moved(self._aligned(self._true_shape()))
+            return self._moved(self._aligned(self.true_shape()))
         if method == TRUE_ALIGNMENT:
-            return self._moved(self._placed_by_mesh(self.shape))
+            return self._moved(self.placed_by_mesh(self.shape))
         return self._moved(self.placed)
 
     @cached_property
@@ -88,7 +88,7 @@ class HeldOutObject:
         """Return the generated Gaussians [N] of the first frame, put into the clip's axes by the video's first frame."""
         return self._aligned(self.shape)
 
-    def _true_shape(self) -> Gaussians:
+    def true_shape(self) -> Gaussians:
         """Return the Gaussians [N] that the autoencoder makes of the mesh's first frame, in the flows' axes."""
         motions = self.source.motions
         examples, pipeline = load_image_examples(motions.workspace, self.clip), motions.pipeline
@@ -101,17 +101,16 @@ class HeldOutObject:
         Size and place are those at which they fit the first frame, as is the azimuth unless the flows' axes give it.
         """
         camera = self._camera
-        azimuth = camera.azimuth if self._faces_camera else None
-        settings = AlignmentSettings(azimuth, camera.elevation, camera.fov)
+        settings = AlignmentSettings(0.0 if self._faces_camera else None, camera.elevation, camera.fov)
         found = align(shape, self._video.rgba[VIDEO, 0], settings, Progress()).camera
         return registered(shape, found, camera)
 
-    def _placed_by_mesh(self, shape: Gaussians) -> Gaussians:
+    def placed_by_mesh(self, shape: Gaussians) -> Gaussians:
         """Return Gaussians [N] of the flows' axes in the clip's axes, as the mesh's first frame lies in both."""
         if not self._faces_camera:
             return shape
-        mesh = AnimatedMesh.load(self.source.motions.workspace.curated / f"{self.clip}.npz")
-        axes = TrainingAxes.around(mesh.vertices[0].astype(np.float64), self._camera.azimuth)
+        vertices = load_npz(self.source.motions.workspace.curated / f"{self.clip}.npz", ["vertices"])["vertices"]
+        axes = TrainingAxes.around(vertices[0].astype(np.float64), self._camera.azimuth)
         return with_smallest_rotations(axes.left(shape)) if abs(axes.azimuth) > _NO_TURN else axes.left(shape)
 
     def _moved(self, canonical: Gaussians) -> Gaussians:
