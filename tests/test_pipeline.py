@@ -21,10 +21,12 @@ from gvf.data.latents import load_latents, load_statistics
 from gvf.data.manifest import read_manifest
 from gvf.data.rejections import read_rejections
 from gvf.errors import UserError
+from gvf.methods import SHAPES
 from gvf.models.image_to_3d.ss_decoder import SsDecoder
 from gvf.models.variation.dit import VideoCondition
 from gvf.pipelines.animate_mesh import canonical_from_features
 from gvf.pipelines.generator_export import ExportOptions, export
+from gvf.pipelines.held_out_objects import GeneratedShape, HeldOutObject
 from gvf.pipelines.video_to_4d import VideoTo4D
 from gvf.stages import encode, train_dit
 from gvf.storage.files import load_npz, load_tensors, read_json, save_tensors, sha256, write_json
@@ -252,6 +254,23 @@ def test_psnr_agrees_with_the_images(results):
     assert values_written["dit_psnr"] == pytest.approx(np.mean(values), abs=1e-3)
 
 
+def test_shapes_are_compared_where_the_true_object_stands(results):
+    """The mesh's own Gaussians, from the turned voxels, lie where the canonical ones do that were made without turning."""
+    metrics, folder = results
+    workspace = Workspace(folder)
+    nearest = read_json(workspace.nearest_images)
+    train = clip_ids(workspace, "train", after=workspace.features)
+    for clip in clip_ids(workspace, "held_out", after=workspace.features):
+        assert nearest[clip]["clip"] in train
+        arrays = load_npz(workspace.shapes / f"{clip}.npz")
+        assert len(arrays["video_means"]) % len(arrays["video_voxels"]) == 0
+        low, high = (getattr(arrays["true_voxels_means"], name)(axis=0) for name in ("min", "max"))
+        points = load_npz(workspace.curated / f"{clip}.npz")["points"][0]
+        np.testing.assert_allclose((low + high) / 2, (points.min(0) + points.max(0)) / 2, atol=1 / 8)
+    assert set(pd.read_csv(folder / "reports/scores/shapes.csv")["method"]) == set(SHAPES)
+    assert 0 <= metrics["evaluate"]["shape_video_iou"] <= 1
+
+
 def test_the_page_is_one_file_that_fetches_nothing(results):
     _, folder = results
     page = (folder / "reports/index.html").read_text()
@@ -303,13 +322,15 @@ def test_a_method_that_fails_on_a_clip_costs_that_method_of_that_clip(results, t
     tensors = load_tensors(f"data/features/{unread}.safetensors")
     wrong = {**tensors, "video_tokens": tensors["video_tokens"][..., :1]}  # what cannot even be put into a batch
     save_tensors(f"data/features/{unread}.safetensors", wrong)
-    calls = iter(range(100))
-    occupied = SsDecoder.occupied
-    monkeypatch.setattr(
-        SsDecoder,
-        "occupied",
-        lambda network, latents: [part[: len(part) * (next(calls) != 1)] for part in occupied(network, latents)],
-    )
+    structure = HeldOutObject.made.func
+
+    def emptied(one: HeldOutObject) -> GeneratedShape:
+        with monkeypatch.context() as patch:
+            if one.clip == empty:
+                patch.setattr(SsDecoder, "occupied", lambda network, latents: [torch.empty(0, 3)] * len(latents))
+            return structure(one)
+
+    monkeypatch.setattr(HeldOutObject, "made", property(emptied))
     metrics = run_stages(["sample", "evaluate", "report"])
     assert (metrics["sample"]["clips"], metrics["sample"]["rejected"], metrics["sample"]["failures"]) == (2, 0, 2)
     assert read_rejections("data/predictions") == []
@@ -327,8 +348,13 @@ def test_a_method_that_fails_on_a_clip_costs_that_method_of_that_clip(results, t
     references = [scored.at[(empty, name), "psnr"] for name in ("static", "interpolated")]  # of the clip that `dit` has
     gap = gap_closed(scored.at[(empty, "dit"), "psnr"], *references)
     assert rows.at[("all", "dit"), "gap_closed"] == pytest.approx(gap, abs=1e-4, nan_ok=True)
+    (shape,) = read_failures("data/predictions/shapes")
+    assert (shape.clip_id, shape.method, shape.message) == (empty, "video", lost[empty, "video"].message)
+    shapes = pd.read_csv("reports/scores/shape_summary.csv").set_index(["group", "method"]).loc["all"]
+    assert shapes["num_clips"].to_dict() == dict.fromkeys(SHAPES, 2) | {"video": 1}
     page = Path("reports/index.html").read_text()
-    assert "no voxel is active" in page
+    assert page.count("no voxel is active") >= 3, "among methods, among shapes, and beside the object's images"
+    assert f"Worst object 1: {empty}" in page
     assert "Methods that failed, by clip (2)" in page
 
 

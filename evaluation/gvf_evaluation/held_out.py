@@ -44,7 +44,7 @@ class Clip:
         return next(name for name, bound in MOTION_SIZES.items() if self.motion < bound)
 
 
-_CLIP_COLUMNS = ("clip_id", "kind", "asset_seen", "skeleton_seen", "motion", "motion_size")
+CLIP_COLUMNS = ("clip_id", "kind", "asset_seen", "skeleton_seen", "motion", "motion_size")
 
 
 def gap_closed(score: float, static: float, interpolated: float) -> float:
@@ -56,7 +56,7 @@ def gap_closed(score: float, static: float, interpolated: float) -> float:
 def clip_table(scores: Iterable[tuple[Clip, str, Mapping[str, float]]]) -> pd.DataFrame:
     """Return one row per clip and method, with the clip's `gap_closed`. scores: (clip, method, metrics) of every method."""
     rows: list[dict[str, Any]] = [
-        {**{name: getattr(clip, name) for name in _CLIP_COLUMNS}, "method": method, **metrics}
+        {**{name: getattr(clip, name) for name in CLIP_COLUMNS}, "method": method, **metrics}
         for clip, method, metrics in scores
     ]
     table = pd.DataFrame(rows)
@@ -75,7 +75,7 @@ def summary_table(clips: pd.DataFrame, set_scores: Mapping[str, Mapping[str, flo
     `all`. A method that failed on some clips has fewer `num_clips`, and its `gap_closed` is relative to the references on the
     same clips; it is that of the mean PSNRs, not the mean of the clips' own.
     """
-    names = [name for name in clips.columns if name not in (*_CLIP_COLUMNS, "method", "gap_closed")]
+    names = [name for name in clips.columns if name not in (*CLIP_COLUMNS, "method", "gap_closed")]
     rows = []
     for group, part in groups_of(clips).items():
         for method in (name for name in METHODS if name in set(part["method"])):

@@ -28,6 +28,16 @@ class ScoreFiles:
         return self.folder / "frames.csv"
 
     @property
+    def shapes(self) -> Path:
+        """Return the table of every clip and method of shapes; absent where no objects were generated."""
+        return self.folder / "shapes.csv"
+
+    @property
+    def shape_summary(self) -> Path:
+        """Return the table of means of shapes over groups of clips; absent where no objects were generated."""
+        return self.folder / "shape_summary.csv"
+
+    @property
     def measurement(self) -> Path:
         """Return the record of what was measured, on what and with which code."""
         return self.folder / "measurement.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gvf.methods import DIT, VAE, VIDEO_ONLY
+from gvf.methods import DIT, NEAREST, VAE, VIDEO_ONLY
 from gvf.metrics.table import METRICS
 from gvf.storage.files import atomic_path
 
@@ -39,6 +39,7 @@ class Column:
 _COLUMNS = {
     "num_clips": Column("Clips"),
     "clip_id": Column("Clip"),
+    "iou": Column("Voxel IoU", "{:.3f}", higher_is_better=True),
     "displacement_error": Column("Displacement error", "{:.3f}", higher_is_better=False),
     "motion": Column("Motion", "{:.2f}"),
     "gap_closed": Column("Gap closed", "{:.1%}", higher_is_better=True),
@@ -48,7 +49,7 @@ _COLUMNS = {
 }
 
 
-_METHODS = {VAE: "VAE", DIT: "DiT", VIDEO_ONLY: "Video only"}
+_METHODS = {VAE: "VAE", DIT: "DiT", VIDEO_ONLY: "Video only", NEAREST: "Nearest object"}
 
 
 def column(name: str) -> Column:
@@ -57,9 +58,10 @@ def column(name: str) -> Column:
         measured = column(name.removesuffix("_published"))
         return replace(measured, title=f"{measured.title} (published)")
     method, _, measured_name = name.partition("_")
-    if method in _METHODS and measured_name in _COLUMNS:
+    if method in _METHODS and (measured_name in _COLUMNS or measured_name in METRICS):
         measured = column(measured_name)
-        return replace(measured, title=f"{_METHODS[method]}: {measured.title.lower()}")
+        title = measured.title if measured.title.isupper() else measured.title[:1].lower() + measured.title[1:]
+        return replace(measured, title=f"{_METHODS[method]}: {title}")
     if name in METRICS:
         metric = METRICS[name]
         return Column(metric.title, metric.format, metric.higher_is_better)

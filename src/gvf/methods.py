@@ -23,3 +23,15 @@ SPLIT = (TRUE_SHAPE, TRUE_ALIGNMENT, TRUE_MOTION)
 OWN_OBJECTS = (VIDEO_ONLY, *SPLIT)
 """Methods that do not move the mesh's canonical Gaussians, so that displacements cannot be compared one by one."""
 METHODS = (*REFERENCES, VAE, DIT, *OWN_OBJECTS)
+
+NEAREST = "nearest"
+"""Reference of shapes: the training object whose image is most similar."""
+MEAN_SHAPE = "mean_shape"
+"""Reference of shapes: the voxels that most training objects have."""
+STRUCTURE_VAE = "structure_vae"
+"""Ceiling of shapes: the object's voxels, encoded and decoded by the structure VAE."""
+TRUE_VOXELS = "true_voxels"
+"""Ceiling of shapes: the object's own voxels and features, encoded and decoded by the canonical autoencoder."""
+
+SHAPES = (MEAN_SHAPE, NEAREST, VIDEO_ONLY, STRUCTURE_VAE, TRUE_VOXELS)
+"""What objects of first frames are compared, in the order of tables."""

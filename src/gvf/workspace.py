@@ -129,6 +129,16 @@ class Workspace:
         return self.predictions / "generation.json"
 
     @property
+    def shapes(self) -> Path:
+        """Return the folder of held-out clips' first frames as objects, written by `sample` where it generates some."""
+        return self.predictions / "shapes"
+
+    @property
+    def nearest_images(self) -> Path:
+        """Return the file of the training images nearest to held-out clips' first frames, written by `sample`."""
+        return self.shapes / "nearest.json"
+
+    @property
     def scores(self) -> Path:
         """Return the folder of metrics on held-out clips, written by `evaluate`."""
         return self.path("reports/scores")

@@ -18,6 +18,7 @@ from gvf.gaussians.resizing import resized
 from gvf.gaussians.rotation import rotated_about_z
 from gvf.geometry.camera import OrbitCamera
 from gvf.methods import OWN_OBJECTS, TRUE_ALIGNMENT, TRUE_MOTION, TRUE_SHAPE
+from gvf.models.layers.voxel_batch import VoxelBatch
 from gvf.models.variation.joint_vae import Canonical, JointVAE, displace
 from gvf.pipelines import held_out_objects
 from gvf.pipelines.generator_index import Sampling
@@ -89,7 +90,10 @@ class Maker:
     def __init__(self, shape: Gaussians, orientation: str) -> None:
         self.shape, self.index = shape, SimpleNamespace(orientation=orientation)
 
-    def __call__(self, image: object, **settings: object) -> list[Gaussians]:
+    def structure(self, image: object, *settings: object) -> VoxelBatch:
+        return VoxelBatch.pack([torch.zeros(1, 3, dtype=torch.int32)])
+
+    def gaussians(self, image: object, *settings: object) -> list[Gaussians]:
         return [self.shape]
 
 

@@ -28,7 +28,8 @@ class ReportInputs:
     """Tables and records of the other stages.
 
     measurement, clips, summary, frames: as `evaluate` wrote them. manifest: the curated one. generation: on which device
-    `sample` generated, and in which batches. results: of `read_results`. curves, metrics: by stage. runs: records
+    `sample` generated, and in which batches. shapes: objects of first frames by clip and by group, None where none were
+    generated. results: of `read_results`. curves, metrics: by stage. runs: records
     of the MLflow runs behind the stages' outputs, of those that were tracked on this machine.
     """
 
@@ -38,6 +39,7 @@ class ReportInputs:
     frames: pd.DataFrame
     manifest: pd.DataFrame
     generation: Mapping[str, Any]
+    shapes: tuple[pd.DataFrame, pd.DataFrame] | None
     results: Sequence[Mapping[str, Any]]
     curves: Mapping[str, pd.DataFrame]
     metrics: Mapping[str, Mapping[str, float]]
@@ -57,6 +59,7 @@ def read_inputs(workspace: Workspace) -> ReportInputs:
         frames=frames,
         manifest=read_manifest(workspace.curated_manifest),
         generation=read_json(workspace.generation),
+        shapes=(_read_table(files.shapes), _read_table(files.shape_summary)) if workspace.shapes.is_dir() else None,
         results=read_results(workspace),
         curves={stage: _read_table(workspace.curve(stage)) for stage in TRAINING_STAGES},
         metrics={stage: read_json(workspace.metrics(stage)) for stage in SHOWN_STAGES},

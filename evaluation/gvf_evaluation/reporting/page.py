@@ -44,10 +44,36 @@ class RunLink:
 
 
 @dataclass(frozen=True)
+class ShownShape:
+    """The object of one clip's first frame. rows: label, number of views side by side, and these as a data URI."""
+
+    clip_id: str
+    caption: str
+    rows: Sequence[tuple[str, int, str]]
+
+
+@dataclass(frozen=True)
+class ShapeSection:
+    """Objects that were generated from first frames.
+
+    num_better: objects, of `num_compared`, whose voxel IoU is above that of the nearest training object. shown: the worst ones.
+    """
+
+    caption: str
+    table: Table
+    groups: Table
+    failed: Table | None
+    num_better: int
+    num_compared: int
+    shown: Sequence[ShownShape]
+
+
+@dataclass(frozen=True)
 class Page:
     """Everything the template shows, in its order; charts are HTML.
 
-    definitions: what each metric measures. shown: by group. curves, stage_metrics: one entry per stage, with its name.
+    definitions: what each metric measures. shapes: None where no objects were generated. shown: by group. curves,
+    stage_metrics: one entry per stage, with its name.
     """
 
     measurement: Mapping[str, Any]
@@ -57,6 +83,7 @@ class Page:
     failed: Table | None
     video_only: Table | None
     groups: Table
+    shapes: ShapeSection | None
     shown: Mapping[str, Sequence[ShownClip]]
     num_failures: int
     over_time: Sequence[Markup]

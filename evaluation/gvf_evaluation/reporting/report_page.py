@@ -15,7 +15,8 @@ from gvf_evaluation import published
 from gvf_evaluation.reporting import charts
 from gvf_evaluation.reporting import report_tables as tables
 from gvf_evaluation.reporting.inputs import COMPARED, SHOWN_STAGES, ReportInputs
-from gvf_evaluation.reporting.page import Page, RunLink, Table, Tile, render_template, table_of
+from gvf_evaluation.reporting.page import Page, RunLink, ShownShape, Table, Tile, render_template, table_of
+from gvf_evaluation.reporting.shape_section import build_section
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS, ShownClip
 from gvf_evaluation.results import MEASURED, TABLE_1_CAPTION, devices, seconds_of, time_of
 from gvf_evaluation.tables import definitions
@@ -30,8 +31,10 @@ def render(page: Page) -> str:
     return render_template("index.html", page)
 
 
-def build_page(inputs: ReportInputs, shown: Mapping[str, Sequence[ShownClip]]) -> Page:
-    """Return everything the page shows. shown: clips with their images, by group."""
+def build_page(
+    inputs: ReportInputs, shown: Mapping[str, Sequence[ShownClip]], shown_shapes: Sequence[ShownShape]
+) -> Page:
+    """Return everything the page shows. shown: clips with their images, by group. shown_shapes: objects with theirs."""
     measurement = inputs.measurement
     gaps = tables.gaps_by_clip(inputs.clips)
     over_time = tables.over_time(inputs.frames)
@@ -47,6 +50,9 @@ def build_page(inputs: ReportInputs, shown: Mapping[str, Sequence[ShownClip]]) -
         failed=None if failed.empty else table_of(failed),
         video_only=None if lost is None else table_of(lost),
         groups=table_of(tables.by_group(inputs.summary)),
+        shapes=None
+        if inputs.shapes is None
+        else build_section(*inputs.shapes, measurement["shape_failures"], shown_shapes),
         shown=shown,
         num_failures=int((gaps[DIT] < 0).sum()),
         over_time=over_time_charts(over_time),

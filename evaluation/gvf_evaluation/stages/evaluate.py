@@ -15,13 +15,14 @@ from gvf.config.load import as_dict
 from gvf.config.params import Params
 from gvf.data.clips import accepted_clips
 from gvf.data.curation.leakage import refuse_leaks
-from gvf.data.failures import read_failures
+from gvf.data.failures import Failure, read_failures
 from gvf.data.manifest import HELD_OUT, read_manifest
 from gvf.data.rejections import NAME as REJECTIONS
 from gvf.data.rejections import merge_rejections
 from gvf.devices import resolve_device
 from gvf.errors import UserError
 from gvf.execution.clip_map import Rejected, attempt
+from gvf.methods import SHAPES
 from gvf.metrics.metric import Metric
 from gvf.metrics.table import METRICS, require_weights
 from gvf.storage.files import atomic_path, read_json, write_json
@@ -40,6 +41,7 @@ from gvf_evaluation.held_out import (
 )
 from gvf_evaluation.score_files import ScoreFiles
 from gvf_evaluation.scoring import mean, score_sets
+from gvf_evaluation.shape_scores import flat_shapes, score_shapes, shape_summary, shape_table
 
 Scored = Sequence[tuple[Clip, ClipScores]]
 
@@ -79,8 +81,39 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         "rejected": rejected,
         "failures": [asdict(failure) for failure in failures],
     }
+    shapes, failures = score_all_shapes(workspace, clips, params.evaluate.metrics, device)
+    more["shape_failures"] = [asdict(failure) for failure in failures]
     write_json(files.measurement, measured | more)
-    return {**flat_metrics(summary), "rejected": sum(isinstance(result, Rejected) for result in results)}
+    lost = sum(isinstance(result, Rejected) for result in results)
+    return {**flat_metrics(summary), **shapes, "rejected": lost}
+
+
+def score_all_shapes(
+    workspace: Workspace, clips: Sequence[Clip], metrics: Sequence[str], device: torch.device
+) -> tuple[dict[str, float], list[Failure]]:
+    """Score the objects of first frames where `sample` made some, and write their tables.
+
+    Returns the metrics over all clips, and the methods that have no shape of a clip.
+    """
+    files = ScoreFiles(workspace.scores)
+    if not workspace.shapes.is_dir():
+        for path in (files.shapes, files.shape_summary):
+            path.unlink(missing_ok=True)
+        return {}, []
+    failures, scored = read_failures(workspace.shapes), []
+    for clip in tqdm(clips, desc="evaluate shapes", unit="clip"):
+        found = attempt(
+            clip.clip_id, score_shapes, workspace, clip.clip_id, [METRICS[name] for name in metrics], device
+        )
+        if isinstance(found, Rejected):
+            failures += [Failure.of(method, found) for method in SHAPES]
+        else:
+            scored.append((clip, found))
+    table = shape_table(scored, metrics)
+    summary = shape_summary(table)
+    _write_csv(table, files.shapes)
+    _write_csv(summary, files.shape_summary)
+    return flat_shapes(summary), failures
 
 
 def score_methods(

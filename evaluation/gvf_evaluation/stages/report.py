@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +16,13 @@ from gvf.data.clips import load_views, on_white
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
 from gvf.pipelines.clip_player import VIDEO, ClipPlayer
-from gvf.storage.files import atomic_path, fresh_directory, load_npz, load_tensors
+from gvf.storage.files import atomic_path, fresh_directory, load_npz, load_tensors, read_json
 from gvf.tracking import client as tracking
 from gvf.workspace import Workspace
+from gvf_evaluation.reporting import shape_section
 from gvf_evaluation.reporting.images import stack
 from gvf_evaluation.reporting.inputs import read_inputs
+from gvf_evaluation.reporting.page import ShownShape
 from gvf_evaluation.reporting.report_page import build_page, render
 from gvf_evaluation.reporting.report_tables import write_tables
 from gvf_evaluation.reporting.shown_clips import ROWS, ShownClip, choose, show
@@ -40,8 +44,11 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     with fresh_directory(workspace.clip_pages) as folder:
         for clip in (clip for clips in shown.values() for clip in clips):
             _player(workspace, clip).write_page(folder / Path(clip.page).name)
+    shapes = (
+        [] if inputs.shapes is None else _show_shapes(workspace, inputs.shapes[0], inputs.measurement, params.report)
+    )
     with atomic_path(workspace.page) as partial:
-        partial.write_text(render(build_page(inputs, shown)), encoding="utf-8")
+        partial.write_text(render(build_page(inputs, shown, shapes)), encoding="utf-8")
     for clip in (clip for clips in shown.values() for clip in clips):
         tracking.log_figure(f"{clip.group}-{clip.clip_id}", stack(clip.strips))
     return {"clips_shown": sum(map(len, shown.values()))}
@@ -56,6 +63,33 @@ def _show(workspace: Workspace, group: str, clip_id: str, clips: pd.DataFrame, c
     return show(
         group, clip_id, address, clips, video[VIDEO], ground_truth, methods, config.strip_frames, config.tile_size
     )
+
+
+def _show_shapes(
+    workspace: Workspace, shapes: pd.DataFrame, measurement: Mapping[str, Any], config: ReportConfig
+) -> list[ShownShape]:
+    """Read the worst generated objects and return their images."""
+    nearest, shown = read_json(workspace.nearest_images), []
+    for clip in shape_section.worst(shapes):
+        video, ground_truth = (
+            _to_uint8(on_white(load_views(workspace, clip, kind).rgba)) for kind in ("video", "eval")
+        )
+        arrays = load_npz(workspace.shapes / f"{clip}.npz")
+        methods = {name: arrays[f"{name}_rgb"] for name in shape_section.SHOWN if f"{name}_rgb" in arrays}
+        failures = measurement["shape_failures"]
+        shown.append(
+            shape_section.show(
+                clip,
+                shapes,
+                nearest.get(clip, {}).get("clip", "none"),
+                failures,
+                video[VIDEO, 0],
+                ground_truth[0],
+                methods,
+                config.tile_size,
+            )
+        )
+    return shown
 
 
 def _player(workspace: Workspace, clip: ShownClip) -> ClipPlayer:

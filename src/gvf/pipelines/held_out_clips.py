@@ -7,30 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gvf.data.clips import Views, load_points, load_views
-from gvf.errors import ClipError
+from gvf.data.clips import load_points, load_views
 from gvf.execution.rejected import Rejected, attempt
 from gvf.gaussians.gaussians import Gaussians
 from gvf.methods import DIT, INTERPOLATED, OWN_OBJECTS, STATIC, VAE, VIDEO_ONLY
 from gvf.metrics.displacement import relative_error
 from gvf.models.variation.joint_vae import Canonical, JointVAE, Motion, displace
 from gvf.pipelines.animate_mesh import known_motion, reconstruct
-from gvf.pipelines.held_out_objects import HeldOutObjects
-from gvf.rendering.splats import draw_gaussians
+from gvf.pipelines.held_out_images import Drawn, draw
+from gvf.pipelines.held_out_objects import HeldOutObject
+from gvf.pipelines.held_out_shapes import HeldOutShapes, SampledShapes
 from gvf.storage.files import save_npz, save_tensors
 from gvf.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Moving Gaussians [T, N] with their images, uint8 [T, V, H, W, 3]."""
-
-    moving: Gaussians
-    images: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -39,6 +30,7 @@ class SampledClip:
 
     canonical: Gaussians [N] that the mesh gives. drawn: by name, of both references and of every method that did not fail;
     failures: the other methods. errors: displacement error of each method that moves the Gaussians of the mesh.
+    shapes: objects of the first frame, where some are generated.
     drawing_seconds: rendering time per method. object_seconds: time in which the object and its motion were generated from the
     video; 0 where they were not.
     """
@@ -47,6 +39,7 @@ class SampledClip:
     drawn: Mapping[str, Drawn]
     failures: Mapping[str, Rejected]
     errors: Mapping[str, float]
+    shapes: SampledShapes | None
     drawing_seconds: float
     object_seconds: float
 
@@ -62,11 +55,11 @@ class SampledClip:
 
 @dataclass(frozen=True)
 class ClipSampler:
-    """Samples held-out clips by `methods`. objects: generate what `video` shows; None where it is not configured."""
+    """Samples held-out clips by `methods`. shapes: make the objects that `video` shows; None where it is not configured."""
 
     vae: JointVAE
     workspace: Workspace
-    objects: HeldOutObjects | None
+    shapes: HeldOutShapes | None
     methods: Sequence[str]
     device: torch.device
 
@@ -79,7 +72,8 @@ class ClipSampler:
         gaussians, displacements = canonical.clip(0), motion.interpolated[0]
         fields = self._fields(clip, canonical, motion, generated)
         began = now(self.device)
-        made = self._own_objects(clip)
+        one = None if self.shapes is None else self.shapes.objects.of(clip)
+        made = self._own_objects(one)
         object_seconds = now(self.device) - began
         began, views = time.monotonic(), load_views(self.workspace, clip, "eval")
         drawn: dict[str, Drawn | Rejected] = {
@@ -92,6 +86,7 @@ class ClipSampler:
         for name in self.methods:
             moving = made[name]
             drawn[name] = moving if isinstance(moving, Rejected) else attempt(clip, draw, moving, views, self.device)
+        seconds = (time.monotonic() - began) / len(drawn)
         done = {name: result for name, result in drawn.items() if not isinstance(result, Rejected)}
         return SampledClip(
             canonical=gaussians,
@@ -102,16 +97,16 @@ class ClipSampler:
                 for name, field in fields.items()
                 if isinstance(field, Tensor) and name in done
             },
-            drawing_seconds=(time.monotonic() - began) / len(drawn),
+            shapes=None if self.shapes is None or one is None else self.shapes.sample(one),
+            drawing_seconds=seconds,
             object_seconds=object_seconds,
         )
 
-    def _own_objects(self, clip: str) -> dict[str, Gaussians | Rejected]:
+    def _own_objects(self, one: HeldOutObject | None) -> dict[str, Gaussians | Rejected]:
         """Return the moving Gaussians [T, N] of the configured methods that generate the object, too."""
-        if self.objects is None:
+        if one is None:
             return {}
-        one = self.objects.of(clip)
-        return {name: attempt(clip, one.moving, name) for name in self.methods if name in OWN_OBJECTS}
+        return {name: attempt(one.clip, one.moving, name) for name in self.methods if name in OWN_OBJECTS}
 
     def _fields(
         self, clip: str, canonical: Canonical, motion: Motion, generated: Tensor | Rejected | None
@@ -124,15 +119,6 @@ class ClipSampler:
             assert generated is not None, "the stage generates it where it is configured"
             fields[DIT] = generated
         return fields
-
-
-@torch.no_grad()
-def draw(moving: Gaussians, views: Views, device: torch.device) -> Drawn:
-    """Render Gaussians [T, N] over white from the cameras of views [T, V, ...]. Raises ClipError where they are not finite."""
-    if not moving.to_activated14().isfinite().all():
-        raise ClipError("invalid", "its Gaussians are not finite.")
-    rgb = draw_gaussians(moving, views.viewmats.to(device), views.Ks.to(device), views.rgba.shape[-2])
-    return Drawn(moving, (rgb.clamp(0, 1) * 255.0).round().byte().cpu().numpy())
 
 
 def now(device: torch.device) -> float:

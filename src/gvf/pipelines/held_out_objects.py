@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gvf.data.clips import Views, load_points, load_views
 from gvf.data.image_examples import load_image_examples
@@ -50,6 +51,14 @@ class HeldOutObjects:
 
 
 @dataclass(frozen=True)
+class GeneratedShape:
+    """The object of a first frame, in the flows' axes: active voxels [M, 3], and Gaussians [N] in and around them."""
+
+    voxels: Tensor
+    gaussians: Gaussians
+
+
+@dataclass(frozen=True)
 class HeldOutObject:
     """One clip's object: shape, place and motion, each generated from the clip's frontal video or taken from its mesh.
 
@@ -70,23 +79,25 @@ class HeldOutObject:
         if method == TRUE_SHAPE:
             return self._moved(self._aligned(self.true_shape()))
         if method == TRUE_ALIGNMENT:
-            return self._moved(self.placed_by_mesh(self.shape))
+            return self._moved(self.placed_by_mesh(self.made.gaussians))
         return self._moved(self.placed)
 
     @cached_property
-    def shape(self) -> Gaussians:
-        """Return the generated Gaussians [N] of the first frame, in the flows' axes."""
+    def made(self) -> GeneratedShape:
+        """Return the generated object of the first frame, in the flows' axes. Raises StageError when no voxel is generated."""
         source, motions = self.source, self.source.motions
         examples = load_image_examples(motions.workspace, self.clip)
         image = ImageFeatures(examples.tokens[:1], None if examples.maps is None else examples.maps[:1])
         noise = torch.Generator().manual_seed(derive_seed(motions.seed, "object", self.clip))
-        (made,) = source.networks(image, generator=noise, structure=source.structure, latents=source.latents)
-        return Gaussians.from_activated14(made.to_activated14(), motions.pipeline.vae.static.decoder.activation)
+        voxels = source.networks.structure(image, noise, source.structure)
+        (made,) = source.networks.gaussians(image, voxels, noise, source.latents)
+        activation = motions.pipeline.vae.static.decoder.activation
+        return GeneratedShape(voxels.coords, Gaussians.from_activated14(made.to_activated14(), activation))
 
     @cached_property
     def placed(self) -> Gaussians:
         """Return the generated Gaussians [N] of the first frame, put into the clip's axes by the video's first frame."""
-        return self._aligned(self.shape)
+        return self._aligned(self.made.gaussians)
 
     def true_shape(self) -> Gaussians:
         """Return the Gaussians [N] that the autoencoder makes of the mesh's first frame, in the flows' axes."""

@@ -114,30 +114,54 @@ class ImageToCanonical:
         settings of the two flows that differ from the stored ones. Raises UserError for other tensors, StageError when an
         object is empty.
         """
-        tokens, channels = images.tokens, self.ss_flow.config.image_channels
+        generator = generator or torch.Generator().manual_seed(seed)
+        voxels = self.structure(images, generator, structure)
+        return self.gaussians(images, voxels, generator, latents)
+
+    @torch.no_grad()
+    def structure(
+        self, images: ImageFeatures, generator: torch.Generator, settings: FlowSettings | None = None
+    ) -> VoxelBatch:
+        """Generate the active voxels of the objects in B images; the first half of a call. Arguments and errors as there."""
+        self._refuse(images.tokens)
+        sizes = self.ss_flow.config
+        shape = (len(images.tokens), sizes.latent_channels, *[sizes.resolution] * 3)
+        return sample_structure(
+            self.ss_flow,
+            self.ss_decoder,
+            images.to(self.device).at_cells(sizes),
+            torch.randn(shape, generator=generator).to(self.device),
+            settings or self.index.structure.settings(),
+        )
+
+    @torch.no_grad()
+    def gaussians(
+        self,
+        images: ImageFeatures,
+        voxels: VoxelBatch,
+        generator: torch.Generator,
+        settings: FlowSettings | None = None,
+    ) -> list[Gaussians]:
+        """Generate the Gaussians [N] of B objects of known voxels from their images; the second half of a call."""
+        noise = torch.randn(len(voxels.coords), self.slat_flow.config.latent_channels, generator=generator)
+        seen = images.to(self.device).at_voxels(self.slat_flow.config, voxels, self.gaussian_decoder.config.resolution)
+        settings = settings or self.index.latents.settings()
+        values = sample_slat(self.slat_flow, seen, voxels, noise.to(self.device), settings, self.index.slat)
+        return self.gaussian_decoder(values, voxels)
+
+    def mean_gaussians(self, voxels: VoxelBatch) -> list[Gaussians]:
+        """Return the Gaussians [N] of B objects of known voxels whose latents all have their mean value over the training data."""
+        mean = torch.tensor(self.index.slat.mean, device=self.device)
+        with torch.no_grad():
+            return self.gaussian_decoder(mean.expand(len(voxels.coords), -1), voxels)
+
+    def _refuse(self, tokens: Tensor) -> None:
+        """Raise UserError unless image tokens [B, K, D] are what the networks were trained with."""
+        channels = self.ss_flow.config.image_channels
         if tokens.dim() != 3 or not tokens.numel() or tokens.shape[-1] != channels:
             raise UserError(f"image tokens: have shape {list(tokens.shape)}; expected [B, K, {channels}].")
         if not tokens.is_floating_point() or not tokens.isfinite().all():
             raise UserError("image tokens: are not finite floats. Encode the images again.")
-        generator = generator or torch.Generator().manual_seed(seed)
-        images = images.to(self.device)
-        voxels = sample_structure(
-            self.ss_flow,
-            self.ss_decoder,
-            images.at_cells(self.ss_flow.config),
-            self._structure_noise(len(tokens), generator),
-            structure or self.index.structure.settings(),
-        )
-        noise = torch.randn(len(voxels.coords), self.slat_flow.config.latent_channels, generator=generator)
-        settings = latents or self.index.latents.settings()
-        seen = images.at_voxels(self.slat_flow.config, voxels, self.gaussian_decoder.config.resolution)
-        values = sample_slat(self.slat_flow, seen, voxels, noise.to(self.device), settings, self.index.slat)
-        return self.gaussian_decoder(values, voxels)
-
-    def _structure_noise(self, count: int, generator: torch.Generator) -> Tensor:
-        sizes = self.ss_flow.config
-        shape = (count, sizes.latent_channels, *[sizes.resolution] * 3)
-        return torch.randn(shape, generator=generator).to(self.device)
 
 
 @torch.no_grad()

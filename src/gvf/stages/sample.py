@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from gvf.data.rejections import record_rejections
 from gvf.devices import resolve_device
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.gaussians.gaussians import Gaussians
-from gvf.methods import DIT, SPLIT, VAE, VIDEO_ONLY
+from gvf.methods import DIT, SHAPES, SPLIT, VAE, VIDEO_ONLY
 from gvf.models.variation.joint_vae import Canonical, JointVAE
 from gvf.pipelines.asset_files import ASSET_NAME, PAGE_NAME
 from gvf.pipelines.clip_player import ClipPlayer
@@ -26,6 +26,7 @@ from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.held_out_clips import ClipSampler, now
 from gvf.pipelines.held_out_motions import HeldOutMotions, canonical_of_clip
 from gvf.pipelines.held_out_objects import HeldOutObjects
+from gvf.pipelines.held_out_shapes import HeldOutShapes
 from gvf.pipelines.image_to_canonical import ImageToCanonical
 from gvf.pipelines.image_to_canonical_index import FlowSampling
 from gvf.pipelines.motion_generator import MotionGenerator
@@ -56,9 +57,10 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         motions = HeldOutMotions(pipeline, workspace, params.run.seed, Sampling.of(params.sample))
     objects = None if motions is None or VIDEO_ONLY not in methods else _objects(motions, params, workspace)
     vae = JointVAE.load(workspace.vae_joint).to(device) if motions is None else motions.pipeline.vae
-    sampler = ClipSampler(vae, workspace, objects, methods, device)
     before = workspace.features if motions is None else workspace.latents
     clips = clip_ids(workspace, "held_out", after=before)
+    shapes = None if objects is None else HeldOutShapes.of(objects, clips)
+    sampler = ClipSampler(vae, workspace, shapes, methods, device)
     results: list[_Values | Rejected] = []
     needed_calls, calls, seconds = [], [], []
     with fresh_directory(workspace.predictions) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
@@ -90,6 +92,8 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
             demand_some(name, [one.failures.get(name) for one in done])
         failures = [Failure.of(name, lost) for one in done for name, lost in one.failures.items()]
         write_failures(folder, failures)
+        if shapes is not None:
+            _write_shapes(workspace, folder / workspace.shapes.name, shapes, done)
     metrics = {"clips": float(len(done)), "rejected": float(rejected), "failures": float(len(failures))}
     for moved in (name for name in (VAE, DIT) if name in methods):
         errors = [one.errors[moved] for one in done if moved in one.errors]
@@ -111,6 +115,7 @@ class _Values:
     """Values measured on one clip, see `SampledClip`."""
 
     failures: Mapping[str, Rejected]
+    shape_failures: Mapping[str, Rejected]
     errors: Mapping[str, float]
     drawing_seconds: float
     object_seconds: float
@@ -131,10 +136,21 @@ def _sample_clip(
     if isinstance(sampled, Rejected):
         return sampled
     sampled.write(folder, clip)
+    if sampled.shapes is not None:
+        sampled.shapes.write(folder / sampler.workspace.shapes.name, clip)
     if not logged:
         last = [one for name, one in sampled.drawn.items() if name not in SPLIT][-1]
         _log_example(sampler.workspace, clip, last.moving, last.images.shape[-2])
-    return _Values(sampled.failures, sampled.errors, sampled.drawing_seconds, sampled.object_seconds)
+    shape_failures = {} if sampled.shapes is None else sampled.shapes.failures
+    return _Values(sampled.failures, shape_failures, sampled.errors, sampled.drawing_seconds, sampled.object_seconds)
+
+
+def _write_shapes(workspace: Workspace, folder: Path, shapes: HeldOutShapes, done: Sequence[_Values]) -> None:
+    """Write what is known of the shapes of all clips: the nearest training images, and the methods that failed."""
+    for name in SHAPES:
+        demand_some(name, [one.shape_failures.get(name) for one in done])
+    write_failures(folder, [Failure.of(name, lost) for one in done for name, lost in one.shape_failures.items()])
+    write_json(folder / workspace.nearest_images.name, {clip: asdict(found) for clip, found in shapes.nearest.items()})
 
 
 def _objects(motions: HeldOutMotions, params: Params, workspace: Workspace) -> HeldOutObjects:
