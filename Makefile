@@ -27,7 +27,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(READY)
 
-demo: $(READY) ## animate a generated object by a generated video, without training, and open the page
+demo: $(READY) ## a generated object and a video of it, made 4D with the object and from the video alone; opens the page
 	gvf demo
 
 repro: $(READY) ## data, training, generation, evaluation, reports/index.html (DVC skips what is up to date)

@@ -8,6 +8,7 @@ import json
 import re
 
 from gvf.viewer import page as pages
+from gvf.viewer.gallery import Exhibit, write_gallery
 
 HOSTILE = "</script><script>alert(1)</script><!-- \"'&\u202e\0"
 
@@ -77,3 +78,21 @@ def test_facts_are_written_as_json_can_hold_them(tmp_path):
     shown = json.loads(element(pages.page("A", facts, asset=b"x"), r'id="page">(.*?)</script>'))
     expected = {"loss": None, "path": str(tmp_path), "3": [1, 2.5, True], "sampler": {"steps": 20, "scale": None}}
     assert shown["facts"] == expected
+
+
+def test_a_gallery_holds_players_and_nothing_breaks_out_of_it(tmp_path):
+    one = Exhibit("One", "plays", "gvf demo", "one/index.html")
+    write_gallery(tmp_path / "index.html", HOSTILE, HOSTILE, [one, Exhibit(HOSTILE, HOSTILE, HOSTILE, None)])
+    text = (tmp_path / "index.html").read_text()
+    assert "<script" not in text
+    assert "<!--" not in text
+    assert re.findall(r"<iframe [^>]*>", text) == ['<iframe src="one/index.html" title="One" allow="fullscreen">']
+    digest = base64.b64encode(hashlib.sha256(element(text, r"<style>(.*?)</style>").encode()).digest()).decode()
+    allowed = policy(text)
+    assert allowed.pop("style-src") == [f"'sha256-{digest}'"]
+    assert allowed == {
+        "default-src": ["'none'"],
+        "img-src": ["data:"],
+        "frame-src": ["'self'"],
+        "form-action": ["'none'"],
+    }

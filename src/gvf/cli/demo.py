@@ -1,4 +1,4 @@
-"""Command `demo`, which makes a first asset without any input: everything it needs is generated."""
+"""Command `demo`, which makes first assets without any input: everything they need is generated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLDER = Path("work/demo")
     type=click.Path(path_type=Path, file_okay=False),
     default=FOLDER,
     show_default=True,
-    help="Folder for the object, its video and the asset.",
+    help="Folder for the object, its video, the assets and the page.",
 )
 @click.option("--model", metavar="FOLDER|NAME", help="Generator, as in `gvf animate`.  [default: gvf-small]")
 @click.option("--family", default="biped", show_default=True, help="Kind of object, as in collect.procedural.families.")
@@ -46,14 +46,15 @@ def command(
     browser: bool | None,
     quiet: bool,
 ) -> None:
-    """Animate a procedural object by a video of it, and open the page that plays the result.
+    """Make a procedural object and a video of it 4D in two ways, and open the page that plays both results.
 
-    Object and video are generated, so nothing is downloaded; with a seed other than that of the training data (0), the
-    generator has seen neither.
+    The object moves as the video shows, as by `gvf animate`; and object and motion come from the video alone, as by `gvf
+    generate`, where the generator has networks for that. Object and video are generated, so nothing is downloaded; with a seed
+    other than that of the training data (0), the generator has seen neither.
     """
     from gvf.cli.progress_output import progress_output
     from gvf.devices import resolve_device
-    from gvf.pipelines.demo import ASSET, DemoOptions, make_demo
+    from gvf.pipelines.demo import DemoOptions, make_demo
     from gvf.pipelines.hub import SHIPPED
     from gvf.pipelines.video_to_4d import VideoTo4D
 
@@ -61,14 +62,15 @@ def command(
     with progress.step("load") as step:
         generator = VideoTo4D.from_pretrained(model or SHIPPED, device=resolve_device(device))
         step.note(f"generator {model or SHIPPED}: {generator.index.title}")
-    asset = make_demo(generator, output, DemoOptions(family=family, index=index, seed=seed), progress)
-    page = output / ASSET / "index.html"
+    made = make_demo(generator, output, DemoOptions(family=family, index=index, seed=seed, model=model), progress)
+    count = f"{made.of_model.manifest.num_gaussians:,} Gaussians with the model"
+    if made.of_video is not None:
+        count += f" and {made.of_video.manifest.num_gaussians:,} from the video alone"
     click.echo(
-        f"{page}: {asset.manifest.num_frames} frames of {asset.manifest.num_gaussians:,} Gaussians. Open it in a browser, or "
-        f"run `gvf view {output / ASSET}`."
+        f"{made.page}: {made.of_model.manifest.num_frames} frames of {count}. Open it in a browser, or run `gvf view {output}`."
     )
     if has_display() if browser is None else browser:
-        webbrowser.open(page.resolve().as_uri())
+        webbrowser.open(made.page.resolve().as_uri())
 
 
 def has_display() -> bool:

@@ -14,7 +14,7 @@ import click
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on.  [default: a free one]")
 @click.option("--browser/--no-browser", default=True, help="Open the page in the default browser.  [default: browser]")
 def command(path: Path, port: int, browser: bool) -> None:
-    """Show the asset in DIR, or a single asset.glb, in the browser. Press Ctrl-C to stop.
+    """Show the asset or the demo in DIR, or a single asset.glb, in the browser. Press Ctrl-C to stop.
 
     The page is served to this machine only, and no files outside the folder are served.
     """

@@ -17,7 +17,7 @@ from gvf.text import MAX_NAME, clean
 from gvf.viewer.bundle import bundle
 
 STATIC = Path(__file__).parent / "static"
-_FIELD = re.compile(r"\{\{(\w+)\}\}")
+FIELD = re.compile(r"\{\{(\w+)\}\}")
 _VIDEO_TYPES = ((b"ftyp", 4, "video/mp4"), (b"\x1a\x45\xdf\xa3", 0, "video/webm"))  # by signature and its place
 
 
@@ -40,7 +40,7 @@ def page(title: str, facts: Mapping[str, Any], *, asset: bytes | str, video: byt
     The page's own policy allows its one script and style by their digests, and no address but its own server's.
     """
     script = "\n" + bundle(STATIC, "main")
-    style = "\n" + (STATIC / "style.css").read_text(encoding="utf-8")
+    style = "\n" + "".join((STATIC / name).read_text(encoding="utf-8") for name in ("colors.css", "style.css"))
     title = clean(title, MAX_NAME)
     settings = {
         "title": title,
@@ -59,7 +59,7 @@ def page(title: str, facts: Mapping[str, Any], *, asset: bytes | str, video: byt
         "script": script,
     }
     template = (STATIC / "index.html").read_text(encoding="utf-8")
-    return _FIELD.sub(lambda match: fields[match[1]], template)
+    return FIELD.sub(lambda match: fields[match[1]], template)
 
 
 def _plain(value: Any) -> Any:
@@ -78,8 +78,8 @@ def _policy(script: str, style: str) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src '{_digest(script)}'",
-            f"style-src '{_digest(style)}'",
+            f"script-src '{digest(script)}'",
+            f"style-src '{digest(style)}'",
             "img-src data:",
             "media-src 'self' blob:",
             "connect-src 'self'",
@@ -89,7 +89,8 @@ def _policy(script: str, style: str) -> str:
     )
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Return a script or style as a Content-Security-Policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 

@@ -1,4 +1,4 @@
-"""What `gvf view` serves: an asset's folder as it was written, or a page around a lone asset file."""
+"""What `gvf view` serves: the folder of an asset or a demo as it was written, or a page around a lone asset file."""
 
 from __future__ import annotations
 
