@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from gvf_evaluation.held_out import Clip
+from gvf_evaluation.reporting.report_tables import shapes_by_group
 from gvf_evaluation.reporting.shape_section import worst
 from gvf_evaluation.shape_scores import flat_shapes, intersection_over_union, shape_summary, shape_table
 
@@ -53,6 +54,16 @@ def test_rows_average_over_the_objects_that_a_method_has() -> None:
     metrics = flat_shapes(summary.reset_index())
     assert metrics["shape_video_iou"] == pytest.approx(0.45)
     assert "shape_true_voxels_iou" not in metrics
+
+
+def test_groups_say_where_a_method_has_fewer_clips() -> None:
+    table = shapes_by_group(shape_summary(scored())).set_index("group")
+    assert table["num_clips"].to_dict() | {"kind dog": 2, "all": 3} == table["num_clips"].to_dict()
+    assert table.at["all", "video_num_clips"] == 2
+    assert table.at["kind dog", "video_num_clips"] == 1
+    assert "nearest_num_clips" not in table.columns
+    assert table.at["kind dog", "video_iou"] == 0.2
+    assert table.at["kind dog", "nearest_psnr"] == 21.5
 
 
 def test_the_worst_objects_are_those_that_failed_then_those_of_lowest_iou() -> None:

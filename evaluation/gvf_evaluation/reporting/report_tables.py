@@ -59,7 +59,7 @@ SHAPES_CAPTION = (
     "measured. Voxel IoU is that of the active voxels, the Chamfer distance that of the Gaussians' centres from the surface; image "
     "metrics are means over the evaluation views of the first frame. Nearest object: the training object whose image has the most "
     "similar tokens (cosine, after subtraction of the training mean), as its Gaussians and voxels stand in that image. Mean shape: "
-    "the voxels that more than a certain share of training objects has, the share with the highest mean IoU in training; its "
+    "the voxels that at least a certain share of training objects has, the share with the highest mean IoU in training; its "
     "Gaussians are decoded from the mean latent. Ceilings: the true voxels through the structure VAE, and the mesh through the "
     "canonical autoencoder."
 )
@@ -168,10 +168,20 @@ def by_group(summary: pd.DataFrame) -> pd.DataFrame:
     """Return one row per group: its clips, and gap closed and displacement error of the VAE and the DiT."""
     names = ("gap_closed", DISPLACEMENT_ERROR)
     values = summary.pivot(index="group", columns="method", values=list(names))
-    table = pd.DataFrame({"num_clips": summary.groupby("group")["num_clips"].first()})
+    table = clips_by_group(summary, (VAE, DIT))
     for name in names:
         table = table.assign(**{f"{method}_{name}": values[name][method] for method in (VAE, DIT)})
     return labelled(table.loc[summary["group"].unique()].reset_index())
+
+
+def clips_by_group(summary: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """Return the number of clips of each group (index), and of each method that failed on some of them."""
+    counts = summary.pivot(index="group", columns="method", values="num_clips")
+    table, most = pd.DataFrame({"num_clips": counts.max(axis=1).astype(int)}), counts.max(axis=1)
+    for method in methods:
+        if method in counts.columns and (own := counts[method].fillna(0).astype(int)).lt(most).any():
+            table[f"{method}_num_clips"] = own
+    return table
 
 
 def overall_shapes(summary: pd.DataFrame) -> pd.DataFrame:
@@ -181,7 +191,7 @@ def overall_shapes(summary: pd.DataFrame) -> pd.DataFrame:
 
 def shapes_by_group(summary: pd.DataFrame) -> pd.DataFrame:
     """Return one row per group: its clips, and IoU and PSNR of the generated object and the nearest one. summary: of shapes."""
-    table = pd.DataFrame({"num_clips": summary.groupby("group")["num_clips"].max()})
+    table = clips_by_group(summary, (VIDEO_ONLY, NEAREST))
     for name in (IOU, "psnr"):
         values = summary.pivot(index="group", columns="method", values=name)
         table = table.assign(

@@ -66,7 +66,11 @@ def show(
         for name in SHOWN
         if name in own.index
     ]
-    lost = [f"{tables.LABELS[one['method']]} failed: {one['message']}" for one in failures if one["clip_id"] == clip_id]
+    lost = [
+        f"{tables.LABELS[one['method']]} failed: {one['message'].rstrip('.')}"
+        for one in failures
+        if one["clip_id"] == clip_id
+    ]
     labels = {VIDEO_ONLY: tables.LABELS[VIDEO_ONLY], NEAREST: f"Nearest object: {nearest}"}
     views = {"Conditioning image": image[None], "Ground truth": ground_truth}
     views |= {labels[name]: methods[name] for name in SHOWN if name in methods}

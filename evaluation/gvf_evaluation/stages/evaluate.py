@@ -20,7 +20,7 @@ from gvf.data.manifest import HELD_OUT, read_manifest
 from gvf.data.rejections import NAME as REJECTIONS
 from gvf.data.rejections import merge_rejections
 from gvf.devices import resolve_device
-from gvf.errors import UserError
+from gvf.errors import StageError, UserError
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.methods import SHAPES
 from gvf.metrics.metric import Metric
@@ -109,6 +109,8 @@ def score_all_shapes(
             failures += [Failure.of(method, found) for method in SHAPES]
         else:
             scored.append((clip, found))
+    if not scored:
+        raise StageError(f"evaluate: no shape of {len(clips)} clips could be scored ({failures[-1].message}).")
     table = shape_table(scored, metrics)
     summary = shape_summary(table)
     _write_csv(table, files.shapes)

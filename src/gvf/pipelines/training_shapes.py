@@ -35,10 +35,10 @@ def nearest_images(queries: Tensor, clips: Sequence[str], read: ReadExamples) ->
     for clip in clips:
         tokens = read(clip).tokens
         mean, count = mean + tokens.double().sum(0), count + len(tokens)
-    mean = mean / count
+    mean = (mean / count).float()
 
     def directions(tokens: Tensor) -> Tensor:
-        return F.normalize((tokens.double() - mean).flatten(1), dim=1).float()
+        return F.normalize((tokens.float() - mean).flatten(1), dim=1)
 
     wanted = directions(queries)
     best = torch.full((len(queries),), -torch.inf)
