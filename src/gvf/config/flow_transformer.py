@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from gvf.config.fields import STRICT, clash
+from gvf.config.fields import STRICT
+from gvf.config.image_condition import ImageCondition, SeesImages
 from gvf.config.transformer import Width, demand_whole_heads
 
 
 @dataclass(frozen=True, config=STRICT)
-class FlowTransformerConfig:
+class FlowTransformerConfig(SeesImages):
     """Sizes of a flow's transformer. Descriptions are arguments, since docstrings of inherited fields are not found."""
 
     latent_channels: Annotated[
@@ -36,7 +37,7 @@ class FlowTransformerConfig:
         Field(description="Hidden channels of the feed-forward layers, as a multiple of `width`."),
     ]
     image_condition: Annotated[
-        Literal["tokens", "pixel_aligned", "both"],
+        ImageCondition,
         Field(
             description="How the image is seen: by attention to its `tokens`, as published; `pixel_aligned`, by image features "
             "where a nominal camera shows each cell or voxel, which needs objects that are turned to the camera; or `both`."
@@ -53,19 +54,8 @@ class FlowTransformerConfig:
         ),
     ]
 
-    @property
-    def sees_tokens(self) -> bool:
-        """Return whether the network attends to the tokens of the image."""
-        return self.image_condition != "pixel_aligned"
-
-    @property
-    def sees_aligned(self) -> bool:
-        """Return whether the network is given image features at cells or voxels."""
-        return self.image_condition != "tokens"
-
     @model_validator(mode="after")
     def _fits(self) -> FlowTransformerConfig:
         demand_whole_heads(self.width, self.num_heads)
-        if self.sees_aligned and not self.aligned_channels:
-            raise clash("aligned_channels", f"must be at least 1 where image_condition is {self.image_condition}.")
+        self.demand_aligned_channels()
         return self

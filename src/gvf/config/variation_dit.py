@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from gvf.config.fields import STRICT, OneOf, clash
+from gvf.config.image_condition import ImageCondition, SeesImages
 from gvf.config.transformer import Width, demand_whole_heads
 
 ALIGNED_FEATURES = ("values", "differences", "correlations", "point")
@@ -28,7 +29,7 @@ def aligned_channels(features: Sequence[str], map_channels: int, num_compared: i
 
 
 @dataclass(frozen=True, config=STRICT)
-class VariationDitConfig:
+class VariationDitConfig(SeesImages):
     """Sizes of the diffusion transformer."""
 
     width: Width
@@ -39,7 +40,7 @@ class VariationDitConfig:
     """Attention heads."""
     feed_forward_ratio: PositiveInt
     """Hidden channels of the feed-forward layers, as a multiple of `width`."""
-    image_condition: Literal["tokens", "pixel_aligned", "both"]
+    image_condition: ImageCondition
     """How the video is seen: by attention to the `tokens` of each frame, as in the paper; `pixel_aligned`, by image features
     where the camera shows each latent's canonical position; or `both`."""
     image_channels: PositiveInt
@@ -57,22 +58,11 @@ class VariationDitConfig:
     position_scale: PositiveFloat
     """Factor on positions before their sine embedding; 1 in the published weights."""
 
-    @property
-    def sees_tokens(self) -> bool:
-        """Return whether the network attends to the tokens of the video's frames."""
-        return self.image_condition != "pixel_aligned"
-
-    @property
-    def sees_aligned(self) -> bool:
-        """Return whether the network is given image features at the latents' positions."""
-        return self.image_condition != "tokens"
-
     @model_validator(mode="after")
     def _fits(self) -> VariationDitConfig:
         demand_whole_heads(self.width, self.num_heads)
         in_order = tuple(name for name in ALIGNED_FEATURES if name in self.aligned_features)
         if self.aligned_features != in_order:
             raise clash("aligned_features", f"must be {', '.join(in_order)}: each once, in this order.")
-        if self.sees_aligned and not self.aligned_channels:
-            raise clash("aligned_channels", f"must be at least 1 where image_condition is {self.image_condition}.")
+        self.demand_aligned_channels()
         return self
