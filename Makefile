@@ -30,8 +30,8 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## a generated object and a video of it, made 4D with the object and from the video alone; opens the page
 	gvf demo
 
-repro: $(READY) ## data, training, generation, evaluation, reports/index.html (DVC skips what is up to date)
-	dvc repro
+repro: $(READY) ## data, training, generation, evaluation, reports/index.html (only what is out of date)
+	python -m flows.repro
 
 status: $(READY) ## what `make repro` would bring up to date (`dvc status` alone counts the ablations as well)
 	dvc status dvc.yaml

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.dvc_stage import CURATE, run_stages
+from flows.dvc_stage import run_stages
 from flows.settings import Settings, apply
 
 
@@ -10,7 +10,7 @@ from flows.settings import Settings, apply
 def curate(settings: Settings | None = None) -> None:
     """Collect clips, bake and select them, render their ground truth, and compute their features."""
     apply(settings)
-    run_stages(CURATE)
+    run_stages("featurize")
 
 
 if __name__ == "__main__":

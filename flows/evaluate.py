@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.dvc_stage import EVALUATE, run_stages
+from flows.dvc_stage import run_stages
 from flows.settings import Settings, apply
 
 
@@ -10,7 +10,7 @@ from flows.settings import Settings, apply
 def evaluate(settings: Settings | None = None) -> None:
     """Generate motion for the held-out videos, score it, and write the report."""
     apply(settings)
-    run_stages(EVALUATE)
+    run_stages("report")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from flows import dvc_stage
-from flows.dvc_stage import MAX_IMAGE_BYTES, TAIL_LINES, guarded, log_lines, number
+from flows import processes
+from flows.dvc_stage import MAX_IMAGE_BYTES, number
 
 _OPTIONS = ("clip", "frames", "seed", "candidates", "azimuth", "elevation", "fov", "device", "size")
 
@@ -67,7 +67,7 @@ class Generation(BaseModel):
     def folder(self) -> Path:
         """Return the asset's folder."""
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(self.video).stem).strip("-") or "asset"
-        return dvc_stage.ROOT / (self.output or f"work/assets/{name}")
+        return processes.ROOT / (self.output or f"work/assets/{name}")
 
     @model_validator(mode="after")
     def _clip_has_its_object(self) -> Generation:
@@ -92,22 +92,17 @@ class Generation(BaseModel):
 @task(name="gvf-generate", task_run_name="{generation.video}", cache_policy=NO_CACHE)
 def make_asset(generation: Generation) -> None:
     """Run the command and log its output. Raises GenerationFailed; when the flow run ends, so does every process of it."""
-    logger = get_run_logger()
-    command, tail = generation.command(), [""]
-    with guarded(command) as guard:
-        for line in log_lines(guard.stdout):
-            logger.info(line)
-            tail = [*tail[1 - TAIL_LINES :], line]
-        code = guard.wait()
-    if code != 0:
-        raise GenerationFailed(f"`{' '.join(command)}` exited with {code}. Its last lines:\n" + "\n".join(tail))
+    try:
+        processes.run(generation.command(), get_run_logger().info)
+    except processes.CommandFailed as error:
+        raise GenerationFailed(str(error)) from None
 
 
 @task(name="show-asset", task_run_name="{folder.name}", cache_policy=NO_CACHE)
 def show_asset(folder: Path) -> None:
     """Log the asset to MLflow and show its page, frames and timings as artifacts."""
     command = [sys.executable, "-m", "gvf.pipelines.asset_run", str(folder)]
-    done = subprocess.run(command, cwd=dvc_stage.ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=processes.ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         get_run_logger().warning("The asset is not logged: %s", done.stderr.strip()[-2000:])
     logged = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}

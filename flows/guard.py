@@ -30,9 +30,9 @@ def main(command: list[str]) -> int:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, _stop)
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    threading.Thread(target=_watch_lifeline, daemon=True).start()
     try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        threading.Thread(target=_watch_lifeline, daemon=True).start()
         code = process.wait()
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

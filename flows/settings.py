@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal
 import jsonschema
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from flows import dvc_stage
+from flows import processes
 
-SCHEMA: dict[str, Any] = json.loads((dvc_stage.ROOT / "conf/changes.schema.json").read_text(encoding="utf-8"))
+SCHEMA: dict[str, Any] = json.loads((processes.ROOT / "conf/changes.schema.json").read_text(encoding="utf-8"))
 _COMPOSE = """
 import sys
 from pathlib import Path
@@ -69,11 +69,11 @@ def apply(settings: Settings | None) -> None:
     if settings is None:
         return
     overrides = [f"preset={settings.preset}", f"data={settings.data}", *_overrides(settings.changes)]
-    with tempfile.TemporaryDirectory(dir=dvc_stage.ROOT, prefix=".settings-") as folder:
+    with tempfile.TemporaryDirectory(dir=processes.ROOT, prefix=".settings-") as folder:
         composed = Path(folder) / "params.yaml"
         _run([sys.executable, "-c", _COMPOSE, str(composed), *overrides])
         _run([sys.executable, "-m", "gvf.cli", "params", "check", str(composed)])
-        os.replace(composed, dvc_stage.ROOT / "params.yaml")
+        os.replace(composed, processes.ROOT / "params.yaml")
 
 
 def _overrides(changes: Mapping[str, Any], key: str = "") -> Iterator[str]:
@@ -86,6 +86,6 @@ def _overrides(changes: Mapping[str, Any], key: str = "") -> Iterator[str]:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, cwd=dvc_stage.ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=processes.ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SettingsError(f"The settings cannot be used.\n{(done.stderr or done.stdout).strip()[-2000:]}")

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.dvc_stage import TRAIN_DIT, run_stages
+from flows.dvc_stage import run_stages
 from flows.settings import Settings, apply
 
 
@@ -10,7 +10,7 @@ from flows.settings import Settings, apply
 def train_dit(settings: Settings | None = None) -> None:
     """Train the diffusion transformer."""
     apply(settings)
-    run_stages(TRAIN_DIT)
+    run_stages("train-dit")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.dvc_stage import TRAIN_IMAGE_TO_3D, run_stages
+from flows.dvc_stage import run_stages
 from flows.settings import Settings, apply
 
 
@@ -10,7 +10,7 @@ from flows.settings import Settings, apply
 def train_image_to_3d(settings: Settings | None = None) -> None:
     """Train the networks from one image to canonical Gaussians."""
     apply(settings)
-    run_stages(TRAIN_IMAGE_TO_3D)
+    run_stages("train-appearance")
 
 
 if __name__ == "__main__":

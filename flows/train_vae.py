@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.dvc_stage import TRAIN_VAE, run_stages
+from flows.dvc_stage import run_stages
 from flows.settings import Settings, apply
 
 
@@ -10,7 +10,7 @@ from flows.settings import Settings, apply
 def train_vae(settings: Settings | None = None) -> None:
     """Train the VAE in its two phases and encode every clip with it."""
     apply(settings)
-    run_stages(TRAIN_VAE)
+    run_stages("encode")
 
 
 if __name__ == "__main__":

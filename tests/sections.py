@@ -20,6 +20,8 @@ def execution_section(**changes: Any) -> ExecutionConfig:
         "workers": 2,
         "clip_seconds": 60.0,
         "clip_memory_gb": 4.0,
+        "stages_at_once": 1,
+        "training_threads": None,
         "loader_threads": 0,
         "log_every": 2,
         "checkpoint_every": 4,

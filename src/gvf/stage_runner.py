@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import asdict
 
 from gvf.config.load import as_dict, load_params
 from gvf.errors import UserError
@@ -11,11 +12,13 @@ from gvf.locks import demand_writable, exclusive
 from gvf.stage_table import STAGES
 from gvf.storage.files import write_json
 from gvf.tracking import client as tracking
+from gvf.tracking.usage import measured
 from gvf.workspace import Workspace
 
 
 def run_stage(name: str, module: str, params_path: str) -> None:
-    """Run stage `name`: `module.run(params, workspace)` inside one tracked run; its metrics go to `reports/metrics/<name>.json`.
+    """Run stage `name`: `module.run(params, workspace)` inside one tracked run; its metrics go to `reports/metrics/<name>.json`,
+    its duration and peak memory to `work/usage/<name>.json`.
 
     Raises StageError when another process runs the stage in this workspace, and UserError when results cannot be written
     there or a launcher has started several processes of a stage that does not train. In distributed training, rank 0
@@ -33,6 +36,8 @@ def run_stage(name: str, module: str, params_path: str) -> None:
     demand_writable([workspace.locks / name, metrics_path, *stage.outputs(workspace)])
     with exclusive(workspace, name), tracking.stage_run(name, as_dict(params), params.tracking, workspace):
         # Imported after tracking has started, so that torch and MLflow load side by side.
-        metrics = importlib.import_module(module).run(params, workspace)
-        tracking.log_metrics(metrics)
+        with measured() as usage:
+            metrics = importlib.import_module(module).run(params, workspace)
+        tracking.log_metrics({**metrics, **asdict(usage)})
         write_json(metrics_path, metrics)
+        write_json(workspace.usage(name), asdict(usage))

@@ -198,6 +198,10 @@ class Workspace:
         """Return the folder of records of tracked runs and of their images."""
         return self.path("work/runs")
 
+    def usage(self, stage: str) -> Path:
+        """Return the file of a stage's duration and peak memory in its newest finished run."""
+        return self.path("work/usage") / f"{stage}.json"
+
     @property
     def turntables(self) -> Path:
         """Return the folder of short videos that `sample` makes for the tracker."""

@@ -10,23 +10,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
 from PIL import Image
+from prefect import Flow
 from prefect.artifacts import Artifact
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import dvc_stage
+from flows import dvc_stage, processes
 from flows.ablations import ablations
 from flows.curate import curate
+from flows.dvc_repro import StageFailed, WorkspaceBusy
 from flows.evaluate import evaluate
 from flows.generate import Generation, GenerationFailed, generate
 from flows.pipeline import pipeline
+from flows.scheduler import StagesFailed
 from flows.train_dit import train_dit
 from flows.train_image_to_3d import train_image_to_3d
 from flows.train_vae import train_vae
@@ -45,55 +49,79 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder that replaces the repository, with retries that do not wait."""
-    monkeypatch.setattr(dvc_stage, "ROOT", tmp_path)
+    monkeypatch.setattr(processes, "ROOT", tmp_path)
     monkeypatch.setattr(dvc_stage, "dvc_stage", dvc_stage.dvc_stage.with_options(retry_delay_seconds=0))
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     return tmp_path
 
 
+@cache
+def real_graph(file: str) -> str:
+    """Return what DVC prints about the graph of a DVC file of this repository."""
+    dvc = str(Path(sys.executable).with_name("dvc"))
+    return subprocess.run([dvc, "dag", "--dot", file], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def fake_dvc(folder: Path, body: str) -> None:
-    """Write a `dvc` that records its arguments and then runs `body` ($2 is the stage)."""
+    """Write a `dvc` that knows the real graph, and else records the stage it is to bring up to date and runs `body` ($1)."""
+    for file in ("dvc.yaml", "ablations/dvc.yaml"):
+        (folder / f"graph-{Path(file).parent.name}").write_text(real_graph(file))
     script = folder / "dvc"
-    script.write_text(f'#!/bin/bash\necho "$@" >> calls\n{body}\n')
+    graph = '[ $2 = dag ] && { folder=${4%dvc.yaml}; exec cat "graph-${folder%/}"; }'
+    script.write_text(f'#!/bin/bash\n{graph}\nshift 3\necho "$1" >> calls\n{body}\n')
     script.chmod(0o755)
 
 
 def calls(folder: Path) -> list[str]:
+    """Return the stages in the order in which DVC was called for them."""
     return (folder / "calls").read_text().splitlines()
 
 
-def test_every_flow_runs_its_stages_in_the_graph_s_order(workspace: Path) -> None:
-    fake_dvc(workspace, 'echo "Running stage $2"')
+def test_every_flow_runs_its_stages_and_those_that_they_need(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_dvc(workspace, 'echo "Running stage $1"')
+    monkeypatch.setattr(dvc_stage, "outcome", lambda stage: dvc_stage.Outcome(None, {}, []))
     pipeline()
-    assert calls(workspace) == [f"repro {stage}" for stage in STAGES]
-    (workspace / "calls").unlink()
-    for flow in (curate, train_vae, train_dit, train_image_to_3d, evaluate):
+    assert sorted(calls(workspace)) == sorted(STAGES)
+    first = ["collect", "curate", "render", "featurize"]
+    expected: dict[Flow[..., None], list[str] | None] = {
+        curate: [],
+        train_vae: ["train-vae-static", "train-vae-joint", "encode"],
+        train_dit: ["train-vae-static", "train-vae-joint", "encode", "train-dit"],
+        train_image_to_3d: ["train-vae-static", "train-structure", "train-appearance"],
+        evaluate: None,
+    }
+    for flow, stages in expected.items():
+        (workspace / "calls").unlink()
         flow()
-    assert calls(workspace) == [f"repro {stage}" for stage in STAGES]
+        assert calls(workspace)[:4] == first
+        assert set(calls(workspace)[4:]) == set(STAGES if stages is None else stages) - set(first)
 
 
-def test_a_failed_stage_fails_the_flow_at_once_with_its_exit_code(workspace: Path) -> None:
-    fake_dvc(workspace, 'echo "Error: params.yaml: train_dit.steps: is missing."; exit 255')
-    with pytest.raises(dvc_stage.StageFailed, match=r"(?s)dvc repro sample` exited with 255.*train_dit.steps"):
+def test_a_failed_stage_fails_the_flow_with_its_exit_code(workspace: Path) -> None:
+    fake_dvc(
+        workspace, '[ $1 = render ] && { echo "Error: params.yaml: render.radius: is missing."; exit 255; } || true'
+    )
+    with pytest.raises(StagesFailed, match=r"(?s)repro --single-item render` exited with 255.*render.radius") as caught:
         evaluate()
-    assert calls(workspace) == ["repro sample"]
+    assert isinstance(caught.value.failures["render"], StageFailed)
+    assert calls(workspace) == ["collect", "curate", "render"]
 
 
 def test_only_a_busy_workspace_is_retried(workspace: Path) -> None:
-    fake_dvc(
-        workspace, '[ $(wc -l < calls) -gt 2 ] || { echo "ERROR: Unable to acquire lock. Most likely ..."; exit 1; }'
-    )
-    train_dit()
-    assert calls(workspace) == ["repro train-dit"] * 3
-    fake_dvc(workspace, 'echo "ERROR: Unable to acquire lock."; exit 1')
+    busy = 'echo "ERROR: /data/raw is busy, it is being blocked by: ..."; exit 1;'
+    fake_dvc(workspace, f"[ $(wc -l < calls) -gt 2 ] || {{ {busy} }}")
+    curate()
+    assert calls(workspace) == ["collect"] * 3 + ["curate", "render", "featurize"]
+    fake_dvc(workspace, busy)
     (workspace / "calls").unlink()
-    with pytest.raises(dvc_stage.WorkspaceBusy):
-        train_dit()
+    with pytest.raises(StagesFailed) as caught:
+        curate()
+    assert isinstance(caught.value.failures["collect"], WorkspaceBusy)
     assert len(calls(workspace)) == 1 + len(dvc_stage.RETRY_SECONDS)
 
 
 def test_the_artifact_shows_metrics_images_and_the_mlflow_run(workspace: Path) -> None:
-    fake_dvc(workspace, "echo \"Stage '$2' didn't change, skipping\"")
+    fake_dvc(workspace, "echo \"Stage '$1' didn't change, skipping\"")
     (workspace / "reports/metrics").mkdir(parents=True)
     (workspace / "reports/metrics/train-dit.json").write_text(json.dumps({"loss": 0.1234567, "steps": 9}))
     (workspace / "work/runs/train-dit").mkdir(parents=True)
@@ -129,7 +157,7 @@ def test_the_link_is_to_the_run_that_made_the_outputs(workspace: Path) -> None:
 
 
 def test_the_ablations_run_every_variant_and_seed_as_dvc_calls_them(workspace: Path) -> None:
-    fake_dvc(workspace, 'echo "Running stage $2"')
+    fake_dvc(workspace, 'echo "Running stage $1"')
     results = workspace / "ablations/results"
     results.mkdir(parents=True)
     (results / "vae-A-0.json").write_text(json.dumps({"figures": {"vae_psnr": 21.5}}))
@@ -146,7 +174,9 @@ def test_the_ablations_run_every_variant_and_seed_as_dvc_calls_them(workspace: P
         check=True,
     ).stdout.split()
     assert len(listed) == 14 * 3 + 1
-    assert calls(workspace) == [f"repro {stage}" for stage in listed]
+    variants = [stage for stage in calls(workspace) if stage.startswith("ablations/")]
+    assert sorted(variants) == sorted(listed)
+    assert variants[-1] == "ablations/dvc.yaml:report"
     artifact = Artifact.get("ablations-vae-a-0")
     assert artifact is not None
     assert "| vae_psnr | 21.5 |" in str(artifact.data)
@@ -182,8 +212,8 @@ def test_an_asset_is_made_and_shown_with_page_frames_and_timings(
 FLOW_RUN = """
 import sys
 from pathlib import Path
-from flows import dvc_stage, train_dit
-dvc_stage.ROOT = Path(sys.argv[1])
+from flows import processes, train_dit
+processes.ROOT = Path(sys.argv[1])
 train_dit.train_dit()
 """
 
@@ -209,7 +239,7 @@ def test_ending_a_flow_run_leaves_no_process(workspace: Path, number: signal.Sig
 
 def test_progress_bars_are_thinned_and_colours_removed() -> None:
     stream = io.BytesIO(b"\x1b[31mred\x1b[0m\n\n  1%|#\r  2%|##\r  3%|###\rdone \xff\r\nend")
-    assert list(dvc_stage.log_lines(stream)) == ["red", "  1%|#", "done \ufffd", "end"]
+    assert list(processes.log_lines(stream)) == ["red", "  1%|#", "done \ufffd", "end"]
 
 
 def test_deployments_name_every_flow_and_import(monkeypatch: pytest.MonkeyPatch) -> None:

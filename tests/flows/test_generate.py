@@ -8,13 +8,13 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 from pydantic import ValidationError
 
-from flows import dvc_stage
+from flows import processes
 from flows.generate import Generation, generate, summary
 from tests.pipelines.cube_asset import sliding_cube, write_asset
 
 
 def test_the_command_has_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dvc_stage, "ROOT", Path("/checkout"))
+    monkeypatch.setattr(processes, "ROOT", Path("/checkout"))
     chosen = Generation(video="clips/slide (1).mp4", object_file="cube.glb", clip="slide", seed=3, fov=40.0)
     assert chosen.command() == [
         "gvf",
@@ -59,4 +59,4 @@ def test_the_form_shows_every_field_and_wrong_values_are_refused() -> None:
     ):
         with pytest.raises(ValidationError):
             Generation.model_validate(wrong)
-    assert Generation(video="../..").folder == dvc_stage.ROOT / "work/assets/asset"
+    assert Generation(video="../..").folder == processes.ROOT / "work/assets/asset"

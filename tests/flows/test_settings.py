@@ -11,7 +11,7 @@ import yaml
 from prefect.utilities.callables import parameter_schema
 from pydantic import ValidationError
 
-from flows import dvc_stage
+from flows import processes
 from flows.curate import curate
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with the real configuration."""
-    monkeypatch.setattr(dvc_stage, "ROOT", tmp_path)
+    monkeypatch.setattr(processes, "ROOT", tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     shutil.copytree(ROOT / "src/hydra_plugins", tmp_path / "src/hydra_plugins")

@@ -12,7 +12,7 @@ from gvf.config.fields import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class ExecutionConfig:
-    """How the work is done. Neither data nor weights depend on it, so no stage of dvc.yaml lists it.
+    """How the work is done. Neither data nor weights depend on it beyond rounding, so no stage of dvc.yaml lists it.
 
     A clip that exceeds a limit is rejected. To give rejected clips another chance after raising a limit, run the stage
     with `dvc repro --force --single-item`. For `collect` and `curate` both limits apply to a file with all its clips; if
@@ -24,6 +24,11 @@ class ExecutionConfig:
     that RAY_ADDRESS names; `inline` in the stage's own process, for debugging."""
     workers: PositiveInt
     """Clips processed at a time."""
+    stages_at_once: PositiveInt
+    """Stages that `make repro` and the flows run at the same time, as far as their inputs allow."""
+    training_threads: PositiveInt | None
+    """Threads with which a training computes on CPU; null: torch's default, one per core. Where OMP_NUM_THREADS is set, it
+    decides. Weights trained with different numbers of threads differ by rounding."""
     clip_seconds: PositiveFloat
     """Time limit per clip."""
     clip_memory_gb: PositiveFloat

@@ -21,6 +21,7 @@ from gvf.training.engine import Engine
 from gvf.training.loop import Log, train, write_curve
 from gvf.training.randomness import seed_everything
 from gvf.training.task import Task
+from gvf.training.threads import limited_threads
 from gvf.training.world import init
 from gvf.workspace import Workspace
 
@@ -39,7 +40,7 @@ def fit(
 ) -> dict[str, float]:
     """Train a task's model and save its averaged weights in the folder `output`, resuming a run that was killed.
 
-    run: seed and device. execution: when to log and write checkpoints, and how many threads read batches. workspace:
+    run: seed and device. execution: when to log and write checkpoints, how many threads read batches and compute. workspace:
     where checkpoints and the curve go. log: called with every point of the curve. keep: whether the last checkpoint stays, so
     that the same call trains no step; for trainings that are followed by others in their stage.
     Returns the last point of the curve with the number of steps, seconds and parameters.
@@ -56,7 +57,8 @@ def fit(
     def loss_on_device(model: Any, batch: Batch, draw: Draw) -> tuple[Tensor, Mapping[str, Tensor]]:
         return task.loss(model, batch if world.device.type == "cpu" else to_device(batch, world.device), draw)
 
-    result = train(engine, batches, loss_on_device, task.training, execution, log, checkpoints, describe=task.name)
+    with limited_threads(execution.training_threads, world.device):
+        result = train(engine, batches, loss_on_device, task.training, execution, log, checkpoints, describe=task.name)
     with engine.averaged():
         if world.is_main:
             task.save(model, output)

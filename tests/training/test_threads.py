@@ -1,0 +1,41 @@
+"""The number of threads that a training computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from gvf.training.threads import limited_threads
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_are_limited_in_the_block_even_if_it_fails() -> None:
+    with pytest.raises(ValueError, match="broken"), limited_threads(2, CPU):
+        assert torch.get_num_threads() == 2
+        raise ValueError("broken")
+    assert torch.get_num_threads() == 3
+
+
+def test_the_environment_decides_first_and_null_leaves_torch_s_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    with limited_threads(None, CPU):
+        assert torch.get_num_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with limited_threads(1, CPU):
+        assert torch.get_num_threads() == 3
+
+
+def test_on_a_gpu_threads_only_feed_it() -> None:
+    with limited_threads(1, torch.device("cuda")):
+        assert torch.get_num_threads() == 3
