@@ -1,10 +1,10 @@
-"""Run the published sizes end to end on this machine's processor: image, canonical Gaussians, variation field. Random weights.
+"""Run the published sizes end to end on this machine: image, canonical Gaussians, variation field. Random weights.
 
 The weights are written once, in the formats of the releases and in one folder (GVFDiffusion, TRELLIS, DINOv2; 6 GB), checked by
 `gvf models check`, and loaded and used as `gvf generate --model` does. What they make is noise; seconds and memory are those of
 the real ones. What memory is needed is said before the motion starts; a part that does not fit ends it.
 
-    python benchmarks/full_size_pipeline.py [--weights DIR] [--frames 8] [--steps 2] [--threads 2]
+    python benchmarks/full_size_pipeline.py [--device cuda] [--weights DIR] [--frames 8] [--steps 2] [--threads 2]
         [--only check image motion] [--output FILE.json]
 """
 
@@ -34,7 +34,7 @@ from gvf.pipelines.model_check import check_models
 from gvf.pipelines.motion import MotionSettings, demand_memory, generate_motion
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.pipelines.motion_memory import MotionLoad, estimate_memory
-from gvf.progress import Progress
+from gvf.progress import Progress, Stopwatch
 from gvf.storage import published_files
 from gvf.storage.files import load_tensors, save_tensors, write_json
 from gvf.weights.published import build_published, save_published
@@ -94,23 +94,31 @@ def random_network(kind: str) -> nn.Module:
 
 
 class Steps:
-    """Measures steps: seconds, processor seconds, and by how much the process grew at most."""
+    """Measures steps: seconds, processor seconds, by how much the process grew at most, and the GPU's memory at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self.device = device
         self.rows: dict[str, dict[str, float]] = {}
 
     def run(self, name: str, function: Callable[[], Value]) -> Value:
         """Call a function as one step."""
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
         before, start, processor = memory("VmRSS"), time.perf_counter(), time.process_time()
         result = function()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
         row = {
             "seconds": time.perf_counter() - start,
             "processor_seconds": time.process_time() - processor,
             "growth_gib": (memory("VmHWM") - before) / 2**30,
             "peak_gib": memory("VmHWM") / 2**30,
         }
+        if self.device == "cuda":
+            row["gpu_peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
         self.rows[name] = row
         print(f"{name:<28}" + "  ".join(f"{key} {value:.2f}" for key, value in row.items()), flush=True)
         return result
@@ -138,17 +146,20 @@ def run_check(weights: Path, options: argparse.Namespace, steps: Steps) -> dict[
 
 
 def load_generator(weights: Path, steps: Steps) -> MotionGenerator:
-    """Load the networks of GVFDiffusion."""
-    return steps.run("load GVFDiffusion", lambda: MotionGenerator.from_pretrained(weights, local_files_only=True))
+    """Load the networks of GVFDiffusion onto the device of the steps."""
+    return steps.run(
+        "load GVFDiffusion",
+        lambda: MotionGenerator.from_pretrained(weights, local_files_only=True, device=steps.device),
+    )
 
 
 def run_image(weights: Path, options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
     """Make canonical Gaussians of an image and keep them beside the weights."""
     generator, settings = load_generator(weights, steps), ImageSettings(steps=options.steps)
-    canonical = steps.run(
-        "image to canonical Gaussians",
-        lambda: object_of_image(picture().numpy(), generator, settings, Progress()).gaussians,
-    )
+    for name in ("image to canonical Gaussians, first", "image to canonical Gaussians"):
+        watch = Stopwatch(Progress())
+        canonical = steps.run(name, lambda: object_of_image(picture().numpy(), generator, settings, watch).gaussians)  # noqa: B023
+        print("  " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in watch.seconds.items()), flush=True)
     assert canonical.means.isfinite().all()
     save_tensors(weights / CANONICAL, {"values": canonical.to_activated14().contiguous()})
     return {"gaussians": canonical.num_gaussians}
@@ -156,8 +167,7 @@ def run_image(weights: Path, options: argparse.Namespace, steps: Steps) -> dict[
 
 def run_motion(weights: Path, options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
     """Generate a motion of the canonical Gaussians."""
-    canonical = Gaussians.from_activated14(load_tensors(weights / CANONICAL)["values"])
-
+    canonical = Gaussians.from_activated14(load_tensors(weights / CANONICAL)["values"].to(steps.device))
     generator = load_generator(weights, steps)
     assert generator.encoder.num_tokens == 1370
     settings = MotionSettings(sampling={"solver": "multistep", "steps": options.steps}, segment_frames=options.frames)
@@ -178,7 +188,16 @@ PARTS = {"check": run_check, "image": run_image, "motion": run_motion}
 def run_apart(part: str, weights: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Run one part in a process of its own, so that its growth is its own, and return what it measured."""
     report = weights / f"{part}.json"
-    sizes = ["--frames", str(options.frames), "--steps", str(options.steps), "--threads", str(options.threads)]
+    sizes = [
+        "--frames",
+        str(options.frames),
+        "--steps",
+        str(options.steps),
+        "--threads",
+        str(options.threads),
+        "--device",
+        options.device,
+    ]
     command = [sys.executable, __file__, "--part", part, "--weights", str(weights), "--output", str(report), *sizes]
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     subprocess.run(command, env=environment, check=True)
@@ -188,6 +207,7 @@ def run_apart(part: str, weights: Path, options: argparse.Namespace) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--weights", type=Path, help="folder of the random weights; a temporary one by default")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -197,7 +217,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.part:
-        steps = Steps()
+        steps = Steps(options.device)
         found = PARTS[options.part](options.weights, options, steps)
         write_json(options.output, found | {"parts": steps.rows})
         return

@@ -6,6 +6,7 @@ import csv
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,17 @@ TASKS: dict[str, Callable[[], Any]] = {
 }
 
 
-def record(name: str, folder: Path) -> list[dict[str, float]]:
-    """Train one of the tiny tasks for ten steps in a folder; return its curve as written there."""
+def record(name: str, folder: Path, device: str = "cpu", **training: Any) -> list[dict[str, float]]:
+    """Train one of the tiny tasks for ten steps in a folder; return its curve as written there.
+
+    training: settings of section `training` that replace the task's.
+    """
     torch.set_num_threads(1)  # faster for networks this small
     workspace = Workspace(folder)
     execution = execution_section(log_every=1, checkpoint_every=1000)
     task = TASKS[name]()
-    fit(task, folder / "model", run_section(), execution, workspace, log=_ignore)
+    task = replace(task, config=replace(task.config, training=replace(task.training, **training)))
+    fit(task, folder / "model", replace(run_section(), device=device), execution, workspace, log=_ignore)
     return read_curve(workspace.curve(task.name))
 
 
