@@ -45,7 +45,7 @@ def test_good_values_become_typed_frozen_and_plain_again() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_dit.num_frame": 3}, "train_dit.num_frame: no such field. The fields here are num_diffusion_steps,"),
+        ({"train_dit.num_frame": 3}, "train_dit.num_frame: no such field. The fields here are initial_weights,"),
         (
             {"train_dit.training.batchsize": 3},
             "train_dit.training.batchsize: no such field. Did you mean 'batch_size'?",
@@ -97,8 +97,8 @@ def test_all_problems_are_reported_together_up_to_a_bound() -> None:
     error = refused({"run.seed": -1, "sample.steps": 0, "train_dit.num_frame": 3})
     assert str(error).splitlines() == [
         "params.yaml: run.seed: is -1, but must be at least 0.",
-        "params.yaml: train_dit.num_frame: no such field. The fields here are num_diffusion_steps, timestep_shift, "
-        "cond_drop_prob, training.",
+        "params.yaml: train_dit.num_frame: no such field. The fields here are initial_weights, num_diffusion_steps, "
+        "timestep_shift, cond_drop_prob, training.",
         "params.yaml: sample.steps: is 0, but must be greater than 0.",
     ]
     assert (error.key, error.message) == ("run.seed", "is -1, but must be at least 0.")

@@ -117,6 +117,7 @@ TRAIN_STATIC = TrainVaeStaticConfig(
     training=TRAINING,
 )
 TRAIN_JOINT = TrainVaeJointConfig(
+    initial_weights=None,
     frames_per_clip=3,
     rendered_frames=2,
     guided_gaussians=10,
@@ -130,7 +131,9 @@ TRAIN_JOINT = TrainVaeJointConfig(
     training=TRAINING,
 )
 TRAIN_APPEARANCE = TrainAppearanceConfig(image_drop_prob=0.3, training=TRAINING)
-TRAIN_DIT = TrainDitConfig(num_diffusion_steps=100, timestep_shift=1.0, cond_drop_prob=0.3, training=TRAINING)
+TRAIN_DIT = TrainDitConfig(
+    initial_weights=None, num_diffusion_steps=100, timestep_shift=1.0, cond_drop_prob=0.3, training=TRAINING
+)
 SS_VAE = SsVaeConfig(latent_channels=2, channels=(6, 4), num_res_blocks=1, num_middle_blocks=1)
 SS_FLOW = SsFlowConfig(
     resolution=RESOLUTION // 2,

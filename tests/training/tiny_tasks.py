@@ -11,6 +11,7 @@ from gvf.config.train_vae_joint import MotionPhaseConfig
 from gvf.models.canonical.slat_encoder import SlatEncoder
 from gvf.models.canonical.static_vae import StaticVAE
 from gvf.models.network_folder import save_network
+from gvf.models.variation.joint_vae import JointVAE
 from gvf.training.tasks.dit import DitTask
 from gvf.training.tasks.joint_vae import JointVaeTask
 from gvf.training.tasks.slat_flow import SlatFlowTask, slat_moments
@@ -36,9 +37,9 @@ def static_vae() -> StaticVaeTask:
 def joint_vae() -> JointVaeTask:
     """Return stage 2, from a static VAE that is always the same."""
 
-    def initialize(model: StaticVAE) -> None:
+    def initialize(model: JointVAE) -> None:
         torch.manual_seed(5)
-        model.load_state_dict(StaticVAE(tiny.STATIC_VAE).state_dict())
+        model.static.load_state_dict(StaticVAE(tiny.STATIC_VAE).state_dict())
 
     return JointVaeTask(
         static_config=tiny.STATIC_VAE,
@@ -70,6 +71,7 @@ def dit(image_condition: Literal["tokens", "pixel_aligned", "both"] = "tokens") 
         read_latents=tiny.load_latents,
         read_videos=lambda clip: tiny.load_features(clip)["video_tokens"],
         statistics=tiny.statistics(),
+        initialize=lambda model: None,
         write=save_network,
         inputs=[],
     )

@@ -15,6 +15,8 @@ from gvf.config.training import TrainingConfig
 class TrainDitConfig:
     """Training of the diffusion transformer."""
 
+    initial_weights: str | None
+    """Folder of the transformer that training starts from, such as `variation_dit` of a generator; null for random weights."""
     num_diffusion_steps: Annotated[int, Field(ge=2)]
     """Steps of the cosine noise schedule (S)."""
     timestep_shift: PositiveFloat

@@ -56,6 +56,8 @@ class MotionPhaseConfig:
 class TrainVaeJointConfig:
     """Training of the variation VAE and finetuning of the Gaussian decoder."""
 
+    initial_weights: str | None
+    """Folder of the variation VAE that training starts from, such as `variation_vae` of a generator; null for random weights."""
     frames_per_clip: PositiveInt
     """Frames per clip that a step draws."""
     rendered_frames: PositiveInt

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gvf.config.params import Params
 from gvf.config.variation_dit import VariationDitConfig
 from gvf.data.clips import clip_ids, load_features
 from gvf.data.latents import LatentClip, load_latents, load_statistics
 from gvf.data.manifest import read_manifest
 from gvf.errors import UserError
+from gvf.models.network_folder import WEIGHTS_NAME
+from gvf.models.variation.dit import VariationDiT
 from gvf.pipelines.encoder_weights import weights_digest
 from gvf.pipelines.generator_folder import assemble
 from gvf.pipelines.generator_index import CanonicalViews, Training, build_index
@@ -15,6 +19,7 @@ from gvf.pipelines.training_credits import credits_of
 from gvf.tracking import client as tracking
 from gvf.training.fit import fit
 from gvf.training.tasks.dit import DitTask
+from gvf.weights.initial import start_from
 from gvf.workspace import Workspace
 
 
@@ -41,6 +46,12 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         CanonicalViews.of(params.render),
         weights_digest(params.featurize),
     )
+    source = params.train_dit.initial_weights
+
+    def initialize(model: VariationDiT) -> None:
+        if source is not None:
+            start_from(source, model, "train_dit.initial_weights")
+
     task = DitTask(
         model_config=params.variation_dit,
         config=params.train_dit,
@@ -48,8 +59,13 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         read_latents=lambda clip: load_latents(workspace, clip),
         read_videos=lambda clip: load_features(workspace, clip)["video_tokens"],
         statistics=statistics,
+        initialize=initialize,
         write=lambda dit, folder: assemble(folder, dit, workspace.vae_joint, index),
-        inputs=[workspace.curated_manifest, workspace.latent_statistics],
+        inputs=[
+            workspace.curated_manifest,
+            workspace.latent_statistics,
+            *([] if source is None else [Path(source) / WEIGHTS_NAME]),
+        ],
     )
     metrics = fit(task, workspace.generator, params.run, params.execution, workspace, tracking.log)
     tracking.log_model(workspace.generator, task.name)

@@ -1,4 +1,4 @@
-"""Initial weights of the static VAE's networks: published ones by name, or a file."""
+"""Initial weights: of the static VAE's networks published ones by name, or a file; of the others a folder of one of ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from gvf.errors import UserError
 from gvf.models.canonical.gaussian_decoder import GaussianDecoder
 from gvf.models.canonical.slat_encoder import SlatEncoder
 from gvf.models.canonical.static_vae import DECODER_FOLDER, ENCODER_FOLDER, StaticVAE
-from gvf.models.network_folder import WEIGHTS_NAME
+from gvf.models.network_folder import WEIGHTS_NAME, load_network
+from gvf.models.variation.dit import VariationDiT
+from gvf.models.variation.vae import VariationVAE
 from gvf.weights import canonical_layouts
 from gvf.weights.catalog import CATALOG
 from gvf.weights.containers import read_tensors
@@ -60,6 +62,25 @@ def load_initial(model: StaticVAE, network: str, path: Path) -> None:
             raise UserError(f"{path}: {_misfit(network, own, expected, model)} ({name}: {list(own[name].shape)}).")
     with torch.no_grad():
         target.load_state_dict(own)
+
+
+def start_from(source: str, target: VariationVAE | VariationDiT, field: str) -> None:
+    """Copy the weights of the network stored in the folder `source` into `target`.
+
+    field: of params.yaml, for messages. Raises UserError when the folder holds no network of its kind, or one of other sizes.
+    """
+    stored: VariationVAE | VariationDiT = load_network(type(target), source)
+    found, expected = stored.sizes(), target.sizes()
+    others = [
+        f"{name} {found.get(name)} instead of {value}" for name, value in expected.items() if found.get(name) != value
+    ]
+    if others:
+        raise UserError(
+            f"params.yaml: {field}: the network in {source} is another one than that to be trained: {', '.join(others)}. Change "
+            "the section that describes the network, or start from null."
+        )
+    with torch.no_grad():
+        target.load_state_dict(stored.state_dict())
 
 
 def _part(model: StaticVAE, network: str, path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -56,7 +56,8 @@ class DitTask:
     """Train on latents sampled from their posteriors, each clip seen through one of its conditioning videos.
 
     model_config, config: sections `variation_dit` and `train_dit`. clips: ids of the training clips. read_latents,
-    read_videos: read a clip's data. statistics: of the latents of all training clips. write: writes the result.
+    read_videos: read a clip's data. statistics: of the latents of all training clips. initialize: puts initial weights into a
+    new model. write: writes the result.
     inputs: files that the clips and statistics come from.
     """
 
@@ -66,6 +67,7 @@ class DitTask:
     read_latents: ReadLatents
     read_videos: ReadVideos
     statistics: LatentStatistics
+    initialize: Callable[[VariationDiT], None]
     write: Write
     inputs: Sequence[Path]
     name: ClassVar[str] = "train-dit"
@@ -86,8 +88,10 @@ class DitTask:
         return cosine_schedule(self.config.num_diffusion_steps)
 
     def build(self) -> VariationDiT:
-        """Return a diffusion transformer with random weights."""
-        return VariationDiT(self.model_config, len(self.statistics.latent_mean))
+        """Return a diffusion transformer with initial weights."""
+        model = VariationDiT(self.model_config, len(self.statistics.latent_mean))
+        self.initialize(model)
+        return model
 
     def parameter_groups(self, model: VariationDiT) -> list[ParameterGroup]:
         """Return all parameters as one group."""

@@ -19,7 +19,6 @@ from gvf.data.clips import on_white
 from gvf.geometry.displacement import rms_displacement
 from gvf.losses.canonical import canonical_loss
 from gvf.losses.variation import image_loss, motion_loss
-from gvf.models.canonical.static_vae import StaticVAE
 from gvf.models.variation.joint_vae import JointVAE, varied
 from gvf.rendering.splats import draw_gaussians
 from gvf.storage.files import fresh_directory
@@ -66,7 +65,7 @@ class JointVaeTask:
     read_features: ReadFeatures
     read_views: ReadViews
     read_points: ReadPoints
-    initialize: Callable[[StaticVAE], None]
+    initialize: Callable[[JointVAE], None]
     inputs: Sequence[Path]
     name: ClassVar[str] = "train-vae-joint"
 
@@ -87,7 +86,7 @@ class JointVaeTask:
     def build(self) -> JointVAE:
         """Return stage 1's networks beside a new variation VAE; E_GS is frozen, D_GS where the configuration says so."""
         model = JointVAE(self.static_config, self.variation_config)
-        self.initialize(model.static)
+        self.initialize(model)
         model.static.decoder.requires_grad_(self.config.finetune_decoder)
         return model
 
