@@ -44,8 +44,8 @@ DINOV2 = {"featurize.encoder": "dinov2", "featurize.token_grid": None}
             "ss_vae.channels after the first.",
         ),
         (
-            {"ss_flow.latent_channels": 4},
-            "ss_flow.latent_channels: is 4, but must equal ss_vae.latent_channels, which is 8.",
+            {"ss_flow.latent_channels": 3},
+            "ss_flow.latent_channels: is 3, but must equal ss_vae.latent_channels, which is 4.",
         ),
         (
             {"ss_flow.image_channels": 1024},
