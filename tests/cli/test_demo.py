@@ -80,7 +80,8 @@ def test_without_networks_from_an_image_the_page_says_so(
     text = (tmp_path / "index.html").read_text()
     assert re.findall(r'<iframe src="([^"]*)"', text) == ["asset/index.html"]
     assert "The generator has no networks from an image (folder image_to_3d)" in text
-    assert f"gvf generate video.mp4 --model {generator} -o video_only" in text
+    assert f"gvf animate object.glb video.mp4 --clip dance --model {generator} -o asset" in text
+    assert "gvf generate" not in text
 
 
 def test_a_video_alone_that_fails_costs_the_second_way_only(complete: Path, tmp_path: Path) -> None:

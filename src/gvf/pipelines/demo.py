@@ -82,7 +82,7 @@ def _of_video(generator: VideoTo4D, folder: Path, size: int, progress: Progress)
     if networks is None or not networks.is_dir() or not holds_image_networks(networks):
         missing = (
             f"The generator has no networks from an image (folder {IMAGE_FOLDER}), so the object cannot come from the video "
-            "alone. A generator that the whole pipeline trained (`make repro`) has them."
+            "alone. Generators that the whole pipeline trains have them."
         )
         progress.warn(missing)
         return None, missing

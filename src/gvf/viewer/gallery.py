@@ -15,7 +15,7 @@ from gvf.viewer.page import FIELD, STATIC, digest
 class Exhibit:
     """One player. text: below the title. command: that makes the asset. address: of the player's page, relative to the gallery.
 
-    Without an address, the text says why there is nothing to play.
+    Without an address, the text says why there is nothing to play, and the command is not shown.
     """
 
     title: str
@@ -41,10 +41,11 @@ def write_gallery(path: PathLike, title: str, text: str, exhibits: Sequence[Exhi
 
 def _section(exhibit: Exhibit) -> str:
     title, text, command = (html.escape(clean(value)) for value in (exhibit.title, exhibit.text, exhibit.command))
-    lines = [f"<h2>{title}</h2>", f"<p>{text}</p>", f"<pre><code>{command}</code></pre>"]
+    lines = [f"<h2>{title}</h2>", f"<p>{text}</p>"]
     if exhibit.address is not None:
         address = html.escape(exhibit.address)
         lines += [
+            f"<pre><code>{command}</code></pre>",
             f'<iframe src="{address}" title="{title}" allow="fullscreen"></iframe>',
             f'<p><a href="{address}">Open it alone</a></p>',
         ]
