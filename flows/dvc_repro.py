@@ -13,6 +13,9 @@ UNCHANGED = "Stage '{}' didn't change"
 # What DVC prints when another DVC process holds files of the stage, the only failure for which a retry helps.
 BUSY = ("Unable to acquire lock", "is busy, it is being blocked by")
 
+# Beginnings of the hints that DVC prints after every stage.
+HINTS = ("To track the changes with git", "\tgit add", "To enable auto staging", "\tdvc config", "Use `dvc push`")
+
 
 class StageFailed(RuntimeError):
     """`dvc repro` ended with an error; the message has its exit code and its last lines."""
@@ -27,7 +30,7 @@ def repro(target: str, show: Callable[[str], None]) -> bool:
 
     DVC holds the lock of the repository while it reads and writes dvc.lock, but not while the stage's command runs.
     This call waits for it, so stages that do not depend on each other can run at the same time.
-    show: called with every line of the output, which is also written to work/logs. Raises WorkspaceBusy or StageFailed.
+    show: called with every line of the output but DVC's hints; work/logs has all. Raises WorkspaceBusy or StageFailed.
     """
     unchanged = UNCHANGED.format(target)
     seen: set[str] = set()
@@ -36,7 +39,8 @@ def repro(target: str, show: Callable[[str], None]) -> bool:
     with log.open("w", encoding="utf-8", buffering=1) as file:
 
         def note(line: str) -> None:
-            show(line)
+            if not line.startswith(HINTS):
+                show(line)
             file.write(f"{line}\n")
             seen.update(phrase for phrase in (*BUSY, unchanged) if phrase in line)
 

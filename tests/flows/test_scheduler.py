@@ -21,7 +21,6 @@ from flows.scheduler import StagesFailed, run_graph
 from flows.stage_graph import GraphUnknown, StageGraph
 
 ROOT = Path(__file__).resolve().parents[2]
-DVC = str(Path(sys.executable).with_name("dvc"))
 # Two branches: the short one comes first in DVC's order.
 GRAPH = StageGraph.of(
     ["data", "short", "static", "joint", "report"],
@@ -135,7 +134,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
     (tmp_path / "params.yaml").write_text("execution: {stages_at_once: 2}")
-    subprocess.run([DVC, "init", "--no-scm", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
     monkeypatch.setattr(processes, "ROOT", tmp_path)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     return tmp_path
@@ -156,16 +156,48 @@ def test_a_real_project_runs_side_by_side_and_its_lock_file_is_complete(
     assert set(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == {"left", "right", "both"}
     assert repro.main([]) == 0  # asks DVC, which finds nothing to do
     assert capsys.readouterr().out == "Data and pipelines are up to date.\n"
-    assert repro.main(["middle"]) == 2
-    assert "no stage middle. Choose from left, right, both." in capsys.readouterr().out
 
 
-def test_a_graph_that_dvc_cannot_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "dvc").write_text("#!/bin/bash\necho 'ERROR: dvc.yaml is invalid.' >&2; exit 3\n")
-    (tmp_path / "dvc").chmod(0o755)
+def fake_dvc(folder: Path, body: str) -> None:
+    script = folder / "dvc"
+    script.write_text(f"#!/bin/bash\n{body}\n")
+    script.chmod(0o755)
+
+
+def test_a_graph_that_dvc_cannot_read_and_an_unknown_stage_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    fake_dvc(tmp_path, "echo 'ERROR: dvc.yaml is invalid.' >&2; exit 3")
     with pytest.raises(GraphUnknown, match=r"exited with 3. It printed:\nERROR: dvc.yaml is invalid"):
         StageGraph.from_dvc("dvc.yaml")
+    assert repro.main([]) == 1
+    fake_dvc(tmp_path, """echo '"left";'; echo '"right";'""")
+    assert repro.main(["middle"]) == 2
+    assert "no stage middle. Choose from left, right." in capsys.readouterr().out
+
+
+def span(begin: float, end: float, changed: bool = True) -> repro.Span:
+    return repro.Span(60 * begin, 60 * end, changed)
+
+
+def test_the_table_has_minutes_and_memory_by_stage_and_of_those_that_ran_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "ROOT", tmp_path)
+    (tmp_path / "work/usage").mkdir(parents=True)
+    for stage, peak in {"data": 9e9, "static": 1e9, "short": 2e9, "joint": 1.5e9}.items():
+        (tmp_path / f"work/usage/{stage}.json").write_text(json.dumps({"peak_memory_bytes": int(peak)}))
+    spans = {"short": span(0.1, 3), "data": span(0, 0.1, False), "static": span(0.1, 2), "joint": span(2, 4)}
+    assert repro.table(repro.Run(spans=spans | {"report": span(4, 4.5)}), 280.0).splitlines()[2:] == [
+        "| data | 0.0 | unchanged | 9.00 |",
+        "| short | 0.1 | 2.9 | 2.00 |",
+        "| static | 0.1 | 1.9 | 1.00 |",
+        "| joint | 2.0 | 2.0 | 1.50 |",
+        "| report | 4.0 | 0.5 | - |",
+        "| all | 0.0 | 4.7 | at most 3.50 |",
+    ]
 
 
 REPRO = """
@@ -178,10 +210,8 @@ sys.exit(repro.main([]))
 
 
 def test_ctrl_c_ends_every_process_and_gives_its_exit_code(tmp_path: Path) -> None:
-    script = tmp_path / "dvc"
     graph = """[ $2 = dag ] && { echo '"a";'; exit; }; [ $2 = status ] && { echo '{"a": []}'; exit; }"""
-    script.write_text(f"#!/bin/bash\n{graph}\ntouch started; sleep 3022\n")
-    script.chmod(0o755)
+    fake_dvc(tmp_path, f"{graph}\ntouch started; sleep 3022")
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     run = subprocess.Popen(
         [sys.executable, "-c", REPRO, str(tmp_path)], cwd=ROOT, env={**os.environ, "PATH": path}, start_new_session=True

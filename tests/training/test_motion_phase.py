@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -101,15 +101,26 @@ def test_what_is_kept_of_a_clip_does_not_depend_on_the_weights_in_training() -> 
     assert torch.equal(*values)
 
 
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give torch another number of threads than trainings take from `execution`."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
 def train(folder: Path, optimizer: Literal["adamw", "muon"], kill_at: int | None = None) -> list[Mapping[str, float]]:
     rows: list[Mapping[str, float]] = []
 
     def log(step: int, values: Mapping[str, float]) -> None:
         rows.append({"step": step, **values})
+        assert torch.get_num_threads() == 1
         if step == kill_at:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    execution = execution_section(log_every=1, checkpoint_every=1000)
+    execution = execution_section(log_every=1, checkpoint_every=1000, training_threads=1)
     task = tiny_tasks.motion_first()
     training = replace(task.training, optimizer=optimizer)
     fit(
@@ -124,8 +135,9 @@ def train(folder: Path, optimizer: Literal["adamw", "muon"], kill_at: int | None
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_a_run_resumed_in_either_phase_gives_the_same_bits(optimizer: Literal["adamw", "muon"], tmp_path: Path) -> None:
-    torch.set_num_threads(1)
+def test_a_run_resumed_in_either_phase_gives_the_same_bits(
+    optimizer: Literal["adamw", "muon"], tmp_path: Path, three_threads: None
+) -> None:
     whole = train(tmp_path / "whole", optimizer)
     for kill_at in (3, 7):
         with pytest.raises(SystemExit):
