@@ -8,10 +8,12 @@ import time
 
 import pytest
 
+from gvf.tracking import usage as usage_module
 from gvf.tracking.usage import measured, memory_bytes
 
 
-def test_the_memory_of_a_child_counts_and_only_while_it_lives() -> None:
+def test_the_memory_of_a_child_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_module, "_SECONDS", 0.2)
     before = memory_bytes()
     with measured() as usage:
         subprocess.run([sys.executable, "-c", "import time; x = b'1' * 200_000_000; time.sleep(1.5)"], check=True)

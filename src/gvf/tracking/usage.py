@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
-_SECONDS = 0.5  # between two looks at the memory
+_SECONDS = 2.0  # between two looks at the memory; one takes about 20 ms per gigabyte, most of it in the kernel
 
 
 @dataclass
@@ -23,7 +23,10 @@ class Usage:
 
 @contextmanager
 def measured() -> Iterator[Usage]:
-    """Measure what happens in this block, and fill the yielded usage when it ends."""
+    """Measure what happens in this block, and fill the yielded usage when it ends.
+
+    Memory that was needed for less than `_SECONDS` may be missed.
+    """
     usage = Usage()
     ended = threading.Event()
 
