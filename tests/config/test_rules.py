@@ -19,7 +19,7 @@ DINOV2 = {"featurize.encoder": "dinov2", "featurize.token_grid": None}
     ("changes", "message"),
     [
         (
-            {"featurize.voxel_resolution": 32, "ss_flow.resolution": 16},
+            {"featurize.voxel_resolution": 32, "ss_flow.resolution": 8},
             "static_vae.resolution: is 16, but must equal featurize.voxel_resolution, which is 32.",
         ),
         (
@@ -39,13 +39,13 @@ DINOV2 = {"featurize.encoder": "dinov2", "featurize.token_grid": None}
             "image_to_3d.image_size: is 100, but must be a multiple of 16 when featurize.encoder is efficientnet_lite0.",
         ),
         (
-            {"ss_flow.resolution": 4},
-            "ss_flow.resolution: is 4, but must be 16/2: featurize.voxel_resolution, halved by each of the levels of "
+            {"ss_flow.resolution": 8},
+            "ss_flow.resolution: is 8, but must be 16/4: featurize.voxel_resolution, halved by each of the levels of "
             "ss_vae.channels after the first.",
         ),
         (
             {"ss_flow.latent_channels": 3},
-            "ss_flow.latent_channels: is 3, but must equal ss_vae.latent_channels, which is 4.",
+            "ss_flow.latent_channels: is 3, but must equal ss_vae.latent_channels, which is 8.",
         ),
         (
             {"ss_flow.image_channels": 1024},
