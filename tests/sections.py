@@ -21,7 +21,7 @@ def execution_section(**changes: Any) -> ExecutionConfig:
         "clip_seconds": 60.0,
         "clip_memory_gb": 4.0,
         "stages_at_once": 1,
-        "training_threads": None,
+        "threads": None,
         "loader_threads": 0,
         "log_every": 2,
         "checkpoint_every": 4,

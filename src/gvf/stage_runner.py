@@ -7,7 +7,9 @@ import os
 from dataclasses import asdict
 
 from gvf.config.load import as_dict, load_params
+from gvf.config.params import Params
 from gvf.errors import UserError
+from gvf.execution.threads import limited_threads
 from gvf.locks import demand_writable, exclusive
 from gvf.stage_table import STAGES
 from gvf.storage.files import write_json
@@ -30,14 +32,21 @@ def run_stage(name: str, module: str, params_path: str) -> None:
             f"{name} runs in one process only: start it without `deepspeed` or `torchrun`, which are for training."
         )
     if int(os.environ.get("RANK", "0")) != 0:
-        importlib.import_module(module).run(params, workspace)
+        _run(module, params, workspace)
         return
     metrics_path = workspace.metrics(name)
     demand_writable([workspace.locks / name, metrics_path, *stage.outputs(workspace)])
     with exclusive(workspace, name), tracking.stage_run(name, as_dict(params), params.tracking, workspace):
         # Imported after tracking has started, so that torch and MLflow load side by side.
         with measured() as usage:
-            metrics = importlib.import_module(module).run(params, workspace)
+            metrics = _run(module, params, workspace)
         tracking.log_metrics({**metrics, **asdict(usage)})
         write_json(metrics_path, metrics)
         write_json(workspace.usage(name), asdict(usage))
+
+
+def _run(module: str, params: Params, workspace: Workspace) -> dict[str, float]:
+    stage = importlib.import_module(module)
+    with limited_threads(params.execution.threads, params.run.device):
+        metrics: dict[str, float] = stage.run(params, workspace)
+    return metrics

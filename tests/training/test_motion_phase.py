@@ -12,6 +12,7 @@ from typing import Literal
 import pytest
 import torch
 
+from gvf.execution.threads import limited_threads
 from gvf.storage.files import load_tensors
 from gvf.training.batches import Draw
 from gvf.training.fit import fit
@@ -120,17 +121,18 @@ def train(folder: Path, optimizer: Literal["adamw", "muon"], kill_at: int | None
         if step == kill_at:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    execution = execution_section(log_every=1, checkpoint_every=1000, training_threads=1)
+    execution = execution_section(log_every=1, checkpoint_every=1000)
     task = tiny_tasks.motion_first()
     training = replace(task.training, optimizer=optimizer)
-    fit(
-        replace(task, config=replace(task.config, training=training)),
-        folder / "model",
-        run_section(),
-        execution,
-        Workspace(folder),
-        log=log,
-    )
+    with limited_threads(1, "cpu"):
+        fit(
+            replace(task, config=replace(task.config, training=training)),
+            folder / "model",
+            run_section(),
+            execution,
+            Workspace(folder),
+            log=log,
+        )
     return rows
 
 

@@ -25,6 +25,7 @@ from gvf.config.params import Params
 from gvf.data.clips import accepted_clips
 from gvf.data.manifest import HELD_OUT
 from gvf.errors import UserError
+from gvf.execution.threads import limited_threads
 from gvf.locks import demand_writable, exclusive
 from gvf.storage.files import atomic_path, load_npz, read_json, write_json
 from gvf.tracking import client as tracking
@@ -121,7 +122,10 @@ def ablate(workspace: Workspace, model: str, variant: str, seed: int) -> None:
     _demand_inputs(workspace, recipe.shared)
     own = Workspace(folder, workspace.root, recipe.shared)
     began = time.monotonic()
-    with tracking.stage_run(EXPERIMENT, values, params.tracking, own, run):
+    with (
+        tracking.stage_run(EXPERIMENT, values, params.tracking, own, run),
+        limited_threads(params.execution.threads, params.run.device),
+    ):
         for stage in recipe.stages:
             package = "gvf_evaluation" if stage == "evaluate" else "gvf"
             metrics = importlib.import_module(f"{package}.stages.{stage}").run(params, own)

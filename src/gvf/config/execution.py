@@ -26,8 +26,8 @@ class ExecutionConfig:
     """Clips processed at a time."""
     stages_at_once: PositiveInt
     """Stages that `make repro` and the flows run at the same time, as far as their inputs allow."""
-    training_threads: PositiveInt | None
-    """Threads with which a training computes on CPU; null: torch's default, one per core. Where OMP_NUM_THREADS is set, it
+    threads: PositiveInt | None
+    """Threads with which torch computes in a stage on CPU; null: its default, one per core. Where OMP_NUM_THREADS is set, it
     decides. Weights trained with different numbers of threads differ by rounding."""
     clip_seconds: PositiveFloat
     """Time limit per clip."""

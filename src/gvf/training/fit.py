@@ -21,7 +21,6 @@ from gvf.training.engine import Engine
 from gvf.training.loop import Log, train, write_curve
 from gvf.training.randomness import seed_everything
 from gvf.training.task import Task
-from gvf.training.threads import limited_threads
 from gvf.training.world import init
 from gvf.workspace import Workspace
 
@@ -57,8 +56,7 @@ def fit(
     def loss_on_device(model: Any, batch: Batch, draw: Draw) -> tuple[Tensor, Mapping[str, Tensor]]:
         return task.loss(model, batch if world.device.type == "cpu" else to_device(batch, world.device), draw)
 
-    with limited_threads(execution.training_threads, world.device):
-        result = train(engine, batches, loss_on_device, task.training, execution, log, checkpoints, describe=task.name)
+    result = train(engine, batches, loss_on_device, task.training, execution, log, checkpoints, describe=task.name)
     with engine.averaged():
         if world.is_main:
             task.save(model, output)
