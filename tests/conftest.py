@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -52,6 +53,18 @@ def node() -> str:
     if int(version.lstrip("v").split(".")[0]) < 20:
         _absent(f"node is {version}, but the viewer's modules need 20 or later")
     return path
+
+
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Three threads of torch, which neither the environment nor the section `execution` of a test asks for."""
+    import torch
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
 
 
 def _absent(reason: str) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -100,16 +100,6 @@ def test_what_is_kept_of_a_clip_does_not_depend_on_the_weights_in_training() -> 
             parameter.data.add_(noise)
         values.append(task.loss(model, task.load(first), first)[0])
     assert torch.equal(*values)
-
-
-@pytest.fixture
-def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give torch another number of threads than trainings take from `execution`."""
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
 
 
 def train(folder: Path, optimizer: Literal["adamw", "muon"], kill_at: int | None = None) -> list[Mapping[str, float]]:

@@ -14,8 +14,8 @@ from gvf.devices import resolve_device
 def limited_threads(count: int | None, device: str) -> Iterator[None]:
     """Let torch compute with `count` threads in this block, where it has been imported and computes on the CPU.
 
-    The compiled kernels (`gvf.compiled.kernels`) follow torch's number. device: as in `run.device`. None as the count, and
-    OMP_NUM_THREADS where it is set, leave the number as it is.
+    The number stays as it is where `count` is None or OMP_NUM_THREADS is set. The compiled kernels (`gvf.compiled.kernels`)
+    follow torch's number. device: as in `run.device`.
     """
     torch = sys.modules.get("torch")
     if count is None or torch is None or os.environ.get("OMP_NUM_THREADS") or resolve_device(device).type != "cpu":
