@@ -253,13 +253,13 @@ def test_frames_share_a_part_of_the_noise(share: float) -> None:
     generator = KnownMotion(lambda frames, noise: torch.zeros(len(frames), 14))
     drawn: list[Tensor] = []
     generator.field = lambda frames, noise: drawn.append(noise) or torch.zeros(len(frames), 14)  # type: ignore[func-returns-value]
-    settings = MotionSettings(shared_noise=share, segment_frames=400)
-    generate_motion(generator, still(400), blobs(), CAMERA, settings)
+    settings = MotionSettings(shared_noise=share, segment_frames=40)
+    generate_motion(generator, still(40), blobs(), CAMERA, settings)
     (noise,) = drawn
     values = noise.flatten(1)
     assert abs(values.var(0).mean().item() - (1.0 - share)) < 0.05, "around what is common"
     source = torch.Generator().manual_seed(0)
-    own, common = generator.noise(400, source), generator.noise(1, source)
+    own, common = generator.noise(40, source), generator.noise(1, source)
     torch.testing.assert_close(noise, (1.0 - share) ** 0.5 * own + share**0.5 * common)
 
 
