@@ -147,7 +147,7 @@ SS_FLOW = SsFlowConfig(
     aligned_channels=MAP_CHANNELS,
 )
 TRAIN_SS_VAE = SsVaeTrainingConfig(loss="dice", kl=1e-3, training=TRAINING)
-TRAIN_SS_FLOW = SsFlowTrainingConfig(image_drop_prob=0.3, image_noise=0.5, training=TRAINING)
+TRAIN_SS_FLOW = SsFlowTrainingConfig(image_drop_prob=0.3, training=TRAINING)
 
 
 def load_features(clip: str) -> dict[str, Tensor]:

@@ -29,9 +29,6 @@ class SsFlowTrainingConfig:
 
     image_drop_prob: Annotated[float, Field(ge=0.0, le=1.0)]
     """Probability with which a training example lacks its image, for classifier-free guidance."""
-    image_noise: NonNegativeFloat
-    """Largest deviation of the noise on an example's image features, over that of the features; each example draws its own,
-    uniformly. 0 for none, as in TRELLIS."""
     training: TrainingConfig
     """Optimiser and its schedule."""
 

@@ -35,22 +35,3 @@ def without_some(image: ImageCondition, dropped: Tensor, items: Tensor) -> Image
         None if image.tokens is None else image.tokens * kept[:, None, None],
         None if image.aligned is None else image.aligned * kept[items, None],
     )
-
-
-def with_noise(image: ImageCondition, largest: float, items: Tensor, generator: torch.Generator) -> ImageCondition:
-    """Return a condition with noise on the features of its B images, so that training sees each of them differently.
-
-    The noise's deviation is the features' own times a share that is drawn for each image, uniform in [0, largest]. items: the
-    image of each aligned row. Tokens come first, then aligned features.
-    """
-    count = len(image.tokens) if image.tokens is not None else 1 + int(items.max())
-
-    def disturbed(features: Tensor, owners: Tensor) -> Tensor:
-        shares = largest * torch.rand(count, generator=generator)[owners]
-        noise = torch.randn(features.shape, generator=generator)
-        return features + features.std() * shares.view(-1, *[1] * (features.dim() - 1)) * noise
-
-    return ImageCondition(
-        None if image.tokens is None else disturbed(image.tokens, torch.arange(count)),
-        None if image.aligned is None else disturbed(image.aligned, items),
-    )

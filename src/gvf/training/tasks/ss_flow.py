@@ -22,7 +22,7 @@ from gvf.models.image_to_3d.ss_flow import SsFlow
 from gvf.storage.files import fresh_directory
 from gvf.training.batches import Draw
 from gvf.training.optimizer import ParameterGroup, parameter_group
-from gvf.training.tasks.image_batch import ReadExamples, draw_views, image_features, with_noise, without_some
+from gvf.training.tasks.image_batch import ReadExamples, draw_views, image_features, without_some
 
 ReadStructures = Callable[[str], Tensor]
 """Takes a clip's id; returns the latents [V, C, R, R, R] of the shapes in its images, as `structure_latents` makes them."""
@@ -81,7 +81,7 @@ class SsFlowTask:
         return [parameter_group([model])]
 
     def load(self, draw: Draw) -> SsFlowBatch:
-        """Load the drawn clips and draw, in this order: images, noise, times, images to drop, noise on image features."""
+        """Load the drawn clips and draw, in this order, their images, noise, times, and which images are dropped."""
         generator, clips = draw.generator, [self.clips[index] for index in draw.indices]
         examples = [self.read_examples(clip) for clip in clips]
         views = draw_views(examples, generator)
@@ -91,8 +91,6 @@ class SsFlowTask:
         dropped = torch.rand(len(clips), generator=generator) < self.config.image_drop_prob
         items = torch.arange(len(clips)).repeat_interleave(self.model_config.resolution**3)
         image = image_features(list(zip(examples, views))).at_cells(self.model_config)
-        if self.config.image_noise:
-            image = with_noise(image, self.config.image_noise, items, generator)
         return SsFlowBatch(latents, noise, times, without_some(image, dropped, items))
 
     def loss(self, model: SsFlow, batch: SsFlowBatch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
