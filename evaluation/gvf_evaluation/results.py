@@ -12,7 +12,7 @@ import pandas as pd
 
 from gvf.data.manifest import slug
 from gvf.errors import UserError
-from gvf.methods import DIT
+from gvf.methods import DIT, REFINED
 from gvf.metrics.metric import PointMetric
 from gvf.metrics.table import METRICS
 from gvf.storage.files import read_json, write_json
@@ -74,12 +74,12 @@ def read_results(workspace: Workspace) -> list[dict[str, Any]]:
     return results
 
 
-def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """Return Table 1: published rows, the row of this pipeline, then other measured ones.
+def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
+    """Return Table 1: published rows, the rows of this pipeline, then other measured ones.
 
     Metrics and times that no row has are left out.
 
-    results: of `read_results`. pipeline: of `pipeline_row`. Published SSIM is in the column `ssim_cropped`.
+    results: of `read_results`. pipeline: of `pipeline_rows`. Published SSIM is in the column `ssim_cropped`.
     """
     published = (
         table_1()
@@ -90,23 +90,21 @@ def table_1_rows(results: Sequence[Mapping[str, Any]], pipeline: Mapping[str, An
     )
     rows: list[Mapping[Any, Any]] = [
         *published.to_dict("records"),
-        *([pipeline] if pipeline else []),
+        *pipeline,
         *(_row(result) for result in results),
     ]
     table = pd.DataFrame([{name: row.get(name) for name in _COLUMNS} for row in rows])
     return table.dropna(axis="columns", how="all")
 
 
-def pipeline_row(summary: pd.DataFrame, measurement: Mapping[str, Any], generated_on: str) -> dict[str, Any]:
-    """Return the row of Table 1 for the DiT of this pipeline's last run.
+def pipeline_rows(summary: pd.DataFrame, measurement: Mapping[str, Any], generated_on: str) -> list[dict[str, Any]]:
+    """Return the rows of Table 1 for this pipeline's last run: the DiT, and its refined motion where that was sampled.
 
-    summary, measurement: as the stage `evaluate` wrote them. generated_on: the device of the stage `sample`. The row has no
+    summary, measurement: as the stage `evaluate` wrote them. generated_on: the device of the stage `sample`. The rows have no
     time, since tables must be the same after every `dvc repro`.
     """
-    (row,) = summary[(summary["group"] == "all") & (summary["method"] == DIT)].to_dict("records")
-    return {
-        "method": f"gvf, preset {measurement['preset']} (DiT)",
-        **{name: row.get(name) for name in _METRICS},
+    found = {row["method"]: row for row in summary[summary["group"] == "all"].to_dict("records")}
+    facts = {
         "source": MEASURED,
         "protocol": "gvf's formulas, {num_frames} frames of {image_size} pixels, canonical from the mesh".format(
             **measurement
@@ -114,6 +112,15 @@ def pipeline_row(summary: pd.DataFrame, measurement: Mapping[str, Any], generate
         "data": "{data}, {num_clips} held-out clips".format(**measurement),
         "device": devices(generated_on, measurement["device"]),
     }
+    return [
+        {
+            "method": f"gvf, preset {measurement['preset']} ({label})",
+            **{name: found[method].get(name) for name in _METRICS},
+            **facts,
+        }
+        for method, label in ((DIT, "DiT"), (REFINED, "DiT, refined"))
+        if method in found
+    ]
 
 
 def devices(generated_on: str | None, scored_on: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gvf.methods import DIT, NEAREST, VAE, VIDEO_ONLY
+from gvf.methods import DIT, NEAREST, REFINED, VAE, VIDEO_ONLY
 from gvf.metrics.table import METRICS
 from gvf.storage.files import atomic_path
 
@@ -49,7 +49,7 @@ _COLUMNS = {
 }
 
 
-_METHODS = {VAE: "VAE", DIT: "DiT", VIDEO_ONLY: "Video only", NEAREST: "Nearest object"}
+_METHODS = {VAE: "VAE", DIT: "DiT", REFINED: "Refined", VIDEO_ONLY: "Video only", NEAREST: "Nearest object"}
 
 
 def column(name: str) -> Column:

@@ -30,7 +30,7 @@ def test_good_values_become_typed_frozen_and_plain_again() -> None:
     params = parse(Params, changed({"sample.safety": 1}))
     assert params.sample.safety == 1.0
     assert isinstance(params.sample.safety, float)
-    assert params.sample.methods == ("vae", "dit", "video")
+    assert params.sample.methods == ("vae", "dit", "refined", "video")
     assert params.collect.glb is None
     assert params.train_dit.training.betas == (0.9, 0.99)
     assert parse(Params, as_dict(params)) == params
@@ -66,11 +66,16 @@ def test_good_values_become_typed_frozen_and_plain_again() -> None:
         ({"run.preset": 1}, "run.preset: is 1, but must be text."),
         ({"run.preset": "x\x1b[31m" + 99 * "y"}, None),
         ({"sample.methods": "vae"}, "sample.methods: is 'vae', but must be a list."),
-        ({"sample.methods": ["vae", "dot"]}, "sample.methods[1]: is 'dot', but must be 'vae', 'dit', 'video',"),
+        (
+            {"sample.methods": ["vae", "dot"]},
+            "sample.methods[1]: is 'dot', but must be 'vae', 'dit', 'refined', 'video',",
+        ),
         (
             {"sample.methods": ["vae", "video_true_shape"]},
             "sample.methods: has video_true_shape, which are compared with video. Add video.",
         ),
+        ({"sample.methods": ["vae", "refined"]}, "sample.methods: has refined, which starts from dit. Add dit."),
+        ({"sample.refinement_steps": 0}, "sample.refinement_steps: is 0, but methods has refined,"),
         ({"sample.methods": []}, "sample.methods: has 0 values, but must have at least 1."),
         ({"train_dit.training.betas": [0.9]}, "train_dit.training.betas[1]: is missing."),
         ({"train_dit.training.betas": [0.9, 1]}, "train_dit.training.betas[1]: is 1, but must be less than 1."),

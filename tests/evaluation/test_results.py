@@ -15,7 +15,7 @@ from gvf.workspace import Workspace
 from gvf_evaluation.published import OURS, table_1
 from gvf_evaluation.results import (
     TABLE_1_CAPTION,
-    pipeline_row,
+    pipeline_rows,
     read_results,
     result_path,
     seconds_of,
@@ -45,6 +45,7 @@ MEASUREMENT = {
 SUMMARY = pd.DataFrame(
     [
         {"group": "all", "method": "dit", "psnr": 21.0, "ssim": 0.8, "lpips": float("nan")},
+        {"group": "all", "method": "refined", "psnr": 21.5, "ssim": 0.85, "lpips": float("nan")},
         {"group": "all", "method": "vae", "psnr": 22.0, "ssim": 0.9, "lpips": float("nan")},
         {"group": "seen", "method": "dit", "psnr": 1.0, "ssim": 0.1, "lpips": float("nan")},
     ]
@@ -59,8 +60,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_row_says_where_it_comes_from(here: Path) -> None:
     write_result(Workspace(), RESULT)
-    table = table_1_rows(read_results(Workspace()), pipeline_row(SUMMARY, MEASUREMENT, "a GPU")).set_index("method")
-    assert table["source"].tolist() == ["published"] * 6 + ["measured"] * 2
+    table = table_1_rows(read_results(Workspace()), pipeline_rows(SUMMARY, MEASUREMENT, "a GPU")).set_index("method")
+    assert table["source"].tolist() == ["published"] * 6 + ["measured"] * 3
     for column in ("protocol", "data", "device"):
         assert table[column].str.len().min() > 2
     assert table.at[OURS, "psnr"] == 18.47
@@ -69,6 +70,7 @@ def test_every_row_says_where_it_comes_from(here: Path) -> None:
     assert table.at[OURS, "time"] == "4.5 s"
     ours = table.loc["gvf, preset cpu (DiT)"]
     assert (ours["psnr"], ours["data"]) == (21.0, "procedural, 24 held-out clips")
+    assert table.at["gvf, preset cpu (DiT, refined)", "psnr"] == 21.5
     assert ours["device"] == "generated on a GPU; scored on a CPU"
     assert "8 frames of 96 pixels" in ours["protocol"]
     assert pd.isna(ours["time"])  # tables come out the same every time

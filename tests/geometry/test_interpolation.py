@@ -8,7 +8,7 @@ import torch
 from gvf.errors import UserError
 from gvf.geometry import knn
 from gvf.geometry.displacement import displacement_field
-from gvf.geometry.interpolation import interpolation_weights, mesh_guide
+from gvf.geometry.interpolation import MeshGuide, interpolation_weights, mesh_guide
 from gvf.geometry.knn import nearest_neighbors
 
 
@@ -103,10 +103,10 @@ def test_a_batch_equals_its_items_and_equation_4() -> None:
     torch.testing.assert_close(moved[1, 3, 2], expected, rtol=1e-3, atol=1e-5)
 
 
-def test_no_gradient_passes_through() -> None:
+def test_no_gradient_reaches_the_positions() -> None:
     positions = torch.rand(5, 3, requires_grad=True)
-    displacements = torch.randn(2, 20, 3, requires_grad=True)
-    moved = mesh_guide(positions, torch.rand(20, 3), num_neighbors=2, beta=7.0).interpolate(displacements)
+    points = torch.rand(20, 3, requires_grad=True)
+    moved = mesh_guide(positions, points, num_neighbors=2, beta=7.0).interpolate(torch.randn(2, 20, 3))
     assert not moved.requires_grad
 
 
@@ -117,3 +117,12 @@ def test_with_fewer_points_than_neighbours_every_point_counts() -> None:
     torch.testing.assert_close(guide.weights, torch.tensor([[nearer, 1.0 - nearer]]), atol=1e-5, rtol=1e-4)
     alone = mesh_guide(positions, points[1:], num_neighbors=8, beta=7.0)
     assert alone.weights.tolist() == [[1.0]]
+
+
+def test_gradients_reach_the_displacements() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points, positions = torch.rand(2, 6, 3, generator=generator), torch.rand(2, 5, 3, generator=generator)
+    guide = mesh_guide(positions, points, num_neighbors=3, beta=7.0)
+    precise = MeshGuide(guide.indices, guide.weights.double())
+    displacements = torch.rand(2, 4, 6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(precise.interpolate, displacements)

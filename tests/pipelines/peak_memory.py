@@ -12,6 +12,7 @@ import torch
 from gvf.gaussians.gaussians import Gaussians
 from gvf.models.variation.dit import VariationDiT
 from gvf.models.variation.joint_vae import JointVAE
+from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.motion_generator import MotionGenerator
 from gvf.pipelines.motion_memory import MotionLoad, estimate_memory
 from tests.pipelines.small_generator import DIT, FAST, IMAGE_SIZE, STATIC, VARIATION, small_generator
@@ -32,14 +33,14 @@ def status(name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-def growth(generator: MotionGenerator, load: MotionLoad) -> int:
+def growth(generator: MotionGenerator, load: MotionLoad, sampling: Sampling) -> int:
     """Return by how much this process grew at most while it generated a motion."""
     values = torch.rand(load.num_gaussians, 14) - 0.5
     canonical = Gaussians.from_activated14(values)
     frames = torch.zeros(load.segment_frames, IMAGE_SIZE, IMAGE_SIZE, 4, dtype=torch.uint8)
     Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = status("VmRSS")
-    motion = generator.motion(frames, canonical)
+    motion = generator.motion(frames, canonical, **sampling.model_dump())
     varied = motion.gaussians.map(torch.clone)  # the best candidate so far
     assert varied.means.isfinite().all()
     return status("VmHWM") - before
@@ -48,10 +49,10 @@ def growth(generator: MotionGenerator, load: MotionLoad) -> int:
 def main() -> None:
     generator = wide_generator()
     rows = []
-    for frames, count in ((2, 50), *(tuple(map(int, size.split("x"))) for size in sys.argv[1:])):
-        load = MotionLoad(frames, frames, count)
-        estimate = estimate_memory(generator, load, FAST)
-        rows.append({"estimated": estimate.working, "measured": growth(generator, load)})
+    for frames, count, steps in ((2, 50, 1), *(tuple(map(int, size.split("x"))) for size in sys.argv[1:])):
+        load, sampling = MotionLoad(frames, frames, count), FAST.with_changes({"refinement_steps": steps})
+        estimate = estimate_memory(generator, load, sampling)
+        rows.append({"estimated": estimate.working, "measured": growth(generator, load, sampling)})
     print(json.dumps(rows[1:]))
 
 

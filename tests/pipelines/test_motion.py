@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -54,7 +55,7 @@ class KnownMotion(MotionGenerator):
         fields = [
             self.field(torch.arange(len(drawn)), drawn)[:, None].expand(-1, count, -1).contiguous() for drawn in noise
         ]
-        return Generated(fields, [5] * len(noise), 5)
+        return Generated(fields, list(noise), [5] * len(noise), 5)
 
 
 def steady(frames: Tensor, noise: Tensor) -> Tensor:
@@ -318,6 +319,30 @@ def test_progress_reaches_its_total_in_small_steps() -> None:
     assert len(step.counts) >= 6
     assert motion.sampling.steps == 6
     assert motion.nfe == 2 * 2 * 6
+
+
+def test_a_refined_motion_is_that_of_the_best_candidate_fitted_to_the_frames() -> None:
+    generator, canonical, progress = small_generator(), blobs(), Recorder()
+    with torch.no_grad():  # so that what it generates stays in view
+        generator.vae.variation.to_outputs.weight.mul_(0.05)
+        generator.vae.variation.to_outputs.bias.zero_()
+    frames = frames_of(canonical.vary(steady(torch.arange(7), torch.empty(0))[:, None].expand(-1, 3, -1)))
+    settings = MotionSettings(candidates=2, segment_frames=4, segments_from="last")
+    plain = generate_motion(generator, frames, canonical, CAMERA, settings)
+    with_steps = replace(settings, sampling={"refinement_steps": 5})
+    refined = generate_motion(generator, frames, canonical, CAMERA, with_steps, progress)
+    assert [segment.chosen for segment in refined.segments][:1] == [segment.chosen for segment in plain.segments][:1]
+    assert fit_of(refined.gaussians, frames, CAMERA).error < fit_of(plain.gaussians, frames, CAMERA).error
+    ((name, total, step),) = progress.steps
+    assert isinstance(step, Counter)
+    assert (name, total, sum(step.counts)) == ("motion", 3 * 8, 3 * 8)
+    assert refined.sampling.refinement_steps == 5
+
+    short = generator.motion(frames[:FRAMES], canonical, seed=1, refinement_steps=5)
+    again = generate_motion(
+        generator, frames[:FRAMES], canonical, CAMERA, MotionSettings(seed=1, sampling={"refinement_steps": 5})
+    )
+    torch.testing.assert_close(short.gaussians.means, again.gaussians.means)
 
 
 @pytest.mark.parametrize(

@@ -59,11 +59,12 @@ def test_estimates_grow_with_what_is_generated(generator: MotionGenerator) -> No
 
 
 def test_estimates_are_close_to_what_a_process_takes() -> None:
-    sizes = ["8x8000", "24x16000"]
+    sizes = ["8x8000x0", "24x16000x0", "8x8000x2", "24x16000x2"]  # frames, Gaussians, steps of the refinement
     command = [sys.executable, "-m", "tests.pipelines.peak_memory", *sizes]
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300).stdout
     rows = json.loads(output)
     assert rows[1]["measured"] > 2 * rows[0]["measured"] > 100e6
+    assert rows[3]["measured"] > 2 * rows[2]["measured"] > 100e6
     for row in rows:
         assert 1 / 1.5 < row["estimated"] / row["measured"] < 1.5
 

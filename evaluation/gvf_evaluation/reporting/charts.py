@@ -60,6 +60,7 @@ _LINES: dict[str, dict[str, Any]] = {
     methods.INTERPOLATED: {"color": KEPT, "linestyle": "--"},
     methods.VAE: {"color": VAE, "linestyle": "-."},
     methods.DIT: {"color": DIT, "linestyle": "-"},
+    methods.REFINED: {"color": DIT, "linestyle": (0, (2, 1))},
     methods.VIDEO_ONLY: {"color": INK, "linestyle": (0, (5, 1, 1, 1, 1, 1))},
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from gvf.methods import DIT, INTERPOLATED, STATIC, VAE
+from gvf.methods import DIT, INTERPOLATED, REFINED, STATIC, VAE
 from gvf.metrics.table import METRICS
 from gvf.stage_table import TRAINING_STAGES
 from gvf_evaluation import published
@@ -116,7 +116,8 @@ def _tiles(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> list[Tile]:
     gaps = rows["gap_closed"].astype(float).to_dict()
     between = f"between {psnr[STATIC]:.2f} dB (static) and {psnr[INTERPOLATED]:.2f} dB (interpolated)"
     tiles = []
-    for name, title in ((DIT, "Generation (DiT)"), (VAE, "Reconstruction (VAE)")):
+    titles = {DIT: "Generation (DiT)", REFINED: "Generation, refined", VAE: "Reconstruction (VAE)"}
+    for name, title in ((name, title) for name, title in titles.items() if name in gaps):
         value = f"{gaps[name]:.1%}" if gaps[name] == gaps[name] else "n/a"
         tiles.append(Tile(title, value, f"of the gap closed: PSNR {psnr[name]:.2f} dB, {between}"))
     ssim = f"SSIM {float(rows['ssim'][DIT]):.3f}; " if "ssim" in rows.columns else ""

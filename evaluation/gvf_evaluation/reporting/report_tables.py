@@ -14,6 +14,7 @@ from gvf.methods import (
     INTERPOLATED,
     MEAN_SHAPE,
     NEAREST,
+    REFINED,
     SPLIT,
     STATIC,
     STRUCTURE_VAE,
@@ -28,7 +29,7 @@ from gvf.storage.files import fresh_directory
 from gvf_evaluation.held_out import DISPLACEMENT_ERROR, gap_closed
 from gvf_evaluation.reporting.inputs import ReportInputs
 from gvf_evaluation.reporting.shown_clips import METHOD_LABELS
-from gvf_evaluation.results import TABLE_1_CAPTION, pipeline_row, table_1_rows
+from gvf_evaluation.results import TABLE_1_CAPTION, pipeline_rows, table_1_rows
 from gvf_evaluation.shape_scores import IOU
 from gvf_evaluation.tables import definitions, write_table
 
@@ -51,6 +52,7 @@ _PARTS = {  # method -> where shape, alignment and motion come from
     TRUE_ALIGNMENT: (_GENERATED, _TRUE, _GENERATED),
     TRUE_MOTION: (_GENERATED, _GENERATED, _TRUE),
     DIT: (_TRUE, _TRUE, _GENERATED),
+    REFINED: (_TRUE, _TRUE, _GENERATED),
     VAE: (_TRUE, _TRUE, _TRUE),
 }
 _SPLIT_METRICS = ("psnr", "ssim", "chamfer")
@@ -146,7 +148,8 @@ def split(clips: pd.DataFrame) -> pd.DataFrame | None:
     found = set(clips["method"])
     if VIDEO_ONLY not in found or not found.intersection(SPLIT):
         return None
-    rows = [name for name in _PARTS if name in found]
+    left_out = DIT if REFINED in found else REFINED  # motions of `video` are refined where those of `dit` are
+    rows = [name for name in _PARTS if name in found and name != left_out]
     shown = clips[clips["method"].isin([STATIC, INTERPOLATED, *rows])]
     whole = shown.groupby("clip_id").filter(lambda part: set(rows) <= set(part["method"]))
     if whole.empty:
@@ -165,12 +168,13 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_group(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per group: its clips, and gap closed and displacement error of the VAE and the DiT."""
+    """Return one row per group: its clips, and gap closed and displacement error of VAE, DiT and, where it is, refined motion."""
     names = ("gap_closed", DISPLACEMENT_ERROR)
     values = summary.pivot(index="group", columns="method", values=list(names))
-    table = clips_by_group(summary, (VAE, DIT))
+    methods = [name for name in (VAE, DIT, REFINED) if name in set(summary["method"])]
+    table = clips_by_group(summary, methods)
     for name in names:
-        table = table.assign(**{f"{method}_{name}": values[name][method] for method in (VAE, DIT)})
+        table = table.assign(**{f"{method}_{name}": values[name][method] for method in methods})
     return labelled(table.loc[summary["group"].unique()].reset_index())
 
 
@@ -254,5 +258,4 @@ def rejected(manifest: pd.DataFrame, later: Sequence[Mapping[str, str]]) -> pd.D
 
 def table_1(inputs: ReportInputs) -> pd.DataFrame:
     """Return Table 1: published rows, the last run of this pipeline, and other measured methods."""
-    row = pipeline_row(inputs.summary, inputs.measurement, inputs.generation["device"])
-    return table_1_rows(inputs.results, row)
+    return table_1_rows(inputs.results, pipeline_rows(inputs.summary, inputs.measurement, inputs.generation["device"]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gvf.methods import DIT, INTERPOLATED, STATIC, VAE, VIDEO_ONLY
+from gvf.methods import DIT, INTERPOLATED, REFINED, STATIC, VAE, VIDEO_ONLY
 from gvf_evaluation.reporting.images import fit, loop_uri, spread, still_uri, strip
 
 _SEEN = {
@@ -17,13 +17,14 @@ _SEEN = {
     "neither": "neither asset nor skeleton was",
 }
 GROUP_SIZE = 5  # clips shown of each group: best, median and worst
-ROWS = (INTERPOLATED, VAE, DIT, VIDEO_ONLY)  # below video and ground truth; Static is the first tile of most
+ROWS = (INTERPOLATED, VAE, DIT, REFINED, VIDEO_ONLY)  # below video and ground truth; Static is the first tile of most
 VIEW = 0  # the evaluation view shown, which is far from the frontal camera of the conditioning video
 METHOD_LABELS = {
     STATIC: "Static",
     INTERPOLATED: "Interpolated",
     VAE: "VAE reconstruction",
     DIT: "DiT generation",
+    REFINED: "DiT, refined",
     VIDEO_ONLY: "Video only",
 }
 
@@ -103,10 +104,8 @@ def _caption(clip_id: str, clips: pd.DataFrame) -> str:
     rows = clips[clips["clip_id"] == clip_id].set_index("method")
     values = rows["psnr"].astype(float).to_dict()
     psnr = ", ".join(f"{label} {values[name]:.2f}" for name, label in METHOD_LABELS.items() if name in values)
-    gap = rows["gap_closed"].astype(float).to_dict()[DIT]
-    closed = f"Gap closed by the DiT: {gap:.0%}. " if gap == gap else ""
-    error = rows["displacement_error"].astype(float).to_dict()[DIT]
-    moved = f"Displacement error of the DiT: {error:.2f}. " if error == error else ""
+    closed = _values("Gap closed", "{:.0%}", rows["gap_closed"])
+    moved = _values("Displacement error", "{:.2f}", rows["displacement_error"])
     failed = [label for name, label in METHOD_LABELS.items() if name in set(clips["method"]) - set(values)]
     without = f"Failed on this clip: {', '.join(failed)}. " if failed else ""
     first = rows.iloc[0]
@@ -115,3 +114,15 @@ def _caption(clip_id: str, clips: pd.DataFrame) -> str:
         f"{closed}{moved}PSNR in dB: {psnr}. {without}Kind {first['kind']}, motion {float(first['motion']):.2f}; "
         f"{_SEEN[seen]} seen in training."
     )
+
+
+def _values(title: str, number_format: str, column: pd.Series) -> str:
+    """Return a sentence with the values of the DiT and of its refined motion, as far as they are known."""
+    values = column.astype(float).to_dict()
+    labels = {DIT: "DiT", REFINED: "refined"}
+    known = [
+        f"{label} {number_format.format(values[name])}"
+        for name, label in labels.items()
+        if name in values and values[name] == values[name]
+    ]
+    return f"{title}: {', '.join(known)}. " if known else ""

@@ -17,7 +17,7 @@ _GROUPS = {
     ),
     "Camera": ("azimuth", "elevation", "fov"),
     "Motion": (
-        *("seed", "candidates", "steps", "guidance"),
+        *("seed", "candidates", "steps", "guidance", "refine"),
         *("segment_frames", "segments_from", "shared_noise"),
     ),
     "Output": ("size", "as_json", "quiet"),
@@ -147,6 +147,13 @@ _OPTIONS = [
         "--guidance",
         type=click.FloatRange(0, 100),
         help="Classifier-free guidance scale; 1 turns guidance off.  [default: that of the generator]",
+    ),
+    click.option(
+        "--refine",
+        type=click.IntRange(0, 1000),
+        metavar="STEPS",
+        help="Steps in which the motion is fitted to the video after it was generated; 0 for none, as in the paper.  [default: "
+        "that of the generator]",
     ),
     click.option(
         "--segment-frames",

@@ -139,6 +139,8 @@ def _settings(options: dict[str, Any], video: VideoOptions, clip: str | None, up
         sampling |= {"solver": "multistep", "steps": options["steps"]}
     if options["guidance"] is not None:
         sampling["video_guidance"] = options["guidance"]
+    if options["refine"] is not None:
+        sampling["refinement_steps"] = options["refine"]
     image = {
         "networks": options.get("image_model"),
         "encoder": options.get("image_encoder"),

@@ -44,9 +44,8 @@ class MeshGuide:
     indices: Tensor  # [M, K] or [B, M, K], int64, into the mesh points
     weights: Tensor  # [M, K] or [B, M, K], rows sum to 1
 
-    @torch.no_grad()
     def interpolate(self, displacements: Tensor) -> Tensor:
-        """Return the displacement of each Gaussian in each frame (Eq. 4), without gradient.
+        """Return the displacement of each Gaussian in each frame (Eq. 4). Gradients reach the displacements.
 
         displacements: [T, N, 3] or [B, T, N, 3] of the mesh points. Returns [T, M, 3] or [B, T, M, 3].
         """

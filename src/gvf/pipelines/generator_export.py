@@ -13,6 +13,7 @@ from gvf.config.params import Params
 from gvf.data.clips import clip_ids
 from gvf.data.manifest import read_manifest
 from gvf.errors import UserError
+from gvf.methods import DIT, REFINED, VAE
 from gvf.models.canonical.gaussian_decoder import GaussianDecoder
 from gvf.models.network_folder import load_network
 from gvf.pipelines.data_card import DATA_CARD_NAME, data_card
@@ -209,7 +210,7 @@ def _metrics(workspace: Workspace) -> dict[str, float]:
 
 
 def _groups(workspace: Workspace) -> list[GroupRow]:
-    """Return what the VAE and the DiT reach on each group of held-out clips, as the stage `evaluate` wrote it."""
+    """Return what VAE, DiT and refined motion reach on each group of held-out clips, as the stage `evaluate` wrote it."""
     path = workspace.scores / "summary.csv"
     if not path.is_file():
         return []
@@ -219,15 +220,15 @@ def _groups(workspace: Workspace) -> list[GroupRow]:
     return [
         GroupRow(
             group,
-            int(by_method[group, "dit"]["num_clips"]),
+            int(by_method[group, DIT]["num_clips"]),
             *(
-                _number(by_method[group, method].get(name))
+                _number(by_method.get((group, method), {}).get(name))
                 for name in ("gap_closed", "displacement_error")
-                for method in ("vae", "dit")
+                for method in (VAE, DIT, REFINED)
             ),
         )
         for group in dict.fromkeys(row["group"] for row in rows)
-        if (group, "vae") in by_method and (group, "dit") in by_method
+        if (group, VAE) in by_method and (group, DIT) in by_method
     ]
 
 

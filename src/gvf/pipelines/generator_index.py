@@ -67,7 +67,8 @@ class Sampling(_Facts):
     """Settings of the solver and of classifier-free guidance; the defaults are the paper's.
 
     solver: `adaptive` (DPM-Solver of order 2, with the four settings after `steps`) or `multistep` with `steps` steps.
-    video_guidance, static_guidance: scales; 1 for none.
+    video_guidance, static_guidance: scales; 1 for none. refinement_steps: of the optimisation that fits a generated motion to
+    the video; 0 for none.
     """
 
     solver: Literal["adaptive", "multistep"] = "adaptive"
@@ -78,6 +79,7 @@ class Sampling(_Facts):
     safety: Annotated[float, Field(ge=0.01, le=1.0)] = 0.9
     video_guidance: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
     static_guidance: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+    refinement_steps: Annotated[int, Field(ge=0, le=10_000)] = 0
 
     @classmethod
     def of(cls, config: Any) -> Sampling:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from gvf.data.clips import load_features, load_points
+from gvf.data.clips import load_features, load_points, load_views
 from gvf.data.latents import load_latents
 from gvf.metrics.displacement import relative_error
 from gvf.models.variation.dit import VideoCondition
@@ -18,6 +19,14 @@ from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.motion_generator import Generated, MotionGenerator
 from gvf.training.randomness import derive_seed
 from gvf.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class GeneratedMotion:
+    """The generated motion of one clip. field: [T, G, 14], decoded from the latents [T, L, C]."""
+
+    field: Tensor
+    latents: Tensor
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,13 @@ class HeldOutMotions:
         noise = [self.pipeline.noise(*pair) for pair in zip(num_frames, generators)]
         gaussians = [canonical.clip(0) for canonical in canonicals]
         return self.pipeline.generate(videos, gaussians, noise, self.sampling)
+
+    def refined(self, clip: str, canonical: Canonical, latents: Tensor) -> Tensor:
+        """Return the variation field [T, N, 14] of a clip's generated latents [T, L, C], fitted to its frontal video."""
+        pipeline, gaussians, views = self.pipeline, canonical.clip(0), load_views(self.workspace, clip, "video")
+        camera = views.viewmats[VIDEO].double().numpy(), views.Ks[VIDEO].double().numpy()
+        refinement = pipeline.refinement(gaussians, views.rgba[VIDEO], *camera)
+        return pipeline.decode(refinement.run(latents, self.sampling.refinement_steps).latents, gaussians)
 
     def errors(self, clips: Sequence[str]) -> dict[str, float]:
         """Return the mean displacement errors of `vae` and `dit` over clips that are generated together."""

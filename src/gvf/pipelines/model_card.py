@@ -11,6 +11,7 @@ from gvf.pipelines.generator_index import GeneratorIndex
 from gvf.pipelines.training_credits import cell, credits_table
 
 CARD_NAME = "README.md"
+_ABSENT = "n/a"
 _UNKNOWN = "Not recorded. Look it up before you publish or use these weights commercially."
 _USE = """\
 ```python
@@ -28,7 +29,8 @@ _GROUPS = (
     "Gap closed: share of the way from no motion (0 %) to the motion of the ground-truth mesh (100 %), in PSNR of renders. "
     "Displacement error: RMS error of the Gaussians' motion over the RMS of that motion; 1 for no motion, 0 is perfect. "
     "Seen and unseen: whether training had the asset, or the skeleton. Motion: distance that the fastest hundredth of the "
-    "surface travels, small below 0.3 sides of the object, medium below 0.6."
+    "surface travels, small below 0.3 sides of the object, medium below 0.6. Refined: what the DiT generated, fitted to the "
+    "video by optimisation, as `gvf animate` does by default."
 )
 _LIMITS = """\
 The networks animate given canonical Gaussians of one object from one video of it, seen from the front by a camera that
@@ -39,7 +41,7 @@ and nothing was done to detect such input. Do not use the results as measurement
 
 @dataclass(frozen=True)
 class GroupRow:
-    """What the VAE and the DiT reach on a group of held-out clips; None where nothing moves in the views.
+    """What VAE, DiT and refined motion reach on a group of held-out clips; None where nothing moves or it was not measured.
 
     gap_closed: share of the way from no motion to the motion of the mesh, in PSNR. error: displacement error, 1 for no
     motion.
@@ -49,8 +51,10 @@ class GroupRow:
     num_clips: int
     vae_gap_closed: float | None
     dit_gap_closed: float | None
+    refined_gap_closed: float | None
     vae_error: float | None
     dit_error: float | None
+    refined_error: float | None
 
 
 @dataclass(frozen=True)
@@ -117,30 +121,31 @@ def _measured(metrics: Mapping[str, float], groups: Sequence[GroupRow]) -> str:
     """Return the metrics by group, where they are known, and all metrics; gaps by group are in the first table alone."""
     if not groups:
         return _metrics(metrics)
-    rows = [
-        f"| {cell(row.group)} | {row.num_clips} | {_percent(row.vae_gap_closed)} | {_percent(row.dit_gap_closed)} | "
-        f"{_decimal(row.vae_error)} | {_decimal(row.dit_error)} |"
-        for row in groups
+    columns = {
+        "VAE: gap closed": [_percent(row.vae_gap_closed) for row in groups],
+        "DiT: gap closed": [_percent(row.dit_gap_closed) for row in groups],
+        "refined: gap closed": [_percent(row.refined_gap_closed) for row in groups],
+        "VAE: displacement error": [_decimal(row.vae_error) for row in groups],
+        "DiT: displacement error": [_decimal(row.dit_error) for row in groups],
+        "refined: displacement error": [_decimal(row.refined_error) for row in groups],
+    }
+    known = {title: values for title, values in columns.items() if set(values) != {_ABSENT}}
+    rows = zip((cell(row.group) for row in groups), (str(row.num_clips) for row in groups), *known.values())
+    table = [
+        f"| {' | '.join(['group', 'clips', *known])} |",
+        "| --- |" + " ---: |" * (len(known) + 1),
+        *(f"| {' | '.join(row)} |" for row in rows),
     ]
-    head = (
-        "group",
-        "clips",
-        "VAE: gap closed",
-        "DiT: gap closed",
-        "VAE: displacement error",
-        "DiT: displacement error",
-    )
-    table = [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1), *rows]
     shown = {name: value for name, value in metrics.items() if "_gap_closed_" not in name}
     return "\n".join([_GROUPS, "", *table, "", _metrics(shown)])
 
 
 def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.1%}"
+    return _ABSENT if value is None else f"{value:.1%}"
 
 
 def _decimal(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
+    return _ABSENT if value is None else f"{value:.3f}"
 
 
 def _making(facts: CardFacts) -> str:

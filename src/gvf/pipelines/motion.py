@@ -111,7 +111,8 @@ def generate_motion(
     noises = [_noise(generator, len(frames), settings, candidate) for candidate in range(settings.candidates)]
     canonical = canonical.to(generator.device)
     segments = []
-    with progress.step("motion", sum(len(part.seen) for part in parts) * settings.candidates, "frames") as step:
+    passes = settings.candidates + (sampling.refinement_steps > 0)
+    with progress.step("motion", sum(len(part.seen) for part in parts) * passes, "frames") as step:
         for part in parts:
             seen = list(part.seen)
             chained = settings.segments_from == "last" and part.start > 0
@@ -172,6 +173,7 @@ class _Piece:
         handles = generator.handles(canonical)
         video = generator.video(self.frames, canonical, handles, self.camera)
         best: Gaussians | None = None
+        best_latents: Tensor | None = None
         candidates: list[Candidate] = []
         chosen = 0
         for start in range(0, len(self.noises), self.at_once):
@@ -182,36 +184,49 @@ class _Piece:
                 [handles] * count, [video] * count, [canonical] * count, noise, self.sampling, report
             )
             report.finish()
-            for variation, nfe in zip(made.fields, made.nfe):
-                if not variation.isfinite().all():
-                    raise StageError(
-                        "the motion is not finite. Use another seed or solver, or check the generator's weights."
-                    )
-                varied = canonical.vary(variation - variation[:1] if self.chained else variation)
+            for variation, latents, nfe in zip(made.fields, made.latents, made.nfe):
+                varied = self._varied(canonical, variation)
                 fit = fit_of(varied, self.frames, self.camera) if len(self.noises) > 1 else None
                 candidates.append(Candidate(seed + len(candidates), nfe, fit))
                 if best is None or _error(candidates[-1]) < _error(candidates[chosen]):
-                    best, chosen = varied, len(candidates) - 1
-        assert best is not None
+                    best, best_latents, chosen = varied, latents, len(candidates) - 1
+        assert best is not None, "there is at least one candidate"
+        assert best_latents is not None, "each candidate has latents"
+        if self.sampling.refinement_steps:
+            best = self._refined(canonical, best_latents)
         return best, candidates, chosen
+
+    def _refined(self, canonical: Gaussians, latents: Tensor) -> Gaussians:
+        """Return the Gaussians [T, N] of latents [T, L, C], fitted to the frames."""
+        steps, report = self.sampling.refinement_steps, _Report(self.step, len(self.frames))
+        refinement = self.generator.refinement(canonical, self.frames, self.camera.viewmat, self.camera.K)
+        refined = refinement.run(latents, steps, lambda done: report.advance_to(done / steps), self.chained)
+        return self._varied(canonical, self.generator.decode(refined.latents, canonical))
+
+    def _varied(self, canonical: Gaussians, variation: Tensor) -> Gaussians:
+        """Return the Gaussians [T, N] of a variation field [T, N, 14]. Raises StageError when it is not finite."""
+        if not variation.isfinite().all():
+            raise StageError("the motion is not finite. Use another seed or solver, or check the generator's weights.")
+        return canonical.vary(variation - variation[:1] if self.chained else variation)
 
 
 class _Report:
-    """Turns the solver's times into units of a step."""
+    """Turns the solver's times, or a share of the work, into units of a step."""
 
     def __init__(self, step: Step, total: int) -> None:
         self.step, self.total, self.done = step, total, 0
 
     def __call__(self, times: Tensor) -> None:
         """Report times [B], which run from 1 to almost 0."""
-        self._advance_to(int(self.total * (1.0 - times.mean().item())))
+        self.advance_to(1.0 - times.mean().item())
 
     def finish(self) -> None:
         """Report what is left."""
-        self._advance_to(self.total)
+        self.advance_to(1.0)
 
-    def _advance_to(self, done: int) -> None:
-        if done > self.done:
+    def advance_to(self, share: float) -> None:
+        """Report the share of the work that is done, which never shrinks."""
+        if (done := int(self.total * share)) > self.done:
             self.step.advance(done - self.done)
             self.done = done
 

@@ -15,7 +15,7 @@ from gvf.data.latents import LatentStatistics
 from gvf.diffusion.schedule import cosine_schedule
 from gvf.errors import UserError
 from gvf.gaussians.gaussians import Gaussians
-from gvf.geometry.camera import TRAINING_CAMERA, OrbitCamera
+from gvf.geometry.camera import TRAINING_CAMERA, Array, OrbitCamera
 from gvf.models.encoders.aligned_features import PointsInView, aligned_features, num_channels
 from gvf.models.encoders.image_encoder import ImageEncoder, build_image_encoder
 from gvf.models.network_folder import load_network, save_network
@@ -31,6 +31,7 @@ from gvf.pipelines.image_networks import find_dinov2
 from gvf.pipelines.latent_sampling import sample_latents
 from gvf.pipelines.mesh_to_canonical import video_tokens
 from gvf.pipelines.model_card import CardFacts
+from gvf.pipelines.motion_refinement import MotionRefinement
 from gvf.pipelines.published_generator import is_published, load_published_generator
 from gvf.storage.files import PathLike, fresh_directory
 
@@ -53,12 +54,13 @@ class Motion4D:
 
 @dataclass(frozen=True)
 class Generated:
-    """Variation fields of a batch: one [T, G, 14] per clip.
+    """Motions of a batch: variation fields, one [T, G, 14] per clip, and the latents [T, L, C] that they were decoded from.
 
     nfe: network calls that each clip needed. num_calls: network calls for the whole batch.
     """
 
     fields: list[Tensor]
+    latents: list[Tensor]
     nfe: list[int]
     num_calls: int
 
@@ -195,7 +197,10 @@ class MotionGenerator:
         video = self.video(frames, canonical, handles, camera)
         noise = self.noise(len(frames), generator or torch.Generator().manual_seed(seed))
         result = self.generate_with([handles], [video], [canonical], [noise], sampling)
-        (field,), (nfe,) = result.fields, result.nfe
+        (field,), (latents,), (nfe,) = result.fields, result.latents, result.nfe
+        if sampling.refinement_steps:
+            seen = self.refinement(canonical, self._as_in_training(frames), camera.viewmat, camera.K)
+            field = self.decode(seen.run(latents, sampling.refinement_steps).latents, canonical)
         return Motion4D(canonical.vary(field), field, nfe)
 
     def video(
@@ -271,12 +276,18 @@ class MotionGenerator:
             sampling,
             report,
         )
-        decode = self.vae.variation.decode
-        fields = [
-            decode(latents.unsqueeze(0), gaussians.to_activated14().unsqueeze(0))[0]
-            for latents, gaussians in zip(solution.sample, canonicals)
-        ]
-        return Generated(fields, solution.nfe.tolist(), solution.num_calls)
+        latents = list(solution.sample)
+        fields = [self.decode(values, gaussians) for values, gaussians in zip(latents, canonicals)]
+        return Generated(fields, latents, solution.nfe.tolist(), solution.num_calls)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor, canonical: Gaussians) -> Tensor:
+        """Return the variation field [T, N, 14] that latents [T, L, C] describe, of canonical Gaussians [N]."""
+        return self.vae.variation.decode(latents.unsqueeze(0), canonical.to_activated14().unsqueeze(0))[0]
+
+    def refinement(self, canonical: Gaussians, frames: Tensor, viewmat: Array, K: Array) -> MotionRefinement:
+        """Return what fits generated motions of canonical Gaussians [N] to frames; these and their camera as it takes them."""
+        return MotionRefinement(self.vae.variation, self.statistics.latent_std, canonical, frames, viewmat, K)
 
 
 def _refuse_misfits(index: GeneratorIndex, vae: JointVAE, dit: VariationDiT) -> None:

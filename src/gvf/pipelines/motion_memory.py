@@ -20,9 +20,14 @@ from gvf.models.variation.dit import VideoCondition
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.handles import Handles
 from gvf.pipelines.motion_generator import FRAMES_AT_ONCE, MotionGenerator
+from gvf.pipelines.motion_refinement import NUM_CONTROLS
 
 _HEADROOM = 1.2  # free memory demanded, as a multiple of the estimate
 _FLOAT_BYTES = 4
+_COPIES_DRAWN, _COPIES_DECODED = (
+    3,
+    3,
+)  # of moving Gaussians, and of attention between controls and latents, in a refinement
 
 
 @dataclass(frozen=True)
@@ -41,18 +46,20 @@ class MotionLoad:
 @dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes on the generator's device. networks: their weights, which are there already. result: the moving Gaussians, always
-    on the CPU. encoding, generating: the most that is alive at once during these steps, weights and result not counted.
+    on the CPU. encoding, generating, refining: the most that is alive at once during these steps, weights and result not
+    counted.
     """
 
     networks: int
     result: int
     encoding: int
     generating: int
+    refining: int
 
     @property
     def working(self) -> int:
         """Return the bytes needed on the device besides weights and result."""
-        return max(self.encoding, self.generating)
+        return max(self.encoding, self.generating, self.refining)
 
 
 def estimate_memory(generator: MotionGenerator, load: MotionLoad, sampling: Sampling | None = None) -> MemoryEstimate:
@@ -74,6 +81,7 @@ def estimate_memory(generator: MotionGenerator, load: MotionLoad, sampling: Samp
         result=load.num_frames * frame,
         encoding=2 * video + encoding,
         generating=video + moving + max(generation, (load.at_once + 1) * moving),  # beside the best one so far
+        refining=video + moving + _refinement(generator, load) if sampling.refinement_steps else 0,
     )
 
 
@@ -140,6 +148,14 @@ def _generation(generator: MotionGenerator, load: MotionLoad, sampling: Sampling
     noise = torch.empty(frames, latents.num_latents, latents.latent_channels, device=meta)
     steps = sampling.model_copy(update={"solver": "multistep", "steps": 1})
     return lambda: copy.generate_with([handles] * count, [video] * count, [canonical] * count, [noise] * count, steps)
+
+
+def _refinement(generator: MotionGenerator, load: MotionLoad) -> int:
+    """Return the bytes of one step of the refinement: what the rasteriser and the decoder keep for their gradients."""
+    sizes, controls = generator.vae.variation.config, min(NUM_CONTROLS, load.num_gaussians)
+    drawn = _COPIES_DRAWN * load.num_gaussians * NUM_CHANNELS
+    decoded = _COPIES_DECODED * controls * sizes.num_heads * sizes.num_latents
+    return load.segment_frames * (drawn + decoded) * _FLOAT_BYTES
 
 
 def _video(generator: MotionGenerator, num_frames: int) -> VideoCondition:

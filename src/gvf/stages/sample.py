@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 from tqdm import tqdm
 
 from gvf.config.params import Params
@@ -17,14 +16,14 @@ from gvf.data.rejections import record_rejections
 from gvf.devices import resolve_device
 from gvf.execution.clip_map import Rejected, attempt
 from gvf.gaussians.gaussians import Gaussians
-from gvf.methods import DIT, SHAPES, SPLIT, VAE, VIDEO_ONLY
+from gvf.methods import DIT, REFINED, SHAPES, SPLIT, VAE, VIDEO_ONLY
 from gvf.models.variation.joint_vae import Canonical, JointVAE
 from gvf.pipelines.asset_files import ASSET_NAME, PAGE_NAME
 from gvf.pipelines.clip_player import ClipPlayer
 from gvf.pipelines.generator_folder import generator_digest
 from gvf.pipelines.generator_index import Sampling
 from gvf.pipelines.held_out_clips import ClipSampler, now
-from gvf.pipelines.held_out_motions import HeldOutMotions, canonical_of_clip
+from gvf.pipelines.held_out_motions import GeneratedMotion, HeldOutMotions, canonical_of_clip
 from gvf.pipelines.held_out_objects import HeldOutObjects
 from gvf.pipelines.held_out_shapes import HeldOutShapes
 from gvf.pipelines.image_to_canonical import ImageToCanonical
@@ -43,11 +42,12 @@ TURNTABLE_IMAGES, TURNTABLE_RATE = 48, 12  # once around in four seconds
 def run(params: Params, workspace: Workspace) -> dict[str, float]:
     """Render `static`, `interpolated` and the configured methods for every held-out clip in the eval views.
 
-    Canonical Gaussians come from the mesh (A.3), the motion of `dit` from the frontal video alone; of `video`, both come from
-    the video. A method that fails on a clip is listed in `failures.json`; a reference that fails rejects the clip. The returned
-    metric `seconds_per_clip` is the time per batch divided by its clips, `network_calls_per_clip` the mean number that a clip
-    needs, and `network_calls_per_batch` the number of network calls per batch, which its slowest clip determines. The
-    device, the batch size and the generator's digest are written to `generation.json`.
+    Canonical Gaussians come from the mesh (A.3), the motions of `dit` and `refined` from the frontal video alone; of `video`,
+    both come from the video. A method that fails on a clip is listed in `failures.json`; a reference that fails rejects the
+    clip. The returned metric `seconds_per_clip` is the time per batch divided by its clips, without the refinement,
+    `network_calls_per_clip` the mean number that a clip needs, and `network_calls_per_batch` the number of network calls per
+    batch, which its slowest clip determines. The device, the batch size and the generator's digest are written to
+    `generation.json`.
     """
     device = resolve_device(params.run.device)
     methods = params.sample.methods
@@ -60,7 +60,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     before = workspace.features if motions is None else workspace.latents
     clips = clip_ids(workspace, "held_out", after=before)
     shapes = None if objects is None else HeldOutShapes.of(objects, clips)
-    sampler = ClipSampler(vae, workspace, shapes, methods, device)
+    sampler = ClipSampler(vae, workspace, motions, shapes, methods, device)
     results: list[_Values | Rejected] = []
     needed_calls, calls, seconds = [], [], []
     with fresh_directory(workspace.predictions) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
@@ -74,7 +74,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         for start in range(0, len(clips), params.sample.batch_size):
             group = clips[start : start + params.sample.batch_size]
             canonicals = {clip: attempt(clip, canonical_of_clip, vae, workspace, clip, device) for clip in group}
-            generated: dict[str, Tensor | Rejected] = {}
+            generated: dict[str, GeneratedMotion | Rejected] = {}
             if motions is not None:
                 began = now(device)
                 sound = {clip: value for clip, value in canonicals.items() if not isinstance(value, Rejected)}
@@ -95,10 +95,12 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         if shapes is not None:
             _write_shapes(workspace, folder / workspace.shapes.name, shapes, done)
     metrics = {"clips": float(len(done)), "rejected": float(rejected), "failures": float(len(failures))}
-    for moved in (name for name in (VAE, DIT) if name in methods):
+    for moved in (name for name in (VAE, DIT, REFINED) if name in methods):
         errors = [one.errors[moved] for one in done if moved in one.errors]
         metrics[f"{moved}_displacement_error"] = float(np.mean(errors))
     metrics["drawing_seconds_per_clip"] = float(np.mean([one.drawing_seconds for one in done]))
+    if REFINED in methods:
+        metrics["refinement_seconds_per_clip"] = float(np.mean([one.refinement_seconds for one in done]))
     if objects is not None:
         metrics["object_seconds_per_clip"] = float(np.mean([one.object_seconds for one in done]))
     if motions is not None:
@@ -119,6 +121,7 @@ class _Values:
     errors: Mapping[str, float]
     drawing_seconds: float
     object_seconds: float
+    refinement_seconds: float
 
 
 def _sample_clip(
@@ -126,7 +129,7 @@ def _sample_clip(
     folder: Path,
     clip: str,
     canonical: Canonical | Rejected,
-    generated: Tensor | Rejected | None,
+    generated: GeneratedMotion | Rejected | None,
     logged: bool,
 ) -> _Values | Rejected:
     """Sample and write one clip. logged: whether an example of this run has been logged already."""
@@ -142,7 +145,14 @@ def _sample_clip(
         last = [one for name, one in sampled.drawn.items() if name not in SPLIT][-1]
         _log_example(sampler.workspace, clip, last.moving, last.images.shape[-2])
     shape_failures = {} if sampled.shapes is None else sampled.shapes.failures
-    return _Values(sampled.failures, shape_failures, sampled.errors, sampled.drawing_seconds, sampled.object_seconds)
+    return _Values(
+        sampled.failures,
+        shape_failures,
+        sampled.errors,
+        sampled.drawing_seconds,
+        sampled.object_seconds,
+        sampled.refinement_seconds,
+    )
 
 
 def _write_shapes(workspace: Workspace, folder: Path, shapes: HeldOutShapes, done: Sequence[_Values]) -> None:
@@ -164,8 +174,8 @@ def _objects(motions: HeldOutMotions, params: Params, workspace: Workspace) -> H
 
 def _generate(
     motions: HeldOutMotions, canonicals: dict[str, Canonical]
-) -> tuple[dict[str, Tensor | Rejected], list[int], list[int]]:
-    """Return a batch's variation fields by clip, the network calls per clip and per batch.
+) -> tuple[dict[str, GeneratedMotion | Rejected], list[int], list[int]]:
+    """Return a batch's motions by clip, the network calls per clip and per batch.
 
     If the batch fails, its clips are retried one by one, so that only the clip that causes the failure is rejected.
     """
@@ -174,14 +184,15 @@ def _generate(
         return {}, [], []
     together = attempt(clips[0], motions.generate, clips, list(canonicals.values()))
     if not isinstance(together, Rejected):
-        return dict(zip(clips, together.fields)), together.nfe, [together.num_calls]
+        made = map(GeneratedMotion, together.fields, together.latents)
+        return dict(zip(clips, made)), together.nfe, [together.num_calls]
     if len(clips) == 1:
         return {clips[0]: together}, [], []
-    by_clip: dict[str, Tensor | Rejected] = {}
+    by_clip: dict[str, GeneratedMotion | Rejected] = {}
     needed_calls, calls = [], []
     for clip, canonical in canonicals.items():
-        field, needed, num_calls_alone = _generate(motions, {clip: canonical})
-        by_clip |= field
+        one, needed, num_calls_alone = _generate(motions, {clip: canonical})
+        by_clip |= one
         needed_calls += needed
         calls += num_calls_alone
     return by_clip, needed_calls, calls
