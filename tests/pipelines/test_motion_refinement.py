@@ -144,3 +144,14 @@ def test_large_frames_are_compared_at_a_smaller_size() -> None:
     one, other = (refinement(vae, gaussians, seen).run(latents_of(3), 3) for seen in (frames, large))
     assert one.before == pytest.approx(other.before, rel=0.2)
     assert np.isfinite(other.after)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU and gsplat's compiled kernels")
+def test_a_gpu_refines_alike() -> None:
+    vae, gaussians, start = network(), blob(), latents_of(3)
+    frames = film(gaussians, field(vae, latents_of(2), gaussians))
+    here = refinement(vae, gaussians, frames).run(start, 10)
+    there = refinement(vae.cuda(), gaussians.to("cuda"), frames).run(start.cuda(), 10)
+    assert there.latents.is_cuda
+    assert there.before == pytest.approx(here.before, rel=0.01)
+    assert there.after == pytest.approx(here.after, rel=0.05)
