@@ -120,8 +120,6 @@ def _tiles(summary: pd.DataFrame, measurement: Mapping[str, Any]) -> list[Tile]:
     for name, title in ((name, title) for name, title in titles.items() if name in gaps):
         value = f"{gaps[name]:.1%}" if gaps[name] == gaps[name] else "n/a"
         tiles.append(Tile(title, value, f"of the gap closed: PSNR {psnr[name]:.2f} dB, {between}"))
-    ssim = f"SSIM {float(rows['ssim'][DIT]):.3f}; " if "ssim" in rows.columns else ""
-    tiles.append(Tile("PSNR of the DiT", f"{psnr[DIT]:.2f} dB", f"{ssim}mean over frames, views and clips"))
     seen = summary[(summary["group"] == "seen") & (summary["method"] == DIT)]["num_clips"].sum()
     note = f"{seen} of them show an asset seen in training" if seen else "none of them shows an asset seen in training"
     tiles.append(Tile("Held-out clips", str(measurement["num_clips"]), note))
