@@ -312,7 +312,7 @@ def test_clips_that_are_damaged_on_the_way_are_left_out_from_there_on(results, t
 
 
 def test_a_method_that_fails_on_a_clip_costs_that_method_of_that_clip(results, tmp_path, monkeypatch):
-    """`dit` cannot read the first clip's video, and the structure flow finds no voxel for the second one."""
+    """`dit` cannot read the first clip's video, which `refined` lacks then, and the structure flow finds no voxel in the second."""
     _, folder = results
     shutil.copytree(folder, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
@@ -332,19 +332,20 @@ def test_a_method_that_fails_on_a_clip_costs_that_method_of_that_clip(results, t
 
     monkeypatch.setattr(HeldOutObject, "made", property(emptied))
     metrics = run_stages(["sample", "evaluate", "report"])
-    assert (metrics["sample"]["clips"], metrics["sample"]["rejected"], metrics["sample"]["failures"]) == (2, 0, 2)
+    assert (metrics["sample"]["clips"], metrics["sample"]["rejected"], metrics["sample"]["failures"]) == (2, 0, 3)
     assert read_rejections("data/predictions") == []
     lost = {(one.clip_id, one.method): one for one in read_failures("data/predictions")}
-    assert lost.keys() == {(unread, "dit"), (empty, "video")}
+    assert lost.keys() == {(unread, "dit"), (unread, "refined"), (empty, "video")}
     assert "no voxel is active" in lost[empty, "video"].message
     after = load_npz(f"data/predictions/{empty}.npz")
     assert before.keys() - after.keys() == {"video_rgb"}
     assert all((after[name] == before[name]).all() for name in after)
     scored = pd.read_csv("reports/scores/clips.csv").set_index(["clip_id", "method"])
-    assert {(unread, "dit"), (empty, "video")}.isdisjoint(scored.index)
-    assert len(scored) == 2 * 5 - 2
+    assert lost.keys().isdisjoint(scored.index)
+    assert len(scored) == 2 * 6 - 3
     rows = pd.read_csv("reports/scores/summary.csv").set_index(["group", "method"])
-    assert rows.loc["all"]["num_clips"].to_dict() == {"static": 2, "interpolated": 2, "vae": 2, "dit": 1, "video": 1}
+    numbers = {"static": 2, "interpolated": 2, "vae": 2, "dit": 1, "refined": 1, "video": 1}
+    assert rows.loc["all"]["num_clips"].to_dict() == numbers
     references = [scored.at[(empty, name), "psnr"] for name in ("static", "interpolated")]  # of the clip that `dit` has
     gap = gap_closed(scored.at[(empty, "dit"), "psnr"], *references)
     assert rows.at[("all", "dit"), "gap_closed"] == pytest.approx(gap, abs=1e-4, nan_ok=True)
@@ -355,7 +356,7 @@ def test_a_method_that_fails_on_a_clip_costs_that_method_of_that_clip(results, t
     page = Path("reports/index.html").read_text()
     assert page.count("no voxel is active") >= 3, "among methods, among shapes, and beside the object's images"
     assert f"Worst object 1: {empty}" in page
-    assert "Methods that failed, by clip (2)" in page
+    assert "Methods that failed, by clip (3)" in page
 
 
 def write_tiny_ablations() -> None:

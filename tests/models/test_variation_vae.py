@@ -153,10 +153,13 @@ def test_attributes_that_do_not_vary_stay_zero() -> None:
 def test_drop_path_drops_whole_frames_in_training_only() -> None:
     vae = build(replace(CONFIG, drop_path=0.5))
     latents, gaussians = torch.randn(1, 1, 6, 5).expand(1, 200, 6, 5), torch.randn(1, 3, 14)
-    assert len(vae.decode(latents, gaussians)[0].unique(dim=0)) == 1
+    same = vae.decode(latents, gaussians)[0]
+    torch.testing.assert_close(same, same[:1].expand_as(same), rtol=1e-4, atol=1e-4)
     vae.train()
     torch.manual_seed(0)
-    assert len(vae.decode(latents, gaussians)[0].unique(dim=0)) > 8  # of 2^4 combinations of four sublayers
+    varied = vae.decode(latents, gaussians)[0].flatten(1)
+    apart = torch.cdist(varied, varied) > 1e-2 * varied.norm(dim=1).mean()
+    assert len(apart.unique(dim=0)) > 8  # of 2^4 combinations of four sublayers
 
 
 def test_the_sample_of_the_posterior_has_its_moments(clips: dict[str, Tensor]) -> None:

@@ -39,7 +39,7 @@ def test_one_object_is_learned_through_both_networks() -> None:
     occupancy = examples.occupancy(0, SIZE).float()[None]
     vae = SsVAE(SsVaeConfig(latent_channels=2, channels=(16, 8), num_res_blocks=1, num_middle_blocks=1))
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-2)
-    for _ in range(60):
+    for _ in range(100):
         optimizer.zero_grad()
         cross_entropy_loss(vae(occupancy)[0], occupancy).backward()
         optimizer.step()
