@@ -73,6 +73,17 @@ def test_scripts_get_the_manifest_and_events(inputs: Path, tmp_path: Path):
     assert (tmp_path / "asset/index.html").is_file()
 
 
+def test_people_are_told_what_the_refinement_changed(inputs: Path, tmp_path: Path):
+    words = [*arguments(inputs, tmp_path / "asset"), "--refine", "2"]
+    done = CliRunner().invoke(cli._gvf, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    motion = read_manifest(tmp_path / "asset").motion
+    (before,), (after,) = motion.candidates, motion.refinements
+    assert before.chosen
+    assert f"overlap of the outlines {before.iou:.2f}, now {after.iou:.2f};" in done.stdout
+    assert f"difference of the colours {before.color_error:.3f}, now {after.color_error:.3f}." in done.stdout
+
+
 @pytest.mark.parametrize("name", ["animate", "generate"])
 def test_the_help_lists_every_option_once_under_a_heading(name: str):
     done = CliRunner().invoke(cli._gvf, [name, "--help"], catch_exceptions=False)

@@ -333,6 +333,13 @@ def test_a_refined_motion_is_that_of_the_best_candidate_fitted_to_the_frames() -
     refined = generate_motion(generator, frames, canonical, CAMERA, with_steps, progress)
     assert [segment.chosen for segment in refined.segments][:1] == [segment.chosen for segment in plain.segments][:1]
     assert fit_of(refined.gaussians, frames, CAMERA).error < fit_of(plain.gaussians, frames, CAMERA).error
+    first = refined.segments[0]
+    before, after = first.candidates[first.chosen].fit, first.refined
+    assert before is not None
+    assert after is not None
+    assert after.error < before.error
+    assert after.iou == pytest.approx(fit_of(refined.gaussians[: first.stop], frames[: first.stop], CAMERA).iou)
+    assert [segment.refined for segment in plain.segments] == [None] * len(plain.segments)
     ((name, total, step),) = progress.steps
     assert isinstance(step, Counter)
     assert (name, total, sum(step.counts)) == ("motion", 3 * 8, 3 * 8)

@@ -39,6 +39,24 @@ def test_a_network_of_other_sizes_is_refused_by_name(tmp_path: Path) -> None:
         start_from(str(tmp_path), networks(1)[1], "train_dit.initial_weights")
 
 
+def test_a_size_on_which_no_weight_depends_may_differ(tmp_path: Path) -> None:
+    stored, model = VariationVAE(replace(tiny.VARIATION_VAE, num_latents=3)), networks(2)[0]
+    assert model.config.num_latents != 3
+    save_network(stored, tmp_path)
+    start_from(str(tmp_path), model, "train_vae_joint.initial_weights")
+    assert torch.equal(model.proj.weight, stored.proj.weight)
+    assert model.config == tiny.VARIATION_VAE
+
+
+def test_no_weight_has_a_shape_of_such_a_size() -> None:
+    others = {"num_latents": 3, "drop_path": 0.3}, {"num_static": 3}
+    variation = VariationVAE(replace(tiny.VARIATION_VAE, **others[0]))
+    dit = VariationDiT(replace(tiny.VARIATION_DIT, **others[1]), tiny.LATENT_CHANNELS)
+    for stored, other, sizes in zip(networks(1), (variation, dit), others):
+        assert sizes.keys() == stored.FREE_SIZES
+        assert [value.shape for value in other.parameters()] == [value.shape for value in stored.parameters()]
+
+
 def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
     save_network(networks(1)[0], tmp_path)
     with pytest.raises(UserError, match="variation-vae"):

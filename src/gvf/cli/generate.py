@@ -15,6 +15,7 @@ from gvf.progress import Progress, Stopwatch
 
 if TYPE_CHECKING:
     from gvf.pipelines.asset import Asset4D
+    from gvf.pipelines.asset_manifest import MotionFacts
     from gvf.pipelines.generator_index import GeneratorIndex
     from gvf.pipelines.video_to_4d import Settings, VideoTo4D
     from gvf.video.options import VideoOptions
@@ -189,6 +190,21 @@ def _with_sampling_of_workspace(index: GeneratorIndex) -> GeneratorIndex:
     return index.model_copy(update={"sampling": Sampling.of(load_params().sample)})
 
 
+def _refinement(motion: MotionFacts) -> str:
+    """Return a line that says what the refinement changed, or nothing where there was none. Means over segments."""
+    if not motion.refinements:
+        return ""
+    before = [candidate for candidate in motion.candidates if candidate.chosen]
+    errors, overlaps = (
+        [sum(getattr(fit, name) for fit in fits) / len(fits) for fits in (before, motion.refinements)]
+        for name in ("color_error", "iou")
+    )
+    return (
+        f"Refined to fit the video: overlap of the outlines {overlaps[0]:.2f}, now {overlaps[1]:.2f}; difference of the colours "
+        f"{errors[0]:.3f}, now {errors[1]:.3f}.\n"
+    )
+
+
 def _summarise(asset: Asset4D, output: Path, as_json: bool, quiet: bool) -> None:
     from gvf.geometry.camera import fov_of_part
 
@@ -202,5 +218,6 @@ def _summarise(asset: Asset4D, output: Path, as_json: bool, quiet: bool) -> None
             f"{output}: {manifest.num_frames} frames of {manifest.num_gaussians:,} Gaussians by the generator "
             f"{manifest.generator.folder} ({manifest.generator.name}). Camera at azimuth "
             f"{camera.azimuth:.0f}, elevation {camera.elevation:.0f}, field of view {fov:.0f} degrees.\n"
+            f"{_refinement(manifest.motion)}"
             f"Open {output / 'index.html'} in a browser."
         )

@@ -30,11 +30,13 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 class StoredNetwork:
     """What `save_network` and `load_network` need of a network class.
 
-    KIND: name of the network in `config.json`, the same as in `gvf weights list`. CONFIG: class of its `config`.
+    KIND: name of the network in `config.json`, the same as in `gvf weights list`. CONFIG: class of its `config`. FREE_SIZES:
+    fields of it on which no weight depends, so that a training may start from weights with others.
     """
 
     KIND: ClassVar[str]
     CONFIG: ClassVar[type]
+    FREE_SIZES: ClassVar[frozenset[str]] = frozenset()
     config: Any
 
     def sizes(self) -> dict[str, Any]:

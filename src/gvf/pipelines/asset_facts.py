@@ -108,6 +108,11 @@ def _motion(motion: Motion) -> manifest.MotionFacts:
             for number, candidate in enumerate(segment.candidates)
             if candidate.fit is not None
         ),
+        refinements=tuple(
+            manifest.RefinementFacts(segment=index, color_error=segment.refined.color_error, iou=segment.refined.iou)
+            for index, segment in enumerate(motion.segments)
+            if segment.refined is not None
+        ),
         network_calls=motion.nfe,
     )
 

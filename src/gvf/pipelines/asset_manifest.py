@@ -116,16 +116,26 @@ class CandidateFacts(_Facts):
     chosen: bool
 
 
+class RefinementFacts(_Facts):
+    """How the renders of one segment fit the input after the refinement; before: see the candidate that was chosen."""
+
+    segment: int
+    color_error: _Finite
+    iou: _Finite
+
+
 class MotionFacts(_Facts):
     """How the motion was generated.
 
-    segments: frames [start, stop) of each, which may overlap. network_calls: of the diffusion transformer.
+    segments: frames [start, stop) of each, which may overlap. refinements: of the segments, where they were refined.
+    network_calls: of the diffusion transformer.
     """
 
     seed: int
     sampling: dict[str, float | int | str]
     segments: tuple[tuple[int, int], ...]
     candidates: tuple[CandidateFacts, ...] = ()
+    refinements: tuple[RefinementFacts, ...] = ()
     network_calls: int
 
 

@@ -52,7 +52,7 @@ class HeldOutMotions:
         pipeline, gaussians, views = self.pipeline, canonical.clip(0), load_views(self.workspace, clip, "video")
         camera = views.viewmats[VIDEO].double().numpy(), views.Ks[VIDEO].double().numpy()
         refinement = pipeline.refinement(gaussians, views.rgba[VIDEO], *camera)
-        return pipeline.decode(refinement.run(latents, self.sampling.refinement_steps).latents, gaussians)
+        return pipeline.decode(refinement.run(latents, self.sampling.refinement_steps), gaussians)
 
     def errors(self, clips: Sequence[str]) -> dict[str, float]:
         """Return the mean displacement errors of `vae` and `dit` over clips that are generated together."""

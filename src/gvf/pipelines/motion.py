@@ -60,7 +60,7 @@ class MotionSettings:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One generated motion of a segment. fit: to the video; None where there was nothing to choose from."""
+    """One generated motion of a segment. fit: to the video; None where there was nothing to choose from or to refine."""
 
     seed: int
     nfe: int
@@ -69,12 +69,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames [start, stop) that were generated at once, the candidates for them, and which was kept."""
+    """Frames [start, stop) that were generated at once, the candidates for them, and which was kept.
+
+    refined: how this one fits the video after its refinement, where it was refined.
+    """
 
     start: int
     stop: int
     candidates: tuple[Candidate, ...]
     chosen: int
+    refined: Fit | None
 
 
 @dataclass(frozen=True)
@@ -119,8 +123,9 @@ def generate_motion(
             noise = [values[seen] for values in noises]
             piece = _Piece(generator, frames[seen], noise, camera, sampling, at_once, chained, step)
             varied, candidates, chosen = piece.best(canonical, settings.seed)
+            refined = fit_of(varied, piece.frames, camera) if sampling.refinement_steps else None
             fade_in(result, varied[len(seen) - (part.stop - part.start) :], part.start, part.overlap)
-            segments.append(Segment(part.start, part.stop, tuple(candidates), chosen))
+            segments.append(Segment(part.start, part.stop, tuple(candidates), chosen, refined))
             if settings.segments_from == "last":
                 canonical = as_canonical(varied[len(seen) - 1])
     nfe = sum(candidate.nfe for segment in segments for candidate in segment.candidates)
@@ -186,7 +191,8 @@ class _Piece:
             report.finish()
             for variation, latents, nfe in zip(made.fields, made.latents, made.nfe):
                 varied = self._varied(canonical, variation)
-                fit = fit_of(varied, self.frames, self.camera) if len(self.noises) > 1 else None
+                compared = len(self.noises) > 1 or self.sampling.refinement_steps
+                fit = fit_of(varied, self.frames, self.camera) if compared else None
                 candidates.append(Candidate(seed + len(candidates), nfe, fit))
                 if best is None or _error(candidates[-1]) < _error(candidates[chosen]):
                     best, best_latents, chosen = varied, latents, len(candidates) - 1
@@ -201,7 +207,7 @@ class _Piece:
         steps, report = self.sampling.refinement_steps, _Report(self.step, len(self.frames))
         refinement = self.generator.refinement(canonical, self.frames, self.camera.viewmat, self.camera.K)
         refined = refinement.run(latents, steps, lambda done: report.advance_to(done / steps), self.chained)
-        return self._varied(canonical, self.generator.decode(refined.latents, canonical))
+        return self._varied(canonical, self.generator.decode(refined, canonical))
 
     def _varied(self, canonical: Gaussians, variation: Tensor) -> Gaussians:
         """Return the Gaussians [T, N] of a variation field [T, N, 14]. Raises StageError when it is not finite."""

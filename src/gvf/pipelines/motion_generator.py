@@ -200,7 +200,7 @@ class MotionGenerator:
         (field,), (latents,), (nfe,) = result.fields, result.latents, result.nfe
         if sampling.refinement_steps:
             seen = self.refinement(canonical, self._as_in_training(frames), camera.viewmat, camera.K)
-            field = self.decode(seen.run(latents, sampling.refinement_steps).latents, canonical)
+            field = self.decode(seen.run(latents, sampling.refinement_steps), canonical)
         return Motion4D(canonical.vary(field), field, nfe)
 
     def video(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,10 +19,10 @@ from gvf.geometry.camera import Array
 from gvf.geometry.farthest_points import farthest_points
 from gvf.geometry.interpolation import mesh_guide
 from gvf.geometry.knn import nearest_neighbors
+from gvf.models.variation.joint_vae import displace
 from gvf.models.variation.vae import VariationVAE
 from gvf.pipelines.frames import resized
-from gvf.rendering.convention import COMPENSATE, LOW_PASS
-from gvf.rendering.rasterize import rasterize
+from gvf.rendering.splats import draw_views
 
 LARGEST_SIDE = 128  # pixels of the frames that are compared
 NUM_CONTROLS = 1024  # Gaussians that are decoded in each step; the others follow the nearest of them
@@ -40,15 +40,6 @@ _LOOK_UNITS = {
     "raw_opacities": 5.0,
     "raw_scales": 2.0,
 }  # changes of these that cost as much as each other
-
-
-@dataclass(frozen=True)
-class Refined:
-    """Refined latents [T, L, C]. before, after: the frames' error, without what the latents may cost."""
-
-    latents: Tensor
-    before: float
-    after: float
 
 
 class MotionRefinement:
@@ -84,16 +75,14 @@ class MotionRefinement:
 
     def run(
         self, latents: Tensor, steps: int, report: Callable[[int], None] | None = None, chained: bool = False
-    ) -> Refined:
-        """Return refined latents. latents: [T, L, C], generated. report: called after each step with the number done.
+    ) -> Tensor:
+        """Return refined latents [T, L, C]. latents: [T, L, C], generated. report: called after each step with the number done.
 
         chained: the displacements of the first frame are taken off all of them, as in a segment that continues another.
         """
         start = latents.detach().clone()
         change = torch.zeros_like(start, requires_grad=True)
         optimizer = torch.optim.Adam([change], betas=(0.9, 0.99))
-        with torch.no_grad():
-            before = self._misfit(self._displacements(start, chained))
         with torch.enable_grad():
             for step in range(steps):
                 displacements = self._displacements(start + change * self._deviations, chained)
@@ -101,10 +90,7 @@ class MotionRefinement:
                 _descend(optimizer, self._misfit(displacements) + cost, _LEARNING_RATE * _share(step, steps))
                 if report is not None:
                     report(step + 1)
-        result = start + change.detach() * self._deviations
-        with torch.no_grad():
-            after = self._misfit(self._displacements(result, chained))
-        return Refined(result, before.item(), after.item())
+        return start + change.detach() * self._deviations
 
     def _displacements(self, latents: Tensor, chained: bool) -> Tensor:
         """Return the displacements of the controls [T, K, 3]."""
@@ -113,7 +99,8 @@ class MotionRefinement:
 
     def _misfit(self, displacements: Tensor) -> Tensor:
         """Return the error of the frames where the controls move by displacements [T, K, 3]."""
-        return self._error(self._images(self._gaussians, self._guide.interpolate(displacements)), self._target)
+        moved = displace(self._gaussians, self._guide.interpolate(displacements))
+        return self._error(self._images(moved), self._target)
 
     def _stretch(self, displacements: Tensor) -> Tensor:
         """Return the mean square by which edges between controls change their length, in mean lengths of edges."""
@@ -123,27 +110,14 @@ class MotionRefinement:
         lengths = (moved.unsqueeze(2) - moved[:, self._edges]).square().sum(-1).clamp(min=1e-12).sqrt()
         return ((lengths - self._lengths) / self._lengths.mean().clamp(min=1e-6)).square().mean()
 
-    def _images(self, gaussians: Gaussians, displacements: Tensor) -> Tensor:
-        """Return the images [T, S, S, 4] of moved Gaussians: colours over black, and alpha."""
-        size = self._target.shape[1]
-        drawn = rasterize(
-            gaussians.means + displacements,
-            gaussians.quats,
-            gaussians.scales,
-            gaussians.opacities,
-            gaussians.rgb,
-            self._view,
-            self._K,
-            size,
-            size,
-            low_pass=LOW_PASS,
-            compensate=COMPENSATE,
-        )
-        return torch.cat([drawn.rgb[:, 0], drawn.alpha[:, 0].unsqueeze(-1)], dim=-1)
+    def _images(self, gaussians: Gaussians) -> Tensor:
+        """Return the images [..., S, S, 4] of Gaussians [..., N]: colours over black, and alpha."""
+        drawn = draw_views(gaussians, self._view, self._K, self._target.shape[1], background=0.0)
+        return torch.cat([drawn.rgb, drawn.alpha.unsqueeze(-1)], dim=-1).squeeze(-4)
 
     def _error(self, images: Tensor, target: Tensor) -> Tensor:
-        """Return how images [T, S, S, 4] differ, as a mean over scales, relative to the area that the object covers."""
-        planes = torch.stack([images, target]).movedim(-1, -3).flatten(0, 1)
+        """Return how images [..., S, S, 4] differ, as a mean over scales, relative to the area that the object covers."""
+        planes = torch.stack([images, target]).movedim(-1, -3).flatten(0, -4)
         total = planes.new_zeros(())
         for _ in range(_SCALES):
             difference = torch.sub(*planes.chunk(2))
@@ -156,12 +130,11 @@ class MotionRefinement:
 
         Without this, the motion would make up for what blurs in the canonical Gaussians, or for another light.
         """
-        first, still = self._target[:1], torch.zeros_like(canonical.means).unsqueeze(0)
         changes = {name: torch.zeros_like(getattr(canonical, name), requires_grad=True) for name in _LOOK_UNITS}
         optimizer = torch.optim.Adam(changes.values(), betas=(0.9, 0.99))
         with torch.enable_grad():
             for step in range(_LOOK_STEPS):
-                error = self._error(self._images(_changed(canonical, changes), still), first)
+                error = self._error(self._images(_changed(canonical, changes)), self._target[0])
                 cost = _LOOK_WEIGHT * torch.stack([change.square().mean() for change in changes.values()]).sum()
                 _descend(optimizer, error + cost, _LOOK_RATE * _share(step, _LOOK_STEPS))
         return _changed(canonical, {name: change.detach() for name, change in changes.items()})

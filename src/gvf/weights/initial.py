@@ -67,12 +67,15 @@ def load_initial(model: StaticVAE, network: str, path: Path) -> None:
 def start_from(source: str, target: VariationVAE | VariationDiT, field: str) -> None:
     """Copy the weights of the network stored in the folder `source` into `target`.
 
-    field: of params.yaml, for messages. Raises UserError when the folder holds no network of its kind, or one of other sizes.
+    field: of params.yaml, for messages. Sizes on which no weight depends may differ. Raises UserError when the folder holds no
+    network of its kind, or one of other sizes.
     """
     stored: VariationVAE | VariationDiT = load_network(type(target), source)
     found, expected = stored.sizes(), target.sizes()
     others = [
-        f"{name} {found.get(name)} instead of {value}" for name, value in expected.items() if found.get(name) != value
+        f"{name} {found.get(name)} instead of {value}"
+        for name, value in expected.items()
+        if found.get(name) != value and name not in target.FREE_SIZES
     ]
     if others:
         raise UserError(

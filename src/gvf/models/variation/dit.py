@@ -119,6 +119,7 @@ class VariationDiT(StoredNetwork, nn.Module):
 
     KIND = "dit"
     CONFIG = VariationDitConfig
+    FREE_SIZES = frozenset({"num_static"})
 
     def __init__(self, config: VariationDitConfig, latent_channels: int) -> None:
         super().__init__()

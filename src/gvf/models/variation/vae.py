@@ -69,6 +69,7 @@ class VariationVAE(StoredNetwork, nn.Module):
 
     KIND = "variation-vae"
     CONFIG = VariationVaeConfig
+    FREE_SIZES = frozenset({"num_latents", "drop_path"})
 
     def __init__(self, config: VariationVaeConfig) -> None:
         super().__init__()
