@@ -103,7 +103,7 @@ def test_all_problems_are_reported_together_up_to_a_bound() -> None:
     assert str(error).splitlines() == [
         "params.yaml: run.seed: is -1, but must be at least 0.",
         "params.yaml: train_dit.num_frame: no such field. The fields here are initial_weights, num_diffusion_steps, "
-        "timestep_shift, cond_drop_prob, training.",
+        "timestep_shift, cond_drop_prob, augmentation, training.",
         "params.yaml: sample.steps: is 0, but must be greater than 0.",
     ]
     assert (error.key, error.message) == ("run.seed", "is -1, but must be at least 0.")

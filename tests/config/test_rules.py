@@ -76,6 +76,16 @@ DINOV2 = {"featurize.encoder": "dinov2", "featurize.token_grid": None}
             "slat_flow.image_condition: is pixel_aligned, which needs image_to_3d.orientation view and an image_to_3d.map_size.",
         ),
         (
+            {
+                "train_dit.augmentation": {"playback": 0.5, "feature_noise": 0.7},
+                "variation_dit.image_condition": "tokens",
+                "variation_dit.aligned_features": [],
+                "variation_dit.aligned_channels": 0,
+            },
+            "train_dit.augmentation.feature_noise: is 0.7, but must be 0 when variation_dit.image_condition is tokens: there "
+            "are no pixel-aligned features then.",
+        ),
+        (
             {"train_dit.cond_drop_prob": 0.0, "sample.video_guidance": 1.5},
             "sample.video_guidance: is 1.5, but must be 1 (no guidance) when train_dit.cond_drop_prob is 0: the model "
             "then never learns to generate without a video.",

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from gvf.config.train_dit import DitAugmentationConfig
+from gvf.data.latents import LatentClip
 from gvf.training.batches import Draw
 from gvf.training.tasks.joint_vae import choose_gaussians
 from tests.training import tiny_clips as tiny
@@ -133,6 +135,52 @@ def test_tokens_and_aligned_features_are_of_the_same_video() -> None:
         assert [index for index in range(2) if torch.equal(video.aligned[0], aligned[index])] == found
         chosen.update(found)
     assert chosen == {0, 1}
+
+
+def certain_latents(clip: str) -> LatentClip:
+    """Return a clip's latents with hardly any variance."""
+    record = tiny.load_latents(clip)
+    return replace(record, logvar=torch.full_like(record.logvar, -30.0))
+
+
+def test_frames_played_otherwise_keep_their_latents_and_their_features() -> None:
+    task = tiny_tasks.dit("both")
+    augmentation = DitAugmentationConfig(playback=1.0, feature_noise=0.0)
+    config = replace(task.config, cond_drop_prob=0.0, augmentation=augmentation)
+    task = replace(task, config=config, read_latents=certain_latents)
+    record, features = tiny.load_latents("clip-2"), tiny.load_features("clip-2")["video_tokens"].float()
+    means, aligned = task.statistics.normalize(record.mean), task.statistics.normalize_aligned(record.aligned)
+    orders = set()
+    for seed in range(30):
+        batch = task.load(draw(2, seed=seed))
+        assert batch.video.tokens is not None
+        assert batch.video.aligned is not None
+        shown = [
+            next((a, t) for a in range(2) for t in range(tiny.NUM_FRAMES) if torch.equal(frame, features[a, t]))
+            for frame in batch.video.tokens[0]
+        ]
+        assert len({video for video, _ in shown}) == 1
+        order = [frame for _, frame in shown]
+        assert torch.equal(batch.video.aligned[0], aligned[shown[0][0], order])
+        torch.testing.assert_close(batch.latents[0], means[order], rtol=1e-4, atol=1e-5)
+        orders.add(tuple(order))
+    assert len(orders) >= 3
+    assert {order[0] for order in orders} == {0}
+
+
+def test_noise_on_features_is_as_large_as_its_deviation_at_most() -> None:
+    task = tiny_tasks.dit("pixel_aligned")
+    plain = replace(task, config=replace(task.config, cond_drop_prob=0.0))
+    augmentation = DitAugmentationConfig(playback=0.0, feature_noise=0.5)
+    noisy = replace(plain, config=replace(plain.config, augmentation=augmentation))
+    aligned = plain.statistics.normalize_aligned(tiny.load_latents("clip-2").aligned)
+    deviations = []
+    for seed in range(20):
+        video = noisy.load(draw(2, seed=seed)).video.aligned
+        assert video is not None
+        deviations.append(min(float((video[0] - one).std()) for one in aligned))
+    assert 0.0 < min(deviations) < 0.2
+    assert 0.35 < max(deviations) < 0.6
 
 
 def test_a_network_is_given_only_what_it_sees() -> None:

@@ -132,7 +132,12 @@ TRAIN_JOINT = TrainVaeJointConfig(
 )
 TRAIN_APPEARANCE = TrainAppearanceConfig(image_drop_prob=0.3, training=TRAINING)
 TRAIN_DIT = TrainDitConfig(
-    initial_weights=None, num_diffusion_steps=100, timestep_shift=1.0, cond_drop_prob=0.3, training=TRAINING
+    initial_weights=None,
+    num_diffusion_steps=100,
+    timestep_shift=1.0,
+    cond_drop_prob=0.3,
+    augmentation=None,
+    training=TRAINING,
 )
 SS_VAE = SsVaeConfig(latent_channels=2, channels=(6, 4), num_res_blocks=1, num_middle_blocks=1)
 SS_FLOW = SsFlowConfig(

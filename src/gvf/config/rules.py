@@ -37,6 +37,13 @@ def clashes(params: Params) -> Iterator[tuple[str, str]]:
             f"is {params.variation_vae.num_neighbors}, but must be at most curate.num_points, which is "
             f"{params.curate.num_points}.",
         )
+    augmentation = params.train_dit.augmentation
+    if augmentation is not None and augmentation.feature_noise and params.variation_dit.image_condition == "tokens":
+        yield (
+            "train_dit.augmentation.feature_noise",
+            f"is {augmentation.feature_noise:g}, but must be 0 when variation_dit.image_condition is tokens: there are no "
+            "pixel-aligned features then.",
+        )
     if params.sample.video_guidance != 1.0 and params.train_dit.cond_drop_prob == 0.0:
         yield (
             "sample.video_guidance",

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from gvf.config.fields import STRICT
 from gvf.config.training import TrainingConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class DitAugmentationConfig:
+    """Changes of the training clips that keep video and motion consistent and cost nothing, beyond the paper."""
+
+    playback: Annotated[float, Field(ge=0.0, le=1.0)]
+    """Share of the drawn clips that are played backwards, there and back, at half speed or with a pause."""
+    feature_noise: NonNegativeFloat
+    """Noise on the pixel-aligned features, in their standard deviations: each clip's is drawn between 0 and this."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -24,5 +34,7 @@ class TrainDitConfig:
     shift u / (1 + (shift - 1) u). With 1, as in the paper, all steps are equally likely."""
     cond_drop_prob: Annotated[float, Field(ge=0.0, le=1.0)]
     """Probability with which a sample's video tokens are zeroed, for classifier-free guidance."""
+    augmentation: DitAugmentationConfig | None
+    """Changes of the training clips; null for none, as in the paper."""
     training: TrainingConfig
     """Optimiser and its schedule."""

@@ -23,6 +23,7 @@ from gvf.models.variation.dit import VariationDiT, VideoCondition
 from gvf.storage.files import fresh_directory
 from gvf.training.batches import Draw
 from gvf.training.optimizer import ParameterGroup, parameter_group
+from gvf.training.tasks.playback import playback_order
 
 ReadLatents = Callable[[str], LatentClip]
 """Takes a clip's id; returns its latents, as `gvf.data.latents.load_latents` does."""
@@ -101,14 +102,20 @@ class DitTask:
         """Load the drawn clips and draw, in this order, their latents, videos, noise and timesteps."""
         generator, chosen = draw.generator, [self.clips[index] for index in draw.indices]
         records = [self.read_latents(clip) for clip in chosen]
+        orders = [self._order(len(record.mean), generator) for record in records]
         latents = self.statistics.normalize(
-            torch.stack([Posterior(record.mean, record.logvar).sample(generator) for record in records])
+            torch.stack(
+                [
+                    Posterior(record.mean[order], record.logvar[order]).sample(generator)
+                    for record, order in zip(records, orders)
+                ]
+            )
         )
         return DiffusionBatch(
             latents,
             self.statistics.normalize_static(torch.stack([record.static for record in records])),
             torch.stack([record.positions for record in records]),
-            VideoCondition.stack([self._video(*pair, generator) for pair in zip(chosen, records)]),
+            VideoCondition.stack([self._video(*one, generator) for one in zip(chosen, records, orders)]),
             torch.randn(latents.shape, generator=generator),
             self.schedule.draw_steps(len(chosen), self.config.timestep_shift, generator),
         )
@@ -125,14 +132,32 @@ class DitTask:
         with fresh_directory(folder) as partial:
             self.write(model, partial)
 
-    def _video(self, clip: str, record: LatentClip, generator: torch.Generator) -> VideoCondition:
-        """Return what is seen of one of the clip's videos, zeros where the condition is dropped. record: of the clip."""
+    def _order(self, num_frames: int, generator: torch.Generator) -> Tensor:
+        """Return which of a clip's frames is shown at each time, [T] int64."""
+        augmentation = self.config.augmentation
+        if augmentation is None or float(torch.rand((), generator=generator)) >= augmentation.playback:
+            return torch.arange(num_frames)
+        return playback_order(num_frames, generator)
+
+    def _video(self, clip: str, record: LatentClip, order: Tensor, generator: torch.Generator) -> VideoCondition:
+        """Return what is seen of one of the clip's videos, zeros where the condition is dropped.
+
+        record: of the clip; order: [T], its frames.
+        """
         tokens = self.read_videos(clip) if self.model_config.sees_tokens else None
         num_videos = len(record.aligned if tokens is None else tokens)
         index = int(torch.randint(num_videos, (), generator=generator))
         video = VideoCondition(
-            None if tokens is None else tokens[index].float(),
-            self.statistics.normalize_aligned(record.aligned[index]) if self.model_config.sees_aligned else None,
+            None if tokens is None else tokens[index, order].float(),
+            self._aligned(record.aligned[index, order], generator) if self.model_config.sees_aligned else None,
         )
         dropped = float(torch.rand((), generator=generator)) < self.config.cond_drop_prob
         return video.map(torch.zeros_like) if dropped else video
+
+    def _aligned(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """Return pixel-aligned features [T, L, D] normalised, with noise where the configuration wants it."""
+        normal, augmentation = self.statistics.normalize_aligned(features), self.config.augmentation
+        if augmentation is None:
+            return normal
+        deviation = augmentation.feature_noise * torch.rand((), generator=generator)
+        return normal + deviation * torch.randn(normal.shape, generator=generator)
