@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from gvf.pipelines.asset_files import ASSET_NAME, PAGE_NAME
 from gvf.pipelines.clip_player import ClipPlayer
 from gvf.pipelines.generator_folder import generator_digest
 from gvf.pipelines.generator_index import Sampling
-from gvf.pipelines.held_out_clips import ClipSampler, now
+from gvf.pipelines.held_out_clips import ClipSampler, SampledClip, now
 from gvf.pipelines.held_out_motions import GeneratedMotion, HeldOutMotions, canonical_of_clip
 from gvf.pipelines.held_out_objects import HeldOutObjects
 from gvf.pipelines.held_out_shapes import HeldOutShapes
@@ -61,6 +62,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     clips = clip_ids(workspace, "held_out", after=before)
     shapes = None if objects is None else HeldOutShapes.of(objects, clips)
     sampler = ClipSampler(vae, workspace, motions, shapes, methods, device)
+    workers = params.execution.workers if device.type == "cpu" else 1
     results: list[_Values | Rejected] = []
     needed_calls, calls, seconds = [], [], []
     with fresh_directory(workspace.predictions) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
@@ -82,10 +84,15 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
                 seconds.append((now(device) - began) / len(group))
                 needed_calls += needed
                 calls += num_calls
-            for clip, canonical in canonicals.items():
+            for clip, sampled in _sample_clips(sampler, folder, canonicals, generated, workers):
                 bar.update()
-                logged = any(isinstance(result, _Values) for result in results)
-                results.append(_sample_clip(sampler, folder, clip, canonical, generated.get(clip), logged))
+                if isinstance(sampled, Rejected):
+                    results.append(sampled)
+                    continue
+                if not any(isinstance(result, _Values) for result in results):
+                    last = [one for name, one in sampled.drawn.items() if name not in SPLIT][-1]
+                    _log_example(workspace, clip, last.moving, last.images.shape[-2])
+                results.append(_Values.of(sampled))
         rejected = record_rejections(folder, "sample", results, after=before)
         done = [result for result in results if isinstance(result, _Values)]
         for name in methods:
@@ -123,6 +130,34 @@ class _Values:
     object_seconds: float
     refinement_seconds: float
 
+    @classmethod
+    def of(cls, sampled: SampledClip) -> _Values:
+        """Return the values of a clip without its images and Gaussians."""
+        return cls(
+            sampled.failures,
+            {} if sampled.shapes is None else sampled.shapes.failures,
+            sampled.errors,
+            sampled.drawing_seconds,
+            sampled.object_seconds,
+            sampled.refinement_seconds,
+        )
+
+
+def _sample_clips(
+    sampler: ClipSampler,
+    folder: Path,
+    canonicals: Mapping[str, Canonical | Rejected],
+    generated: Mapping[str, GeneratedMotion | Rejected],
+    workers: int,
+) -> Iterator[tuple[str, SampledClip | Rejected]]:
+    """Sample and write clips, so many at once as there are workers; yield each clip with its result, in their order.
+
+    The workers are threads, since the networks are in this process and torch computes without holding the interpreter.
+    """
+    jobs = [(clip, canonical, generated.get(clip)) for clip, canonical in canonicals.items()]
+    with ThreadPoolExecutor(workers, thread_name_prefix="sample") as pool:
+        yield from zip(canonicals, pool.map(lambda job: _sample_clip(sampler, folder, *job), jobs))
+
 
 def _sample_clip(
     sampler: ClipSampler,
@@ -130,9 +165,8 @@ def _sample_clip(
     clip: str,
     canonical: Canonical | Rejected,
     generated: GeneratedMotion | Rejected | None,
-    logged: bool,
-) -> _Values | Rejected:
-    """Sample and write one clip. logged: whether an example of this run has been logged already."""
+) -> SampledClip | Rejected:
+    """Sample and write one clip."""
     if isinstance(canonical, Rejected):
         return canonical
     sampled = attempt(clip, sampler.sample, clip, canonical, generated)
@@ -141,18 +175,7 @@ def _sample_clip(
     sampled.write(folder, clip)
     if sampled.shapes is not None:
         sampled.shapes.write(folder / sampler.workspace.shapes.name, clip)
-    if not logged:
-        last = [one for name, one in sampled.drawn.items() if name not in SPLIT][-1]
-        _log_example(sampler.workspace, clip, last.moving, last.images.shape[-2])
-    shape_failures = {} if sampled.shapes is None else sampled.shapes.failures
-    return _Values(
-        sampled.failures,
-        shape_failures,
-        sampled.errors,
-        sampled.drawing_seconds,
-        sampled.object_seconds,
-        sampled.refinement_seconds,
-    )
+    return sampled
 
 
 def _write_shapes(workspace: Workspace, folder: Path, shapes: HeldOutShapes, done: Sequence[_Values]) -> None:
