@@ -322,15 +322,15 @@ def test_a_method_that_fails_on_a_clip_costs_that_method_of_that_clip(results, t
     tensors = load_tensors(f"data/features/{unread}.safetensors")
     wrong = {**tensors, "video_tokens": tensors["video_tokens"][..., :1]}  # what cannot even be put into a batch
     save_tensors(f"data/features/{unread}.safetensors", wrong)
-    structure = HeldOutObject.made.func
+    make = HeldOutObject._make
 
     def emptied(one: HeldOutObject) -> GeneratedShape:
         with monkeypatch.context() as patch:
             if one.clip == empty:
                 patch.setattr(SsDecoder, "occupied", lambda network, latents: [torch.empty(0, 3)] * len(latents))
-            return structure(one)
+            return make(one)
 
-    monkeypatch.setattr(HeldOutObject, "made", property(emptied))
+    monkeypatch.setattr(HeldOutObject, "_make", emptied)
     metrics = run_stages(["sample", "evaluate", "report"])
     assert (metrics["sample"]["clips"], metrics["sample"]["rejected"], metrics["sample"]["failures"]) == (2, 0, 3)
     assert read_rejections("data/predictions") == []

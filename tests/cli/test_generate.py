@@ -21,8 +21,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from gvf.cli import main as cli
+from gvf.cli.generate import _refinement
 from gvf.config.load import load_params
 from gvf.errors import UserError
+from gvf.pipelines import asset_manifest as facts
 from gvf.pipelines import hub
 from gvf.pipelines.asset_manifest import read_manifest
 from tests.data.gltf.gltf_files import GltfFile, cube_mesh
@@ -80,8 +82,31 @@ def test_people_are_told_what_the_refinement_changed(inputs: Path, tmp_path: Pat
     motion = read_manifest(tmp_path / "asset").motion
     (before,), (after,) = motion.candidates, motion.refinements
     assert before.chosen
-    assert f"overlap of the outlines {before.iou:.2f}, now {after.iou:.2f};" in done.stdout
-    assert f"difference of the colours {before.color_error:.3f}, now {after.color_error:.3f}." in done.stdout
+    assert f"mask IoU {before.iou:.2f} -> {after.iou:.2f}, color error" in done.stdout
+    assert f"color error {before.color_error:.3f} -> {after.color_error:.3f} (" in done.stdout
+
+
+def test_the_fit_of_several_segments_is_their_mean():
+    candidates = [
+        facts.CandidateFacts(segment=0, seed=0, color_error=0.3, iou=0.5, chosen=False),
+        facts.CandidateFacts(segment=0, seed=1, color_error=0.2, iou=0.6, chosen=True),
+        facts.CandidateFacts(segment=1, seed=0, color_error=0.4, iou=0.8, chosen=True),
+    ]
+    refinements = [
+        facts.RefinementFacts(segment=0, color_error=0.1, iou=0.8),
+        facts.RefinementFacts(segment=1, color_error=0.2, iou=0.9),
+    ]
+    parts = {
+        "seed": 0,
+        "sampling": {},
+        "segments": ((0, 5), (4, 9)),
+        "network_calls": 4,
+        "candidates": tuple(candidates),
+    }
+    assert "IoU 0.70 -> 0.85, color error 0.300 -> 0.150" in _refinement(
+        facts.MotionFacts(**parts, refinements=tuple(refinements))
+    )
+    assert _refinement(facts.MotionFacts(**parts)) == ""
 
 
 @pytest.mark.parametrize("name", ["animate", "generate"])

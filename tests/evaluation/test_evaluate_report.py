@@ -123,7 +123,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             save_npz(f"data/renders/{clip}.npz", **images, **named)
             save_npz(f"data/predictions/{clip}.npz", **draw_methods(keep))
             save_tensors(f"data/predictions/{clip}.safetensors", place_gaussians(keep))
-        write_json(HERE.generation, {"device": "a card", "batch_size": 2})
+        write_json(HERE.generation, {"device": "a card", "batch_size": 2, "clips_at_once": 2})
         for stage in TRAINING_STAGES:
             Path("reports/curves").mkdir(parents=True, exist_ok=True)
             Path(f"reports/curves/{stage}.csv").write_text("step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n3,0.5,0.1\n")
@@ -309,6 +309,7 @@ def test_times_are_on_the_page_only_and_both_devices_everywhere(here: Path, monk
     report.run(SECTIONS, Workspace())
     text = HERE.page.read_text()
     assert "took 2.08 min per clip on a card in batches of 2 clips, from image features" in text
+    assert "per clip, with 2 clips drawn at a time." in text
     assert "evaluation views took another 1.04 min per clip" in text
     assert {path.name: path.read_bytes() for path in HERE.tables.iterdir()} == tables
     device = f"generated on a card; scored on {read_json(FILES.measurement)['device']}"

@@ -141,11 +141,13 @@ def _percent(gaps: pd.DataFrame, failures: Sequence[Mapping[str, str]]) -> dict[
 
 def _timing(sample: Mapping[str, float], generation: Mapping[str, Any]) -> str:
     """Return how long generation took in the last run; tables omit it, since they must not change between runs."""
+    count = generation["clips_at_once"]
+    at_once = f", with {count} clips drawn at a time" if count > 1 else ""
     return (
         f"Generation by this pipeline took {time_of(sample['seconds_per_clip'])} per clip on {generation['device']} in "
         f"batches of {generation['batch_size']} clips, from image features to moving Gaussians. The canonical Gaussians come "
         "from the mesh, so no time was spent on alignment. Rendering the evaluation views took another "
-        f"{time_of(sample['drawing_seconds_per_clip'])} per clip."
+        f"{time_of(sample['drawing_seconds_per_clip'])} per clip{at_once}."
     )
 
 

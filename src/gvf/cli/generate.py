@@ -191,7 +191,7 @@ def _with_sampling_of_workspace(index: GeneratorIndex) -> GeneratorIndex:
 
 
 def _refinement(motion: MotionFacts) -> str:
-    """Return a line that says what the refinement changed, or nothing where there was none. Means over segments."""
+    """Return a line with the fit to the video before and after the refinement, means over segments; empty without refinement."""
     if not motion.refinements:
         return ""
     before = [candidate for candidate in motion.candidates if candidate.chosen]
@@ -200,8 +200,8 @@ def _refinement(motion: MotionFacts) -> str:
         for name in ("color_error", "iou")
     )
     return (
-        f"Refined to fit the video: overlap of the outlines {overlaps[0]:.2f}, now {overlaps[1]:.2f}; difference of the colours "
-        f"{errors[0]:.3f}, now {errors[1]:.3f}.\n"
+        f"Refinement: mask IoU {overlaps[0]:.2f} -> {overlaps[1]:.2f}, color error {errors[0]:.3f} -> {errors[1]:.3f} (of the "
+        "video's frames; smaller errors are better).\n"
     )
 
 

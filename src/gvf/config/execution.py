@@ -23,7 +23,8 @@ class ExecutionConfig:
     """How stages map over clips: `process` in worker processes; `ray` in Ray workers, on this machine or on the cluster
     that RAY_ADDRESS names; `inline` in the stage's own process, for debugging."""
     workers: PositiveInt
-    """Clips processed at a time: in worker processes, and on a CPU in threads of the stage `sample`."""
+    """Clips processed at a time. On a CPU, the stage `sample` has up to as many threads instead of worker processes, without the
+    limits below."""
     stages_at_once: PositiveInt
     """Stages that `make repro` and the flows run at the same time, as far as their inputs allow."""
     threads: PositiveInt | None

@@ -16,9 +16,10 @@ class DitAugmentationConfig:
     """Changes of the training clips that keep video and motion consistent and cost nothing, beyond the paper."""
 
     playback: Annotated[float, Field(ge=0.0, le=1.0)]
-    """Share of the drawn clips that are played backwards, there and back, at half speed or with a pause."""
+    """Probability that a drawn clip is played backwards, there and back, at half speed or with a pause."""
     feature_noise: NonNegativeFloat
-    """Noise on the pixel-aligned features, in their standard deviations: each clip's is drawn between 0 and this."""
+    """Noise on the pixel-aligned features: its standard deviation, in units of theirs, is drawn for each clip, uniformly from 0
+    to this."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -26,7 +27,8 @@ class TrainDitConfig:
     """Training of the diffusion transformer."""
 
     initial_weights: str | None
-    """Folder of the transformer that training starts from, such as `variation_dit` of a generator; null for random weights."""
+    """Folder of the transformer that training starts from, such as `variation_dit` of a generator; null for random weights.
+    `num_static` may differ."""
     num_diffusion_steps: Annotated[int, Field(ge=2)]
     """Steps of the cosine noise schedule (S)."""
     timestep_shift: PositiveFloat

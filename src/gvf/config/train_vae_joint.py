@@ -57,7 +57,8 @@ class TrainVaeJointConfig:
     """Training of the variation VAE and finetuning of the Gaussian decoder."""
 
     initial_weights: str | None
-    """Folder of the variation VAE that training starts from, such as `variation_vae` of a generator; null for random weights."""
+    """Folder of the variation VAE that training starts from, such as `variation_vae` of a generator; null for random weights.
+    `num_latents` and `drop_path` may differ."""
     frames_per_clip: PositiveInt
     """Frames per clip that a step draws."""
     rendered_frames: PositiveInt

@@ -31,7 +31,8 @@ class StoredNetwork:
     """What `save_network` and `load_network` need of a network class.
 
     KIND: name of the network in `config.json`, the same as in `gvf weights list`. CONFIG: class of its `config`. FREE_SIZES:
-    fields of it on which no weight depends, so that a training may start from weights with others.
+    fields of it that may differ from those of a training's initial weights, since they change no tensor's shape and not what
+    the tensors mean.
     """
 
     KIND: ClassVar[str]

@@ -117,7 +117,7 @@ class CandidateFacts(_Facts):
 
 
 class RefinementFacts(_Facts):
-    """How the renders of one segment fit the input after the refinement; before: see the candidate that was chosen."""
+    """How the renders of one segment fit the input after the refinement. The segment's chosen candidate has the fit before."""
 
     segment: int
     color_error: _Finite

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ from gvf.storage.files import load_npz
 from gvf.training.randomness import derive_seed
 
 _NO_TURN = 1e-6  # degrees
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class HeldOutObject:
 
     source: HeldOutObjects
     clip: str
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def moving(self, method: str) -> Gaussians:
         """Return the moving Gaussians [T, N] of one of the `OWN_OBJECTS`, in the clip's axes.
@@ -82,9 +86,23 @@ class HeldOutObject:
             return self._moved(self.placed_by_mesh(self.made.gaussians))
         return self._moved(self.placed)
 
-    @cached_property
+    @property
     def made(self) -> GeneratedShape:
         """Return the generated object of the first frame, in the flows' axes. Raises StageError when no voxel is generated."""
+        return self._once("made", self._make)
+
+    @property
+    def placed(self) -> Gaussians:
+        """Return the generated Gaussians [N] of the first frame, put into the clip's axes by the video's first frame."""
+        return self._once("placed", lambda: self._aligned(self.made.gaussians))
+
+    def _once(self, name: str, compute: Callable[[], Value]) -> Value:
+        """Return a value that is computed at its first use. `cached_property` of Python 3.11 makes other clips' threads wait."""
+        if name not in self._kept:
+            self._kept[name] = compute()
+        return cast(Value, self._kept[name])
+
+    def _make(self) -> GeneratedShape:
         source, motions = self.source, self.source.motions
         examples = load_image_examples(motions.workspace, self.clip)
         image = ImageFeatures(examples.tokens[:1], None if examples.maps is None else examples.maps[:1])
@@ -93,11 +111,6 @@ class HeldOutObject:
         (made,) = source.networks.gaussians(image, voxels, noise, source.latents)
         activation = motions.pipeline.vae.static.decoder.activation
         return GeneratedShape(voxels.coords, Gaussians.from_activated14(made.to_activated14(), activation))
-
-    @cached_property
-    def placed(self) -> Gaussians:
-        """Return the generated Gaussians [N] of the first frame, put into the clip's axes by the video's first frame."""
-        return self._aligned(self.made.gaussians)
 
     def true_shape(self) -> Gaussians:
         """Return the Gaussians [N] that the autoencoder makes of the mesh's first frame, in the flows' axes."""

@@ -60,7 +60,7 @@ class MotionSettings:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One generated motion of a segment. fit: to the video; None where there was nothing to choose from or to refine."""
+    """One generated motion of a segment. fit: to the video; None for a single one that is not refined."""
 
     seed: int
     nfe: int
@@ -71,7 +71,7 @@ class Candidate:
 class Segment:
     """Frames [start, stop) that were generated at once, the candidates for them, and which was kept.
 
-    refined: how this one fits the video after its refinement, where it was refined.
+    refined: fit of the chosen candidate after its refinement; None without refinement.
     """
 
     start: int

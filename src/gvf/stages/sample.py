@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
+from gvf.config.execution import ExecutionConfig
 from gvf.config.params import Params
 from gvf.data.clips import clip_ids
 from gvf.data.failures import Failure, demand_some, write_failures
 from gvf.data.rejections import record_rejections
 from gvf.devices import resolve_device
 from gvf.execution.clip_map import Rejected, attempt
+from gvf.execution.look_ahead import look_ahead
 from gvf.gaussians.gaussians import Gaussians
 from gvf.methods import DIT, REFINED, SHAPES, SPLIT, VAE, VIDEO_ONLY
 from gvf.models.variation.joint_vae import Canonical, JointVAE
@@ -47,8 +51,8 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     both come from the video. A method that fails on a clip is listed in `failures.json`; a reference that fails rejects the
     clip. The returned metric `seconds_per_clip` is the time per batch divided by its clips, without the refinement,
     `network_calls_per_clip` the mean number that a clip needs, and `network_calls_per_batch` the number of network calls per
-    batch, which its slowest clip determines. The device, the batch size and the generator's digest are written to
-    `generation.json`.
+    batch, which its slowest clip determines. The other times per clip are wall-clock times while `clips_at_once` clips are
+    sampled. This number, the device, the batch size and the generator's digest are written to `generation.json`.
     """
     device = resolve_device(params.run.device)
     methods = params.sample.methods
@@ -62,7 +66,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
     clips = clip_ids(workspace, "held_out", after=before)
     shapes = None if objects is None else HeldOutShapes.of(objects, clips)
     sampler = ClipSampler(vae, workspace, motions, shapes, methods, device)
-    workers = params.execution.workers if device.type == "cpu" else 1
+    threads = _threads(params.execution, device)
     results: list[_Values | Rejected] = []
     needed_calls, calls, seconds = [], [], []
     with fresh_directory(workspace.predictions) as folder, tqdm(total=len(clips), desc="sample", unit="clip") as bar:
@@ -70,6 +74,7 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
         generation = {
             "device": device_name(device.type),
             "batch_size": batch_size,
+            "clips_at_once": max(1, threads),
             "generator_sha256": None if motions is None else generator_digest(workspace.generator),
         }
         write_json(folder / workspace.generation.name, generation)
@@ -84,15 +89,14 @@ def run(params: Params, workspace: Workspace) -> dict[str, float]:
                 seconds.append((now(device) - began) / len(group))
                 needed_calls += needed
                 calls += num_calls
-            for clip, sampled in _sample_clips(sampler, folder, canonicals, generated, workers):
-                bar.update()
-                if isinstance(sampled, Rejected):
-                    results.append(sampled)
-                    continue
-                if not any(isinstance(result, _Values) for result in results):
-                    last = [one for name, one in sampled.drawn.items() if name not in SPLIT][-1]
-                    _log_example(workspace, clip, last.moving, last.images.shape[-2])
-                results.append(_Values.of(sampled))
+            jobs = [(clip, canonical, generated.get(clip)) for clip, canonical in canonicals.items()]
+            with closing(look_ahead(lambda job: _sample_clip(sampler, folder, *job), jobs, threads)) as sampled:
+                for clip, one in zip(canonicals, sampled):
+                    bar.update()
+                    if isinstance(one, SampledClip) and not any(isinstance(result, _Values) for result in results):
+                        last = [drawn for name, drawn in one.drawn.items() if name not in SPLIT][-1]
+                        _log_example(workspace, clip, last.moving, last.images.shape[-2])
+                    results.append(one if isinstance(one, Rejected) else _Values.of(one))
         rejected = record_rejections(folder, "sample", results, after=before)
         done = [result for result in results if isinstance(result, _Values)]
         for name in methods:
@@ -143,20 +147,16 @@ class _Values:
         )
 
 
-def _sample_clips(
-    sampler: ClipSampler,
-    folder: Path,
-    canonicals: Mapping[str, Canonical | Rejected],
-    generated: Mapping[str, GeneratedMotion | Rejected],
-    workers: int,
-) -> Iterator[tuple[str, SampledClip | Rejected]]:
-    """Sample and write clips, so many at once as there are workers; yield each clip with its result, in their order.
+def _threads(execution: ExecutionConfig, device: torch.device) -> int:
+    """Return in how many threads clips are sampled beside this one; 0: one after the other, in this thread.
 
-    The workers are threads, since the networks are in this process and torch computes without holding the interpreter.
+    The networks are in this process, and torch computes without holding the GIL, so that threads have what processes would copy.
+    Each computes with torch's own threads, and together they need not have more than there are cores.
     """
-    jobs = [(clip, canonical, generated.get(clip)) for clip, canonical in canonicals.items()]
-    with ThreadPoolExecutor(workers, thread_name_prefix="sample") as pool:
-        yield from zip(canonicals, pool.map(lambda job: _sample_clip(sampler, folder, *job), jobs))
+    if device.type != "cpu" or execution.executor == "inline":
+        return 0
+    useful = min(execution.workers, (os.cpu_count() or 1) // torch.get_num_threads())
+    return useful if useful > 1 else 0
 
 
 def _sample_clip(

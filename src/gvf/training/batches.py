@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -13,6 +12,7 @@ import torch
 
 from gvf.config.training import TrainingConfig
 from gvf.errors import UserError
+from gvf.execution.look_ahead import look_ahead
 from gvf.training.randomness import derive_seed
 from gvf.training.world import World
 
@@ -82,23 +82,8 @@ class Batches(Generic[Batch]):
             for later in range(step + 1, self._config.steps + 1)
             for part in range(self._config.gradient_accumulation_steps)
         )
-        if self._threads == 0:
-            for draw in draws:
-                yield draw, self._load(draw)
-            return
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="load") as pool:
-            ahead: deque[tuple[Draw, Future[Batch]]] = deque()
-            try:
-                for draw in draws:
-                    ahead.append((draw, pool.submit(self._load, draw)))
-                    if len(ahead) > self._threads:
-                        ready, future = ahead.popleft()
-                        yield ready, future.result()
-                for ready, future in ahead:
-                    yield ready, future.result()
-            finally:
-                for _, future in ahead:
-                    future.cancel()
+        with closing(look_ahead(lambda draw: (draw, self._load(draw)), draws, self._threads)) as passes:
+            yield from passes
 
     def _item(self, position: int) -> int:
         epoch, place = divmod(position, len(self._members))

@@ -67,8 +67,8 @@ def load_initial(model: StaticVAE, network: str, path: Path) -> None:
 def start_from(source: str, target: VariationVAE | VariationDiT, field: str) -> None:
     """Copy the weights of the network stored in the folder `source` into `target`.
 
-    field: of params.yaml, for messages. Sizes on which no weight depends may differ. Raises UserError when the folder holds no
-    network of its kind, or one of other sizes.
+    field: of params.yaml, for messages. Raises UserError when the folder holds no network of its kind, or one of other sizes, apart
+    from the network's `FREE_SIZES`.
     """
     stored: VariationVAE | VariationDiT = load_network(type(target), source)
     found, expected = stored.sizes(), target.sizes()

@@ -56,6 +56,8 @@ class DiffusionBatch:
 class DitTask:
     """Train on latents sampled from their posteriors, each clip seen through one of its conditioning videos.
 
+    Clips are played otherwise and features get noise where the configuration wants it.
+
     model_config, config: sections `variation_dit` and `train_dit`. clips: ids of the training clips. read_latents,
     read_videos: read a clip's data. statistics: of the latents of all training clips. initialize: puts initial weights into a
     new model. write: writes the result.
@@ -99,7 +101,7 @@ class DitTask:
         return [parameter_group([model])]
 
     def load(self, draw: Draw) -> DiffusionBatch:
-        """Load the drawn clips and draw, in this order, their latents, videos, noise and timesteps."""
+        """Load the drawn clips and draw, in this order, their playback, latents, videos, noise and timesteps."""
         generator, chosen = draw.generator, [self.clips[index] for index in draw.indices]
         records = [self.read_latents(clip) for clip in chosen]
         orders = [self._order(len(record.mean), generator) for record in records]
@@ -157,7 +159,7 @@ class DitTask:
     def _aligned(self, features: Tensor, generator: torch.Generator) -> Tensor:
         """Return pixel-aligned features [T, L, D] normalised, with noise where the configuration wants it."""
         normal, augmentation = self.statistics.normalize_aligned(features), self.config.augmentation
-        if augmentation is None:
+        if augmentation is None or augmentation.feature_noise == 0.0:
             return normal
         deviation = augmentation.feature_noise * torch.rand((), generator=generator)
         return normal + deviation * torch.randn(normal.shape, generator=generator)

@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def playback_order(num_frames: int, generator: torch.Generator) -> Tensor:
-    """Draw one of these ways; return which frame is shown at each time, [T] int64.
+    """Draw the order in which a clip is played; return the frame that is shown at each time, [T] int64.
 
-    The first one stays frame 0, which shows the canonical Gaussians. Played backwards, a clip jumps from there to its end.
+    Time 0 always shows frame 0, which has the canonical Gaussians. Played backwards, a clip jumps from there to its end.
     """
     times = torch.arange(num_frames)
-    turn, pause = torch.randint(num_frames, (2,), generator=generator).tolist()
+    turn, pause = (int(torch.randint(1, max(num_frames - 1, 2), (), generator=generator)) for _ in range(2))
     ways = (
         -times % num_frames,
         torch.minimum(times, 2 * turn - times).abs(),
