@@ -16,16 +16,7 @@ from gvf.workspace import Workspace
 from tests.data.gltf.gltf_files import TRIANGLE, GltfFile
 from tests.stages.curation import curate_source, decided_clips
 
-VARIANTS = VariantsConfig(
-    per_clip=2,
-    yaw=(-90.0, 90.0),
-    mirror=0.5,
-    scale=(0.5, 1.5),
-    window=(0.5, 1.0),
-    reverse=0.5,
-    proportions=(0.8, 1.25),
-    stretch=(0.8, 1.25),
-)
+VARIANTS = VariantsConfig(per_clip=2, yaw=(-90.0, 90.0), mirror=0.5, scale=(0.5, 1.5), window=(0.5, 1.0), reverse=0.5)
 
 
 def _write(source: Path, name: str, height: float, reaches: list[float]) -> None:

@@ -31,15 +31,10 @@ class VariantsConfig:
     animations that loop play more than 1."""
     reverse: Probability
     """Probability that time is reversed."""
-    proportions: tuple[Factor, Factor]
-    """Range of the size of a body part relative to the part that it hangs on; left and right are alike. 1 to 1 keeps the
-    proportions."""
-    stretch: tuple[Factor, Factor]
-    """Range of stretching along each axis, for bodies that are taller, wider or deeper."""
 
     @model_validator(mode="after")
     def _has_ordered_ranges(self) -> VariantsConfig:
-        for name in ("yaw", "scale", "window", "proportions", "stretch"):
+        for name in ("yaw", "scale", "window"):
             low, high = getattr(self, name)
             if low > high:
                 raise clash(name, f"is {low:g} to {high:g}, but the lower end must come first.")

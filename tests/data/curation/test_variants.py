@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from gvf.config.curate import VariantsConfig
-from gvf.data.curation.variants import bake_variant, draw_variant, reproportioned, resized, sideless, turned
-from gvf.data.gltf.baking import GltfModel, bake_clip, load_model
+from gvf.data.curation.variants import bake_variant, draw_variant, resized, turned
+from gvf.data.gltf.baking import GltfModel, load_model
 from gvf.data.gltf.document import read_gltf
 from gvf.data.mesh import AnimatedMesh
 from tests.data.gltf.gltf_files import CUBE, GltfFile, cube_mesh
@@ -25,8 +24,6 @@ UNCHANGED: dict[str, Any] = {
     "scale": (1.0, 1.0),
     "window": (1.0, 1.0),
     "reverse": 0.0,
-    "proportions": (1.0, 1.0),
-    "stretch": (1.0, 1.0),
 }
 
 
@@ -134,85 +131,18 @@ def test_a_variant_without_changes_is_the_clip(tmp_path: Path) -> None:
 
 def test_draws_stay_in_their_ranges_and_are_written_down() -> None:
     config = _config(yaw=(-30.0, 30.0), mirror=0.5, scale=(0.8, 1.2), window=(0.5, 1.5), reverse=0.5)
-    config = dataclasses.replace(config, proportions=(0.5, 2.0), stretch=(0.5, 2.0))
-    drawn = [
-        draw_variant(config, seed % 2 == 0, ["Arm.L", "Arm.R", "Head"], np.random.default_rng(seed))
-        for seed in range(200)
-    ]
+    drawn = [draw_variant(config, seed % 2 == 0, np.random.default_rng(seed)) for seed in range(200)]
     for i, variant in enumerate(drawn):
         assert -30 <= variant.yaw <= 30
         assert 0.8 <= variant.scale <= 1.2
         assert 0.5 <= variant.window <= (1.5 if i % 2 == 0 else 1.0)
         assert i % 2 == 0 or variant.start + variant.window <= 1.0 + 1e-9
-        assert set(variant.proportions) == {sideless("Arm.L"), "head"}
-        assert all(0.5 <= factor <= 2.0 for factor in (*variant.proportions.values(), *variant.stretch))
     assert 60 < sum(variant.mirrored for variant in drawn) < 140
     assert 60 < sum(variant.reverse for variant in drawn) < 140
-    assert 60 < sum(variant.proportions["head"] < 1.0 for variant in drawn) < 140
-    assert 60 < sum(variant.stretch[1] < 1.0 for variant in drawn) < 140
     written = json.loads(drawn[0].text())
     assert written["yaw"] == round(drawn[0].yaw, 4)
     assert written["mirrored"] is drawn[0].mirrored
-    assert set(written) == {"yaw", "mirrored", "scale", "start", "window", "reverse", "proportions", "stretch"}
-    assert written["proportions"] == sorted(round(factor, 4) for factor in drawn[0].proportions.values())
-
-
-def test_stretching_is_along_the_axes_of_the_file(tmp_path: Path) -> None:
-    """A cube at rest that slides by its own side becomes a box; draws are the same for equal seeds."""
-    model = _model(tmp_path, [[0, 0, 0], [0, 1, 0]])
-    config = _config(stretch=(0.5, 2.0))
-    mesh, variant = bake_variant(model, model.animation(0), 3, config, np.random.default_rng(3))
-    x, y, z = variant.stretch
-    longest = max(x, 2 * y, z)  # over all frames the cube is two sides high
-    assert np.allclose(np.ptp(mesh.vertices[0], axis=0), np.array([x, z, y]) / longest, atol=1e-6)  # z up
-    assert np.isclose(np.ptp(mesh.vertices[:, 0, 2]), y / longest, atol=1e-6)
-
-
-def _limb(tmp_path: Path, names: tuple[str, str], matrix: bool = False) -> GltfModel:
-    """A cube at a shoulder one unit up, from which a second cube (the hand) hangs two units to the right; the shoulder turns."""
-    file = GltfFile()
-    mesh = cube_mesh(file)
-    place = {"matrix": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 2, 0, 0, 1]} if matrix else {"translation": [2, 0, 0]}
-    hand = file.node(root=False, name=names[1], mesh=mesh, **place)
-    shoulder = file.node(name=names[0], mesh=mesh, translation=[0, 1, 0], children=[hand])
-    file.animation("turn")
-    half = np.sqrt(0.5)
-    file.channel(0, shoulder, "rotation", [0, 1], [[0, 0, 0, 1], [0, 0, half, half]])
-    file.channel(0, shoulder, "scale", [0, 1], [[1, 1, 1], [1, 1, 1]])
-    return load_model(read_gltf(file.glb(tmp_path / f"limb-{matrix}.glb")))
-
-
-@pytest.mark.parametrize("matrix", [False, True])
-def test_a_larger_part_takes_along_what_hangs_on_it(tmp_path: Path, matrix: bool) -> None:
-    model = _limb(tmp_path, ("Shoulder", "Hand"), matrix)
-    larger, animation = reproportioned(model, model.animation(0), {"shoulder": 2.0, "hand": 0.5})
-    start, turned_up = bake_clip(larger, animation, np.array([0.0, 1.0])).vertices.reshape(2, 2, 8, 3)
-    assert np.allclose(start.mean(axis=1), [[0, 1, 0], [4, 1, 0]])  # twice as far from the shoulder, which stays
-    assert np.allclose(np.ptp(start, axis=1), [[2, 2, 2], [1, 1, 1]])  # 2, and 2 x 0.5
-    assert np.allclose(turned_up.mean(axis=1), [[0, 1, 0], [0, 5, 0]], atol=1e-6)  # a quarter turn about z
-    same, _ = reproportioned(model, model.animation(0), {})
-    assert np.array_equal(bake_clip(same, model.animation(0), np.array([0.5])).vertices[0], _at_half(model))
-
-
-def _at_half(model: GltfModel) -> np.ndarray:
-    return bake_clip(model, model.animation(0), np.array([0.5])).vertices[0]
-
-
-def test_proportions_are_drawn_for_what_moves(tmp_path: Path) -> None:
-    model = _limb(tmp_path, ("Shoulder.L", "Hand.L"))
-    config = _config(proportions=(0.5, 2.0))
-    _, variant = bake_variant(model, model.animation(0), 3, config, np.random.default_rng(0))
-    assert set(variant.proportions) == {sideless("Shoulder.L")}  # the hand is neither animated nor a joint
-
-
-def test_left_and_right_are_one_part() -> None:
-    pairs = [("Arm.L", "Arm.R"), ("LeftArm", "RightArm"), ("hand_l", "hand_r"), ("l-ear.001", "r-ear.001"), ("L", "R")]
-    for left, right in pairs:
-        assert sideless(left) == sideless(right), left
-    assert sideless("Head") == "head"
-    assert sideless("Spine.001") != sideless("Spine.002")
-    assert sideless("Tail") != sideless("Tai")
-    assert sideless("Ankle.L") != sideless("Arm.L")
+    assert set(written) == {"yaw", "mirrored", "scale", "start", "window", "reverse"}
 
 
 def test_ranges_begin_with_their_lower_end() -> None:
