@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 ROOT = Path(__file__).resolve().parent.parent
-PRESETS = ("cpu", "h100", "paper")
+PRESETS = ("cpu", "small", "h100", "paper")
 
 _MARKER = re.compile(r"^<!-- fill: (.+?) -->$", re.MULTILINE)
 _KEY = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?P<value>.*?)(?: # (?P<comment>.*))?$")

@@ -55,8 +55,14 @@ def test_the_table_of_parameters_has_value_and_comment() -> None:
     rows = docs_tables.parameters().splitlines()
     (row,) = [row for row in rows if row.startswith("| `clip_memory_gb` |")]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1:4] == ["`8.0`", "`16.0`", "`32.0`"]
-    assert cells[4].startswith("Private memory that a worker may allocate")
+    assert cells[1:5] == ["`8.0`", "`8.0`", "`16.0`", "`32.0`"]  # cpu, small, h100, paper
+    assert cells[5].startswith("Private memory that a worker may allocate")
+
+
+def test_the_table_of_parameters_has_what_a_single_preset_sets() -> None:
+    """Sections that are null in `cpu` have keys in `small` alone."""
+    (row,) = [row for row in docs_tables.parameters().splitlines() if row.startswith("| `variants.mirror` |")]
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:5] == ["", "`0.5`", "", ""]
 
 
 def test_every_parameter_has_a_meaning() -> None:

@@ -141,7 +141,9 @@ _OPTIONS = [
         help="Fraction of the noise that all frames share; values near 1 reduce jitter.  [default: 0]",
     ),
     click.option(
-        "--steps", type=click.IntRange(1, 1000), help="Number of solver steps.  [default: chosen by the solver]"
+        "--steps",
+        type=click.IntRange(1, 1000),
+        help="Number of solver steps.  [default: that of the generator, or chosen by its adaptive solver]",
     ),
     click.option(
         "--guidance",

@@ -99,7 +99,7 @@ def export_command(
 
     params = load_params(params_path)
     text = attribution.read_text(encoding="utf-8") if attribution else ""
-    words = [word for word in sys.argv[1:] if word != str(attribution)]
+    words = [Path(word).name if word == str(attribution) else word for word in sys.argv[1:]]
     options = ExportOptions(output, clean(name, 200), half, largest_mb, license_name, text, shlex.join(["gvf", *words]))
     target = export(Workspace(), params, options, lambda message: click.echo(message, err=True))
     click.echo(f"{target}: load it with VideoTo4D.from_pretrained({str(target)!r})")
