@@ -1,11 +1,12 @@
-"""Measure a step of each of the three trainings: milliseconds and their parts, operations, share of the machine's peak.
+"""Measure a step of the three trainings of the paper: milliseconds and their parts, operations, share of the machine's peak.
 
-Steps are those of `gvf train-vae-static`, `train-vae-joint` and `train-dit` on a workspace in which the stages before
-them have run: the same task, engine, batches and draws, without checkpoints and curves, and after the first
-pass over the clips: they have been read, and what a training keeps of them is there. A second checkout can be measured
-beside this one; the two then take turns, a few steps each, in two processes that live through the whole run, so that
-both see the same load. Milliseconds are the median over the rounds of a round's mean; beside them stands the processor
-time of all threads, which other work on the machine changes less, and from which shares of the peak are computed.
+Steps are those of `gvf train-vae-static`, `train-vae-joint` (complete ones, and as `train_vae_joint_motion` those of
+its motion phase) and `train-dit` on a workspace in which the stages before them have run: the same task, engine,
+batches and draws, without checkpoints and curves, and after the first pass over the clips: they have been read, and
+what a training keeps of them is there. A second checkout can be measured beside this one; the two then take turns, a
+few steps each, in two processes that live through the whole run, so that both see the same load. Milliseconds are the
+median over the rounds of a round's mean; beside them stands the processor time of all threads, which other work on the
+machine changes less, and from which shares of the peak are computed.
 
 Operations are those of matrix products and convolutions, forward and backward, a fused multiply-add counting as two, as
 torch's FlopCounterMode finds them with attention as plain products; drawing and everything by element count as time
@@ -45,6 +46,7 @@ from gvf.training.world import init
 from gvf.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
+MOTION = "train_vae_joint_motion"
 STAGES = ("train_vae_static", "train_vae_joint", "train_dit")
 PARTS = ("data", "forward", "backward", "optimizer")
 WARM_UP = 3  # steps
@@ -78,24 +80,29 @@ class Trainer:
     def __init__(self, stage: str, params: Any, workspace: Workspace, precision: str | None) -> None:
         self.world = init(params.run.device)
         seed_everything(params.run.seed)
-        task = task_of(stage, params, workspace)
+        task = task_of("train_vae_joint" if stage == MOTION else stage, params, workspace)
+        motion_phase = getattr(params.train_vae_joint, "motion_phase", None)
+        first = motion_phase.steps if stage == "train_vae_joint" and motion_phase is not None else 0
         model = task.build()
         training = replace(task.training, precision=precision or task.training.precision)
         self.engine = Engine(model, task.parameter_groups(model), training, self.world)
         self.engine.model.train()
-        self.task, self.step_number = task, 0
+        self.task, self.step_number = task, first
         batches = Batches(len(task.clips), task.load, training, params.run.seed, self.world)
-        self.passes = batches.after(0)
+        self.passes = batches.after(first)
         if self.world.device.type == "cpu":
             self._pass_once(model, batches, training.batch_size)
 
     def _pass_once(self, model: Any, batches: Batches[Any], batch_size: int) -> None:
         """Read every clip, and keep what the task keeps of clips, as a training has after the first of its passes."""
-        kept = getattr(self.task, "posteriors", None)
+        kept, first = getattr(self.task, "posteriors", None), self.step_number
         for step in range(-(-len(self.task.clips) // batch_size)):
-            draw = batches.draw(step + 1, 0)
+            draw = batches.draw(first + step + 1, 0)
             batch = self.task.load(draw)
-            if kept is not None:
+            if not hasattr(batch, "canonical"):  # a step of the motion phase, or of the diffusion transformer
+                with torch.no_grad():
+                    self.task.loss(model, batch, draw)
+            elif kept is not None:
                 static = batch.canonical
                 kept(model.static.encoder, [self.task.clips[i] for i in draw.indices], static.features, static.voxels)
 
@@ -248,7 +255,7 @@ def main() -> None:
     parser.add_argument("--against-params", help="its parameters, by default its own params.yaml")
     parser.add_argument("--params", help="parameters, by default this checkout's params.yaml")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), help="instead of the configured one")
-    parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
+    parser.add_argument("--stages", nargs="+", default=STAGES, choices=(*STAGES, MOTION))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=5, help="of a round")
