@@ -82,27 +82,32 @@ class Trainer:
         seed_everything(params.run.seed)
         task = task_of("train_vae_joint" if stage == MOTION else stage, params, workspace)
         motion_phase = getattr(params.train_vae_joint, "motion_phase", None)
+        if stage == MOTION and motion_phase is None:
+            raise SystemExit("These parameters have no train_vae_joint.motion_phase to measure.")
         first = motion_phase.steps if stage == "train_vae_joint" and motion_phase is not None else 0
         model = task.build()
         training = replace(task.training, precision=precision or task.training.precision)
         self.engine = Engine(model, task.parameter_groups(model), training, self.world)
         self.engine.model.train()
         self.task, self.step_number = task, first
-        batches = Batches(len(task.clips), task.load, training, params.run.seed, self.world)
+        endless = replace(training, steps=2**31)
+        batches = Batches(len(task.clips), task.load, endless, params.run.seed, self.world)
         self.passes = batches.after(first)
         if self.world.device.type == "cpu":
-            self._pass_once(model, batches, training.batch_size)
+            self._pass_once(stage, model, batches, training.batch_size)
 
-    def _pass_once(self, model: Any, batches: Batches[Any], batch_size: int) -> None:
+    def _pass_once(self, stage: str, model: Any, batches: Batches[Any], batch_size: int) -> None:
         """Read every clip, and keep what the task keeps of clips, as a training has after the first of its passes."""
         kept, first = getattr(self.task, "posteriors", None), self.step_number
         for step in range(-(-len(self.task.clips) // batch_size)):
             draw = batches.draw(first + step + 1, 0)
             batch = self.task.load(draw)
-            if not hasattr(batch, "canonical"):  # a step of the motion phase, or of the diffusion transformer
+            if kept is None:
+                continue
+            if stage == MOTION:
                 with torch.no_grad():
                     self.task.loss(model, batch, draw)
-            elif kept is not None:
+            else:
                 static = batch.canonical
                 kept(model.static.encoder, [self.task.clips[i] for i in draw.indices], static.features, static.voxels)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from gvf.cli.models import command
+from gvf.cli.models import command, shown_command
 from gvf.errors import UserError
 from gvf.pipelines import hub
 from gvf.pipelines.generator_folder import generator_digest
@@ -40,6 +40,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str) -> str:
     return CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False).output
+
+
+def test_a_card_shows_the_command_without_absolute_paths() -> None:
+    words = ["models", "export", "--attribution", "/home/ann/notes.md", "--output=/tmp/a b", "--name", "tiny", "--half"]
+    assert shown_command(words) == "gvf models export --attribution notes.md '--output=a b' --name tiny --half"
+    assert shown_command(["models", "export", "--output", "work/out"]) == "gvf models export --output work/out"
 
 
 def test_an_export_is_listed_with_its_metrics_and_loads(workspace: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,10 +99,18 @@ def export_command(
 
     params = load_params(params_path)
     text = attribution.read_text(encoding="utf-8") if attribution else ""
-    words = [Path(word).name if word == str(attribution) else word for word in sys.argv[1:]]
-    options = ExportOptions(output, clean(name, 200), half, largest_mb, license_name, text, shlex.join(["gvf", *words]))
+    options = ExportOptions(output, clean(name, 200), half, largest_mb, license_name, text, shown_command(sys.argv[1:]))
     target = export(Workspace(), params, options, lambda message: click.echo(message, err=True))
     click.echo(f"{target}: load it with VideoTo4D.from_pretrained({str(target)!r})")
+
+
+def shown_command(words: Sequence[str]) -> str:
+    """Return a command line of gvf as a model card shows it: of absolute paths, which say where somebody works, the last part."""
+    shown = []
+    for word in words:
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        shown.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
+    return shlex.join(["gvf", *shown])
 
 
 @command.command("check", short_help="Check that a folder's networks are all there and fit.")
